@@ -1,0 +1,75 @@
+import warnings
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from textclf.evaluation.figures import plot_confusion_matrix
+
+
+def counts(num_classes, invalid=0):
+    matrix = np.random.default_rng(0).integers(0, 50, (num_classes, num_classes + 1))
+    matrix[:, -1] = invalid
+    return matrix
+
+
+@pytest.fixture
+def drawn(tmp_path, monkeypatch):
+    """Draws and gives the axes; a warning, such as one about a missing glyph, is an error."""
+    axes = []
+    save = Figure.savefig
+
+    def spy(figure, *args, **options):
+        axes.append(figure.axes[0])
+        save(figure, *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", spy)
+
+    def draw(matrix, names):
+        settings = dict(matplotlib.rcParams)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            plot_confusion_matrix(matrix, names, tmp_path / "matrix.png")
+        assert dict(matplotlib.rcParams) == settings
+        assert [file.name for file in tmp_path.iterdir()] == ["matrix.png"]
+        assert imread(tmp_path / "matrix.png").std() > 0
+        return axes[-1]
+
+    return draw
+
+
+def tick_names(axis):
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+def test_hangul_latin_and_dollar_signs(drawn):
+    names = ["부정 review", "긍정 $5 and $6", "중립 $\\frac"]
+    axes = drawn(counts(3), names)
+    assert tick_names(axes.yaxis) == names == tick_names(axes.xaxis)
+    assert [text.get_text() for text in axes.texts] == [str(count) for count in counts(3)[:, :3].ravel()]
+
+
+def test_invalid_column_only_when_there_are_any(drawn):
+    assert tick_names(drawn(counts(2), ["a", "b"]).xaxis) == ["a", "b"]
+    axes = drawn(counts(2, invalid=3), ["a", "b"])
+    assert tick_names(axes.xaxis) == ["a", "b", "(invalid)"]
+    assert tick_names(axes.yaxis) == ["a", "b"]
+
+
+def test_colour_is_the_share_of_the_row(drawn):
+    axes = drawn(np.array([[3, 1, 0], [0, 0, 0]]), ["a", "b"])
+    assert axes.images[0].get_array().tolist() == [[0.75, 0.25], [0, 0]]
+
+
+def test_many_classes_have_no_numbers(drawn):
+    axes = drawn(counts(40, invalid=1), [f"class number {index}" for index in range(40)])
+    assert not axes.texts
+    assert len(tick_names(axes.xaxis)) == 41
+
+
+def test_long_names_are_rotated_and_cut(drawn):
+    axes = drawn(counts(2), ["a name with\nmany words " * 4, "b"])
+    assert tick_names(axes.yaxis)[0] == "a name with many words a name with many…"
+    assert {label.get_rotation() for label in axes.get_xticklabels()} == {90}

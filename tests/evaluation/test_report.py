@@ -1,0 +1,168 @@
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, classification_report, f1_score, matthews_corrcoef
+
+from textclf.errors import UserError
+from textclf.evaluation.display import display_width
+from textclf.evaluation.predictions import PredictionTable, write_predictions
+from textclf.evaluation.report import classification_report_text, summarize, write_report
+
+
+def made_table(label_names, rows=60, invalid=0, has_probabilities=True, seed=0):
+    random = np.random.default_rng(seed)
+    num_classes = len(label_names)
+    labels = random.integers(0, num_classes, rows)
+    scores = random.normal(size=(rows, num_classes))
+    scores[np.arange(rows), labels] += 1
+    scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    predictions = scores.argmax(axis=1)
+    predictions[:invalid] = -1
+    scores[:invalid] = np.nan
+    return PredictionTable(
+        ids=[str(row) for row in range(rows)],
+        texts=["text"] * rows,
+        labels=labels,
+        predictions=predictions,
+        log_scores=scores if has_probabilities else np.full_like(scores, np.nan),
+        label_names=tuple(label_names),
+        has_probabilities=has_probabilities,
+    )
+
+
+def write_table(path, table):
+    write_predictions(
+        path,
+        ids=table.ids,
+        texts=table.texts,
+        labels=table.labels,
+        log_scores=table.metric_scores,
+        label_names=table.label_names,
+        has_probabilities=table.has_probabilities,
+    )
+
+
+def test_summary_of_two_classes():
+    table = made_table("ab", invalid=3)
+    summary = summarize(table, examples_per_second=12.5)
+    assert list(summary) == [
+        "test/accuracy",
+        "test/macro_f1",
+        "test/weighted_f1",
+        "test/macro_precision",
+        "test/macro_recall",
+        "test/precision",
+        "test/recall",
+        "test/f1",
+        "test/mcc",
+        "test/nll",
+        "test/ece",
+        "test/majority_accuracy",
+        "test/invalid",
+        "examples",
+        "examples_per_second",
+    ]
+    assert summary["test/accuracy"] == pytest.approx(accuracy_score(table.labels, table.predictions))
+    assert summary["test/mcc"] == pytest.approx(matthews_corrcoef(table.labels, table.predictions))
+    f1 = f1_score(table.labels, table.predictions, labels=[1], average=None)[0]
+    assert summary["test/f1"] == pytest.approx(f1)
+    assert (summary["test/invalid"], summary["examples"]) == (3, 60)
+    assert type(summary["test/invalid"]) is type(summary["examples"]) is int
+    assert summary["examples_per_second"] == 12.5
+
+
+def test_summary_without_probabilities_counts_from_the_predictions():
+    with_probabilities = summarize(made_table("abc", invalid=3), split="val")
+    without = summarize(made_table("abc", invalid=3, has_probabilities=False), split="val")
+    assert without["val/nll"] is None and without["val/ece"] is None
+    assert without == with_probabilities | {"val/nll": None, "val/ece": None}
+    assert "val/f1" not in without
+
+
+def test_metrics_json_is_strict(tmp_path):
+    table = made_table("ab")
+    table.log_scores[0] = np.where(np.arange(2) == table.labels[0], -np.inf, 0.0)  # infinite NLL
+    write_table(tmp_path / "p.parquet", table)
+    metrics = write_report(tmp_path / "report", tmp_path / "p.parquet", examples_per_second=float("nan"))
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    text = (tmp_path / "report" / "metrics.json").read_text()
+    assert json.loads(text, parse_constant=refuse) == metrics
+    assert metrics["test/nll"] is None and metrics["examples_per_second"] is None
+    assert metrics["test/ece"] is not None
+    assert text.startswith('{\n  "test/accuracy"')
+
+
+@pytest.mark.parametrize(
+    "label_names", [["negative", "positive"], ["accuracy", "macro avg", "x" * 30, "World", "never"]]
+)
+def test_table_is_sklearns(label_names):
+    table = made_table(label_names)
+    table.labels[table.labels == 4] = 0  # leaves a class without support
+    expected = classification_report(
+        table.labels,
+        table.predictions,
+        labels=range(len(label_names)),
+        target_names=label_names,
+        digits=4,
+        zero_division=0,
+    )
+    assert classification_report_text(table).startswith(expected.rstrip("\n") + "\n\n")
+
+
+def test_invalid_answers_leave_the_accuracy_line():
+    table = made_table(["negative", "positive"], invalid=5)
+    lines = classification_report_text(table).splitlines()
+    accuracy = accuracy_score(table.labels, table.predictions)
+    assert [line.split() for line in lines if line.strip().startswith("accuracy")] == [
+        ["accuracy", f"{accuracy:.4f}", "60"]
+    ]
+    assert "invalid answers:         5" in lines
+    assert "examples:                60" in lines
+
+
+def test_text_has_the_other_metrics():
+    table = made_table("abc")
+    text = classification_report_text(table)
+    summary = summarize(table)
+    for name, key in (
+        ("majority class accuracy:", "majority_accuracy"),
+        ("Matthews correlation:", "mcc"),
+        ("NLL (nats):", "nll"),
+        ("ECE (15 bins):", "ece"),
+    ):
+        assert f"{name:<25}{summary[f'test/{key}']:.4f}\n" in text
+    text = classification_report_text(made_table("abc", has_probabilities=False))
+    assert text.count("no probabilities") == 2
+
+
+def test_hangul_names_are_aligned():
+    names = ["부정", "매우 긍정적인 반응", "mixed"]
+    lines = classification_report_text(made_table(names)).splitlines()
+    rows = [line for line in lines if line.strip().startswith((*names, "macro avg", "accuracy"))]
+    assert len(rows) == 5
+    assert len({display_width(line) for line in rows}) == 1
+
+
+def test_more_classes_than_half_the_rows_gives_no_warning(recwarn):
+    classification_report_text(made_table([str(index) for index in range(40)], rows=30))
+    assert not recwarn.list
+
+
+def test_report_leaves_no_other_files(tmp_path):
+    write_table(tmp_path / "p.parquet", made_table(["부정", "긍정"], invalid=2))
+    for _ in range(2):
+        write_report(str(tmp_path / "report"), str(tmp_path / "p.parquet"))
+    names = sorted(file.name for file in (tmp_path / "report").iterdir())
+    assert names == ["confusion_matrix.png", "metrics.json", "report.txt"]
+    assert "긍정" in (tmp_path / "report" / "report.txt").read_text(encoding="utf-8")
+
+
+def test_table_without_rows_is_a_user_error(tmp_path):
+    write_table(tmp_path / "p.parquet", made_table("ab", rows=0))
+    with pytest.raises(UserError, match=r"p\.parquet.*no rows"):
+        write_report(tmp_path / "report", tmp_path / "p.parquet")
+    assert not (tmp_path / "report").exists()

@@ -1,0 +1,240 @@
+"""Writers of the run folder, and the random states that make a resumed run the same run."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.trainer.states import TrainerFn
+
+from textclf.atomic import atomic_path
+from textclf.console import say
+
+
+def run_folder(trainer: Trainer) -> Path:
+    """The run folder that the first process chose, on every process."""
+    return Path(trainer.strategy.broadcast(trainer.default_root_dir))
+
+
+class ConfigWriter(Callback):
+    """Writes the whole configuration to `config.yaml` and to W&B."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        """Takes the configuration as plain values."""
+        self.config = config
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Writes it before anything else is done."""
+        if not trainer.is_global_zero:
+            return
+        with atomic_path(Path(trainer.default_root_dir, "config.yaml")) as path:
+            path.write_text(yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_hyperparams(self.config)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps `checkpoints/best.ckpt`: the highest `val/macro_f1`."""
+
+    def __init__(self) -> None:
+        """Nothing is left to choose."""
+        super().__init__(
+            filename="best",
+            monitor="val/macro_f1",
+            mode="max",
+            enable_version_counter=False,
+            auto_insert_metric_name=False,
+            save_on_train_epoch_end=False,
+        )
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Finds the run folder."""
+        self.dirpath = str(run_folder(trainer) / "checkpoints")
+        super().setup(trainer, pl_module, stage)
+
+
+class LastCheckpoint(Checkpoint):
+    """Keeps `checkpoints/last.ckpt`: after every 100 steps, each validation, and the end of training."""
+
+    def __init__(self, every_n_steps: int = 100) -> None:
+        """Takes the number of optimiser steps between two savings."""
+        self.every_n_steps = every_n_steps
+        self._saved_at = 0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Finds the run folder."""
+        self.path = run_folder(trainer) / "checkpoints" / "last.ckpt"
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Saves in mid-epoch."""
+        if trainer.global_step % self.every_n_steps == 0 and trainer.global_step != self._saved_at:
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves what was just measured."""
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self._save(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves the end."""
+        self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        if not trainer.fast_dev_run:
+            self._saved_at = trainer.global_step
+            trainer.save_checkpoint(self.path)
+
+
+class RandomStates(Callback):
+    """Keeps the random states in checkpoints: Lightning does not, and dropout would differ after a resume."""
+
+    def __init__(self) -> None:
+        """Starts with nothing to give back."""
+        self._loaded: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """States of Python, NumPy, torch, and each CUDA device, as tensors and lists."""
+        version, internal, gauss = random.getstate()
+        _, keys, position, has_gauss, cached = np.random.get_state()
+        return {
+            "python": [version, list(internal), gauss],
+            "numpy": [torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, cached],
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keeps them until the first batch: what comes before it draws numbers too."""
+        self._loaded = state_dict
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Gives them back."""
+        if self._loaded is None:
+            return
+        state, self._loaded = self._loaded, None
+        version, internal, gauss = state["python"]
+        random.setstate((version, tuple(internal), gauss))
+        keys, *rest = state["numpy"]
+        np.random.set_state(("MT19937", keys.cpu().numpy().astype(np.uint32), *rest))
+        torch.set_rng_state(state["torch"].cpu())
+        if len(state["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+
+
+class ReportWriter(Callback):
+    """Collects the scores of the test rows from all processes, and writes `report/`."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Finds the run folder."""
+        self.folder = run_folder(trainer) / "report"
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self._parts: list[tuple[np.ndarray, np.ndarray]] = []
+        self._started = time.perf_counter()
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
+    ) -> None:
+        """Keeps a batch's scores."""
+        self._parts.append((outputs["row"].cpu().numpy(), outputs["log_scores"].double().cpu().numpy()))
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Gathers, writes, and prints the report on the first process."""
+        seconds = time.perf_counter() - self._started
+        rows = np.concatenate([rows for rows, _ in self._parts])
+        scores = np.concatenate([scores for _, scores in self._parts])
+        gathered = gather((rows, scores, seconds), trainer)
+        if trainer.is_global_zero:
+            rows = np.concatenate([part[0] for part in gathered])
+            order = np.argsort(rows)
+            scores = np.concatenate([part[1] for part in gathered])[order]
+            self._write(trainer, pl_module, rows[order], scores, len(rows) / max(part[2] for part in gathered))
+        trainer.strategy.barrier("report")
+
+    def _write(
+        self, trainer: Trainer, model: Any, rows: np.ndarray, scores: np.ndarray, examples_per_second: float
+    ) -> None:
+        from textclf.evaluation.predictions import write_predictions
+        from textclf.evaluation.report import write_report
+
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's data connector
+        table = data.rows("test").select(rows)
+        path = self.folder / "predictions.parquet"
+        write_predictions(
+            path,
+            ids=table[:]["id"],
+            texts=table[:]["text"],
+            text_pairs=table[:]["text_pair"] if "text_pair" in table.column_names else None,
+            labels=np.asarray(table["label"]),
+            log_scores=scores,
+            label_names=data.label_names,
+            has_probabilities=model.has_probabilities,
+        )
+        write_report(self.folder, path, examples_per_second=examples_per_second)
+        print((self.folder / "report.txt").read_text(encoding="utf-8"))
+        say(f"the report is in {self.folder}")
+
+
+def gather(part: Any, trainer: Trainer) -> list[Any]:
+    """Brings one object of each process to the first one; the others get an empty list."""
+    if trainer.world_size == 1:
+        return [part]
+    gathered: list[Any] | None = [None] * trainer.world_size if trainer.is_global_zero else None
+    torch.distributed.gather_object(part, gathered)
+    return gathered or []
+
+
+class PredictionStream(Callback):
+    """Writes the labels of streamed texts as they come, in order."""
+
+    def __init__(self, output: str | None) -> None:
+        """Takes a `.jsonl` or `.parquet` file; standard output where there is none."""
+        self.output = output
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Opens the output under a temporary name."""
+        from textclf.data.streaming import InOrder
+        from textclf.predictions import open_sink
+
+        self._in_order, self._stack = InOrder(), ExitStack()
+        self._sink = self._stack.enter_context(open_sink(self.output))
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *args: Any
+    ) -> None:
+        """Writes the rows whose turn has come."""
+        self._sink(self._ready(pl_module, outputs, batch))
+
+    def _ready(self, model: Any, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        from textclf.data.streaming import prediction_of
+
+        scored = zip(batch["id"], batch["text"], outputs["log_scores"].double().cpu().numpy(), strict=True)
+        for id_, text, log_scores in self._in_order.add(outputs["row"].tolist(), scored):
+            yield {"id": id_, "text": text, **prediction_of(log_scores, model.label_names, model.has_probabilities)}
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Closes the output and gives it its name."""
+        self._stack.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leaves no half-written output."""
+        if hasattr(self, "_stack"):
+            self._stack.__exit__(type(exception), exception, exception.__traceback__)
+
+
+def always() -> list[Callback]:
+    """The callbacks of every run, in the order that they are called in."""
+    return [RandomStates(), BestCheckpoint(), LastCheckpoint(), ReportWriter()]
+

@@ -1,0 +1,152 @@
+"""The command line: `fit`, `validate`, `test` and `predict` of any data set with any method."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+import textclf.data
+import textclf.models  # noqa: F401  # importing the two makes short class names known
+from textclf import callbacks
+from textclf.console import say
+from textclf.data.base import TextDataModule
+from textclf.errors import UserError
+from textclf.loggers import fill_in
+from textclf.models.base import TextClassifier
+from textclf.models.checkpoint import read_checkpoint
+from textclf.parsing import Parser, checkpoint_as_config, peek
+from textclf.precision import choose_precision
+from textclf.runs import claim_run_folder, find_checkpoint, run_name
+
+DEFAULTS = Path(__file__).with_name("defaults.yaml")
+
+
+class TextCLI(LightningCLI):
+    """LightningCLI in subclass mode, with a run folder, automatic precision, and a test after `fit`."""
+
+    model: TextClassifier
+    datamodule: TextDataModule
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        """Parses, builds and runs one command."""
+        self.checkpoint: dict[str, Any] | None = None
+        super().__init__(
+            TextClassifier,
+            TextDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_class=Parser,
+            parser_kwargs={name: {"default_config_files": [str(DEFAULTS)]} for name in self.subcommands()},
+            args=list(arguments),
+        )
+
+    # What can be said
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The commands, and which of the trainer's arguments are ours to give."""
+        ours = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders", "weights_only", "verbose"}
+        return {name: ours | {"return_predictions"} for name in ("fit", "validate", "test", "predict")}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the options of a run, and links what the data knows to the model."""
+        parser.add_argument("--run_name", type=str | None, help="Folder under runs/; the config files' stems by default.")
+        parser.add_argument("--run_dir", type=str | None, help="Take this folder as the run folder.")
+        parser.add_argument("--test_after_fit", type=bool, default=True, help="Whether fit ends with a test.")
+        for fact in ("num_classes", "label_names"):
+            parser.link_arguments(f"data.{fact}", f"model.init_args.{fact}", apply_on="instantiate")
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "predict":
+            parser.add_argument("--texts", type=list[str] | None, help="The texts themselves.")
+            parser.add_argument("--input", type=str | None, help="File of texts; - is standard input, one a line.")
+            parser.add_argument("--output", type=str | None, help=".jsonl or .parquet; standard output by default.")
+        return parser
+
+    # From words to a configuration
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Lets the checkpoint's hyper-parameters come before the files, and the files before the command line."""
+        self.peeked = peek(args)
+        self.checkpoint_path: Path | None = None
+        if self.peeked.ckpt_path and args[0] in self.subcommands():
+            self.checkpoint_path = find_checkpoint(self.peeked.ckpt_path, self.peeked.run_dir, self.peeked.config)
+            self.checkpoint = read_checkpoint(self.checkpoint_path)
+            args = [args[0], *checkpoint_as_config(self.checkpoint), *args[1:]]
+        self.config = parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Does nothing: Lightning would let the checkpoint win over the command line."""
+
+    @property
+    def options(self) -> Any:
+        """The configuration of the command that is run."""
+        return self.config[self.subcommand]
+
+    # From a configuration to objects
+
+    def before_instantiate_classes(self) -> None:
+        """Settles what is still open: precision, run folder, and where loggers write."""
+        trainer = self.options.trainer
+        if trainer.precision is None:
+            trainer.precision, why = choose_precision(trainer.accelerator)
+            say(f"precision {trainer.precision}: {why}")
+        if self.subcommand == "predict":
+            trainer.logger = False
+            return
+        resumed = self.checkpoint_path if self.subcommand == "fit" else None
+        self.options.run_name = self.options.run_name or run_name(self.peeked.config)
+        self.written = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]
+        run_dir = claim_run_folder(self.options.run_name, self.options.run_dir, resumed)
+        trainer.default_root_dir = str(run_dir)
+        for logger in trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]:
+            if hasattr(logger, "class_path"):
+                fill_in(logger, run_dir)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Adds the callbacks of every run."""
+        if self.subcommand == "predict":
+            added = [callbacks.PredictionStream(self.options.output)]
+        else:
+            added = [callbacks.ConfigWriter(self._whole_config()), *callbacks.always()]
+        self.trainer_defaults = {"callbacks": added}
+        return super().instantiate_trainer(**kwargs)
+
+    def _whole_config(self) -> dict[str, Any]:
+        """What the run folder keeps: linked values included, and only what every command accepts."""
+        config: dict[str, Any] = self.written
+        for name in ("config", "run_dir", "ckpt_path"):
+            config.pop(name, None)
+        facts = {"num_classes": self.datamodule.num_classes, "label_names": list(self.datamodule.label_names)}
+        config["model"]["init_args"].update(facts)
+        if "label_names" in config["data"]["init_args"]:
+            config["data"]["init_args"]["label_names"] = facts["label_names"]
+        return config
+
+    def after_instantiate_classes(self) -> None:
+        """Refuses what cannot work, and takes from the checkpoint what comes before its weights."""
+        if self.checkpoint is not None:
+            self.model.restore(self.checkpoint)
+            self.config_init[self.subcommand].ckpt_path = str(self.checkpoint_path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command; a user's mistake ends with one line and an exit code that is not 0."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "litlogger" not in r.getMessage())
+    try:
+        TextCLI(sys.argv[1:] if arguments is None else arguments)
+    except (UserError, MisconfigurationException) as error:
+        say(f"error: {error}")
+        sys.exit(2)

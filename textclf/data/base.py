@@ -1,0 +1,315 @@
+"""The data axis: rows, splits and label names, and their side of the contract with the model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+
+from textclf.data.batching import LengthBatchSampler, ResumableLoader
+from textclf.errors import UserError
+from textclf.hub import loading
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from textclf.models.base import TextClassifier
+
+Split = Literal["train", "validation", "test"]
+NEEDED: dict[str, tuple[Split, ...]] = {"fit": ("train", "validation"), "validate": ("validation",), "test": ("test",)}
+
+
+class TextDataModule(LightningDataModule):
+    """Rows of one data set: `id`, `text`, `label`, and `text_pair` where there are two texts.
+
+    A subclass names its source in class attributes, or overrides `load_split`. Label names are known without a download.
+    It knows no tokenizer and no model: it takes `encode`, `prepare` and `collate` from the model that the
+    trainer runs.
+
+    Batches are what the model's `collate` gives, and `id` (list of str), `row` (int64, `(batch,)`, the row's place in its
+    split), `labels` (int64, `(batch,)`), and `filler` (bool: a repeated row that keeps processes in step, never counted).
+
+    Attributes:
+        label_names: Name of each class; the place is the label's index.
+        hub_id: Repository on the hub.
+        hub_revision: Branch or commit of it.
+        hub_splits: The splits that it has.
+        text_column: The source's column of texts.
+        text_pair_column: The source's column of second texts.
+        label_column: The source's column of labels: indices, or names.
+        id_column: The source's column of ids; the row number where it has none.
+    """
+
+    label_names: Sequence[str]
+    hub_id: ClassVar[str]
+    hub_revision: ClassVar[str | None] = None
+    hub_splits: ClassVar[tuple[Split, ...]] = ("train", "test")
+    text_column: str = "text"
+    text_pair_column: str | None = None
+    label_column: str = "label"
+    id_column: str | None = None
+
+    def __init__(
+        self,
+        data_dir: str | None = None,
+        batch_size: int = 32,
+        eval_batch_size: int = 64,
+        max_batch_tokens: int | None = None,
+        val_size: float = 0.1,
+        seed: int = 42,
+        num_workers: int = 0,
+        limit: int | None = None,
+    ) -> None:
+        """Takes what every data set takes.
+
+        Args:
+            data_dir: Folder with `<split>.parquet`, `.csv`, `.tsv` or `.jsonl`, read instead of the hub.
+            batch_size: Training rows in a batch, of one process.
+            eval_batch_size: Rows in a batch of validation and test.
+            max_batch_tokens: Tokens in a padded batch, instead of both sizes.
+            val_size: Share of the train split held out, by stratum, where the source has no validation split.
+            seed: Of the hold-out and of the order in training.
+            num_workers: Processes that collate batches.
+            limit: Take the first rows of the test split only.
+
+        Raises:
+            UserError: A value is out of range, or `data_dir` does not exist.
+        """
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        if data_dir is not None and not Path(data_dir).is_dir():
+            raise UserError(f"data_dir {str(data_dir)!r} is not a folder: give one that holds train.parquet, test.csv, ...")
+        if not 0 <= val_size < 1:
+            raise UserError(f"val_size {val_size} is not a share: give a number from 0 up to, not including, 1")
+        for name, value in {"batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
+            if value < 1:
+                raise UserError(f"{name} {value} is too small: give 1 or more")
+        self.data_dir = data_dir
+        self.batch_size, self.eval_batch_size, self.max_batch_tokens = batch_size, eval_batch_size, max_batch_tokens
+        self.val_size, self.seed, self.num_workers, self.limit = val_size, seed, num_workers, limit
+        self._rows: dict[Split, Dataset] = {}
+        self._encoded: dict[Split, Dataset] = {}
+
+    @property
+    def num_classes(self) -> int:
+        """Number of labels, known without a download."""
+        return len(self.label_names)
+
+    # Rows
+
+    def source_splits(self) -> tuple[Split, ...]:
+        """The splits that the source itself has."""
+        if self.data_dir is None:
+            return self.hub_splits
+        from textclf.data.reading import split_file
+
+        return tuple(s for s in ("train", "validation", "test") if split_file(self.data_dir, s))
+
+    def load_split(self, split: Split) -> Dataset:
+        """Reads one split of the source, in the source's columns; override it for a source of another kind.
+
+        Raises:
+            UserError: It cannot be read; the message says what to pass.
+        """
+        from textclf.data.reading import read_hub, read_split
+
+        if self.data_dir is not None:
+            return read_split(self.data_dir, split)
+        return read_hub(self.hub_id, self.hub_revision, split)
+
+    def has_split(self, split: Split) -> bool:
+        """Whether there are rows for `split`, held-out ones included."""
+        source = self.source_splits()
+        return split in source or (split == "validation" and "train" in source and self.val_size > 0)
+
+    def rows(self, split: Split) -> Dataset:
+        """Rows of a split in order: `id` (str), `text` (str), `text_pair` (str, where there is one), `label` (int64).
+
+        Raises:
+            UserError: There is no such split, or the source's columns or labels are not as expected.
+        """
+        if split not in self._rows:
+            if not self.has_split(split):
+                where = f"{self.data_dir!r} has" if self.data_dir else "the source has"
+                raise UserError(
+                    f"{type(self).__name__} has no {split!r} split: {where} only "
+                    f"{', '.join(self.source_splits()) or 'none'}; add a file {split}.parquet, .csv, .tsv or .jsonl to data_dir"
+                )
+            self._read(split)
+        return self._rows[split]
+
+    def _read(self, split: Split) -> None:
+        held_out = split != "test" and "validation" not in self.source_splits() and self.val_size > 0
+        rows = self._standard_columns(self.load_split("train" if held_out else split))
+        if held_out:
+            kept, held = stratified_split(np.asarray(rows["label"]), self.val_size, self.seed)
+            self._rows["train"], self._rows["validation"] = rows.select(kept), rows.select(held)
+        else:
+            self._rows[split] = rows.select(range(min(self.limit, len(rows)))) if self.limit and split == "test" else rows
+        if not len(self._rows[split]):
+            raise UserError(f"the {split!r} split is empty: {self.data_dir or type(self).__name__} gives no rows for it")
+
+    def _standard_columns(self, source: Dataset) -> Dataset:
+        from textclf.data.reading import standard_columns
+
+        return standard_columns(
+            source,
+            text=self.text_column,
+            text_pair=self.text_pair_column,
+            label=self.label_column,
+            id_=self.id_column,
+            label_names=self.label_names,
+        )
+
+    # Lightning's hooks
+
+    def prepare_data(self) -> None:
+        """Downloads what the hub has, once per machine, and keeps no state."""
+        if self.data_dir is None:
+            for split in self.source_splits():
+                self.load_split(split)
+
+    def setup(self, stage: str) -> None:
+        """Reads and encodes the splits that `stage` needs; in `fit`, lets the model prepare itself from the train rows first.
+
+        Raises:
+            UserError: A split that `stage` needs is not there.
+        """
+        if self.trainer is None or stage not in NEEDED:
+            return
+        model: TextClassifier = self.trainer.lightning_module  # type: ignore[assignment]  # theirs is the base class
+        if stage == "fit":
+            self._prepare(model)
+        for split in NEEDED[stage]:
+            if split not in self._encoded and (stage != "fit" or self.has_split(split)):
+                self._encoded[split] = self._encode(model, split)
+
+    def _prepare(self, model: TextClassifier) -> None:
+        assert self.trainer is not None
+        rows = self.rows("train")
+        if not model.restored:
+            if self.trainer.is_global_zero:
+                model.prepare(rows)
+            model.fitted = self.trainer.strategy.broadcast(model.fitted)
+
+    def _encode(self, model: TextClassifier, split: Split) -> Dataset:
+        """Runs `model.encode` over a split, or takes its result from the cache; the first process of a machine goes first."""
+        from textclf.data.reading import cache_folder, fingerprint
+
+        assert self.trainer is not None
+        rows = self.rows(split)
+        key = hashlib.sha256(f"{fingerprint(rows)} {model.encoding_key()}".encode()).hexdigest()[:32]
+
+        def encode() -> Dataset:
+            return rows.map(
+                model.encode,
+                batched=True,
+                cache_file_name=str(cache_folder() / f"{key}.arrow"),
+                new_fingerprint=key,
+                desc=f"encoding {split}",
+            )
+
+        if self.trainer.local_rank != 0:
+            self.trainer.strategy.barrier(f"encode {split}")
+            return encode()
+        encoded = encode()
+        self.trainer.strategy.barrier(f"encode {split}")
+        return encoded
+
+    def train_dataloader(self) -> Any:
+        """Batches of the train split, reshuffled each epoch."""
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> Any:
+        """Batches of the validation split; nothing where there is none."""
+        return self._loader("validation") if "validation" in self._encoded else []
+
+    def test_dataloader(self) -> Any:
+        """Batches of the test split."""
+        return self._loader("test")
+
+    def _loader(self, split: Split, shuffle: bool = False) -> ResumableLoader:
+        assert self.trainer is not None
+        encoded = self._encoded[split]
+        sampler = LengthBatchSampler(
+            np.asarray(encoded["length"]),
+            batch_size=self.batch_size if shuffle else self.eval_batch_size,
+            max_batch_tokens=self.max_batch_tokens,
+            shuffle=shuffle,
+            seed=self.seed,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+        )
+        return ResumableLoader(
+            RowReader(encoded),
+            sampler,
+            collate_fn=Collator(self.trainer.lightning_module.collate),  # type: ignore[operator]
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+class RowReader(torch.utils.data.Dataset[dict[str, Any]]):
+    """Reads a batch of encoded rows from Arrow at once, as a dictionary of columns."""
+
+    def __init__(self, encoded: Dataset) -> None:
+        """Takes the rows as `datasets` keeps them on disk."""
+        self.encoded = encoded
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.encoded)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """A batch of one row."""
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: list[int]) -> dict[str, Any]:
+        """The columns of the rows at `indices`, with `row` and `filler`; a filler's index is `~row`."""
+        filler = indices[0] < 0
+        places = [~i for i in indices] if filler else indices
+        columns: dict[str, Any] = self.encoded[places]
+        return columns | {"row": places, "filler": filler}
+
+
+class Collator:
+    """Adds to the model's batch what every batch carries."""
+
+    def __init__(self, collate: Any) -> None:
+        """Takes the model's `collate`."""
+        self.collate = collate
+
+    def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
+        """From columns of rows to a batch."""
+        common = {"id": rows["id"], "row": torch.tensor(rows["row"]), "filler": rows["filler"]}
+        if "label" in rows:
+            common["labels"] = torch.tensor(rows["label"])
+        return {**self.collate(rows), **common}
+
+
+def stratified_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divides rows so that each class gives the same share; the same on every machine.
+
+    A class of one row stays in the first part: nothing can be learnt from a class that was held out whole.
+
+    Args:
+        labels: Class of each row, shape `(rows,)`.
+        share: Of each class that goes to the second part.
+        seed: Of the draw.
+
+    Returns:
+        Row numbers of the two parts, each in ascending order.
+    """
+    generator = np.random.default_rng(seed)
+    held = []
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        held.append(members[: min(round(len(members) * share), len(members) - 1)])
+    second = np.sort(np.concatenate(held)) if held else np.empty(0, dtype=np.int64)
+    return np.setdiff1d(np.arange(len(labels)), second), second

@@ -1,0 +1,52 @@
+"""A person's own rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from textclf.data.base import TextDataModule
+from textclf.data.reading import distinct_labels
+from textclf.errors import UserError
+
+
+class FilesDataModule(TextDataModule):
+    """Rows from a folder of your own: `train`, `validation` and `test` as `.parquet`, `.csv`, `.tsv` or `.jsonl`."""
+
+    def __init__(
+        self,
+        data_dir: str,
+        text_column: str = "text",
+        label_column: str = "label",
+        text_pair_column: str | None = None,
+        label_names: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Takes the names of the columns.
+
+        Args:
+            data_dir: The folder.
+            text_column: Column of texts.
+            label_column: Column of labels: names, or indices of `label_names`.
+            text_pair_column: Column of second texts, if there is one.
+            label_names: Name of each class in the order of their indices; read from the train file, sorted, where not given.
+            **kwargs: What every data set takes.
+        """
+        super().__init__(data_dir=data_dir, **kwargs)
+        self.text_column, self.label_column, self.text_pair_column = text_column, label_column, text_pair_column
+        self.id_column = "id"
+        self._given_names = label_names
+
+    @cached_property
+    def label_names(self) -> Sequence[str]:  # type: ignore[override]  # found on first need
+        """Name of each class."""
+        if self._given_names is not None:
+            return tuple(self._given_names)
+        split = next(iter(self.source_splits()), None)
+        if split is None:
+            raise UserError(f"{self.data_dir!r} holds no rows: add train.parquet, .csv, .tsv or .jsonl, or pass --data.label_names")
+        names = distinct_labels(self.load_split(split), self.label_column)
+        if len(names) < 2:
+            raise UserError(f"column {self.label_column!r} has one value only ({names[0]!r}): classifying needs two or more labels")
+        return tuple(names)

@@ -1,0 +1,118 @@
+"""Scoring any number of texts in flat memory: windows of rows, batched by length, given back in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from textclf.data.batching import LengthBatchSampler
+
+if TYPE_CHECKING:
+    from textclf.models.base import TextClassifier
+
+WINDOW = 4096
+"""Rows that are encoded and sorted together: long enough for little padding, short enough for flat memory."""
+
+
+class StreamedBatches:
+    """Batches of rows that come one by one, such as the lines of a file.
+
+    Args:
+        model: Whose `encode` and `collate` are used.
+        rows: Each a dictionary with `text` (and `text_pair`).
+        max_batch_tokens: Tokens in a padded batch, instead of `batch_size`.
+        batch_size: Rows in a batch.
+    """
+
+    def __init__(
+        self,
+        model: TextClassifier,
+        rows: Iterable[dict[str, str]],
+        *,
+        batch_size: int = 64,
+        max_batch_tokens: int | None = None,
+    ) -> None:
+        self.model, self.rows = model, rows
+        self.batch_size, self.max_batch_tokens = batch_size, max_batch_tokens
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yields batches; `row` tells each row's place in the stream. A window's batches come before the next window's."""
+        stream, first = iter(self.rows), 0
+        while window := list(islice(stream, WINDOW)):
+            columns: dict[str, list[Any]] = {name: [row[name] for row in window] for name in window[0]}
+            columns |= self.model.encode(columns)
+            plan = LengthBatchSampler(
+                columns["length"], batch_size=self.batch_size, max_batch_tokens=self.max_batch_tokens
+            )
+            for places in plan:
+                rows = {name: [values[i] for i in places] for name, values in columns.items()}
+                kept = {name: rows[name] for name in ("id", "text") if name in rows}
+                yield {**self.model.collate(rows), **kept, "row": torch.tensor(places) + first}
+            first += len(window)
+
+
+class InOrder:
+    """Holds results back until those of all rows before them are there."""
+
+    def __init__(self) -> None:
+        """Starts at row 0."""
+        self._waiting: dict[int, Any] = {}
+        self._next = 0
+
+    def add(self, rows: Iterable[int], results: Iterable[Any]) -> Iterator[Any]:
+        """Takes the results of a batch; yields each whose turn has come."""
+        self._waiting.update(zip(rows, results, strict=True))
+        while self._next in self._waiting:
+            yield self._waiting.pop(self._next)
+            self._next += 1
+
+
+def score_rows(
+    model: TextClassifier, rows: Iterable[dict[str, str]], max_batch_tokens: int, total: int | None = None
+) -> Iterator[np.ndarray]:
+    """Scores rows with a model as it stands, without a trainer.
+
+    Yields:
+        Log-probabilities `(num_classes,)` of each row, in the rows' order.
+    """
+    from tqdm.auto import tqdm
+
+    in_order, was_training = InOrder(), model.training
+    model.eval()
+    try:
+        with tqdm(total=total, unit="text", disable=None) as bar, torch.inference_mode():
+            for batch in StreamedBatches(model, rows, max_batch_tokens=max_batch_tokens):
+                batch = model.transfer_batch_to_device(batch, model.device, 0)
+                scored = model.predict_step(batch, 0)
+                yield from in_order.add(scored["row"].tolist(), scored["log_scores"].double().cpu().numpy())
+                bar.update(len(scored["row"]))
+    finally:
+        model.train(was_training)
+
+
+def prediction_of(log_scores: np.ndarray, label_names: Sequence[str], has_probabilities: bool) -> dict[str, Any]:
+    """Says a row's scores as people read them.
+
+    Args:
+        log_scores: Log-probabilities, shape `(num_classes,)`; NaN for an answer that fits no class.
+        label_names: Name of each class.
+        has_probabilities: Whether the method gives any; else `score` and `scores` are None.
+
+    Returns:
+        `label` (None where none fits), `score` (probability of it), `scores` (probability of each label, by name).
+    """
+    if np.isnan(log_scores).any():
+        return {"label": None, "score": None, "scores": None}
+    best = int(log_scores.argmax())
+    if not has_probabilities:
+        return {"label": label_names[best], "score": None, "scores": None}
+    probabilities = np.exp(log_scores)
+    return {
+        "label": label_names[best],
+        "score": float(probabilities[best]),
+        "scores": {name: float(p) for name, p in zip(label_names, probabilities, strict=True)},
+    }

@@ -1,0 +1,209 @@
+"""Metrics of single-label classification, from one row of log scores per example."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
+
+LARGEST_BELOW_ONE = 1 - 2**-24  # in float32
+
+
+def predicted_classes(log_scores: Tensor) -> Tensor:
+    """Gives the class with the highest score of each row.
+
+    Args:
+        log_scores: Float scores, shape (batch, num_classes). A row holding NaN is an invalid answer, one that
+            fits no class.
+
+    Returns:
+        Class indices, int64, shape (batch,): the first of equal scores, -1 for a row holding NaN.
+    """
+    return log_scores.argmax(dim=1).masked_fill(log_scores.isnan().any(dim=1), -1)
+
+
+class SummedNegativeLogLikelihood(Metric):
+    """Sum of the negative log-likelihoods of the targets, in nats.
+
+    The batch sums are kept in a list: the state is then float64 wherever the device has it, also after
+    `module.to(torch.bfloat16)`, which would round a tensor state.
+    """
+
+    full_state_update = False
+    batch_sums: list[Tensor]
+
+    def __init__(self, **options: Any) -> None:
+        """Starts with no rows.
+
+        Args:
+            **options: Options of every torchmetrics `Metric`, such as `sync_on_compute`.
+        """
+        super().__init__(**options)
+        self.add_state("batch_sums", default=[], dist_reduce_fx="cat")
+
+    def update(self, log_scores: Tensor, targets: Tensor) -> None:
+        """Adds a batch.
+
+        Args:
+            log_scores: Float log-probabilities, shape (batch, num_classes).
+            targets: Class indices, shape (batch,).
+        """
+        dtype = torch.float32 if log_scores.device.type == "mps" else torch.float64
+        log_likelihoods = log_scores.gather(1, targets.unsqueeze(1))
+        self.batch_sums.append(-log_likelihoods.sum(dtype=dtype).reshape(1))
+
+    def compute(self) -> Tensor:
+        """Gives the sum as a float64 scalar on the CPU."""
+        sums = self.batch_sums
+        return (torch.cat(sums) if isinstance(sums, list) else sums).cpu().double().sum()
+
+
+class ClassificationMetrics(nn.Module):
+    """All metrics of a report, accumulated batch by batch and exact for any number of processes.
+
+    An invalid answer (a row holding NaN) is a wrong answer everywhere; only `nll` and `ece`, which need
+    probabilities, are means over the answered rows. Macro averages are over the classes of the data; a class
+    without support or predictions counts 0 there, as in scikit-learn with
+    `labels=range(num_classes), zero_division=0`. The keys are:
+
+    - `accuracy`: share of right rows;
+    - `macro_f1`, `macro_precision`, `macro_recall`: plain means over the classes;
+    - `weighted_f1`: mean over the classes, weighted by support;
+    - `mcc`: Matthews correlation coefficient for several classes, 0 where it is undefined
+      (Gorodkin, 2004, https://doi.org/10.1016/j.compbiolchem.2004.09.006);
+    - `nll`: mean negative log-likelihood of the target in nats; inf where a target has probability 0;
+    - `ece`: expected calibration error of the most probable class, 15 equal bins, L1
+      (Guo et al., 2017, https://arxiv.org/abs/1706.04599);
+    - `majority_accuracy`: share of the most frequent target class;
+    - `invalid`, `examples`: numbers of rows;
+    - `precision`, `recall`, `f1`: of class 1, for two classes only.
+    """
+
+    def __init__(
+        self, num_classes: int, has_probabilities: bool = True, sync_on_compute: bool = True
+    ) -> None:
+        """Starts with no rows.
+
+        Args:
+            num_classes: Number of classes.
+            has_probabilities: Whether the scores are log-probabilities. If not, `nll` and `ece` are absent.
+            sync_on_compute: Whether `compute` and `confusion_matrix` count the rows of all processes, which
+                must then all call them. If not, only the rows of this process count.
+        """
+        super().__init__()
+        self.num_classes = num_classes
+        self.has_probabilities = has_probabilities
+        # No cache: `update` drops it, so after an update on some ranks only, the others would not take part
+        # in the gathering, and all would hang.
+        options: dict[str, Any] = {"sync_on_compute": sync_on_compute, "compute_with_cache": False}
+        self.confusion = MulticlassConfusionMatrix(num_classes + 1, validate_args=False, **options)
+        if has_probabilities:
+            self.summed_nll = SummedNegativeLogLikelihood(**options)
+            self.ece = MulticlassCalibrationError(
+                num_classes, n_bins=15, norm="l1", validate_args=False, **options
+            )
+
+    @torch.no_grad()
+    def update(self, log_scores: Tensor, targets: Tensor) -> None:
+        """Adds a batch, which may be empty.
+
+        Args:
+            log_scores: Float32 or float64 log-probabilities (any scores without probabilities), shape
+                (batch, num_classes), NaN for an invalid answer.
+            targets: Class indices, int64, shape (batch,).
+
+        Raises:
+            ValueError: When the scores are not one row of `num_classes` per target.
+        """
+        if log_scores.shape != (len(targets), self.num_classes):
+            raise ValueError(
+                f"log_scores has shape {tuple(log_scores.shape)} where"
+                f" {(len(targets), self.num_classes)} is needed: one row per target, one score per class"
+            )
+        predictions = predicted_classes(log_scores)
+        answered = predictions >= 0
+        self.confusion.update(predictions.masked_fill(~answered, self.num_classes), targets)
+        if self.has_probabilities:
+            log_scores, targets = log_scores[answered], targets[answered]
+            self.summed_nll.update(log_scores, targets)
+            # torchmetrics gives confidence 1 a bin of its own, and takes anything above 1 for logits.
+            self.ece.update(log_scores.exp().float().clamp(max=LARGEST_BELOW_ONE), targets)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Computes all metrics over what was added so far.
+
+        Returns:
+            Scalars by key on the device of the metrics, float64 (float32 on MPS), also where they count rows,
+            since Lightning's `log_dict` wants floating ones. A mean over no rows is NaN.
+        """
+        matrix = self.confusion_matrix()
+        scores = scores_of_confusion_matrix(matrix.cpu())
+        if self.has_probabilities:
+            scores["nll"] = self.summed_nll.compute() / (scores["examples"] - scores["invalid"])
+            scores["ece"] = self.ece.compute()
+        dtype = torch.float32 if matrix.device.type == "mps" else torch.float64
+        return {key: score.to(dtype).to(matrix.device) for key, score in scores.items()}
+
+    def confusion_matrix(self) -> Tensor:
+        """Counts the rows by target and prediction.
+
+        Returns:
+            Int64, shape (num_classes, num_classes + 1): row = target, column = prediction, the last column
+            being the invalid answers.
+        """
+        if not self.confusion.update_called:
+            # A rank without rows takes part in the gathering with states of the right type.
+            device = self.confusion.device
+            self.update(
+                torch.empty(0, self.num_classes, device=device),
+                torch.empty(0, dtype=torch.int64, device=device),
+            )
+        matrix: Tensor = self.confusion.compute()
+        return matrix[: self.num_classes]
+
+    def reset(self) -> None:
+        """Forgets all rows."""
+        self.confusion.reset()
+        if self.has_probabilities:
+            self.summed_nll.reset()
+            self.ece.reset()
+
+
+def scores_of_confusion_matrix(matrix: Tensor) -> dict[str, Tensor]:
+    """Computes the metrics that need no probabilities.
+
+    Args:
+        matrix: Counts on the CPU, shape (num_classes, num_classes + 1), as
+            `ClassificationMetrics.confusion_matrix` gives them.
+
+    Returns:
+        Float64 scalars by the keys of `ClassificationMetrics`.
+    """
+    matrix = matrix.double()
+    support, predicted = matrix.sum(dim=1), matrix.sum(dim=0)
+    correct, examples, invalid = matrix.trace(), matrix.sum(), predicted[-1]
+    in_class = predicted[:-1]
+    precision = _ratio(matrix.diagonal(), in_class)
+    recall = _ratio(matrix.diagonal(), support)
+    f1 = _ratio(2 * matrix.diagonal(), support + in_class)
+    covariance = correct * examples - support.dot(in_class)
+    variances = (examples**2 - predicted.dot(predicted)) * (examples**2 - support.dot(support))
+    scores = {
+        "accuracy": correct / examples,
+        "macro_f1": f1.mean(),
+        "weighted_f1": f1.dot(support) / examples,
+        "macro_precision": precision.mean(),
+        "macro_recall": recall.mean(),
+        "mcc": _ratio(covariance, variances.sqrt()),
+        "majority_accuracy": support.max() / examples,
+        "invalid": invalid,
+        "examples": examples,
+    }
+    if len(matrix) == 2:
+        scores |= {"precision": precision[1], "recall": recall[1], "f1": f1[1]}
+    return scores
+
+
+def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    return torch.where(denominator > 0, numerator / denominator, 0.0)

@@ -1,0 +1,151 @@
+"""The report of a test: metrics.json, report.txt and confusion_matrix.png, made from a prediction table."""
+
+import json
+import math
+import warnings
+from pathlib import Path
+
+import torch
+
+from textclf.atomic import atomic_path
+from textclf.errors import UserError
+from textclf.evaluation.display import align_right, display_width
+from textclf.evaluation.figures import plot_confusion_matrix
+from textclf.evaluation.metrics import ClassificationMetrics
+from textclf.evaluation.predictions import PredictionTable, read_predictions
+
+KEYS = (
+    "accuracy",
+    "macro_f1",
+    "weighted_f1",
+    "macro_precision",
+    "macro_recall",
+    "precision",
+    "recall",
+    "f1",
+    "mcc",
+    "nll",
+    "ece",
+    "majority_accuracy",
+    "invalid",
+)
+
+
+def write_report(
+    folder: str | Path, table_path: str | Path, split: str = "test", examples_per_second: float | None = None
+) -> dict[str, float | int | None]:
+    """Writes metrics.json, report.txt and confusion_matrix.png.
+
+    Args:
+        folder: Where to write. It is made if it is not there.
+        table_path: The prediction table.
+        split: The prefix of the metrics' names.
+        examples_per_second: Speed of the run, where it was measured.
+
+    Returns:
+        What metrics.json holds.
+
+    Raises:
+        UserError: When there is no prediction table at `table_path`, or one without rows.
+    """
+    folder = Path(folder)
+    table = read_predictions(table_path)
+    if not table.ids:
+        raise UserError(f"{table_path}: the prediction table has no rows; test on a split that has some")
+    metrics = summarize(table, split, examples_per_second)
+    with atomic_path(folder / "metrics.json") as path:
+        path.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    with atomic_path(folder / "report.txt") as path:
+        path.write_text(classification_report_text(table), encoding="utf-8")
+    matrix = _accumulate(table).confusion_matrix().numpy()
+    plot_confusion_matrix(matrix, table.label_names, folder / "confusion_matrix.png")
+    return metrics
+
+
+def summarize(
+    table: PredictionTable, split: str = "test", examples_per_second: float | None = None
+) -> dict[str, float | int | None]:
+    """Computes the metrics of a prediction table.
+
+    Args:
+        table: The predictions.
+        split: The prefix of the metrics' names.
+        examples_per_second: Speed of the run, where it was measured.
+
+    Returns:
+        The metrics of `ClassificationMetrics` under `<split>/<key>`, and `examples` and
+        `examples_per_second`, ready for strict JSON: None stands for what is not there, not a number, or
+        infinite.
+    """
+    scores = {key: score.item() for key, score in _accumulate(table).compute().items()}
+    summary: dict[str, float | int | None] = {
+        f"{split}/{key}": _finite(scores.get(key)) for key in KEYS if key in scores or key in ("nll", "ece")
+    }
+    summary[f"{split}/invalid"] = int(scores["invalid"])
+    return summary | {
+        "examples": int(scores["examples"]),
+        "examples_per_second": _finite(examples_per_second),
+    }
+
+
+def classification_report_text(table: PredictionTable) -> str:
+    """Writes precision, recall, F1 and support per class, in scikit-learn's layout, and a few lines below it.
+
+    Args:
+        table: The predictions.
+
+    Returns:
+        Several lines. Names in wide characters such as Hangul are aligned by their width on a terminal.
+    """
+    scores = _accumulate(table).compute()
+    lines = [*_table_lines(table, scores["accuracy"].item()), ""]
+    for name, key, form in (
+        ("majority class accuracy", "majority_accuracy", ".4f"),
+        ("Matthews correlation", "mcc", ".4f"),
+        ("NLL (nats)", "nll", ".4f"),
+        ("ECE (15 bins)", "ece", ".4f"),
+        ("examples", "examples", ".0f"),
+        ("invalid answers", "invalid", ".0f"),
+    ):
+        value = format(scores[key].item(), form) if key in scores else "no probabilities"
+        lines.append(f"{name + ':':<25}{value}")
+    return "\n".join(lines) + "\n"
+
+
+def _accumulate(table: PredictionTable) -> ClassificationMetrics:
+    # Only one process writes a report; it would wait for the others for ever if the metrics were gathered.
+    metrics = ClassificationMetrics(len(table.label_names), table.has_probabilities, sync_on_compute=False)
+    metrics.update(torch.from_numpy(table.metric_scores), torch.tensor(table.labels))
+    return metrics
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _table_lines(table: PredictionTable, accuracy: float) -> list[str]:
+    from sklearn.metrics import classification_report  # takes a second to import
+
+    classes = range(len(table.label_names))
+    with warnings.catch_warnings():
+        # A small test split of a data set with many classes is no regression problem.
+        warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
+        scores = classification_report(
+            table.labels, table.predictions, labels=classes, zero_division=0, output_dict=True
+        )
+    total = len(table.labels)
+    width = max(map(display_width, (*table.label_names, "weighted avg")))
+
+    def line(name: str, row: dict[str, float]) -> str:
+        numbers = "".join(f" {row[key]:>9.4f}" for key in ("precision", "recall", "f1-score"))
+        return f"{align_right(name, width)} {numbers} {row['support']:>9.0f}"
+
+    return [
+        " " * width + " " + "".join(f" {name:>9}" for name in ("precision", "recall", "f1-score", "support")),
+        "",
+        *(line(name, scores[str(index)]) for index, name in enumerate(table.label_names)),
+        "",
+        f"{align_right('accuracy', width)} {'':>10}{'':>10} {accuracy:>9.4f} {total:>9}",
+        line("macro avg", scores["macro avg"]),
+        line("weighted avg", scores["weighted avg"]),
+    ]

@@ -1,0 +1,116 @@
+"""The record of a run in its own folder, and W&B where nobody is logged in."""
+
+from __future__ import annotations
+
+import csv
+import netrc
+import os
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import torch
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from textclf.atomic import atomic_path
+from textclf.console import say
+
+
+class MetricsCSV(Logger):
+    """Writes `metrics.csv`: one row per logged step, whole at any moment; a resumed run goes on in it.
+
+    (Lightning's own CSV logger deletes what an interrupted run has written.)
+    """
+
+    def __init__(self, save_dir: str = ".", flush_every: int = 20) -> None:
+        """Takes the run folder.
+
+        Args:
+            save_dir: The folder; the command line gives the run's.
+            flush_every: Rows between two writings of the file.
+        """
+        super().__init__()
+        self.path = Path(save_dir, "metrics.csv")
+        self.flush_every = flush_every
+        self._rows: list[dict[str, Any]] | None = None
+
+    @property
+    def name(self) -> str:
+        """Nothing stands between the folder and the file."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """Nothing stands between the folder and the file."""
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        """The run folder."""
+        return str(self.path.parent)
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Leaves them to `config.yaml`."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Adds a row."""
+        if self._rows is None:
+            self._rows = self._rows_before(step or 0)
+        values = {k: v.item() if isinstance(v, torch.Tensor) else v for k, v in metrics.items()}
+        self._rows.append({"step": step, **values})
+        if len(self._rows) % self.flush_every == 0:
+            self.save()
+
+    def _rows_before(self, step: int) -> list[dict[str, Any]]:
+        """What an interrupted run wrote before the step that this one goes on from."""
+        if not self.path.is_file():
+            return []
+        with self.path.open(newline="", encoding="utf-8") as file:
+            return [row for row in csv.DictReader(file) if int(row["step"] or 0) < step]
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Writes the file."""
+        if not self._rows:
+            return
+        columns = dict.fromkeys(name for row in self._rows for name in row)
+        with atomic_path(self.path) as path, path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(columns))
+            writer.writeheader()
+            writer.writerows(self._rows)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Writes what is left."""
+        self.save()
+
+
+def fill_in(logger: Any, run_dir: Path) -> None:
+    """Points a configured logger at the run folder, and takes W&B offline where there is no key.
+
+    Args:
+        logger: `class_path` and `init_args` as the command line parsed them; changed in place.
+        run_dir: The run folder.
+    """
+    arguments = logger.init_args
+    if "save_dir" in arguments and arguments.save_dir in (None, ".", "./"):
+        arguments.save_dir = str(run_dir)
+    if logger.class_path.endswith(".WandbLogger"):
+        arguments.name = arguments.name or "/".join(run_dir.parts[-2:])
+        if not arguments.offline and arguments.mode is None and "WANDB_MODE" not in os.environ and not _logged_in():
+            say("no W&B key was found: logging offline; `wandb login`, then `wandb sync`, sends it later")
+            arguments.offline, arguments.mode = True, "offline"
+
+
+def _logged_in() -> bool:
+    """Whether W&B will find a key, told without starting it: once started, it takes no more settings."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

@@ -1,0 +1,293 @@
+"""The method axis: how a text becomes tensors, and tensors become one score per label."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+import textclf
+from textclf.errors import UserError
+from textclf.evaluation.metrics import ClassificationMetrics
+from textclf.models.checkpoint import plain, read_checkpoint, resolve_class
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+class TextClassifier(LightningModule):
+    """A way of classifying texts; a subclass defines `log_scores` and whatever else it needs of the rest.
+
+    The life of a method: `prepare` (once, from the train rows), `encode` (once per split, cached on disk), then per batch
+    `collate` and `log_scores`. A method that trains adds `training_step` and `configure_optimizers`. Weights are
+    loaded in `configure_model`, never in `__init__`. What `prepare` finds goes into `self.fitted`: numbers, strings,
+    lists, dictionaries and tensors, which are saved in the checkpoint and given back before anything is encoded.
+
+    Attributes:
+        has_probabilities: False for a method that has answers but no probabilities.
+        architecture: Arguments that must be as they were when the checkpoint was made.
+        fitted: What `prepare` found.
+        restored: Whether this object's state comes from a checkpoint.
+    """
+
+    has_probabilities: ClassVar[bool] = True
+    architecture: ClassVar[tuple[str, ...]] = ("pretrained",)
+
+    def __init__(self, num_classes: int, label_names: Sequence[str]) -> None:
+        """Takes the facts of the data; a subclass passes them on, first thing in its own `__init__`.
+
+        Args:
+            num_classes: Number of labels; the command line links it from the data.
+            label_names: Name of each class, linked as well.
+
+        Raises:
+            UserError: The two do not agree.
+        """
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        if num_classes != len(label_names):
+            raise UserError(f"num_classes is {num_classes}, but there are {len(label_names)} label_names: {list(label_names)}")
+        self.num_classes = num_classes
+        self.label_names = tuple(label_names)
+        self.fitted: dict[str, Any] = {}
+        self.restored = False
+        self.val_metrics = ClassificationMetrics(num_classes, self.has_probabilities)
+        self.test_metrics = ClassificationMetrics(num_classes, self.has_probabilities)
+        self._columns: list[int] | None = None
+
+    # The contract with the data
+
+    def prepare(self, train_rows: Dataset) -> None:
+        """Fits what must be known before rows can be encoded, and puts it into `self.fitted`; by default nothing.
+
+        It runs on one process; the others are sent `self.fitted`.
+
+        Args:
+            train_rows: The train split, on disk: columns `id`, `text`, `label`, and `text_pair` where there is one.
+        """
+
+    def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """From texts to per-row fields and a `length` for batching; by default the length in characters.
+
+        Args:
+            rows: Columns `text`, and `text_pair` where there is one.
+
+        Returns:
+            New columns with one entry per row, `length` among them.
+        """
+        return {"length": [max(1, len(text)) for text in rows["text"]]}
+
+    def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
+        """From encoded rows to a batch; by default the texts themselves.
+
+        Args:
+            rows: The columns that `encode` gave, and `text` (and `text_pair`).
+        """
+        return {name: rows[name] for name in ("text", "text_pair") if name in rows}
+
+    def log_scores(self, batch: dict[str, Any]) -> Tensor:
+        """Scores of each label.
+
+        Args:
+            batch: What `collate` gave, on this module's device.
+
+        Returns:
+            Log-probabilities in nats, fp32 or wider, shape `(batch, num_classes)`. A row of NaN is an answer that fits no class.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define log_scores(batch)")
+
+    def encoding_key(self) -> str:
+        """A hash of all that `encode` depends on: part of the name of the cached rows.
+
+        By default the class, its source, all hyper-parameters and what was fitted: never too little. A method whose encoding
+        depends on less may say so, to keep its cached rows when another argument changes.
+        """
+        parts = (textclf.__version__, inspect.getsource(type(self)), repr(plain(self.hparams)))
+        digest = hashlib.sha256("\0".join(parts).encode())
+        digest.update(_bytes_of(self.fitted))
+        return digest.hexdigest()
+
+    # Evaluation, the same for every method
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Counts one batch."""
+        self._evaluate(batch, self.val_metrics)
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Counts one batch, and gives its scores to the callbacks: `row` `(batch,)`, `log_scores` `(batch, num_classes)`."""
+        return self._evaluate(batch, self.test_metrics)
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Scores one batch of texts without labels."""
+        return {"row": batch["row"], "log_scores": self.log_scores(batch)}
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs `val/...` over the whole split."""
+        self._log_metrics("val", self.val_metrics)
+
+    def on_test_epoch_end(self) -> None:
+        """Logs `test/...` over the whole split."""
+        self._log_metrics("test", self.test_metrics)
+
+    def _evaluate(self, batch: dict[str, Any], metrics: ClassificationMetrics) -> dict[str, Tensor]:
+        log_scores = self.log_scores(batch)
+        if log_scores.dtype in (torch.float16, torch.bfloat16):
+            raise TypeError(f"{type(self).__name__}.log_scores gave {log_scores.dtype}: it must be float32 or wider")
+        log_scores = log_scores[:, self._column_order()]
+        if batch["filler"]:
+            return {"row": batch["row"][:0], "log_scores": log_scores[:0]}
+        metrics.update(log_scores, batch["labels"])
+        return {"row": batch["row"], "log_scores": log_scores}
+
+    def _column_order(self) -> list[int]:
+        """Where the data's classes stand among the model's, matched by name."""
+        if self._columns is None:
+            data: Any = getattr(self.trainer, "datamodule", None)
+            names = self.label_names if data is None else data.label_names
+            self._columns = [self.label_names.index(name) for name in names]
+        return self._columns
+
+    def _log_metrics(self, split: str, metrics: ClassificationMetrics) -> None:
+        values = {f"{split}/{name}": value.float() for name, value in metrics.compute().items()}
+        # compute() has already reduced over the processes: the mean of equal values changes nothing.
+        self.log_dict(values, sync_dist=True)
+        metrics.reset()
+
+    # Checkpoints: weights, what was fitted, and how to build the object again
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what `load_from_checkpoint` and the command line need: plain values only, so that it loads safely."""
+        checkpoint["hyper_parameters"] = plain(self.hparams)
+        checkpoint["textclf"] = {
+            "version": textclf.__version__,
+            "class_path": f"{type(self).__module__}.{type(self).__qualname__}",
+            "label_names": list(self.label_names),
+            "fitted": self.fitted,
+        }
+        data = getattr(self._trainer, "datamodule", None)
+        if data is not None:
+            init_args = plain(data.hparams)
+            if "label_names" in init_args:  # as they were found, so that no file is needed to know them
+                init_args["label_names"] = list(data.label_names)
+            checkpoint["textclf"]["data"] = {
+                "class_path": f"{type(data).__module__}.{type(data).__qualname__}",
+                "init_args": init_args,
+            }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes what was fitted, after checking that the checkpoint is of this method, architecture and labels."""
+        self.restore(checkpoint)
+
+    def restore(self, checkpoint: Mapping[str, Any]) -> None:
+        """Takes from a checkpoint all but the weights: before its rows are encoded, or its network is built.
+
+        Raises:
+            UserError: The checkpoint is of another class, architecture, or set of labels.
+        """
+        saved = checkpoint["textclf"]
+        own = f"{type(self).__module__}.{type(self).__qualname__}"
+        if saved["class_path"] != own:
+            raise UserError(
+                f"the checkpoint holds a {saved['class_path']}, the configuration describes a {own}: "
+                "use the config.yaml of the checkpoint's own run"
+            )
+        if set(saved["label_names"]) != set(self.label_names):
+            raise UserError(
+                f"the checkpoint's labels are {', '.join(saved['label_names'])}, the data's are "
+                f"{', '.join(self.label_names)}: evaluate it on data with the same labels"
+            )
+        for name in self.architecture:
+            theirs, ours = checkpoint["hyper_parameters"].get(name), plain(self.hparams).get(name)
+            if theirs != ours:
+                raise UserError(
+                    f"the checkpoint was trained with {name} {theirs!r}, the configuration says {ours!r}: "
+                    "use the config.yaml of the checkpoint's own run"
+                )
+        self.label_names = tuple(saved["label_names"])
+        self.fitted = saved["fitted"]
+        self.restored = True
+        self._columns = None
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # one path, one way: no hparams file, no strictness
+        cls, checkpoint_path: str | Path, map_location: Any = None, **arguments: Any
+    ) -> Self:
+        """Builds the classifier that a checkpoint holds, in evaluation mode; nothing but the file is needed.
+
+        Args:
+            checkpoint_path: A `.ckpt` of a run.
+            map_location: Device of the weights, the CPU by default.
+            **arguments: Instead of the stored ones.
+
+        Raises:
+            UserError: The file is missing, damaged or not safe, of another class, or its class is not imported.
+        """
+        checkpoint = read_checkpoint(checkpoint_path, map_location or "cpu")
+        kind = resolve_class(checkpoint["textclf"]["class_path"], cls, str(checkpoint_path))
+        model = kind(**{**checkpoint["hyper_parameters"], **arguments})
+        model.restore(checkpoint)
+        model.configure_model()
+        try:
+            model.load_state_dict(checkpoint["state_dict"])
+        except RuntimeError as error:
+            raise UserError(
+                f"{str(checkpoint_path)!r} does not fit its own architecture ({str(error).splitlines()[0]}): train anew"
+            ) from error
+        return model.to(map_location or "cpu").eval()
+
+    # Use
+
+    def classify(
+        self, texts: Iterable[str], text_pairs: Iterable[str] | None = None, *, max_batch_tokens: int = 4096
+    ) -> list[dict[str, Any]]:
+        """The most probable label of each text, in order, with a progress bar where there is a terminal.
+
+        Args:
+            texts: Any number of texts.
+            text_pairs: The second text of each, for a method that reads two.
+            max_batch_tokens: Tokens in a padded batch.
+
+        Returns:
+            One `{"label": name, "score": probability}` per text; the label is None for an answer that fits no class.
+        """
+        from textclf.data.streaming import prediction_of, score_rows
+
+        if isinstance(texts, str):
+            raise UserError(f"classify takes a list of texts, not one text: write classify([{texts!r}])")
+        rows = (
+            ({"text": text} for text in texts)
+            if text_pairs is None
+            else ({"text": a, "text_pair": b} for a, b in zip(texts, text_pairs, strict=True))
+        )
+        scored = score_rows(self, rows, max_batch_tokens, total=len(texts) if isinstance(texts, Sequence) else None)
+        answers = (prediction_of(log_scores, self.label_names, self.has_probabilities) for log_scores in scored)
+        return [{"label": answer["label"], "score": answer["score"]} for answer in answers]
+
+
+class PreparedClassifier(TextClassifier):
+    """A method that is fitted whole in `prepare`: `fit` runs one empty step, then validates and saves.
+
+    Its configuration sets `trainer.max_epochs: 1` and `trainer.limit_train_batches: 1`.
+    """
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Nothing is left to train."""
+
+    def configure_optimizers(self) -> None:
+        """Nothing to optimise."""
+
+
+def _bytes_of(fitted: Any) -> bytes:
+    def default(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return hashlib.sha256(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
+        raise TypeError(f"self.fitted holds a {type(value).__name__}: keep numbers, strings, lists, dictionaries and tensors")
+
+    return json.dumps(fitted, default=default, sort_keys=True).encode()

@@ -1,0 +1,65 @@
+"""Reading checkpoints safely, and finding the class that one is of."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from textclf.errors import UserError
+
+T = TypeVar("T")
+
+
+def plain(value: Any) -> Any:
+    """Reduces hyper-parameters to numbers, strings, lists and dictionaries, which load without running code."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Loads a checkpoint without running any code that it may hold.
+
+    Raises:
+        UserError: The file is missing, cut off, would run code, or is no checkpoint of this package.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"the checkpoint {str(path)!r} is not there: give the path of a .ckpt file of a run")
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"the checkpoint {str(path)!r} holds objects that could run code, and is not loaded: use one made by this package"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise UserError(
+            f"the checkpoint {str(path)!r} is damaged or cut off: use another one of the run, such as last.ckpt"
+        ) from error
+    if not isinstance(checkpoint, dict) or "textclf" not in checkpoint:
+        raise UserError(f"{str(path)!r} is no checkpoint of this package: give a .ckpt file of a run")
+    return checkpoint
+
+
+def resolve_class(class_path: str, base: type[T], path: str) -> type[T]:
+    """Finds an already imported class; a checkpoint never makes anything be imported.
+
+    Raises:
+        UserError: The class is not imported, or is no `base`.
+    """
+    if class_path.startswith("textclf."):
+        import textclf.models  # noqa: F401  # our own classes may always be found
+
+    module, _, name = class_path.rpartition(".")
+    kind = getattr(sys.modules.get(module), name, None)
+    if kind is None:
+        raise UserError(f"{path!r} holds a {class_path}, which is not imported: write `from {module} import {name}` first")
+    if not (isinstance(kind, type) and issubclass(kind, base)):
+        raise UserError(f"{path!r} holds a {class_path}, which is no {base.__name__}: load it with that class")
+    return kind

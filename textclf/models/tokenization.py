@@ -1,0 +1,39 @@
+"""A tokenizer as text, so that a checkpoint can carry it."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def tokenizer_files(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+    """What `save_pretrained` writes: file names to contents, base64 where a file is no text."""
+    with TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        return {path.name: _read(path) for path in sorted(Path(folder).iterdir()) if path.is_file()}
+
+
+def tokenizer_from_files(files: dict[str, str]) -> PreTrainedTokenizerBase:
+    """The tokenizer that `tokenizer_files` was given."""
+    from transformers import AutoTokenizer
+
+    with TemporaryDirectory() as folder:
+        for name, content in files.items():
+            if content.startswith("base64:"):
+                Path(folder, name).write_bytes(base64.b64decode(content.removeprefix("base64:")))
+            else:
+                Path(folder, name).write_text(content, encoding="utf-8")
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+    return tokenizer
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return "base64:" + base64.b64encode(path.read_bytes()).decode()

@@ -1,0 +1,169 @@
+"""Texts in, labels out: the inputs and outputs of `predict`, a row at a time."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, TextIO
+
+from textclf.atomic import atomic_path
+from textclf.errors import UserError
+
+INPUTS = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
+Rows = Iterator[dict[str, str]]
+
+
+def read_texts(
+    texts: Sequence[str] | None, source: str | None, text_column: str, text_pair_column: str | None = None
+) -> Rows:
+    """Gives the rows to classify one by one: `id`, `text`, and `text_pair` where there is one.
+
+    Args:
+        texts: The texts themselves, or None.
+        source: A file of them; `-` is standard input, one text a line.
+        text_column: The file's column of texts; `text` where it has none of that name.
+        text_pair_column: Its column of second texts.
+
+    Raises:
+        UserError: Neither or both are given, or the file cannot be read as its suffix says.
+    """
+    if (texts is None) == (source is None):
+        raise UserError("predict needs texts: pass --texts '[\"a\", \"b\"]' or --input FILE (- for standard input), one of the two")
+    if source is None:
+        return ({"id": str(i), "text": text} for i, text in enumerate(texts or ()))
+    if source == "-":
+        return _lines(sys.stdin)
+    path = Path(source)
+    if path.suffix not in INPUTS:
+        raise UserError(f"--input {source!r}: the suffix {path.suffix!r} is not one of {', '.join(INPUTS)}")
+    if not path.is_file():
+        raise UserError(f"--input {source!r} is not there: give a file that exists, or - for standard input")
+    return _guarded(_from_file(path, text_column, text_pair_column), path)
+
+
+def _from_file(path: Path, text_column: str, text_pair_column: str | None) -> Rows:
+    if path.suffix == ".parquet":
+        yield from _standard(_parquet(path), path, text_column, text_pair_column)
+        return
+    with path.open(encoding="utf-8-sig", newline="" if path.suffix in (".csv", ".tsv") else None) as file:
+        if path.suffix == ".txt":
+            yield from _lines(file)
+            return
+        csv.field_size_limit(sys.maxsize)
+        rows: Iterable[dict[str, Any]]
+        if path.suffix == ".jsonl":
+            rows = (json.loads(line) for line in file if line.strip())
+        elif path.suffix == ".tsv":
+            rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        else:
+            rows = csv.DictReader(file)
+        yield from _standard(rows, path, text_column, text_pair_column)
+
+
+def _guarded(rows: Rows, path: Path) -> Rows:
+    for number in count(1):
+        try:
+            row = next(rows, None)
+        except (ValueError, OSError, csv.Error) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"{str(path)!r} cannot be read at row {number} ({error}): give a whole UTF-8 file") from error
+        if row is None:
+            return
+        yield row
+
+
+def _lines(file: TextIO) -> Rows:
+    return ({"id": str(i), "text": line.rstrip("\r\n")} for i, line in enumerate(file))
+
+
+def _parquet(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=4096):
+        yield from batch.to_pylist()
+
+
+def _standard(rows: Iterable[dict[str, Any]], path: Path, text: str, pair: str | None) -> Rows:
+    for i, row in enumerate(rows):
+        column = text if text in row else "text"
+        for name in (column, pair):
+            if name is not None and name not in row:
+                raise UserError(f"{str(path)!r} has no column {name!r}: it has {', '.join(map(str, row))}")
+        result = {"id": str(row.get("id", i)), "text": str(row[column] or "")}
+        yield result if pair is None else {**result, "text_pair": str(row[pair] or "")}
+
+
+@contextmanager
+def open_sink(output: str | None) -> Iterator[Callable[[Iterable[dict[str, Any]]], None]]:
+    """Opens a place for predictions: a `.jsonl` or `.parquet` file, whole once it exists, or standard output.
+
+    Yields:
+        A function that takes rows with `id, text, label, score, scores`.
+
+    Raises:
+        UserError: The suffix is another.
+    """
+    if output is None:
+        yield lambda rows: _write_lines(sys.stdout, rows)
+    elif output.endswith(".jsonl"):
+        with atomic_path(output) as path, path.open("w", encoding="utf-8") as file:
+            yield lambda rows: _write_lines(file, rows)
+    elif output.endswith(".parquet"):
+        with atomic_path(output) as path, _ParquetSink(path) as sink:
+            yield sink.add
+    else:
+        raise UserError(f"--output {output!r}: its suffix is neither .jsonl nor .parquet")
+
+
+def _write_lines(file: TextIO, rows: Iterable[dict[str, Any]]) -> None:
+    for row in rows:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    file.flush()
+
+
+class _ParquetSink:
+    """Collects rows into row groups of some thousands; `scores` is a map from label to probability."""
+
+    ROWS = 8192
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: list[dict[str, Any]] = []
+        self._writer: Any = None
+
+    def __enter__(self) -> _ParquetSink:
+        return self
+
+    def add(self, rows: Iterable[dict[str, Any]]) -> None:
+        self._rows.extend(rows)
+        if len(self._rows) >= self.ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if self._writer is None:
+            self._schema = pa.schema(
+                [
+                    ("id", pa.string()),
+                    ("text", pa.string()),
+                    ("label", pa.string()),
+                    ("score", pa.float64()),
+                    ("scores", pa.map_(pa.string(), pa.float64())),
+                ]
+            )
+            self._writer = pq.ParquetWriter(self.path, self._schema)
+        rows = [{**row, "scores": row["scores"] and list(row["scores"].items())} for row in self._rows]
+        self._writer.write_table(pa.Table.from_pylist(rows, schema=self._schema))
+        self._rows = []
+
+    def __exit__(self, *error: object) -> None:
+        self._flush()
+        self._writer.close()

@@ -1,0 +1,74 @@
+"""The run folder: its name, and who may use it."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from textclf.errors import UserError
+
+ROOT = Path("runs")
+
+
+def run_name(configs: list[str]) -> str:
+    """A run's name from its configuration files: their stems, joined by `-`."""
+    return "-".join(Path(config).stem for config in configs) or "run"
+
+
+def claim_run_folder(name: str, run_dir: str | None, resumed: Path | None) -> Path:
+    """Makes the folder of a run; only the first process does, the others are told later.
+
+    Args:
+        name: Of the run; its versions are `runs/<name>/0`, `1`, ...
+        run_dir: Take this folder instead.
+        resumed: The checkpoint that training goes on from, if it does.
+
+    Raises:
+        UserError: `run_dir` holds another run.
+    """
+    if run_dir is None:
+        if rank_zero_only.rank != 0:
+            return ROOT / name
+        (ROOT / name).mkdir(parents=True, exist_ok=True)
+        for version in count():
+            folder = ROOT / name / str(version)
+            try:
+                folder.mkdir()  # fails where another process was faster
+            except FileExistsError:
+                continue
+            return folder
+    folder = Path(run_dir)
+    own = resumed is not None and folder.resolve() in resumed.resolve().parents
+    if rank_zero_only.rank == 0 and not own:
+        if (folder / "config.yaml").exists() or (folder / "checkpoints").exists():
+            raise UserError(
+                f"run_dir {str(folder)!r} holds a run already: name another folder, or resume it with "
+                f"`fit --config {folder}/config.yaml --run_dir {folder} --ckpt_path last`"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def find_checkpoint(given: str, run_dir: str | None, configs: list[str]) -> Path:
+    """Finds the checkpoint that `--ckpt_path` means.
+
+    Args:
+        given: A path; or `best` or `last` of the run in `run_dir`, or of the run whose `config.yaml` is given.
+        run_dir: As on the command line.
+        configs: The configuration files.
+
+    Raises:
+        UserError: There is none.
+    """
+    if given not in ("best", "last"):
+        return Path(given)
+    folders = ([Path(run_dir)] if run_dir else []) + [Path(config).parent for config in configs]
+    for folder in folders:
+        if (path := folder / "checkpoints" / f"{given}.ckpt").is_file():
+            return path
+    raise UserError(
+        f"--ckpt_path {given}: no checkpoints/{given}.ckpt in {', '.join(map(str, folders)) or 'any folder named'}: "
+        "give the path of the file, or --run_dir or --config of its run"
+    )
