@@ -91,9 +91,9 @@ class LastCheckpoint(Checkpoint):
         self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
-        if not trainer.fast_dev_run:
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by a connector
             self._saved_at = trainer.global_step
-            trainer.save_checkpoint(self.path)
+            trainer.save_checkpoint(self.path, weights_only=False)
 
 
 class RandomStates(Callback):
@@ -145,7 +145,13 @@ class ReportWriter(Callback):
         self._started = time.perf_counter()
 
     def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        *args: Any,
     ) -> None:
         """Keeps a batch's scores."""
         self._parts.append((outputs["row"].cpu().numpy(), outputs["log_scores"].double().cpu().numpy()))
@@ -222,7 +228,11 @@ class PredictionStream(Callback):
 
         scored = zip(batch["id"], batch["text"], outputs["log_scores"].double().cpu().numpy(), strict=True)
         for id_, text, log_scores in self._in_order.add(outputs["row"].tolist(), scored):
-            yield {"id": id_, "text": text, **prediction_of(log_scores, model.label_names, model.has_probabilities)}
+            yield {
+                "id": id_,
+                "text": text,
+                **prediction_of(log_scores, model.label_names, model.has_probabilities),
+            }
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Closes the output and gives it its name."""
@@ -237,4 +247,3 @@ class PredictionStream(Callback):
 def always() -> list[Callback]:
     """The callbacks of every run, in the order that they are called in."""
     return [RandomStates(), BestCheckpoint(), LastCheckpoint(), ReportWriter()]
-

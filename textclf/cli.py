@@ -5,25 +5,29 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning.pytorch import Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import textclf.data
 import textclf.models  # noqa: F401  # importing the two makes short class names known
 from textclf import callbacks
 from textclf.console import say
 from textclf.data.base import TextDataModule
+from textclf.data.streaming import StreamedBatches
 from textclf.errors import UserError
 from textclf.loggers import fill_in
 from textclf.models.base import TextClassifier
 from textclf.models.checkpoint import read_checkpoint
-from textclf.parsing import Parser, checkpoint_as_config, peek
+from textclf.parsing import ConfigFile, Parser, checkpoint_as_config, classes_as_config, peek, user_error
 from textclf.precision import choose_precision
+from textclf.predictions import read_texts
 from textclf.runs import claim_run_folder, find_checkpoint, run_name
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
@@ -46,7 +50,6 @@ class TextCLI(LightningCLI):
             save_config_callback=None,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            parser_class=Parser,
             parser_kwargs={name: {"default_config_files": [str(DEFAULTS)]} for name in self.subcommands()},
             args=list(arguments),
         )
@@ -56,12 +59,28 @@ class TextCLI(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """The commands, and which of the trainer's arguments are ours to give."""
-        ours = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders", "weights_only", "verbose"}
+        ours = {
+            "model",
+            "datamodule",
+            "dataloaders",
+            "train_dataloaders",
+            "val_dataloaders",
+            "weights_only",
+            "verbose",
+        }
         return {name: ours | {"return_predictions"} for name in ("fit", "validate", "test", "predict")}
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Makes a parser that composes configuration files as we do."""
+        parser = Parser(**kwargs)
+        parser.add_argument("-c", "--config", action=ConfigFile, help="Configuration file; may be given several times.")
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the options of a run, and links what the data knows to the model."""
-        parser.add_argument("--run_name", type=str | None, help="Folder under runs/; the config files' stems by default.")
+        parser.add_argument(
+            "--run_name", type=str | None, help="Folder under runs/; the config files' stems by default."
+        )
         parser.add_argument("--run_dir", type=str | None, help="Take this folder as the run folder.")
         parser.add_argument("--test_after_fit", type=bool, default=True, help="Whether fit ends with a test.")
         for fact in ("num_classes", "label_names"):
@@ -85,7 +104,7 @@ class TextCLI(LightningCLI):
             self.checkpoint_path = find_checkpoint(self.peeked.ckpt_path, self.peeked.run_dir, self.peeked.config)
             self.checkpoint = read_checkpoint(self.checkpoint_path)
             args = [args[0], *checkpoint_as_config(self.checkpoint), *args[1:]]
-        self.config = parser.parse_args(args)
+        self.config = parser.parse_args(classes_as_config(args))
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: Lightning would let the checkpoint win over the command line."""
@@ -115,14 +134,26 @@ class TextCLI(LightningCLI):
             if hasattr(logger, "class_path"):
                 fill_in(logger, run_dir)
 
+    def instantiate_classes(self) -> None:
+        """Leaves no empty run folder where something cannot be built."""
+        try:
+            super().instantiate_classes()
+        except BaseException:
+            with suppress(OSError):
+                Path(self.options.trainer.default_root_dir or "").rmdir()
+            raise
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the callbacks of every run."""
         if self.subcommand == "predict":
-            added = [callbacks.PredictionStream(self.options.output)]
+            added: list[Callback] = [callbacks.PredictionStream(self.options.output)]
         else:
             added = [callbacks.ConfigWriter(self._whole_config()), *callbacks.always()]
         self.trainer_defaults = {"callbacks": added}
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"trainer: {str(error).splitlines()[0]}: change that trainer option") from error
 
     def _whole_config(self) -> dict[str, Any]:
         """What the run folder keeps: linked values included, and only what every command accepts."""
@@ -136,10 +167,52 @@ class TextCLI(LightningCLI):
         return config
 
     def after_instantiate_classes(self) -> None:
-        """Refuses what cannot work, and takes from the checkpoint what comes before its weights."""
+        """Takes from the checkpoint what comes before its weights, and refuses what cannot work."""
+        trains = is_overridden("training_step", self.model)
+        name = type(self.model).__name__
         if self.checkpoint is not None:
             self.model.restore(self.checkpoint)
-            self.config_init[self.subcommand].ckpt_path = str(self.checkpoint_path)
+        elif trains and self.subcommand != "fit":
+            raise UserError(f"{self.subcommand}: {name} must be trained first; run `fit`, then pass its --ckpt_path")
+        if self.subcommand == "fit" and not trains:
+            raise UserError(f"fit: {name} has nothing to train; run `test` to evaluate it as it is")
+
+    # The commands
+
+    def fit(self, model: TextClassifier, datamodule: TextDataModule, ckpt_path: str | None) -> None:
+        """Trains, then tests the best checkpoint, or the last where there was no validation."""
+        self.trainer.fit(model, datamodule=datamodule, ckpt_path=self._checkpoint_for_trainer())
+        if not self.options.test_after_fit or self.trainer.interrupted:
+            return
+        if not datamodule.has_split("test"):
+            say("there is no test split: fit ends without a test")
+            return
+        folder = callbacks.run_folder(self.trainer) / "checkpoints"
+        found = [path for path in (folder / "best.ckpt", folder / "last.ckpt") if path.is_file()]
+        self.trainer.test(model, datamodule=datamodule, ckpt_path=str(found[0]) if found else None, verbose=False)
+
+    def validate(self, model: TextClassifier, datamodule: TextDataModule, ckpt_path: str | None) -> None:
+        """Measures on the validation split."""
+        self.trainer.validate(model, datamodule=datamodule, ckpt_path=self._checkpoint_for_trainer())
+
+    def test(self, model: TextClassifier, datamodule: TextDataModule, ckpt_path: str | None) -> None:
+        """Measures on the test split, and writes the report."""
+        self.trainer.test(model, datamodule=datamodule, ckpt_path=self._checkpoint_for_trainer(), verbose=False)
+
+    def predict(self, model: TextClassifier, datamodule: TextDataModule, ckpt_path: str | None) -> None:
+        """Labels texts that have no label, in flat memory."""
+        if self.trainer.world_size > 1:
+            raise UserError("predict writes one stream, in order: run it in one process (--trainer.devices 1)")
+        rows = read_texts(self.options.texts, self.options.input, datamodule.text_column, datamodule.text_pair_column)
+        batches = StreamedBatches(
+            model, rows, batch_size=datamodule.eval_batch_size, max_batch_tokens=datamodule.max_batch_tokens
+        )
+        self.trainer.predict(
+            model, dataloaders=batches, ckpt_path=self._checkpoint_for_trainer(), return_predictions=False
+        )
+
+    def _checkpoint_for_trainer(self) -> str | None:
+        return str(self.checkpoint_path) if self.checkpoint_path else None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -147,6 +220,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "litlogger" not in r.getMessage())
     try:
         TextCLI(sys.argv[1:] if arguments is None else arguments)
-    except (UserError, MisconfigurationException) as error:
-        say(f"error: {error}")
+    except (ValueError, MisconfigurationException) as error:
+        message = user_error(error) or (error if isinstance(error, MisconfigurationException) else None)
+        if message is None:
+            raise
+        say(f"error: {message}")
         sys.exit(2)

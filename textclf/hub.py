@@ -38,8 +38,10 @@ def package_path(reference: str) -> Path:
     module, _, inside = reference.removeprefix(PACKAGE).partition("/")
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
-        raise UserError(f"{reference!r}: the package {module!r} is not installed; install it (pip install "
-                        f"{module.replace('_', '-')}) or name another model")
+        raise UserError(
+            f"{reference!r}: the package {module!r} is not installed; install it (pip install "
+            f"{module.replace('_', '-')}) or name another model"
+        )
     path = Path(spec.submodule_search_locations[0], inside)
     if not path.exists():
         raise UserError(f"{reference!r}: the package {module!r} holds no {inside!r}")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import torch
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only
 
 from textclf.atomic import atomic_path
 from textclf.console import say

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
-import sys
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from itertools import pairwise
+from pathlib import Path
+from pydoc import ErrorDuringImport, locate
 from typing import Any, NoReturn
 
 import yaml
-from jsonargparse import ActionConfigFile
+from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]  # exported, but not by __all__
 from lightning.pytorch.cli import LightningArgumentParser
 
+from textclf.data.base import TextDataModule
 from textclf.errors import UserError
+from textclf.models.base import PreparedClassifier, TextClassifier
 
-AXES = ("model", "data")
+AXES: dict[str, type[Any]] = {"model": TextClassifier, "data": TextDataModule}
 
 
 class ConfigFile(ActionConfigFile):
@@ -27,26 +34,93 @@ class ConfigFile(ActionConfigFile):
         """Applies one file."""
         for axis in AXES:
             before, after = cfg.get(f"{axis}.class_path"), _class_path(values, axis)
-            if before and after and after not in (before, before.rpartition(".")[2]):
+            if before and after and not _same_class(before, after):
                 cfg[axis] = None
-        super().__call__(parser, cfg, values, option_string)
+        super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
 
 
 def _class_path(source: str, axis: str) -> str | None:
     try:
-        text = source if source.lstrip().startswith("{") else open(source, encoding="utf-8").read()  # noqa: SIM115
+        text = source if source.lstrip().startswith("{") else Path(source).read_text(encoding="utf-8")
         value = yaml.safe_load(text)[axis]
-    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError):
+        path: str | None = value if isinstance(value, str) else value.get("class_path")
+    except (OSError, KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError):
         return None  # whatever is wrong, the parser says it better
-    return value if isinstance(value, str) else value.get("class_path")
+    return path
+
+
+def _same_class(full: str, other: str) -> bool:
+    if "." not in other:
+        return full.rpartition(".")[2] == other
+    try:
+        return locate(full) is locate(other)
+    except ErrorDuringImport:
+        return False
 
 
 class Parser(LightningArgumentParser):
-    """A parser whose last line names what was wrong and what to do."""
+    """A parser whose errors are one line that names what was wrong and what to do."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Ends the program with the exit code 2."""
-        raise UserError(message) from ex
+        """Hands the error to `main`; a parser inside this one hands it to this one."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        raise user_error(ex) or UserError(explain(message)) from ex
+
+
+def user_error(error: BaseException | None) -> UserError | None:
+    """The user's mistake among the causes of an error, if it was one."""
+    while error is not None:
+        if isinstance(error, UserError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def explain(message: str) -> str:
+    """Says jsonargparse's message in one line, with the remedy."""
+    key = next(iter(re.findall(r'[Kk]ey "([\w.]+)"', message)), "")
+    if name := re.search(r"Option '([\w.]+)' is not accepted", message):
+        return f"{key}: there is no argument {name[1]!r}{_hint(key, name[1])}"
+    if key in AXES and (name := re.search(r"(?:dot import path string: |given class_path ')([^\s']+)", message)):
+        known = ", ".join(sorted(kind.__name__ for kind in _ours(AXES[key])))
+        return f"{key}: there is no class {name[1]!r}: give one of {known}, or the full path of your own, package.module.Class"
+    if name := re.search(r"(?:does not accept option|unrecognized arguments:) '?(?:--)?([\w.]+)", message):
+        axis = name[1].partition(".")[0]
+        hint = get_close_matches(axis, [*AXES, "trainer", "seed_everything", "run_name", "run_dir"], 1)
+        return f"there is no option {name[1]!r}" + (
+            f": did you mean {hint[0]!r}?" if hint and hint[0] != axis else _hint(axis, name[1])
+        )
+    if "are required: " in message and ".model" in message:
+        return "nothing to run: pass --config with a file such as configs/quickstart.yaml, or --model and --data"
+    dull = (
+        "Does not validate",
+        "Subtypes:",
+        "Errors:",
+        "Given value type",
+        "- Expected a <class 'NoneType'>",
+        "- Expected a path",
+    )
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines() if not line.strip().startswith(dull)]
+    text = re.sub(r"<class '([\w.]+)'>", r"\1", " ".join(filter(None, lines)))
+    text = re.sub(r"Expected a (?:typing\.)?Literal\[(.*?)\]", r"expected one of \1.", text)
+    text = re.sub(r".*?Parser key \"[\w.]+\":", "", text) if nested else re.sub(r"^Parser key \"[\w.]+\":", "", text)
+    return f"{'.'.join([key, *nested])}: {text.strip()}" if key else text
+
+
+def _ours(base: type[Any]) -> Iterator[type[Any]]:
+    for kind in base.__subclasses__():
+        if kind is not PreparedClassifier:
+            yield kind
+        yield from _ours(kind)
+
+
+def _hint(axis: str, name: str) -> str:
+    kinds = list(_ours(AXES[axis])) if axis in AXES else []
+    known = {parameter for kind in [*kinds, *AXES.values()] for parameter in inspect.signature(kind).parameters}
+    close = get_close_matches(name.rpartition(".")[2], known - {name, "self", "kwargs"}, 1)
+    look = f"`python -m textclf fit --{axis}.help CLASS` lists what there is" if kinds else "see --help"
+    return f": did you mean {close[0]!r}? {look}" if close else f": {look}"
 
 
 def peek(arguments: Sequence[str]) -> argparse.Namespace:
@@ -55,7 +129,20 @@ def peek(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("-c", "--config", action="append", default=[])
     for name in ("--ckpt_path", "--run_dir", "--run_name"):
         parser.add_argument(name)
-    return parser.parse_known_args(list(arguments))[0]
+    try:
+        return parser.parse_known_args(list(arguments))[0]
+    except argparse.ArgumentError as error:
+        raise UserError(f"{error}: give it a value") from error
+
+
+def classes_as_config(arguments: Sequence[str]) -> list[str]:
+    """Writes `--model Class` and `--data Class` as configuration files, so that they compose as files do."""
+    options = tuple(f"--{axis}" for axis in AXES)
+    tokens = [t for a in arguments for t in (a.split("=", 1) if a.partition("=")[0] in options else [a])]
+    for i, (option, value) in enumerate(pairwise(tokens)):
+        if option in options and re.fullmatch(r"[A-Za-z_][\w.]*", value) and not Path(value).exists():
+            tokens[i : i + 2] = ["--config", json.dumps({option.removeprefix("--"): {"class_path": value}})]
+    return tokens
 
 
 def checkpoint_as_config(checkpoint: dict[str, Any]) -> list[str]:

@@ -27,7 +27,7 @@ def choose_precision(accelerator: str) -> tuple[Precision, str]:
     if accelerator in ("auto", "cpu"):
         if os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA"):
             return "32-true", "oneDNN is held to older instructions, where bf16 is slow"
-        capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.11
+        capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.11
         if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"):
             return "bf16-mixed", "this processor computes in bf16 natively"
         return "32-true", "this processor has no native bf16"

@@ -33,7 +33,9 @@ def read_texts(
         UserError: Neither or both are given, or the file cannot be read as its suffix says.
     """
     if (texts is None) == (source is None):
-        raise UserError("predict needs texts: pass --texts '[\"a\", \"b\"]' or --input FILE (- for standard input), one of the two")
+        raise UserError(
+            'predict needs texts: pass --texts \'["a", "b"]\' or --input FILE (- for standard input), one of the two'
+        )
     if source is None:
         return ({"id": str(i), "text": text} for i, text in enumerate(texts or ()))
     if source == "-":
@@ -72,7 +74,9 @@ def _guarded(rows: Rows, path: Path) -> Rows:
         except (ValueError, OSError, csv.Error) as error:
             if isinstance(error, UserError):
                 raise
-            raise UserError(f"{str(path)!r} cannot be read at row {number} ({error}): give a whole UTF-8 file") from error
+            raise UserError(
+                f"{str(path)!r} cannot be read at row {number} ({error}): give a whole UTF-8 file"
+            ) from error
         if row is None:
             return
         yield row

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import count
+from contextlib import suppress
 from pathlib import Path
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only
 
 from textclf.errors import UserError
 
 ROOT = Path("runs")
+
+
+def _is_first() -> bool:
+    return bool(getattr(rank_zero_only, "rank", 0) == 0)  # from the launcher's environment variables
 
 
 def run_name(configs: list[str]) -> str:
@@ -29,19 +33,10 @@ def claim_run_folder(name: str, run_dir: str | None, resumed: Path | None) -> Pa
         UserError: `run_dir` holds another run.
     """
     if run_dir is None:
-        if rank_zero_only.rank != 0:
-            return ROOT / name
-        (ROOT / name).mkdir(parents=True, exist_ok=True)
-        for version in count():
-            folder = ROOT / name / str(version)
-            try:
-                folder.mkdir()  # fails where another process was faster
-            except FileExistsError:
-                continue
-            return folder
+        return _next_version(ROOT / name) if _is_first() else ROOT / name
     folder = Path(run_dir)
     own = resumed is not None and folder.resolve() in resumed.resolve().parents
-    if rank_zero_only.rank == 0 and not own:
+    if _is_first() and not own:
         if (folder / "config.yaml").exists() or (folder / "checkpoints").exists():
             raise UserError(
                 f"run_dir {str(folder)!r} holds a run already: name another folder, or resume it with "
@@ -49,6 +44,16 @@ def claim_run_folder(name: str, run_dir: str | None, resumed: Path | None) -> Pa
             )
         folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _next_version(parent: Path) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    version = 0
+    while True:
+        with suppress(FileExistsError):  # another process may be faster
+            (parent / str(version)).mkdir()
+            return parent / str(version)
+        version += 1
 
 
 def find_checkpoint(given: str, run_dir: str | None, configs: list[str]) -> Path:

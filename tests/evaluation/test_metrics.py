@@ -103,9 +103,7 @@ def test_nll_and_ece_are_over_answered_rows(num_classes, dtype):
     nll = torch.nn.functional.nll_loss(log_scores[answered].double(), targets[answered])
     assert scores["nll"] == pytest.approx(nll.item(), rel=1e-12)
     assert scores["ece"] == pytest.approx(plain_ece(log_scores.double(), targets), abs=1e-6)
-    theirs = multiclass_calibration_error(
-        log_scores[answered].exp(), targets[answered], num_classes, n_bins=15
-    )
+    theirs = multiclass_calibration_error(log_scores[answered].exp(), targets[answered], num_classes, n_bins=15)
     assert scores["ece"] == pytest.approx(theirs.item(), abs=1e-6)
 
 

@@ -4,4 +4,10 @@ from textclf.data.files import FilesDataModule
 from textclf.data.nsmc import NSMCDataModule
 from textclf.data.rotten_tomatoes import RottenTomatoesDataModule
 
-__all__ = ["BBCNewsDataModule", "FilesDataModule", "NSMCDataModule", "RottenTomatoesDataModule", "TextDataModule"]
+__all__ = [
+    "BBCNewsDataModule",
+    "FilesDataModule",
+    "NSMCDataModule",
+    "RottenTomatoesDataModule",
+    "TextDataModule",
+]

@@ -13,7 +13,6 @@ from lightning.pytorch import LightningDataModule
 
 from textclf.data.batching import LengthBatchSampler, ResumableLoader
 from textclf.errors import UserError
-from textclf.hub import loading
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -21,7 +20,11 @@ if TYPE_CHECKING:
     from textclf.models.base import TextClassifier
 
 Split = Literal["train", "validation", "test"]
-NEEDED: dict[str, tuple[Split, ...]] = {"fit": ("train", "validation"), "validate": ("validation",), "test": ("test",)}
+NEEDED: dict[str, tuple[Split, ...]] = {
+    "fit": ("train", "validation"),
+    "validate": ("validation",),
+    "test": ("test",),
+}
 
 
 class TextDataModule(LightningDataModule):
@@ -83,14 +86,20 @@ class TextDataModule(LightningDataModule):
         super().__init__()
         self.save_hyperparameters(logger=False)
         if data_dir is not None and not Path(data_dir).is_dir():
-            raise UserError(f"data_dir {str(data_dir)!r} is not a folder: give one that holds train.parquet, test.csv, ...")
+            raise UserError(
+                f"data_dir {str(data_dir)!r} is not a folder: give one that holds train.parquet, test.csv, ..."
+            )
         if not 0 <= val_size < 1:
             raise UserError(f"val_size {val_size} is not a share: give a number from 0 up to, not including, 1")
         for name, value in {"batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
             if value < 1:
                 raise UserError(f"{name} {value} is too small: give 1 or more")
         self.data_dir = data_dir
-        self.batch_size, self.eval_batch_size, self.max_batch_tokens = batch_size, eval_batch_size, max_batch_tokens
+        self.batch_size, self.eval_batch_size, self.max_batch_tokens = (
+            batch_size,
+            eval_batch_size,
+            max_batch_tokens,
+        )
         self.val_size, self.seed, self.num_workers, self.limit = val_size, seed, num_workers, limit
         self._rows: dict[Split, Dataset] = {}
         self._encoded: dict[Split, Dataset] = {}
@@ -150,9 +159,13 @@ class TextDataModule(LightningDataModule):
             kept, held = stratified_split(np.asarray(rows["label"]), self.val_size, self.seed)
             self._rows["train"], self._rows["validation"] = rows.select(kept), rows.select(held)
         else:
-            self._rows[split] = rows.select(range(min(self.limit, len(rows)))) if self.limit and split == "test" else rows
+            self._rows[split] = (
+                rows.select(range(min(self.limit, len(rows)))) if self.limit and split == "test" else rows
+            )
         if not len(self._rows[split]):
-            raise UserError(f"the {split!r} split is empty: {self.data_dir or type(self).__name__} gives no rows for it")
+            raise UserError(
+                f"the {split!r} split is empty: {self.data_dir or type(self).__name__} gives no rows for it"
+            )
 
     def _standard_columns(self, source: Dataset) -> Dataset:
         from textclf.data.reading import standard_columns

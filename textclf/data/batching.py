@@ -8,9 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 
-def batch_starts(
-    descending_lengths: np.ndarray, batch_size: int, max_batch_tokens: int | None = None
-) -> list[int]:
+def batch_starts(descending_lengths: np.ndarray, batch_size: int, max_batch_tokens: int | None = None) -> list[int]:
     """Cuts rows that are sorted from long to short into batches.
 
     Args:

@@ -34,7 +34,11 @@ class FilesDataModule(TextDataModule):
             **kwargs: What every data set takes.
         """
         super().__init__(data_dir=data_dir, **kwargs)
-        self.text_column, self.label_column, self.text_pair_column = text_column, label_column, text_pair_column
+        self.text_column, self.label_column, self.text_pair_column = (
+            text_column,
+            label_column,
+            text_pair_column,
+        )
         self.id_column = "id"
         self._given_names = label_names
 
@@ -45,8 +49,12 @@ class FilesDataModule(TextDataModule):
             return tuple(self._given_names)
         split = next(iter(self.source_splits()), None)
         if split is None:
-            raise UserError(f"{self.data_dir!r} holds no rows: add train.parquet, .csv, .tsv or .jsonl, or pass --data.label_names")
+            raise UserError(
+                f"{self.data_dir!r} holds no rows: add train.parquet, .csv, .tsv or .jsonl, or pass --data.label_names"
+            )
         names = distinct_labels(self.load_split(split), self.label_column)
         if len(names) < 2:
-            raise UserError(f"column {self.label_column!r} has one value only ({names[0]!r}): classifying needs two or more labels")
+            raise UserError(
+                f"column {self.label_column!r} has one value only ({names[0]!r}): classifying needs two or more labels"
+            )
         return tuple(names)

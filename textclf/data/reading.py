@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from textclf.errors import UserError
 from textclf.hub import loading
 
@@ -34,7 +32,9 @@ def split_file(data_dir: str, split: str) -> Path | None:
     """
     found = [path for suffix in SUFFIXES if (path := Path(data_dir, split + suffix)).is_file()]
     if len(found) > 1:
-        raise UserError(f"{data_dir!r} holds {' and '.join(p.name for p in found)}: keep one file for the {split!r} split")
+        raise UserError(
+            f"{data_dir!r} holds {' and '.join(p.name for p in found)}: keep one file for the {split!r} split"
+        )
     return found[0] if found else None
 
 
@@ -82,7 +82,11 @@ def read_hub(repository: str, revision: str | None, split: str) -> Dataset:
     """
     from datasets import load_dataset
 
-    with loading("data set", repository, "pass --data.data_dir with a folder of <split>.parquet, .csv, .tsv or .jsonl files"):
+    with loading(
+        "data set",
+        repository,
+        "pass --data.data_dir with a folder of <split>.parquet, .csv, .tsv or .jsonl files",
+    ):
         return load_dataset(repository, revision=revision, split=split)
 
 
@@ -139,7 +143,12 @@ def standard_columns(
             columns["text_pair"] = [t or "" for t in rows[text_pair]]
         return columns | {"label": label_of(rows[label], places)}
 
-    types = {"id": "string", "text": "string", **({"text_pair": "string"} if text_pair else {}), "label": "int64"}
+    types = {
+        "id": "string",
+        "text": "string",
+        **({"text_pair": "string"} if text_pair else {}),
+        "label": "int64",
+    }
     return source.map(
         standard,
         batched=True,

@@ -50,7 +50,7 @@ class StreamedBatches:
             )
             for places in plan:
                 rows = {name: [values[i] for i in places] for name, values in columns.items()}
-                kept = {name: rows[name] for name in ("id", "text") if name in rows}
+                kept: dict[str, Any] = {name: rows[name] for name in ("id", "text") if name in rows}
                 yield {**self.model.collate(rows), **kept, "row": torch.tensor(places) + first}
             first += len(window)
 

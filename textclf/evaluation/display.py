@@ -13,8 +13,7 @@ def display_width(text: str) -> int:
         Two for each wide character, such as a Hangul syllable, none for a combining mark, one for any other.
     """
     return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
-        for char in text
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
     )
 
 

@@ -42,18 +42,14 @@ def plot_confusion_matrix(matrix: np.ndarray, label_names: Sequence[str], path: 
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     # parse_math=False: a dollar sign in a name is a dollar sign.
-    axes.set_xticks(
-        range(len(columns)), columns, rotation=90 if rotated else 0, fontproperties=font, parse_math=False
-    )
+    axes.set_xticks(range(len(columns)), columns, rotation=90 if rotated else 0, fontproperties=font, parse_math=False)
     axes.set_yticks(range(len(rows)), rows, fontproperties=font, parse_math=False)
     axes.tick_params(length=0)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     if numbered:
         _write_counts(axes, matrix, shares)
-    figure.colorbar(
-        image, fraction=0.3 / side, pad=0.02, shrink=min(1.0, 5 / side), label="share of the true class"
-    )
+    figure.colorbar(image, fraction=0.3 / side, pad=0.02, shrink=min(1.0, 5 / side), label="share of the true class")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150)
 

@@ -80,9 +80,7 @@ class ClassificationMetrics(nn.Module):
     - `precision`, `recall`, `f1`: of class 1, for two classes only.
     """
 
-    def __init__(
-        self, num_classes: int, has_probabilities: bool = True, sync_on_compute: bool = True
-    ) -> None:
+    def __init__(self, num_classes: int, has_probabilities: bool = True, sync_on_compute: bool = True) -> None:
         """Starts with no rows.
 
         Args:
@@ -100,9 +98,7 @@ class ClassificationMetrics(nn.Module):
         self.confusion = MulticlassConfusionMatrix(num_classes + 1, validate_args=False, **options)
         if has_probabilities:
             self.summed_nll = SummedNegativeLogLikelihood(**options)
-            self.ece = MulticlassCalibrationError(
-                num_classes, n_bins=15, norm="l1", validate_args=False, **options
-            )
+            self.ece = MulticlassCalibrationError(num_classes, n_bins=15, norm="l1", validate_args=False, **options)
 
     @torch.no_grad()
     def update(self, log_scores: Tensor, targets: Tensor) -> None:

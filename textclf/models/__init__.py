@@ -1,4 +1,5 @@
 from textclf.models.base import PreparedClassifier, TextClassifier
 from textclf.models.fine_tuned import FineTunedClassifier
+from textclf.models.tfidf import TfidfClassifier
 
-__all__ = ["FineTunedClassifier", "PreparedClassifier", "TextClassifier"]
+__all__ = ["FineTunedClassifier", "PreparedClassifier", "TextClassifier", "TfidfClassifier"]

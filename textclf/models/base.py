@@ -28,7 +28,8 @@ class TextClassifier(LightningModule):
     The life of a method: `prepare` (once, from the train rows), `encode` (once per split, cached on disk), then per batch
     `collate` and `log_scores`. A method that trains adds `training_step` and `configure_optimizers`. Weights are
     loaded in `configure_model`, never in `__init__`. What `prepare` finds goes into `self.fitted`: numbers, strings,
-    lists, dictionaries and tensors, which are saved in the checkpoint and given back before anything is encoded.
+    lists, dictionaries and tensors, which are saved in the checkpoint and given back before anything is encoded. `fitted`
+    is replaced as a whole when that happens: build from it on use, not before.
 
     Attributes:
         has_probabilities: False for a method that has answers but no probabilities.
@@ -53,7 +54,9 @@ class TextClassifier(LightningModule):
         super().__init__()
         self.save_hyperparameters(logger=False)
         if num_classes != len(label_names):
-            raise UserError(f"num_classes is {num_classes}, but there are {len(label_names)} label_names: {list(label_names)}")
+            raise UserError(
+                f"num_classes is {num_classes}, but there are {len(label_names)} label_names: {list(label_names)}"
+            )
         self.num_classes = num_classes
         self.label_names = tuple(label_names)
         self.fitted: dict[str, Any] = {}
@@ -229,7 +232,7 @@ class TextClassifier(LightningModule):
         Raises:
             UserError: The file is missing, damaged or not safe, of another class, or its class is not imported.
         """
-        checkpoint = read_checkpoint(checkpoint_path, map_location or "cpu")
+        checkpoint = read_checkpoint(checkpoint_path)
         kind = resolve_class(checkpoint["textclf"]["class_path"], cls, str(checkpoint_path))
         model = kind(**{**checkpoint["hyper_parameters"], **arguments})
         model.restore(checkpoint)
@@ -287,7 +290,11 @@ class PreparedClassifier(TextClassifier):
 def _bytes_of(fitted: Any) -> bytes:
     def default(value: Any) -> Any:
         if isinstance(value, Tensor):
-            return hashlib.sha256(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
-        raise TypeError(f"self.fitted holds a {type(value).__name__}: keep numbers, strings, lists, dictionaries and tensors")
+            array = value.detach().cpu().contiguous()
+            content = hashlib.sha256(array.reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
+            return [str(array.dtype), list(array.shape), content]
+        raise TypeError(
+            f"self.fitted holds a {type(value).__name__}: keep numbers, strings, lists, dictionaries and tensors"
+        )
 
     return json.dumps(fitted, default=default, sort_keys=True).encode()

@@ -24,8 +24,8 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """Loads a checkpoint without running any code that it may hold.
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Loads a checkpoint into memory, not onto a device, without running any code that it may hold.
 
     Raises:
         UserError: The file is missing, cut off, would run code, or is no checkpoint of this package.
@@ -33,7 +33,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     if not Path(path).is_file():
         raise UserError(f"the checkpoint {str(path)!r} is not there: give the path of a .ckpt file of a run")
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"the checkpoint {str(path)!r} holds objects that could run code, and is not loaded: use one made by this package"
@@ -59,7 +59,9 @@ def resolve_class(class_path: str, base: type[T], path: str) -> type[T]:
     module, _, name = class_path.rpartition(".")
     kind = getattr(sys.modules.get(module), name, None)
     if kind is None:
-        raise UserError(f"{path!r} holds a {class_path}, which is not imported: write `from {module} import {name}` first")
+        raise UserError(
+            f"{path!r} holds a {class_path}, which is not imported: write `from {module} import {name}` first"
+        )
     if not (isinstance(kind, type) and issubclass(kind, base)):
         raise UserError(f"{path!r} holds a {class_path}, which is no {base.__name__}: load it with that class")
     return kind

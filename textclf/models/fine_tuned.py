@@ -63,7 +63,9 @@ class FineTunedClassifier(TextClassifier):
         """
         super().__init__(num_classes, label_names)
         if isinstance(warmup, float) and not 0 <= warmup <= 1:
-            raise UserError(f"warmup {warmup} is neither a share from 0.0 to 1.0 nor a number of steps: write {round(warmup)}")
+            raise UserError(
+                f"warmup {warmup} is neither a share from 0.0 to 1.0 nor a number of steps: write {round(warmup)}"
+            )
         if isinstance(class_weights, dict) and (unknown := set(class_weights) - set(label_names)):
             raise UserError(
                 f"class_weights names {', '.join(sorted(unknown))}, which is no label: the labels are {', '.join(label_names)}"
@@ -75,12 +77,13 @@ class FineTunedClassifier(TextClassifier):
         self.network: PreTrainedModel | None = None
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._tokenizer_files: dict[str, str] = {}
+        self.loss_weights: Tensor
         self.register_buffer("loss_weights", torch.ones(num_classes))
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The encoder's tokenizer: the checkpoint's own where there is one."""
-        if self._tokenizer is None:
+        if self._tokenizer is None or (self.restored and self._tokenizer_files is not self.fitted["tokenizer"]):
             if self.restored:
                 self._tokenizer_files = self.fitted["tokenizer"]
                 self._tokenizer = tokenizer_from_files(self._tokenizer_files)
@@ -104,7 +107,11 @@ class FineTunedClassifier(TextClassifier):
         from transformers import AutoConfig, AutoModelForSequenceClassification
 
         names = dict(enumerate(self.label_names))
-        labels = {"num_labels": len(names), "id2label": names, "label2id": {name: i for i, name in names.items()}}
+        labels = {
+            "num_labels": len(names),
+            "id2label": names,
+            "label2id": {name: i for i, name in names.items()},
+        }
         if self.restored:
             stored = json.loads(self.fitted["encoder_config"])
             config = AutoConfig.for_model(stored["model_type"]).from_dict(stored)
@@ -149,7 +156,7 @@ class FineTunedClassifier(TextClassifier):
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
         """Pads on the right: `input_ids`, `attention_mask`, and segment ids, int64 `(batch, seq)`."""
-        fields = {name: rows[name] for name in ("input_ids", "token_type_ids") if name in rows}
+        fields: dict[str, list[Any]] = {name: rows[name] for name in ("input_ids", "token_type_ids") if name in rows}
         fields["attention_mask"] = [[1] * len(ids) for ids in rows["input_ids"]]
         values = {"input_ids": self.tokenizer.pad_token_id or 0}
         return {
@@ -168,13 +175,13 @@ class FineTunedClassifier(TextClassifier):
 
     def log_scores(self, batch: dict[str, Any]) -> Tensor:
         """Log-softmax of the logits, shape `(batch, num_classes)`, in nats."""
-        return self(batch).log_softmax(dim=-1)
+        return self.forward(batch).log_softmax(dim=-1)
 
     # Training
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Cross-entropy, with smoothing and class weights where they are asked for."""
-        logits = self(batch)
+        logits = self.forward(batch)
         loss = nn.functional.cross_entropy(
             logits, batch["labels"], weight=self.loss_weights, label_smoothing=self.label_smoothing
         )

@@ -1,0 +1,225 @@
+"""TF-IDF of n-grams with logistic regression: the baseline that every neural figure is read against."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from textclf.errors import UserError
+from textclf.models.base import PreparedClassifier
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    Block = tuple[str, TfidfVectorizer]  # the column that is read, and what reads it
+    Matrix = Any  # scipy.sparse.csr_matrix
+
+MAX_ITERATIONS = 1000  # scikit-learn's own 100 do not always end a fit with little regularisation
+
+
+class TfidfClassifier(PreparedClassifier):
+    """Logistic regression on the TF-IDF of word and character n-grams, fitted by scikit-learn on the CPU.
+
+    How strong such baselines are: Wang and Manning, 2012, https://aclanthology.org/P12-2018.
+
+    All n-grams of a row together have the Euclidean norm 1. A text pair's n-grams are features of their own:
+    the same word counts separately in `text` and in `text_pair`, and no n-gram crosses from one to the other.
+
+    A class without train rows keeps its column: its probability is 0, its log-probability -inf.
+    """
+
+    architecture = ("word_ngrams", "char_ngrams", "sublinear_tf")
+
+    def __init__(
+        self,
+        num_classes: int,
+        label_names: Sequence[str],
+        word_ngrams: tuple[int, int] | None = (1, 2),
+        char_ngrams: tuple[int, int] | None = (1, 4),
+        min_df: int = 2,
+        max_features: int | None = None,
+        sublinear_tf: bool = True,
+        C: float = 5.0,
+        class_weights: Literal["balanced"] | dict[str, float] | None = None,
+    ) -> None:
+        """Takes the recipe; nothing of it is drawn at random.
+
+        Args:
+            num_classes: Number of labels, linked from the data.
+            label_names: Name of each class, linked from the data.
+            word_ngrams: Fewest and most words in an n-gram; null leaves words out.
+            char_ngrams: Fewest and most characters in an n-gram, spaces included; null leaves them out.
+            min_df: Train rows that an n-gram must be in.
+            max_features: Keep the most frequent n-grams only, this many of words and as many of characters.
+            sublinear_tf: Take 1 + log(count) for the count.
+            C: Inverse strength of the L2 regularisation; smaller is stronger.
+            class_weights: Weights of the classes in the loss by name, 1 for those not named; `balanced`
+                takes them inverse to the counts.
+
+        Raises:
+            UserError: A value is out of range, or a weight's name is no label.
+        """
+        super().__init__(num_classes, label_names)
+        self.ngrams = {
+            analyzer: _checked_range(name, ngrams)
+            for analyzer, name, ngrams in (
+                ("word", "word_ngrams", word_ngrams),
+                ("char", "char_ngrams", char_ngrams),
+            )
+            if ngrams
+        }
+        if not self.ngrams:
+            raise UserError("word_ngrams and char_ngrams are both null: give at least one of them, such as [1, 2]")
+        if min_df < 1:
+            raise UserError(f"min_df {min_df} is too small: give 1 (every n-gram) or more")
+        if max_features is not None and max_features < 1:
+            raise UserError(f"max_features {max_features} is too small: give 1 or more, or null for all n-grams")
+        if not 0 < C < float("inf"):
+            raise UserError(f"C {C} is out of range: give a number above 0, such as 1.0")
+        if isinstance(class_weights, dict):
+            _check_weights(class_weights, label_names)
+        self.min_df, self.max_features, self.sublinear_tf, self.C = min_df, max_features, sublinear_tf, C
+        self.class_weights = class_weights
+        self._rebuilt: tuple[dict[str, Any], list[Block], LogisticRegression] | None = None
+
+    # The contract
+
+    def prepare(self, train_rows: Dataset) -> None:
+        """Counts the n-grams of the train rows, and fits the regression.
+
+        Raises:
+            UserError: Only one class has rows, or no n-gram is in `min_df` of them.
+        """
+        from sklearn.linear_model import LogisticRegression
+
+        labels = list(train_rows["label"])
+        present = sorted(set(labels))
+        if len(present) < 2:
+            names = ", ".join(self.label_names[label] for label in present) or "none"
+            raise UserError(f"the train rows have one class only ({names}): give rows of two or more classes")
+        stored, matrices = [], []
+        for column in ("text", "text_pair"):
+            if column in train_rows.column_names:
+                texts = list(train_rows[column])
+                for analyzer in self.ngrams:
+                    vectorizer = self._vectorizer(analyzer, min_df=self.min_df, max_features=self.max_features)
+                    matrices.append(_fit_transform(vectorizer, column, texts))
+                    stored.append(_stored(column, vectorizer))
+        # With several classes L-BFGS takes a multiple of the time, and liblinear refuses them.
+        regression = LogisticRegression(
+            C=self.C, class_weight=self._weights(present), solver="newton-cg", max_iter=MAX_ITERATIONS
+        )
+        regression.fit(_joined(matrices), labels)
+        self.fitted = {
+            "blocks": stored,
+            "classes": regression.classes_.tolist(),
+            "coefficients": torch.tensor(regression.coef_),
+            "intercepts": torch.tensor(regression.intercept_),
+        }
+
+    def log_scores(self, batch: dict[str, Any]) -> Tensor:
+        """Log-probabilities in nats, float64 (float32 on MPS), shape `(batch, num_classes)`.
+
+        Raises:
+            UserError: The model was fitted on text pairs, and there are none here, or the other way round.
+        """
+        blocks, regression = self._rebuild()
+        fitted, given = {column for column, _ in blocks}, {"text", "text_pair"} & batch.keys()
+        if fitted != given:
+            raise UserError(
+                f"the rows have {' and '.join(sorted(given))}, but the model was fitted on "
+                f"{' and '.join(sorted(fitted))}: give rows with the same columns"
+            )
+        matrix = _joined([vectorizer.transform(batch[column]) for column, vectorizer in blocks])
+        logits = torch.from_numpy(regression.decision_function(matrix))
+        if logits.ndim == 1:  # two classes: scikit-learn gives the log-odds of the second
+            logits = torch.stack([torch.zeros_like(logits), logits], dim=1)
+        log_scores = torch.full((len(logits), self.num_classes), -torch.inf, dtype=torch.float64)
+        log_scores[:, regression.classes_] = logits.log_softmax(dim=1)
+        return log_scores.to(self.device, torch.float32 if self.device.type == "mps" else torch.float64)
+
+    # Fitting
+
+    def _vectorizer(self, analyzer: str, **options: Any) -> TfidfVectorizer:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        return TfidfVectorizer(
+            analyzer=analyzer,
+            ngram_range=self.ngrams[analyzer],
+            token_pattern=r"(?u)\b\w+\b" if analyzer == "word" else None,  # words of one letter too
+            sublinear_tf=self.sublinear_tf,
+            norm=None,  # of the whole row instead
+            **options,
+        )
+
+    def _weights(self, present: list[int]) -> Literal["balanced"] | dict[int, float] | None:
+        if isinstance(self.class_weights, dict):
+            return {label: float(self.class_weights.get(self.label_names[label], 1.0)) for label in present}
+        return self.class_weights
+
+    def _rebuild(self) -> tuple[list[Block], LogisticRegression]:
+        """scikit-learn's objects, built from `self.fitted` alone, and again only after it was replaced."""
+        if self._rebuilt is None or self._rebuilt[0] is not self.fitted:
+            from sklearn.linear_model import LogisticRegression
+
+            if not self.fitted:
+                raise UserError(f"{type(self).__name__} is not fitted: run `fit` first, or load a checkpoint")
+            blocks = []
+            for stored in self.fitted["blocks"]:
+                vectorizer = self._vectorizer(stored["analyzer"], vocabulary=json.loads(stored["vocabulary"]))
+                vectorizer.idf_ = stored["idf"].cpu().numpy()
+                blocks.append((stored["column"], vectorizer))
+            regression = LogisticRegression()
+            regression.classes_ = torch.tensor(self.fitted["classes"]).numpy()
+            regression.coef_ = self.fitted["coefficients"].cpu().numpy()
+            regression.intercept_ = self.fitted["intercepts"].cpu().numpy()
+            self._rebuilt = self.fitted, blocks, regression
+        return self._rebuilt[1:]
+
+
+def _fit_transform(vectorizer: TfidfVectorizer, column: str, texts: list[str]) -> Matrix:
+    try:
+        return vectorizer.fit_transform(texts)
+    except ValueError as error:  # scikit-learn's way to say that the vocabulary is empty
+        name, ngrams = f"{vectorizer.analyzer}_ngrams", list(vectorizer.ngram_range)
+        raise UserError(
+            f"min_df {vectorizer.min_df} with {name} {ngrams} keeps no n-gram of {column} "
+            f"in {len(texts)} train rows: lower min_df, or set {name} to null"
+        ) from error
+
+
+def _joined(matrices: list[Matrix]) -> Matrix:
+    from scipy.sparse import hstack  # type: ignore[import-untyped]  # it has no types
+    from sklearn.preprocessing import normalize
+
+    return normalize(hstack(matrices, format="csr"), copy=False)
+
+
+def _stored(column: str, vectorizer: TfidfVectorizer) -> dict[str, Any]:
+    # One string: torch.load(weights_only=True) takes seconds for a list of a million.
+    vocabulary = json.dumps(vectorizer.get_feature_names_out().tolist(), ensure_ascii=False)
+    idf = torch.tensor(vectorizer.idf_)
+    return {"column": column, "analyzer": vectorizer.analyzer, "vocabulary": vocabulary, "idf": idf}
+
+
+def _checked_range(name: str, ngrams: Sequence[int]) -> tuple[int, int]:
+    if len(ngrams) != 2 or not 1 <= ngrams[0] <= ngrams[1]:
+        raise UserError(f"{name} {list(ngrams)} is no range: give the fewest and the most, such as [1, 4], or null")
+    return ngrams[0], ngrams[1]
+
+
+def _check_weights(weights: dict[str, float], label_names: Sequence[str]) -> None:
+    if unknown := set(weights) - set(label_names):
+        raise UserError(
+            f"class_weights names {', '.join(sorted(unknown))}, which is no label: "
+            f"the labels are {', '.join(label_names)}"
+        )
+    for name, weight in weights.items():
+        if not 0 < weight < float("inf"):
+            raise UserError(f"class_weights gives {name} {weight}: give a number above 0")
