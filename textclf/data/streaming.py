@@ -28,7 +28,7 @@ class StreamedBatches:
         batch_size: Rows in a batch.
     """
 
-    def __init__(
+    def __init__(  # noqa: D107  # the class says it
         self,
         model: TextClassifier,
         rows: Iterable[dict[str, str]],
@@ -40,7 +40,7 @@ class StreamedBatches:
         self.batch_size, self.max_batch_tokens = batch_size, max_batch_tokens
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yields batches; `row` tells each row's place in the stream. A window's batches come before the next window's."""
+        """Yields batches, a window's before the next window's; `row` tells each row's place in the stream."""
         stream, first = iter(self.rows), 0
         while window := list(islice(stream, WINDOW)):
             columns: dict[str, list[Any]] = {name: [row[name] for row in window] for name in window[0]}

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 class TextClassifier(LightningModule):
     """A way of classifying texts; a subclass defines `log_scores` and whatever else it needs of the rest.
 
-    The life of a method: `prepare` (once, from the train rows), `encode` (once per split, cached on disk), then per batch
-    `collate` and `log_scores`. A method that trains adds `training_step` and `configure_optimizers`. Weights are
+    The life of a method: `prepare` (once, from the train rows), `encode` (once per split, cached on disk), then per
+    batch `collate` and `log_scores`. A method that trains adds `training_step` and `configure_optimizers`. Weights are
     loaded in `configure_model`, never in `__init__`. What `prepare` finds goes into `self.fitted`: numbers, strings,
-    lists, dictionaries and tensors, which are saved in the checkpoint and given back before anything is encoded. `fitted`
-    is replaced as a whole when that happens: build from it on use, not before.
+    lists, dictionaries and tensors, which are saved in the checkpoint and given back before anything is encoded.
+    `fitted` is replaced as a whole when that happens: build from it on use, not before.
 
     Attributes:
         has_probabilities: False for a method that has answers but no probabilities.
@@ -102,15 +102,16 @@ class TextClassifier(LightningModule):
             batch: What `collate` gave, on this module's device.
 
         Returns:
-            Log-probabilities in nats, fp32 or wider, shape `(batch, num_classes)`. A row of NaN is an answer that fits no class.
+            Log-probabilities in nats, fp32 or wider, shape `(batch, num_classes)`. A row of NaN is an answer that fits
+            no class.
         """
         raise NotImplementedError(f"{type(self).__name__} must define log_scores(batch)")
 
     def encoding_key(self) -> str:
         """A hash of all that `encode` depends on: part of the name of the cached rows.
 
-        By default the class, its source, all hyper-parameters and what was fitted: never too little. A method whose encoding
-        depends on less may say so, to keep its cached rows when another argument changes.
+        By default the class, its source, all hyper-parameters and what was fitted: never too little. A method whose
+        encoding depends on less may say so, to keep its cached rows when another argument changes.
         """
         parts = (textclf.__version__, inspect.getsource(type(self)), repr(plain(self.hparams)))
         digest = hashlib.sha256("\0".join(parts).encode())
@@ -124,7 +125,7 @@ class TextClassifier(LightningModule):
         self._evaluate(batch, self.val_metrics)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Counts one batch, and gives its scores to the callbacks: `row` `(batch,)`, `log_scores` `(batch, num_classes)`."""
+        """Counts one batch; gives its `row` `(batch,)` and `log_scores` `(batch, num_classes)` to the callbacks."""
         return self._evaluate(batch, self.test_metrics)
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"the checkpoint {str(path)!r} holds objects that could run code, and is not loaded: use one made by this package"
+            f"the checkpoint {str(path)!r} holds objects that could run code, so it is not loaded: use one of a run"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise UserError(

@@ -25,8 +25,10 @@ REMEDY = "pass --model.pretrained with a hub id that can be reached, a folder, o
 
 
 class FineTunedClassifier(TextClassifier):
-    """Fine-tunes any encoder that `AutoModelForSequenceClassification` knows (Devlin et al., 2019,
-    https://arxiv.org/abs/1810.04805). Weights are kept in fp32; `trainer.precision` chooses what is computed in.
+    """Fine-tunes any encoder that `AutoModelForSequenceClassification` knows.
+
+    Weights are kept in fp32; `trainer.precision` chooses what is computed in. Source: Devlin et al., 2019,
+    https://arxiv.org/abs/1810.04805.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class FineTunedClassifier(TextClassifier):
             )
         if isinstance(class_weights, dict) and (unknown := set(class_weights) - set(label_names)):
             raise UserError(
-                f"class_weights names {', '.join(sorted(unknown))}, which is no label: the labels are {', '.join(label_names)}"
+                f"class_weights names {', '.join(sorted(unknown))}, no label: the labels are {', '.join(label_names)}"
             )
         self.pretrained, self.max_length = pretrained, max_length
         self.optimizer, self.learning_rate, self.weight_decay = optimizer, learning_rate, weight_decay
@@ -101,7 +103,7 @@ class FineTunedClassifier(TextClassifier):
         return self._tokenizer
 
     def configure_model(self) -> None:
-        """Builds the network once: from the pretrained weights, or, for a checkpoint's, from its configuration alone."""
+        """Builds the network once: from the pretrained weights, or, for a checkpoint's, from its configuration."""
         if self.network is not None:
             return
         from transformers import AutoConfig, AutoModelForSequenceClassification
@@ -115,7 +117,9 @@ class FineTunedClassifier(TextClassifier):
         if self.restored:
             stored = json.loads(self.fitted["encoder_config"])
             config = AutoConfig.for_model(stored["model_type"]).from_dict(stored)
-            self.network = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+            self.network = AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
+                config, dtype=torch.float32
+            )
         else:
             with loading("model", self.pretrained, REMEDY):
                 self.network = AutoModelForSequenceClassification.from_pretrained(

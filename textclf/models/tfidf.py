@@ -195,7 +195,7 @@ def _fit_transform(vectorizer: TfidfVectorizer, column: str, texts: list[str]) -
 
 
 def _joined(matrices: list[Matrix]) -> Matrix:
-    from scipy.sparse import hstack  # type: ignore[import-untyped]  # it has no types
+    from scipy.sparse import hstack
     from sklearn.preprocessing import normalize
 
     return normalize(hstack(matrices, format="csr"), copy=False)
