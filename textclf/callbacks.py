@@ -214,7 +214,10 @@ class PredictionStream(Callback):
         from textclf.data.streaming import InOrder
         from textclf.predictions import open_sink
 
+        from tqdm.auto import tqdm
+
         self._in_order, self._stack = InOrder(), ExitStack()
+        self._bar = self._stack.enter_context(tqdm(unit="text", disable=None))
         self._sink = self._stack.enter_context(open_sink(self.output))
 
     def on_predict_batch_end(
@@ -222,6 +225,7 @@ class PredictionStream(Callback):
     ) -> None:
         """Writes the rows whose turn has come."""
         self._sink(self._ready(pl_module, outputs, batch))
+        self._bar.update(len(batch["row"]))
 
     def _ready(self, model: Any, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         from textclf.data.streaming import prediction_of

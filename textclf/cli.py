@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -123,7 +124,7 @@ class TextCLI(LightningCLI):
             trainer.precision, why = choose_precision(trainer.accelerator)
             say(f"precision {trainer.precision}: {why}")
         if self.subcommand == "predict":
-            trainer.logger = False
+            trainer.logger = trainer.enable_progress_bar = False  # Lightning's bar would stand among the results
             return
         resumed = self.checkpoint_path if self.subcommand == "fit" else None
         self.options.run_name = self.options.run_name or run_name(self.peeked.config)
@@ -144,7 +145,8 @@ class TextCLI(LightningCLI):
             raise
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Adds the callbacks of every run."""
+        """Refuses what cannot work, and adds the callbacks of every run."""
+        self._check()
         if self.subcommand == "predict":
             added: list[Callback] = [callbacks.PredictionStream(self.options.output)]
         else:
@@ -166,8 +168,8 @@ class TextCLI(LightningCLI):
             config["data"]["init_args"]["label_names"] = facts["label_names"]
         return config
 
-    def after_instantiate_classes(self) -> None:
-        """Takes from the checkpoint what comes before its weights, and refuses what cannot work."""
+    def _check(self) -> None:
+        """Takes from the checkpoint what comes before its weights; without one, a trained method can only be fitted."""
         trains = is_overridden("training_step", self.model)
         name = type(self.model).__name__
         if self.checkpoint is not None:
@@ -215,9 +217,27 @@ class TextCLI(LightningCLI):
         return str(self.checkpoint_path) if self.checkpoint_path else None
 
 
+def hush() -> None:
+    """Silences what Lightning says that nobody can act on here."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda r: "Tip: For seamless" not in r.getMessage()
+    )
+    for message in (
+        ".*isinstance.treespec, LeafSpec.*",  # deprecated in torch 2.13, still used by lightning 2.6
+        ".*configure_optimizers. returned .None.*",  # a method that is fitted whole in `prepare` has none ...
+        ".*training_step. returned .None.*",  # ... and nothing to train ...
+        ".*is an empty generator, no gradient clipping.*",  # ... or to clip
+        ".*is smaller than the logging interval.*",
+        ".*is not supported by the model summary.*",
+        ".*callbacks used to create the checkpoint need to be provided.*",  # ours write the run folder: of no use here
+        ".*does not have many workers.*",  # rows are encoded before training: a batch costs little
+    ):
+        warnings.filterwarnings("ignore", message)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; a user's mistake ends with one line and an exit code that is not 0."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "litlogger" not in r.getMessage())
+    hush()
     try:
         TextCLI(sys.argv[1:] if arguments is None else arguments)
     except (ValueError, MisconfigurationException) as error:

@@ -99,13 +99,13 @@ def explain(message: str) -> str:
         "Does not validate",
         "Subtypes:",
         "Errors:",
-        "Given value type",
+        "Given value",
         "- Expected a <class 'NoneType'>",
         "- Expected a path",
     )
     lines = [line.strip().removeprefix("- ") for line in message.splitlines() if not line.strip().startswith(dull)]
     text = re.sub(r"<class '([\w.]+)'>", r"\1", " ".join(filter(None, lines)))
-    text = re.sub(r"Expected a (?:typing\.)?Literal\[(.*?)\]", r"expected one of \1.", text)
+    text = re.sub(r"Expected a (?:typing\.)?Literal\[(.*?)\]", r"expected one of \1", text)
     text = re.sub(r".*?Parser key \"[\w.]+\":", "", text) if nested else re.sub(r"^Parser key \"[\w.]+\":", "", text)
     return f"{'.'.join([key, *nested])}: {text.strip()}" if key else text
 

