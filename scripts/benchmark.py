@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 Counts = dict[str, float]
 Work = Callable[[], Counts]
 """Does the work once, to its end (on a GPU, too), and says how much it was."""
+SetUp = Callable[[argparse.Namespace], dict[str, Work]]
 
 
 # The frame
@@ -38,7 +39,7 @@ Work = Callable[[], Counts]
 class Part:
     """A comparison: how to set it up, and how to read it."""
 
-    set_up: Callable[[argparse.Namespace], dict[str, Work]]
+    set_up: SetUp
     unit: str | None
     bound: float | None
 
@@ -55,9 +56,7 @@ class Measured:
 PARTS: dict[str, Part] = {}
 
 
-def part(
-    unit: str | None = None, bound: float | None = None
-) -> Callable[[Callable[[argparse.Namespace], dict[str, Work]]], Callable[[argparse.Namespace], dict[str, Work]]]:
+def part(unit: str | None = None, bound: float | None = None) -> Callable[[SetUp], SetUp]:
     """Makes a part of a function from options to contenders, under the function's name.
 
     Args:
@@ -65,9 +64,7 @@ def part(
         bound: How many times the baseline's seconds each contender may take.
     """
 
-    def register(
-        set_up: Callable[[argparse.Namespace], dict[str, Work]],
-    ) -> Callable[[argparse.Namespace], dict[str, Work]]:
+    def register(set_up: SetUp) -> SetUp:
         PARTS[set_up.__name__] = Part(set_up, unit, bound)
         return set_up
 
@@ -77,13 +74,7 @@ def part(
 def measure(
     contenders: dict[str, Work], repeats: int, clock: Callable[[], float] = time.perf_counter
 ) -> list[Measured]:
-    """Warms each contender up once, then times them in turn: a drift of the machine hits all alike.
-
-    Args:
-        contenders: The baseline first.
-        repeats: Rounds; each contender runs once in a round.
-        clock: Gives seconds.
-    """
+    """Warms each contender up once, then times them in turn, round by round: a drift of the machine hits all alike."""
     counts = {name: work() for name, work in contenders.items()}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats):
@@ -95,15 +86,10 @@ def measure(
 
 
 def summarize(measured: Sequence[Measured], unit: str | None = None) -> list[dict[str, Any]]:
-    """What is reported of each contender.
+    """What is reported of each contender; the baseline is the first.
 
-    Args:
-        measured: The baseline first.
-        unit: The count whose rate is wanted.
-
-    Returns:
-        Per contender its `name`, `median`, `min`, `max` and single `seconds`, `rate` (units per second, None without
-        a unit), `ratio` (of medians, to the baseline), `paired_ratio` (median of the rounds' ratios), and `counts`.
+    `rate` is in units per second; `ratio` is that of the medians, to the baseline; `paired_ratio` is the median of the
+    ratios of single rounds.
     """
     baseline = measured[0].seconds
     return [
@@ -122,8 +108,8 @@ def summarize(measured: Sequence[Measured], unit: str | None = None) -> list[dic
     ]
 
 
-def table(summary: Sequence[dict[str, Any]], unit: str | None = None) -> str:
-    """A line per contender; seconds, rate, ratios to the first line, and a column per count."""
+def table(summary: Sequence[dict[str, Any]], unit: str | None = None, bound: float | None = None) -> str:
+    """A line per contender: seconds, rate, ratios, and a column per count; below them, who exceeds the bound."""
     counts = list(dict.fromkeys(name for row in summary for name in row["counts"]))
     lines = [["", "median s", "min s", "max s", *([f"{unit}/s"] if unit else []), "ratio", "paired", *counts]]
     for row in summary:
@@ -132,16 +118,14 @@ def table(summary: Sequence[dict[str, Any]], unit: str | None = None) -> str:
         times = [f"{row[name]:.3f}" for name in ("median", "min", "max")]
         lines.append([row["name"], *times, *rate, f"{row['ratio']:.3f}", f"{row['paired_ratio']:.3f}", *amounts])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
+    text = [
         "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
         for line in lines
-    )
-
-
-def verdict(summary: Sequence[dict[str, Any]], bound: float) -> str:
-    """Whether the ratios of medians keep the part's bound."""
-    over = [row["name"] for row in summary if row["ratio"] > bound]
-    return f"at most {bound:g} times the baseline: {'exceeded by ' + ', '.join(over) if over else 'kept'}"
+    ]
+    if bound:
+        over = [row["name"] for row in summary if row["ratio"] > bound]
+        text.append(f"at most {bound:g} times the baseline: {'exceeded by ' + ', '.join(over) if over else 'kept'}")
+    return "\n".join(text)
 
 
 def machine() -> dict[str, Any]:
@@ -178,12 +162,7 @@ def machine() -> dict[str, Any]:
 
 
 def process(command: Sequence[str], counts: Counts | None = None) -> Work:
-    """A contender that is a whole process, start-up included, run in the repository's folder.
-
-    Args:
-        command: The program and its arguments.
-        counts: Of its work, where they are known beforehand.
-    """
+    """A contender that is a whole process, start-up included; its counts, if any, are known beforehand."""
 
     def work() -> Counts:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -303,39 +282,28 @@ def short_texts(data_dir: str | None, number: int) -> list[str]:
 # The command line
 
 
-def chosen_parts(names: Sequence[str]) -> dict[str, Part]:
-    """The parts of these names; all of them where none is named.
-
-    Raises:
-        UserError: There is no such part.
-    """
-    if unknown := [name for name in names if name not in PARTS]:
-        raise UserError(f"unknown part {', '.join(map(repr, unknown))}: the parts are {', '.join(PARTS)}")
-    return {name: PARTS[name] for name in names or PARTS}
-
-
 def run(options: argparse.Namespace) -> None:
     """Runs the parts and prints their tables; with `--json` keeps what there is after each part.
 
     Raises:
         UserError: An option's value cannot be used, or a package is missing.
     """
+    if unknown := [name for name in options.parts if name not in PARTS]:
+        raise UserError(f"unknown part {', '.join(map(repr, unknown))}: the parts are {', '.join(PARTS)}")
     for name in ("repeats", "rows"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name} {getattr(options, name)} is too small: give 1 or more")
     if options.json and Path(options.json).is_dir():
         raise UserError(f"--json {options.json!r} is a folder: name a file")
-    parts = chosen_parts(options.parts)
     settings = {name: getattr(options, name) for name in ("repeats", "rows", "data_dir")}
     report: dict[str, Any] = {"machine": machine(), "options": settings, "parts": {}}
     for name, value in report["machine"].items():
         print(f"{name:<14} {'none' if value is None else value}")
-    for name, each in parts.items():
+    for name in dict.fromkeys(options.parts or PARTS):
+        each = PARTS[name]
         summary = summarize(measure(each.set_up(options), options.repeats), each.unit)
-        print(f"\n{name}: {options.repeats} rounds; ratios of seconds to the first line's\n{table(summary, each.unit)}")
-        if each.bound:
-            print(verdict(summary, each.bound))
-        sys.stdout.flush()
+        print(f"\n{name}: {options.repeats} rounds; ratios of seconds to the first line's")
+        print(table(summary, each.unit, each.bound), flush=True)
         report["parts"][name] = {"unit": each.unit, "bound": each.bound, "contenders": summary}
         if options.json:
             with atomic_path(options.json) as path:
@@ -354,8 +322,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.list:
-            for name, each in chosen_parts(options.parts).items():
-                print(f"{name:<14} {(each.set_up.__doc__ or '').partition(chr(10))[0]}")
+            for name, each in PARTS.items():
+                print(f"{name:<14} {each.set_up.__doc__}")
         else:
             run(options)
     except UserError as error:

@@ -211,10 +211,10 @@ class PredictionStream(Callback):
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the output under a temporary name."""
+        from tqdm.auto import tqdm
+
         from textclf.data.streaming import InOrder
         from textclf.predictions import open_sink
-
-        from tqdm.auto import tqdm
 
         self._in_order, self._stack = InOrder(), ExitStack()
         self._bar = self._stack.enter_context(tqdm(unit="text", disable=None))

@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -25,7 +24,7 @@ from textclf.data.streaming import StreamedBatches
 from textclf.errors import UserError
 from textclf.loggers import fill_in
 from textclf.models.base import TextClassifier
-from textclf.models.checkpoint import read_checkpoint
+from textclf.models.checkpoint import plain, read_checkpoint
 from textclf.parsing import ConfigFile, Parser, checkpoint_as_config, classes_as_config, peek, user_error
 from textclf.precision import choose_precision
 from textclf.predictions import read_texts
@@ -128,7 +127,7 @@ class TextCLI(LightningCLI):
             return
         resumed = self.checkpoint_path if self.subcommand == "fit" else None
         self.options.run_name = self.options.run_name or run_name(self.peeked.config)
-        self.written = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]
+        self.written = plain(self.options.as_dict())
         run_dir = claim_run_folder(self.options.run_name, self.options.run_dir, resumed)
         trainer.default_root_dir = str(run_dir)
         for logger in trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]:

@@ -36,7 +36,10 @@ def package_path(reference: str) -> Path:
         UserError: The package, or the path in it, is not there.
     """
     module, _, inside = reference.removeprefix(PACKAGE).partition("/")
-    spec = importlib.util.find_spec(module)
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):  # no parent package, or no name at all
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         raise UserError(
             f"{reference!r}: the package {module!r} is not installed; install it (pip install "

@@ -24,16 +24,14 @@ class MetricsCSV(Logger):
     (Lightning's own CSV logger deletes what an interrupted run has written.)
     """
 
-    def __init__(self, save_dir: str = ".", flush_every: int = 20) -> None:
+    def __init__(self, save_dir: str = ".") -> None:
         """Takes the run folder.
 
         Args:
             save_dir: The folder; the command line gives the run's.
-            flush_every: Rows between two writings of the file.
         """
         super().__init__()
         self.path = Path(save_dir, "metrics.csv")
-        self.flush_every = flush_every
         self._rows: list[dict[str, Any]] | None = None
 
     @property
@@ -56,13 +54,11 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Adds a row."""
+        """Adds a row; the trainer calls `save` after it."""
         if self._rows is None:
             self._rows = self._rows_before(step or 0)
         values = {k: v.item() if isinstance(v, torch.Tensor) else v for k, v in metrics.items()}
         self._rows.append({"step": step, **values})
-        if len(self._rows) % self.flush_every == 0:
-            self.save()
 
     def _rows_before(self, step: int) -> list[dict[str, Any]]:
         """What an interrupted run wrote before the step that this one goes on from."""
@@ -109,8 +105,8 @@ def _logged_in() -> bool:
     """Whether W&B will find a key, told without starting it: once started, it takes no more settings."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
     try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+        return netrc.netrc(os.environ.get("NETRC") or Path.home() / ".netrc").authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):
         return False

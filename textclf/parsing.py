@@ -99,7 +99,8 @@ def explain(message: str) -> str:
         "Does not validate",
         "Subtypes:",
         "Errors:",
-        "Given value",
+        "Given value type",
+        "Given value: NestedArg",
         "- Expected a <class 'NoneType'>",
         "- Expected a path",
     )

@@ -6,7 +6,7 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,6 +15,7 @@ from textclf.atomic import atomic_path
 from textclf.errors import UserError
 
 INPUTS = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
+BOM = "\ufeff"
 Rows = Iterator[dict[str, str]]
 
 
@@ -39,13 +40,13 @@ def read_texts(
     if source is None:
         return ({"id": str(i), "text": text} for i, text in enumerate(texts or ()))
     if source == "-":
-        return _lines(sys.stdin)
+        return _guarded(_lines(sys.stdin), "standard input")
     path = Path(source)
     if path.suffix not in INPUTS:
         raise UserError(f"--input {source!r}: the suffix {path.suffix!r} is not one of {', '.join(INPUTS)}")
     if not path.is_file():
         raise UserError(f"--input {source!r} is not there: give a file that exists, or - for standard input")
-    return _guarded(_from_file(path, text_column, text_pair_column), path)
+    return _guarded(_from_file(path, text_column, text_pair_column), repr(source))
 
 
 def _from_file(path: Path, text_column: str, text_pair_column: str | None) -> Rows:
@@ -63,11 +64,11 @@ def _from_file(path: Path, text_column: str, text_pair_column: str | None) -> Ro
         elif path.suffix == ".tsv":
             rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         else:
-            rows = csv.DictReader(file)
+            rows = csv.DictReader(file, strict=True)
         yield from _standard(rows, path, text_column, text_pair_column)
 
 
-def _guarded(rows: Rows, path: Path) -> Rows:
+def _guarded(rows: Rows, source: str) -> Rows:
     for number in count(1):
         try:
             row = next(rows, None)
@@ -75,7 +76,8 @@ def _guarded(rows: Rows, path: Path) -> Rows:
             if isinstance(error, UserError):
                 raise
             raise UserError(
-                f"{str(path)!r} cannot be read at row {number} ({error}): give a whole UTF-8 file"
+                f"{source} cannot be read at row {number} ({error}): give whole UTF-8 text, or a file of the kind that "
+                "its suffix names"
             ) from error
         if row is None:
             return
@@ -83,7 +85,7 @@ def _guarded(rows: Rows, path: Path) -> Rows:
 
 
 def _lines(file: TextIO) -> Rows:
-    return ({"id": str(i), "text": line.rstrip("\r\n")} for i, line in enumerate(file))
+    return ({"id": str(i), "text": line.rstrip("\r\n").removeprefix("" if i else BOM)} for i, line in enumerate(file))
 
 
 def _parquet(path: Path) -> Iterator[dict[str, Any]]:
@@ -95,12 +97,21 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
 
 def _standard(rows: Iterable[dict[str, Any]], path: Path, text: str, pair: str | None) -> Rows:
     for i, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise ValueError(f"{row!r} is no object with a {text!r}")
         column = text if text in row else "text"
         for name in (column, pair):
             if name is not None and name not in row:
-                raise UserError(f"{str(path)!r} has no column {name!r}: it has {', '.join(map(str, row))}")
-        result = {"id": str(row.get("id", i)), "text": str(row[column] or "")}
-        yield result if pair is None else {**result, "text_pair": str(row[pair] or "")}
+                raise UserError(
+                    f"{str(path)!r} has no column {text if name == column else name!r} at row {i + 1}: "
+                    f"it has {', '.join(map(str, row)) or 'none'}"
+                )
+        result = {"id": _as_text(row.get("id"), str(i)), "text": _as_text(row[column])}
+        yield result if pair is None else {**result, "text_pair": _as_text(row[pair])}
+
+
+def _as_text(value: Any, missing: str = "") -> str:
+    return missing if value is None else str(value)
 
 
 @contextmanager
@@ -115,14 +126,23 @@ def open_sink(output: str | None) -> Iterator[Callable[[Iterable[dict[str, Any]]
     """
     if output is None:
         yield lambda rows: _write_lines(sys.stdout, rows)
-    elif output.endswith(".jsonl"):
-        with atomic_path(output) as path, path.open("w", encoding="utf-8") as file:
-            yield lambda rows: _write_lines(file, rows)
-    elif output.endswith(".parquet"):
-        with atomic_path(output) as path, _ParquetSink(path) as sink:
-            yield sink.add
-    else:
+    elif not output.endswith((".jsonl", ".parquet")):
         raise UserError(f"--output {output!r}: its suffix is neither .jsonl nor .parquet")
+    elif Path(output).is_dir():
+        raise UserError(f"--output {output!r} is a folder: name a file")
+    else:
+        with ExitStack() as stack:
+            try:
+                path = stack.enter_context(atomic_path(output))
+            except OSError as error:
+                raise UserError(
+                    f"--output {output!r} cannot be written ({error.strerror}): name another file"
+                ) from error
+            if output.endswith(".jsonl"):
+                file = stack.enter_context(path.open("w", encoding="utf-8"))
+                yield lambda rows: _write_lines(file, rows)
+            else:
+                yield stack.enter_context(_ParquetSink(path)).add
 
 
 def _write_lines(file: TextIO, rows: Iterable[dict[str, Any]]) -> None:
@@ -137,9 +157,20 @@ class _ParquetSink:
     ROWS = 8192
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         self._rows: list[dict[str, Any]] = []
-        self._writer: Any = None
+        self._schema = pa.schema(
+            [
+                ("id", pa.string()),
+                ("text", pa.string()),
+                ("label", pa.string()),
+                ("score", pa.float64()),
+                ("scores", pa.map_(pa.string(), pa.float64())),
+            ]
+        )
+        self._writer = pq.ParquetWriter(path, self._schema)
 
     def __enter__(self) -> _ParquetSink:
         return self
@@ -151,23 +182,12 @@ class _ParquetSink:
 
     def _flush(self) -> None:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        if self._writer is None:
-            self._schema = pa.schema(
-                [
-                    ("id", pa.string()),
-                    ("text", pa.string()),
-                    ("label", pa.string()),
-                    ("score", pa.float64()),
-                    ("scores", pa.map_(pa.string(), pa.float64())),
-                ]
-            )
-            self._writer = pq.ParquetWriter(self.path, self._schema)
         rows = [{**row, "scores": row["scores"] and list(row["scores"].items())} for row in self._rows]
         self._writer.write_table(pa.Table.from_pylist(rows, schema=self._schema))
         self._rows = []
 
-    def __exit__(self, *error: object) -> None:
-        self._flush()
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is None:
+            self._flush()
         self._writer.close()

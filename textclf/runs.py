@@ -17,8 +17,8 @@ def _is_first() -> bool:
 
 
 def run_name(configs: list[str]) -> str:
-    """A run's name from its configuration files: their stems, joined by `-`."""
-    return "-".join(Path(config).stem for config in configs) or "run"
+    """A run's name from its configuration files: their stems, joined by `-`; one written out as JSON has none."""
+    return "-".join(Path(config).stem for config in configs if not config.lstrip().startswith("{")) or "run"
 
 
 def claim_run_folder(name: str, run_dir: str | None, resumed: Path | None) -> Path:
@@ -42,7 +42,10 @@ def claim_run_folder(name: str, run_dir: str | None, resumed: Path | None) -> Pa
                 f"run_dir {str(folder)!r} holds a run already: name another folder, or resume it with "
                 f"`fit --config {folder}/config.yaml --run_dir {folder} --ckpt_path last`"
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"run_dir {str(folder)!r} cannot be made ({error.strerror}): name another") from error
     return folder
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from textclf.data.base import TextDataModule
 from textclf.errors import UserError
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
@@ -79,10 +80,10 @@ def test_the_table_has_a_row_per_contender_and_a_column_per_count(benchmark):
     assert len(head) == len(first) == len(second)
 
 
-def test_the_verdict_names_who_exceeds_the_bound(benchmark):
+def test_below_the_table_stands_who_exceeds_the_bound(benchmark):
     measured = [benchmark.Measured(name, [seconds], {}) for name, seconds in {"base": 1.0, "a": 1.3, "b": 1.4}.items()]
-    assert benchmark.verdict(benchmark.summarize(measured), 1.3).endswith("exceeded by b")
-    assert benchmark.verdict(benchmark.summarize(measured[:2]), 1.3).endswith("kept")
+    assert benchmark.table(benchmark.summarize(measured), bound=1.3).endswith("baseline: exceeded by b")
+    assert benchmark.table(benchmark.summarize(measured[:2]), bound=1.3).endswith("baseline: kept")
 
 
 def test_json_holds_the_machine_the_options_and_each_single_time(benchmark, tmp_path, capsys):
@@ -106,7 +107,6 @@ def test_json_holds_the_machine_the_options_and_each_single_time(benchmark, tmp_
     "arguments, expected",
     [
         (["fake", "nosuch"], "unknown part 'nosuch': the parts are fake"),
-        (["--list", "nosuch"], "unknown part 'nosuch': the parts are fake"),
         (["--repeats", "0"], "--repeats 0 is too small: give 1 or more"),
         (["--rows", "-1"], "--rows -1 is too small: give 1 or more"),
         (["--json", "."], "--json '.' is a folder: name a file"),
@@ -137,10 +137,14 @@ def test_a_process_gives_the_counts_it_was_given_and_its_failure_is_seen(benchma
         benchmark.process([sys.executable, "-Sc", "raise SystemExit(5)"])()
 
 
-def test_short_texts_are_spread_over_the_split(benchmark, tmp_path):
-    lines = [f"review {i},{'neg' if i < 6 else 'pos'}" for i in range(12)]
-    (tmp_path / "train.csv").write_text("\n".join(["text,label", *lines, ""]))
-    (tmp_path / "validation.csv").write_text("text,label\nanother,pos\n")
+def test_short_texts_are_spread_over_the_split(benchmark, tmp_path, monkeypatch):
+    monkeypatch.setattr(TextDataModule, "rows", lambda self, split: {"text": [f"review {i}" for i in range(12)]})
     assert benchmark.short_texts(str(tmp_path), 4) == ["review 0", "review 3", "review 6", "review 9"]
     with pytest.raises(UserError, match="more than the 12 texts"):
         benchmark.short_texts(str(tmp_path), 13)
+
+
+def test_articles_are_cut_into_sentences_of_at_most_40_words(benchmark, monkeypatch):
+    article = "Head\n\nIt rose 2.5%. Why? " + "a " * 50
+    monkeypatch.setattr(TextDataModule, "rows", lambda self, split: {"text": [article]})
+    assert benchmark.short_texts(None, 4) == ["Head", "It rose 2.5%.", "Why?", " ".join("a" * 40)]

@@ -92,9 +92,15 @@ class TextDataModule(LightningDataModule):
             )
         if not 0 <= val_size < 1:
             raise UserError(f"val_size {val_size} is not a share: give a number from 0 up to, not including, 1")
-        for name, value in {"batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
-            if value < 1:
-                raise UserError(f"{name} {value} is too small: give 1 or more")
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("eval_batch_size", eval_batch_size, 1),
+            ("max_batch_tokens", max_batch_tokens, 1),
+            ("num_workers", num_workers, 0),
+            ("limit", limit, 1),
+        ):
+            if value is not None and value < least:
+                raise UserError(f"{name} {value} is too small: give {least} or more")
         self.data_dir = data_dir
         self.batch_size, self.eval_batch_size, self.max_batch_tokens = (
             batch_size,
@@ -151,6 +157,8 @@ class TextDataModule(LightningDataModule):
                     f"{', '.join(self.source_splits()) or 'none'}: add {split}.parquet, .csv, .tsv or .jsonl to it"
                 )
             self._read(split)
+        if not len(self._rows[split]):
+            raise UserError(self._why_empty(split))
         return self._rows[split]
 
     def _read(self, split: Split) -> None:
@@ -163,10 +171,14 @@ class TextDataModule(LightningDataModule):
             self._rows[split] = (
                 rows.select(range(min(self.limit, len(rows)))) if self.limit and split == "test" else rows
             )
-        if not len(self._rows[split]):
-            raise UserError(
-                f"the {split!r} split is empty: {self.data_dir or type(self).__name__} gives no rows for it"
+
+    def _why_empty(self, split: Split) -> str:
+        if split == "validation" and split not in self.source_splits():
+            return (
+                f"val_size {self.val_size} holds out none of the {len(self._rows['train'])} train rows: "
+                "give a larger share, or 0 to train without validation"
             )
+        return f"the {split!r} split is empty: {self.data_dir or type(self).__name__} gives no rows for it"
 
     def _standard_columns(self, source: Dataset) -> Dataset:
         from textclf.data.reading import standard_columns

@@ -1,7 +1,7 @@
 """Batches of similar length: how rows are grouped, shuffled, shared among processes, and resumed."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -78,6 +78,11 @@ class LengthBatchSampler(Sampler[list[int]]):
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
         self.skip = 0
+
+    @property
+    def sampler(self) -> Self:
+        """Itself: of a batch sampler, Lightning tells the epoch only to what it calls `sampler`."""
+        return self
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch whose order comes next; Lightning calls it."""

@@ -46,6 +46,8 @@ class FilesDataModule(TextDataModule):
     def label_names(self) -> Sequence[str]:  # type: ignore[override]  # found on first need
         """Name of each class."""
         if self._given_names is not None:
+            if len(set(self._given_names)) < max(2, len(self._given_names)):
+                raise UserError(f"label_names {list(self._given_names)}: give two or more names, each once")
             return tuple(self._given_names)
         split = next(iter(self.source_splits()), None)
         if split is None:
@@ -55,6 +57,7 @@ class FilesDataModule(TextDataModule):
         names = distinct_labels(self.load_split(split), self.label_column)
         if len(names) < 2:
             raise UserError(
-                f"column {self.label_column!r} has one value only ({names[0]!r}): classifying needs two or more labels"
+                f"column {self.label_column!r} has one value only ({''.join(names)!r}): "
+                "classifying needs two or more labels"
             )
         return tuple(names)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import glob
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from textclf.errors import UserError
 from textclf.hub import loading
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, Features
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
 
@@ -49,7 +52,8 @@ def read_split(data_dir: str, split: str) -> Dataset:
 def read_file(path: Path) -> Dataset:
     """Reads one file of rows, by its suffix; texts such as 'NA' and 'null' stay texts.
 
-    A tab-separated file has no quoting: a quotation mark is a character like others.
+    All columns of a `.csv` or `.tsv` are text: an id `007` stays one. A tab-separated file has no quoting: a quotation
+    mark is a character like others.
 
     Raises:
         UserError: The suffix is unknown, or the file cannot be read as what its suffix says.
@@ -57,21 +61,34 @@ def read_file(path: Path) -> Dataset:
     from datasets import Split, load_dataset
     from datasets.exceptions import DatasetGenerationError
 
-    options: dict[str, dict[str, Any]] = {
+    kinds: dict[str, dict[str, Any]] = {
         ".parquet": {"path": "parquet"},
-        ".csv": {"path": "csv", "keep_default_na": False},
-        ".tsv": {"path": "csv", "keep_default_na": False, "sep": "\t", "quoting": 3},
+        ".csv": {"path": "csv", "sep": ",", "quoting": csv.QUOTE_MINIMAL},
+        ".tsv": {"path": "csv", "sep": "\t", "quoting": csv.QUOTE_NONE},
         ".jsonl": {"path": "json"},
     }
-    if path.suffix not in options:
-        raise UserError(f"{str(path)!r}: the suffix {path.suffix!r} is not one of {', '.join(options)}")
+    if path.suffix not in kinds:
+        raise UserError(f"{str(path)!r}: the suffix {path.suffix!r} is not one of {', '.join(kinds)}")
     if not path.is_file():
         raise UserError(f"{str(path)!r} is not there: give a file that exists")
+    if not path.stat().st_size:
+        raise UserError(f"{str(path)!r} is empty: give a file that holds rows")
+    options = kinds[path.suffix]
     with loading("file", str(path), "give a whole file of the kind that its suffix names"):
+        if "sep" in options:
+            options |= {"keep_default_na": False, "features": _text_columns(path, options["sep"], options["quoting"])}
         try:
-            return load_dataset(data_files=str(path), split=Split.TRAIN, **options[path.suffix])
+            return load_dataset(data_files=glob.escape(str(path)), split=Split.TRAIN, **options)
         except DatasetGenerationError as error:
             raise OSError(str(error.__cause__ or error)) from error
+
+
+def _text_columns(path: Path, sep: str, quoting: Literal[0, 3]) -> Features:
+    from datasets import Features, Value
+
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        names = next(csv.reader(file, delimiter=sep, quoting=quoting), [])
+    return Features({name: Value("string") for name in names if name})
 
 
 def read_hub(repository: str, revision: str | None, split: str) -> Dataset:
@@ -98,7 +115,7 @@ def fingerprint(rows: Dataset) -> str:
     digest = xxhash.xxh3_128()
     for batch in rows.with_format("arrow").iter(batch_size=10_000):
         sink = pa.BufferOutputStream()
-        plain = batch.replace_schema_metadata(None)
+        plain = batch.replace_schema_metadata(None).take(pa.array(range(len(batch))))  # a slice has bytes of its past
         with pa.ipc.new_stream(sink, plain.schema) as writer:
             writer.write_table(plain.combine_chunks())
         digest.update(sink.getvalue())
@@ -129,14 +146,15 @@ def standard_columns(
             raise UserError(f"there is no column {column!r}: the rows have {', '.join(source.column_names)}")
     for name in ("text", "text_pair"):
         if name in wanted and not _is_text(source.features[wanted[name]]):
+            kind = source.features[wanted[name]]
             raise UserError(
-                f"column {wanted[name]!r} holds {source.features[wanted[name]].dtype}: name the column that holds text"
+                f"column {wanted[name]!r} holds {getattr(kind, 'dtype', kind)}: name the column that holds text"
             )
     label_of = label_indexer(source, label, label_names)
 
     def standard(rows: dict[str, list[Any]], places: list[int]) -> dict[str, list[Any]]:
         columns: dict[str, list[Any]] = {
-            "id": [str(i) for i in (rows[id_] if id_ in rows else places)],
+            "id": [str(i if own is None else own) for i, own in zip(places, rows.get(id_ or "", places), strict=True)],
             "text": [t or "" for t in rows[text]],
         }
         if text_pair:
@@ -178,16 +196,17 @@ def label_indexer(source: Dataset, column: str, label_names: Sequence[str]) -> A
     """
     feature = source.features[column]
     names = list(getattr(feature, "names", None) or [])
-    index: dict[Any, int] = {name: i for i, name in enumerate(label_names)}
-    if names and set(names) == set(index):
-        known: dict[Any, int] = {i: index[name] for i, name in enumerate(names)}
-    elif any(name.lstrip("-").isdigit() for name in label_names) and not names:
-        known = index | {int(name): i for name, i in index.items() if name.lstrip("-").isdigit()}
-    else:
-        known = {i: i for i in range(len(label_names))} | {str(i): i for i in range(len(label_names))} | index
+    index = {name: i for i, name in enumerate(label_names)}
+    known = {str(i): i for i in range(len(label_names))}
+    if set(names) & set(index):
+        known = {str(i): index[name] for i, name in enumerate(names) if name in index}
+    elif not names and any(re.fullmatch(r"-?\d+(\.\d+)?", name) for name in label_names):
+        known = index
+    elif not names:
+        known |= index
 
     def indices(labels: list[Any], places: list[int]) -> list[int]:
-        result = [known.get(value) for value in labels]
+        result = [None if value is None else known.get(str(value)) for value in labels]
         if None in result:
             wrong = result.index(None)
             raise UserError(
@@ -207,6 +226,6 @@ def distinct_labels(source: Dataset, column: str) -> list[str]:
     if getattr(feature, "names", None):
         return list(feature.names)
     values = source.unique(column)
-    if any(value is None for value in values):
+    if any(value is None or value == "" for value in values):
         raise UserError(f"column {column!r} has rows without a label: fill them or leave those rows out")
     return sorted(map(str, values))

@@ -84,10 +84,10 @@ def score_rows(
     in_order, was_training = InOrder(), model.training
     model.eval()
     try:
-        with tqdm(total=total, unit="text", disable=None) as bar, torch.inference_mode():
+        with tqdm(total=total, unit="text", disable=None) as bar:
             for batch in StreamedBatches(model, rows, max_batch_tokens=max_batch_tokens):
-                batch = model.transfer_batch_to_device(batch, model.device, 0)
-                scored = model.predict_step(batch, 0)
+                with torch.inference_mode():  # not around the `yield`: the caller's gradients are the caller's
+                    scored = model.predict_step(model.transfer_batch_to_device(batch, model.device, 0), 0)
                 yield from in_order.add(scored["row"].tolist(), scored["log_scores"].double().cpu().numpy())
                 bar.update(len(scored["row"]))
     finally:

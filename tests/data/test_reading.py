@@ -1,0 +1,251 @@
+import csv
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from textclf.data.reading import (
+    distinct_labels,
+    fingerprint,
+    read_file,
+    read_hub,
+    read_split,
+    split_file,
+    standard_columns,
+)
+from textclf.errors import UserError
+
+NAMES = ("negative", "positive")
+TEXTS = ["NA", "null", "", "nan", "None", 'say "hi"', "'", '"', "a, b", "  spaces ", "007", "1.0", "재미있다 😀", "\\t"]
+LABELS = [NAMES[i % 2] for i in range(len(TEXTS))]
+IDS = [f"{i:03}" for i in range(len(TEXTS))]
+SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
+
+
+def write(path, columns):
+    """Writes columns as the kind of file that the suffix names; those of a .tsv must hold no tabs."""
+    rows = list(zip(*columns.values(), strict=True))
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table(columns), path)
+    elif path.suffix == ".csv":
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([list(columns), *rows])
+    elif path.suffix == ".tsv":
+        path.write_text("\n".join("\t".join(map(str, row)) for row in [list(columns), *rows]), encoding="utf-8")
+    else:
+        lines = (json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) for row in rows)
+        path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def standard(source, text="text", text_pair=None, label="label", id_="id", label_names=NAMES):
+    return standard_columns(source, text=text, text_pair=text_pair, label=label, id_=id_, label_names=label_names)
+
+
+def test_all_kinds_of_files_give_the_same_rows(tmp_path):
+    prints = set()
+    for suffix in SUFFIXES:
+        path = write(tmp_path / f"train{suffix}", {"label": LABELS, "other": [7] * 14, "text": TEXTS, "id": IDS})
+        rows = standard(read_file(path))
+        assert rows[:] == {"id": IDS, "text": TEXTS, "label": [0, 1] * 7}, suffix
+        assert rows.features == {"id": Value("string"), "text": Value("string"), "label": Value("int64")}
+        prints.add(fingerprint(rows))
+    in_memory = Dataset.from_dict({"id": ["x", *IDS], "text": ["x", *TEXTS], "label": [1, *([0, 1] * 7)]})
+    prints.add(fingerprint(standard(in_memory.select(range(1, 15)))))
+    assert len(prints) == 1
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_line_breaks_stay_in_texts(tmp_path, suffix):
+    texts = ["one\ntwo", "a\r\nb", "\ttab", "last\n"]
+    path = write(tmp_path / f"train{suffix}", {"text": texts, "label": [0, 1, 0, 1]})
+    assert standard(read_file(path))["text"][:] == texts
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_byte_order_mark(tmp_path, suffix):
+    path = write(tmp_path / f"train{suffix}", {"text": ["좋다", "싫다"], "label": ["positive", "negative"]})
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert standard(read_file(path))[:] == {"id": ["0", "1"], "text": ["좋다", "싫다"], "label": [1, 0]}
+
+
+def test_csv_with_an_unnamed_index_column_and_numbers_as_texts(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text(",text,label\n0,10,0\n1,1e3,1\n", encoding="utf-8")
+    assert standard(read_file(path))[:] == {"id": ["0", "1"], "text": ["10", "1e3"], "label": [0, 1]}
+
+
+def test_folder_name_with_signs_of_patterns(tmp_path):
+    folder = tmp_path / "v[1] *?"
+    folder.mkdir()
+    write(folder / "test.csv", {"text": ["a"], "label": [1]})
+    assert standard(read_split(str(folder), "test"))["text"][:] == ["a"]
+
+
+def test_many_rows(tmp_path):
+    texts = ["a"] * 12_000 + ["5"] * 12_000
+    path = write(tmp_path / "train.csv", {"text": texts, "label": [1] * 24_000})
+    rows = standard(read_file(path))
+    assert rows["text"][:] == texts
+    assert rows["id"][-1] == "23999"
+    assert fingerprint(rows) == fingerprint(standard(Dataset.from_dict({"text": texts, "label": [1] * 24_000})))
+
+
+def test_pairs_and_missing_texts_and_ids():
+    source = Dataset.from_dict({"id": ["a", None], "q": ["x", None], "a": [None, "y"], "y": [1, 0], "more": [1, 2]})
+    rows = standard(source, text="q", text_pair="a", label="y")
+    assert rows[:] == {"id": ["a", "1"], "text": ["x", ""], "text_pair": ["", "y"], "label": [1, 0]}
+
+
+def of(labels, names=None):
+    rows = {"text": [f"text {i}" for i in range(len(labels))], "label": labels}
+    if names is None:
+        return Dataset.from_dict(rows)
+    return Dataset.from_dict(rows, features=Features({"text": Value("string"), "label": ClassLabel(names=names)}))
+
+
+@pytest.mark.parametrize(
+    ("source", "label_names", "expected"),
+    [
+        (of(["positive", "negative"]), NAMES, [1, 0]),
+        (of([1, 0, 1]), NAMES, [1, 0, 1]),
+        (of(["1", "0"]), NAMES, [1, 0]),
+        (of([1, 0], names=["negative", "positive"]), NAMES, [1, 0]),
+        (of([1, 0], names=["positive", "negative"]), NAMES, [0, 1]),
+        (of([1, 0], names=["neg", "pos"]), NAMES, [1, 0]),
+        (of([2, 0], names=["negative", "neutral", "positive"]), NAMES, [1, 0]),
+        (of([1, 5, 3]), ("1", "3", "5"), [0, 2, 1]),
+        (of(["5", "1"]), ("1", "3", "5"), [2, 0]),
+        (of([-1, 1]), ("-1", "1"), [0, 1]),
+        (of([2.0, 1.0]), ("1.0", "2.0"), [1, 0]),
+        (of([True, False]), ("True", "False"), [0, 1]),
+        (of([1, 0], names=["0", "1"]), ("1", "0"), [0, 1]),
+    ],
+    ids=lambda value: "rows" if isinstance(value, Dataset) else str(value),
+)
+def test_labels_become_indices(source, label_names, expected):
+    assert standard(source, label_names=label_names)["label"][:] == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "label_names", "message"),
+    [
+        (of(["positive", "good"]), NAMES, "row 1 has the label 'good' in column 'label': known are 'negative', 'posi"),
+        (of([0, 1, 2]), NAMES, "row 2 has the label 2"),
+        (of([0, -1]), NAMES, "row 1 has the label -1"),
+        (of(["positive", None]), NAMES, "row 1 has the label None"),
+        (of(["x", None]), ("x", "None"), "row 1 has the label None"),
+        (of([0, 1]), ("1", "3"), "row 0 has the label 0"),
+        (of([0, 1], names=["negative", "neutral", "positive"]), NAMES, "row 1 has the label 1"),
+    ],
+    ids=lambda value: "rows" if isinstance(value, Dataset) else str(value)[:24],
+)
+def test_unknown_label_names_row_and_label(source, label_names, message):
+    with pytest.raises(UserError, match=message):
+        standard(source, label_names=label_names)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"body": ["a"], "label": [0]}, "there is no column 'text': the rows have body, label"),
+        ({"text": ["a"], "y": [0]}, "there is no column 'label': the rows have text, y"),
+        ({"text": [1, 2], "label": [0, 1]}, "column 'text' holds int64: name the column that holds text"),
+        ({"text": [["a"], ["b"]], "label": [0, 1]}, "column 'text' holds List"),
+        ({"text": [{"a": "b"}], "label": [0]}, "column 'text' holds .*: name the column"),
+    ],
+)
+def test_wrong_columns(columns, message):
+    with pytest.raises(UserError, match=message):
+        standard(Dataset.from_dict(columns))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.parquet", b"PAR1 cut off", "cannot load the file .*a.parquet"),
+        ("a.jsonl", b'{"text": "a", "label": 1}\n{"text":\n', "cannot load the file .*a.jsonl.* row 1"),
+        ("a.csv", b'text,label\n"no end,1\n', "cannot load the file .*a.csv.*EOF inside string"),
+        ("a.csv", "text,label\n나쁘다,0\n".encode("cp949"), "cannot load the file .*a.csv.*utf-8"),
+        ("a.csv", "본문,label\n나쁘다,0\n".encode("cp949"), "cannot load the file .*a.csv.*utf-8"),
+        ("a.tsv", b"text\tlabel\n", "cannot load the file .*a.tsv"),
+        ("a.csv", b"", "a.csv' is empty"),
+        ("a.jsonl", b"", "a.jsonl' is empty"),
+        ("a.txt", b"x", r"'.txt' is not one of .parquet, .csv, .tsv, .jsonl"),
+        ("a.csv", None, "a.csv' is not there"),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message) as raised:
+        read_file(tmp_path / name)
+    assert "\n" not in str(raised.value)
+
+
+def test_one_file_for_a_split(tmp_path):
+    (tmp_path / "test.csv").touch()
+    assert split_file(str(tmp_path), "test") == tmp_path / "test.csv"
+    assert split_file(str(tmp_path), "train") is None
+    with pytest.raises(UserError, match=r"has no train file: add train.parquet, .csv, .tsv or .jsonl"):
+        read_split(str(tmp_path), "train")
+    (tmp_path / "test.jsonl").touch()
+    with pytest.raises(UserError, match=r"holds test.csv and test.jsonl: keep one file for the 'test' split"):
+        split_file(str(tmp_path), "test")
+
+
+def test_changed_file_is_read_anew(tmp_path):
+    path = write(tmp_path / "train.csv", {"text": ["a", "b"], "label": [0, 1]})
+    before = standard(read_file(path))[:]
+    write(path, {"text": ["a", "c"], "label": [1, 1]})
+    assert before == {"id": ["0", "1"], "text": ["a", "b"], "label": [0, 1]}
+    assert standard(read_file(path))[:] == {"id": ["0", "1"], "text": ["a", "c"], "label": [1, 1]}
+
+
+def test_hub_that_cannot_be_reached():
+    with pytest.raises(UserError, match=r"cannot load the data set 'nobody/nothing' .*: pass --data.data_dir"):
+        read_hub("nobody/nothing", None, "train")
+
+
+ROWS = st.lists(st.tuples(st.text(max_size=8), st.integers(0, 3)), min_size=1, max_size=12)
+
+
+def as_rows(pairs):
+    columns = {"text": [text for text, _ in pairs], "label": [label for _, label in pairs]}
+    return Dataset.from_dict(columns, features=Features({"text": Value("string"), "label": Value("int64")}))
+
+
+@settings(max_examples=40)
+@given(ROWS, st.data())
+def test_fingerprint_tells_what_the_rows_say(pairs, data):
+    key = fingerprint(as_rows(pairs))
+    assert fingerprint(as_rows(pairs)) == key
+    assert fingerprint(as_rows([("x", 0), *pairs, ("y", 1)]).select(range(1, len(pairs) + 1))) == key
+    place = data.draw(st.integers(0, len(pairs) - 1))
+    text, label = pairs[place]
+    for changed in ((text + "x", label), (text, label + 1)):
+        assert fingerprint(as_rows([*pairs[:place], changed, *pairs[place + 1 :]])) != key
+    assert fingerprint(as_rows([*pairs, pairs[-1]])) != key
+    if pairs != pairs[::-1]:
+        assert fingerprint(as_rows(pairs[::-1])) != key
+
+
+def test_fingerprint_covers_rows_past_the_first_window():
+    texts = ["a"] * 25_000
+    changed = [*texts[:-1], "b"]
+    assert fingerprint(Dataset.from_dict({"text": texts})) != fingerprint(Dataset.from_dict({"text": changed}))
+
+
+def test_distinct_labels():
+    assert distinct_labels(of(["b", "a", "b"]), "label") == ["a", "b"]
+    assert distinct_labels(of([10, 9, 10]), "label") == ["10", "9"]
+    assert distinct_labels(of([0], names=["z", "a"]), "label") == ["z", "a"]
+    with pytest.raises(UserError, match="there is no label column 'y': the rows have text, label"):
+        distinct_labels(of(["a"]), "y")
+    for missing in (None, ""):
+        with pytest.raises(UserError, match="column 'label' has rows without a label"):
+            distinct_labels(of(["a", missing]), "label")

@@ -1,0 +1,130 @@
+"""Several processes give what one gives; a killed run goes on as if nothing had happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from textclf.evaluation.predictions import read_predictions
+
+pytestmark = pytest.mark.slow
+CONFIG = Path(__file__).parents[1] / "configs" / "files.yaml"
+
+
+def command(subcommand, encoder, data, run_dir, *more):
+    return [
+        *(sys.executable, "-m", "textclf", subcommand, "--config", str(CONFIG), "--data.data_dir", str(data)),
+        *("--model.pretrained", str(encoder), "--model.max_length", "64", "--model.learning_rate", "0.003"),
+        *("--trainer.accelerator", "cpu", "--trainer.precision", "32-true", "--trainer.logger", "false"),
+        *("--trainer.max_epochs", "2", "--run_dir", str(run_dir), *more),
+    ]
+
+
+def run(*args):
+    done = subprocess.run(command(*args), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def write_rows(folder, sizes):
+    """Rows whose label follows from their words, of 2 to 21 words, as CSV."""
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    words = {"negative": ["나쁜", "지루한", "dull", "bad"], "positive": ["좋은", "최고", "fine", "great"]}
+    for split, size in sizes.items():
+        lines = ["text,label"]
+        for _ in range(size):
+            label = random.choice(["negative", "positive"])
+            filler = random.choice(["영화", "the", "film", "연기", "of"], size=random.integers(1, 20))
+            lines.append(" ".join([*filler, random.choice(words[label])]) + f",{label}")
+        (folder / f"{split}.csv").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_encoder, tmp_path_factory):
+    """A folder of rows with 333 test rows, and a run trained and tested on them by one process."""
+    folder = tmp_path_factory.mktemp("processes")
+    data = write_rows(folder / "data", {"train": 120, "validation": 30, "test": 333})
+    run("fit", tiny_encoder, data, folder / "run")
+    return data, folder / "run"
+
+
+def assert_same_report(one, other):
+    a, b = (read_predictions(run_dir / "report" / "predictions.parquet") for run_dir in (one, other))
+    assert a.ids == b.ids
+    assert a.texts == b.texts
+    np.testing.assert_array_equal(a.predictions, b.predictions)
+    np.testing.assert_allclose(a.log_scores, b.log_scores, atol=1e-5)
+    first, second = (json.loads((run_dir / "report" / "metrics.json").read_text()) for run_dir in (one, other))
+    for name in ("test/accuracy", "test/macro_f1", "test/nll", "test/ece", "examples"):
+        assert first[name] == pytest.approx(second[name], abs=1e-6), name
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_evaluation_is_exact(processes, trained, tiny_encoder, tmp_path):
+    data, single = trained
+    best = str(single / "checkpoints" / "best.ckpt")
+    several = ("--trainer.devices", str(processes), "--trainer.strategy", "ddp")
+    run("test", tiny_encoder, data, tmp_path / "run", "--ckpt_path", best, *several)
+    assert_same_report(single, tmp_path / "run")
+
+
+def test_fewer_rows_than_processes(trained, tiny_encoder, tmp_path):
+    data, single = trained
+    best = str(single / "checkpoints" / "best.ckpt")
+    limit = ("--data.limit", "2", "--data.eval_batch_size", "1", "--ckpt_path", best)
+    run("test", tiny_encoder, data, tmp_path / "one", *limit)
+    run("test", tiny_encoder, data, tmp_path / "three", *limit, "--trainer.devices", "3", "--trainer.strategy", "ddp")
+    assert_same_report(tmp_path / "one", tmp_path / "three")
+
+
+def test_training_on_two_processes_ends_with_one_report(trained, tiny_encoder, tmp_path):
+    data, _ = trained
+    run("fit", tiny_encoder, data, tmp_path / "run", "--trainer.devices", "2", "--trainer.strategy", "ddp")
+    table = read_predictions(tmp_path / "run" / "report" / "predictions.parquet")
+    assert len(table.ids) == 333
+    assert np.mean(table.predictions == table.labels) > 0.9
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_kill_in_mid_epoch_then_resume_is_bit_exact(trained, tiny_encoder, tmp_path):
+    data = write_rows(tmp_path / "data", {"train": 1500, "validation": 30, "test": 10})
+    more = ("--data.batch_size", "4", "--data.num_workers", "2")
+    run("fit", tiny_encoder, data, tmp_path / "whole", *more)
+
+    killed = tmp_path / "killed"
+    process = subprocess.Popen(
+        command("fit", tiny_encoder, data, killed, *more),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    last = killed / "checkpoints" / "last.ckpt"
+    try:
+        for _ in range(6000):
+            if last.is_file() and process.poll() is None:
+                break
+            time.sleep(0.01)
+        else:
+            pytest.fail("no checkpoint was written")
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    stopped = torch.load(last, weights_only=True)
+    assert 0 < stopped["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["completed"] < 375
+
+    config = ("--config", str(killed / "config.yaml"), "--ckpt_path", "last")
+    run("fit", tiny_encoder, data, killed, *more, *config)
+    ends = [
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (tmp_path / "whole", killed)
+    ]
+    assert ends[0]["global_step"] == ends[1]["global_step"] == 750
+    for name, weights in ends[0]["state_dict"].items():
+        assert torch.equal(weights, ends[1]["state_dict"][name]), name
