@@ -19,8 +19,8 @@ class HashedWords(TextClassifier):
         return {"input_ids": ids, "length": [len(row) for row in ids]}
 
     def collate(self, rows):
-        starts = torch.tensor([0] + rows["length"][:-1]).cumsum(0)
-        return {"ids": torch.tensor(sum(rows["input_ids"], [])), "starts": starts}
+        starts = torch.tensor([0, *rows["length"][:-1]]).cumsum(0)
+        return {"ids": torch.tensor([i for row in rows["input_ids"] for i in row]), "starts": starts}
 
     def log_scores(self, batch):
         return self.words(batch["ids"], batch["starts"]).log_softmax(-1)

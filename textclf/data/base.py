@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,11 +13,8 @@ from lightning.pytorch import LightningDataModule
 
 from textclf.data.batching import LengthBatchSampler, ResumableLoader
 from textclf.errors import UserError
-
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-    from textclf.models.base import TextClassifier
+from textclf.models.base import TextClassifier
+from textclf.types import Dataset
 
 Split = Literal["train", "validation", "test"]
 NEEDED: dict[str, tuple[Split, ...]] = {

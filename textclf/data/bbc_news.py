@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from textclf.data.base import Split, TextDataModule, stratified_split
 from textclf.errors import UserError
 from textclf.hub import package_path
-
-if TYPE_CHECKING:
-    from datasets import Dataset
+from textclf.types import Dataset
 
 TEST_SHARE, TEST_SEED = 0.2, 42
 """The test split is the same whatever `seed` is, so that runs with other seeds can be compared."""
@@ -37,12 +35,12 @@ class BBCNewsDataModule(TextDataModule):
         """Reads all articles and takes one side of the fixed division."""
         if self.data_dir is not None:
             return super().load_split(split)
-        from datasets import Dataset
+        import datasets
 
         articles = read_articles(package_path(self.folder), self.label_names)
         labels = np.array([article["label"] for article in articles])
         train, test = stratified_split(labels, TEST_SHARE, TEST_SEED)
-        return Dataset.from_list([articles[i] for i in (test if split == "test" else train)])
+        return datasets.Dataset.from_list([articles[i] for i in (test if split == "test" else train)])
 
 
 def read_articles(folder: Path, topics: tuple[str, ...]) -> list[dict[str, str | int]]:

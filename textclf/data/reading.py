@@ -115,7 +115,7 @@ def fingerprint(rows: Dataset) -> str:
     digest = xxhash.xxh3_128()
     for batch in rows.with_format("arrow").iter(batch_size=10_000):
         sink = pa.BufferOutputStream()
-        plain = batch.replace_schema_metadata(None).take(pa.array(range(len(batch))))  # a slice has bytes of its past
+        plain = batch.replace_schema_metadata(None).take(pa.array(range(len(batch))))  # no bytes of sliced-off rows
         with pa.ipc.new_stream(sink, plain.schema) as writer:
             writer.write_table(plain.combine_chunks())
         digest.update(sink.getvalue())

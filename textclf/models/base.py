@@ -7,7 +7,7 @@ import inspect
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from lightning.pytorch import LightningModule
@@ -17,9 +17,7 @@ import textclf
 from textclf.errors import UserError
 from textclf.evaluation.metrics import ClassificationMetrics
 from textclf.models.checkpoint import plain, read_checkpoint, resolve_class
-
-if TYPE_CHECKING:
-    from datasets import Dataset
+from textclf.types import Dataset
 
 
 class TextClassifier(LightningModule):

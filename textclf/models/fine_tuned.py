@@ -7,7 +7,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,7 @@ from textclf.errors import UserError
 from textclf.hub import loading, local_reference
 from textclf.models.base import TextClassifier
 from textclf.models.tokenization import tokenizer_files, tokenizer_from_files
-
-if TYPE_CHECKING:
-    from datasets import Dataset
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from textclf.types import Dataset, PreTrainedModel, PreTrainedTokenizerBase
 
 REMEDY = "pass --model.pretrained with a hub id that can be reached, a folder, or package://module/path"
 

