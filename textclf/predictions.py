@@ -188,6 +188,6 @@ class _ParquetSink:
         self._rows = []
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        if kind is None:
+        if kind is None and self._rows:
             self._flush()
         self._writer.close()

@@ -1,0 +1,189 @@
+import shutil
+
+import pytest
+import torch
+from datasets import Dataset
+from lightning.pytorch import Trainer
+from torch import nn
+
+from textclf.data import FilesDataModule
+from textclf.errors import UserError
+from textclf.models import FineTunedClassifier, TextClassifier
+
+NAMES = ("negative", "positive")
+TEXTS = ["영화", "a fine film with a long tail of words", "지루한 영화 the film", ""]
+
+
+def build(encoder, **arguments):
+    return FineTunedClassifier(2, NAMES, pretrained=str(encoder), **{"max_length": 32, **arguments})
+
+
+def batch_of(model, texts, pairs=None):
+    rows = {"text": texts, **({"text_pair": pairs} if pairs else {})}
+    return model.collate(rows | model.encode(rows))
+
+
+@pytest.fixture
+def model(tiny_encoder):
+    model = build(tiny_encoder)
+    model.configure_model()
+    return model
+
+
+def fit(model, rows_folder, folder, **options):
+    data = FilesDataModule(str(rows_folder), batch_size=8)
+    trainer = Trainer(
+        **{
+            **{"default_root_dir": folder, "accelerator": "cpu", "logger": False, "enable_progress_bar": False},
+            **{"enable_model_summary": False, "enable_checkpointing": False, "max_steps": 5, **options},
+        }
+    )
+    trainer.fit(model, datamodule=data)
+    return trainer
+
+
+def test_batches_of_any_composition_give_the_same_scores(model):
+    model.eval()
+    together = model.log_scores(batch_of(model, TEXTS))
+    alone = torch.cat([model.log_scores(batch_of(model, [text])) for text in TEXTS])
+    torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
+    torch.testing.assert_close(together.exp().sum(1), torch.ones(len(TEXTS)))
+    assert together.dtype == torch.float32
+
+
+def test_scores_are_those_of_a_plain_loop_over_transformers(model, tiny_encoder):
+    from transformers import AutoTokenizer
+
+    model.eval()
+    tokenizer = AutoTokenizer.from_pretrained(tiny_encoder)
+    fields = tokenizer(TEXTS, ["film"] * 4, padding=True, truncation=True, max_length=32, return_tensors="pt")
+    plain = model.network(**fields).logits.log_softmax(-1)
+    ours = model.log_scores(batch_of(model, TEXTS, ["film"] * 4))
+    torch.testing.assert_close(ours, plain, atol=1e-6, rtol=0)
+
+
+def test_pairs_have_segments(model):
+    batch = batch_of(model, ["영화"], ["film"])
+    assert set(batch) == {"input_ids", "attention_mask", "token_type_ids"}
+    assert set(batch["token_type_ids"][0].tolist()) == {0, 1}
+
+
+def test_texts_are_cut_at_max_length(tiny_encoder):
+    encoded = build(tiny_encoder, max_length=8).encode({"text": ["film " * 100, "film"]})
+    assert encoded["length"][0] == 8
+    assert encoded["length"][1] < 8
+
+
+def test_weights_are_fp32_whatever_the_checkpoint_is(tiny_encoder, tmp_path):
+    from transformers import AutoModelForSequenceClassification
+
+    folder = tmp_path / "half"
+    shutil.copytree(tiny_encoder, folder)
+    AutoModelForSequenceClassification.from_pretrained(tiny_encoder, dtype=torch.bfloat16).save_pretrained(folder)
+    model = build(folder)
+    model.configure_model()
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_biases_and_norms_have_no_weight_decay(model, rows_folder, tmp_path):
+    fit(model, rows_folder, tmp_path)
+    decayed, free = model.optimizers().optimizer.param_groups
+    assert decayed["weight_decay"] == 0.01
+    assert free["weight_decay"] == 0
+    named = {id(p): name for name, p in model.named_parameters()}
+    assert {name for p in free["params"] if "bias" not in (name := named[id(p)]) and "LayerNorm" not in name} == set()
+    assert {name for p in decayed["params"] if "bias" in (name := named[id(p)]) or "LayerNorm" in name} == set()
+    assert len(decayed["params"]) + len(free["params"]) == len(named)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rates"),
+    [
+        ({"schedule": "constant", "warmup": 0}, [1, 1, 1, 1, 1]),
+        ({"schedule": "constant", "warmup": 2}, [0, 0.5, 1, 1, 1]),
+        ({"schedule": "linear", "warmup": 0}, [1, 0.8, 0.6, 0.4, 0.2]),
+        ({"schedule": "linear", "warmup": 0.2}, [0, 1, 0.75, 0.5, 0.25]),
+        ({"schedule": "cosine", "warmup": 1}, [0, 1, 0.8536, 0.5, 0.1464]),
+    ],
+)
+def test_schedules(arguments, rates, tiny_encoder, rows_folder, tmp_path):
+    seen = []
+
+    class Watched(FineTunedClassifier):
+        def on_train_batch_start(self, batch, batch_idx):
+            seen.append(self.optimizers().optimizer.param_groups[0]["lr"])
+
+    fit(Watched(2, NAMES, pretrained=str(tiny_encoder), max_length=32, learning_rate=1.0, **arguments), rows_folder, tmp_path)
+    assert seen == pytest.approx(rates, abs=1e-4)
+
+
+def test_class_weights_follow_names(tiny_encoder, rows_folder, tmp_path):
+    model = build(tiny_encoder, class_weights={"positive": 3.0})
+    fit(model, rows_folder, tmp_path, max_steps=1)
+    assert model.loss_weights.tolist() == [1.0, 3.0]
+    other = FineTunedClassifier(2, NAMES[::-1], pretrained=str(tiny_encoder), class_weights={"positive": 3.0})
+    other.on_fit_start()
+    assert other.loss_weights.tolist() == [3.0, 1.0]
+
+
+def test_balanced_weights_are_inverse_to_the_counts(tiny_encoder):
+    model = build(tiny_encoder, class_weights="balanced")
+    model.prepare(Dataset.from_dict({"text": ["a"] * 4, "label": [0, 0, 0, 1]}))
+    model.on_fit_start()
+    assert model.loss_weights.tolist() == pytest.approx([4 / 6, 2.0])
+
+
+def test_the_loss_is_smoothed_and_weighted(model):
+    model.label_smoothing, model.trainer = 0.2, Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    model.loss_weights.copy_(torch.tensor([1.0, 5.0]))
+    model.log = lambda *args, **kwargs: None
+    model.eval()
+    batch = batch_of(model, TEXTS) | {"labels": torch.tensor([0, 1, 1, 0])}
+    expected = nn.CrossEntropyLoss(torch.tensor([1.0, 5.0]), label_smoothing=0.2)(model(batch), batch["labels"])
+    torch.testing.assert_close(model.training_step(batch, 0), expected)
+
+
+def test_a_checkpoint_needs_nothing_but_itself(tiny_encoder, rows_folder, tmp_path):
+    encoder = tmp_path / "encoder"
+    shutil.copytree(tiny_encoder, encoder)
+    model = build(encoder)
+    trainer = fit(model, rows_folder, tmp_path)
+    trainer.save_checkpoint(tmp_path / "model.ckpt")
+    shutil.rmtree(encoder)
+    loaded = TextClassifier.load_from_checkpoint(tmp_path / "model.ckpt")
+    assert isinstance(loaded, FineTunedClassifier)
+    assert not loaded.training
+    model.eval()
+    assert torch.equal(loaded.log_scores(batch_of(loaded, TEXTS)), model.log_scores(batch_of(model, TEXTS)))
+    answers = loaded.classify(TEXTS)
+    assert [set(answer) for answer in answers] == [{"label", "score"}] * 4
+    scores = model.log_scores(batch_of(model, TEXTS))
+    assert [answer["label"] for answer in answers] == [NAMES[i] for i in scores.argmax(1)]
+    assert [answer["score"] for answer in answers] == pytest.approx(scores.exp().amax(1).tolist(), abs=1e-6)
+    assert loaded.network.config.id2label == {0: "negative", 1: "positive"}
+
+
+def test_the_encoding_key_knows_the_tokenizer_and_the_length(tiny_encoder, tmp_path):
+    model = build(tiny_encoder)
+    key = model.encoding_key()
+    model.encode({"text": TEXTS})  # truncation leaves traces in a tokenizer
+    assert model.encoding_key() == key == build(tiny_encoder, learning_rate=1.0).encoding_key()
+    assert build(tiny_encoder, max_length=16).encoding_key() != key
+    other = tmp_path / "other"
+    shutil.copytree(tiny_encoder, other)
+    tokenizer = other / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text(encoding="utf-8").replace('"film"', '"f1lm"'), encoding="utf-8")
+    assert build(other).encoding_key() != key
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"max_length": 100}, "max_length 100"),
+        ({"warmup": 1.5}, "warmup 1.5"),
+        ({"class_weights": {"good": 1.0}}, "good"),
+    ],
+)
+def test_bad_arguments(arguments, words, tiny_encoder):
+    with pytest.raises(UserError, match=words):
+        build(tiny_encoder, **arguments).encode({"text": ["a"]})

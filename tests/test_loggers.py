@@ -1,0 +1,144 @@
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from jsonargparse import Namespace
+
+from textclf.loggers import MetricsCSV, fill_in
+
+
+def read(folder):
+    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def log(folder, *rows):
+    """Logs as the trainer does: each row is saved at once."""
+    logger = MetricsCSV(str(folder))
+    for step, metrics in rows:
+        logger.log_metrics(metrics, step)
+        logger.save()
+    logger.finalize("success")
+    return logger
+
+
+def test_rows_and_new_columns(tmp_path):
+    logger = log(tmp_path, (9, {"train/loss": torch.tensor(0.5), "epoch": 0}), (9, {"val/acc": 0.75}))
+    assert read(tmp_path) == [
+        {"step": "9", "train/loss": "0.5", "epoch": "0", "val/acc": ""},
+        {"step": "9", "train/loss": "", "epoch": "", "val/acc": "0.75"},
+    ]
+    assert (logger.save_dir, logger.name, logger.version) == (str(tmp_path), "", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+
+
+def test_file_is_there_before_the_end(tmp_path):
+    logger = MetricsCSV(str(tmp_path / "run"))
+    logger.log_metrics({"loss": 1.5}, 3)
+    logger.save()
+    assert read(tmp_path / "run") == [{"step": "3", "loss": "1.5"}]
+
+
+def test_resumed_run_keeps_earlier_rows_and_replaces_those_logged_again(tmp_path):
+    log(tmp_path, (None, {"size": 7}), (0, {"loss": 4}), (10, {"loss": 3}), (20, {"loss": 2}), (30, {"loss": 1}))
+    log(tmp_path, (20, {"loss": 2.5}), (30, {"loss": 1.5, "lr": 0.1}), (40, {"loss": 0.5}))
+    assert [(row["step"], row["loss"], row["lr"], row["size"]) for row in read(tmp_path)] == [
+        ("", "", "", "7"),
+        ("0", "4", "", ""),
+        ("10", "3", "", ""),
+        ("20", "2.5", "", ""),
+        ("30", "1.5", "0.1", ""),
+        ("40", "0.5", "", ""),
+    ]
+
+
+def test_nothing_logged_leaves_what_is_there(tmp_path):
+    log(tmp_path)
+    assert not (tmp_path / "metrics.csv").exists()
+    log(tmp_path, (1, {"loss": 1}))
+    log(tmp_path)
+    assert read(tmp_path) == [{"step": "1", "loss": "1"}]
+
+
+# W&B
+
+
+@pytest.fixture
+def nobody(tmp_path, monkeypatch):
+    """A home where nobody is logged in to W&B."""
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def wandb_logger(**arguments):
+    init_args = {"name": None, "save_dir": ".", "offline": False, "mode": None, **arguments}
+    return Namespace(class_path="lightning.pytorch.loggers.WandbLogger", init_args=Namespace(**init_args))
+
+
+def filled(**arguments):
+    logger = wandb_logger(**arguments)
+    fill_in(logger, Path("runs/nsmc/3"))
+    return logger.init_args
+
+
+def test_without_a_key_wandb_goes_offline_and_says_so(nobody, capsys):
+    assert filled() == Namespace(name="nsmc/3", save_dir="runs/nsmc/3", offline=True, mode="offline")
+    said = capsys.readouterr()
+    assert (
+        said.err == "textclf: no W&B key was found: logging offline; `wandb login`, then `wandb sync`, sends it later\n"
+    )
+    assert said.out == ""
+
+
+def with_key(monkeypatch, home):
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+
+
+def with_token(monkeypatch, home):
+    monkeypatch.setenv("WANDB_IDENTITY_TOKEN_FILE", "token.jwt")
+
+
+def with_login(monkeypatch, home):
+    (home / ".netrc").write_text("machine api.wandb.ai\n  login user\n  password invented\n")
+    (home / ".netrc").chmod(0o644)  # W&B reads it none the less
+
+
+def with_login_elsewhere(monkeypatch, home):
+    monkeypatch.setenv("NETRC", str(home / "logins"))
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org:8443")
+    (home / "logins").write_text("machine wandb.example.org:8443 login user password invented\n")
+
+
+def with_mode(monkeypatch, home):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+
+
+@pytest.mark.parametrize("given", [with_key, with_token, with_login, with_login_elsewhere, with_mode])
+def test_with_a_key_wandb_stays_as_it_is(nobody, monkeypatch, capsys, given):
+    given(monkeypatch, nobody)
+    arguments = filled(name="mine", save_dir="elsewhere")
+    assert arguments == Namespace(name="mine", save_dir="elsewhere", offline=False, mode=None)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("content", ["machine github.com login a password b\n", "machine\n", None])
+def test_login_to_something_else_does_not_count(nobody, content):
+    if content is not None:
+        (nobody / ".netrc").write_text(content)
+    assert filled().offline is True
+
+
+@pytest.mark.parametrize("arguments", [{"offline": True}, {"mode": "online"}, {"mode": "disabled"}])
+def test_what_the_user_chose_stays(nobody, capsys, arguments):
+    chosen = filled(**arguments)
+    assert {name: chosen[name] for name in arguments} == arguments
+    assert capsys.readouterr().err == ""
+
+
+def test_our_own_logger_writes_to_the_run_folder(nobody):
+    logger = Namespace(class_path="textclf.loggers.MetricsCSV", init_args=Namespace(save_dir="."))
+    fill_in(logger, Path("runs/nsmc/3"))
+    assert logger.init_args == Namespace(save_dir="runs/nsmc/3")

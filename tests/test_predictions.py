@@ -1,0 +1,220 @@
+import io
+import json
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from textclf.errors import UserError
+from textclf.predictions import _ParquetSink, open_sink, read_texts
+
+TEXTS = ["재미있다", "NA", 'say "hi"', "", "007", "a, b"]
+
+
+def numbered(texts):
+    return [{"id": str(i), "text": text} for i, text in enumerate(texts)]
+
+
+def read(path, text_column="text", pair=None):
+    return list(read_texts(None, str(path), text_column, pair))
+
+
+def test_texts_themselves():
+    assert list(read_texts(["a", ""], None, "text")) == numbered(["a", ""])
+    assert list(read_texts([], None, "text")) == []
+
+
+@pytest.mark.parametrize(("texts", "source"), [(None, None), (["a"], "b.txt")])
+def test_one_of_texts_and_input(texts, source):
+    with pytest.raises(UserError, match=r"pass --texts .* or --input FILE .*, one of the two"):
+        read_texts(texts, source, "text")
+
+
+def write(path, mark=""):
+    """Writes TEXTS as the kind of file that the suffix names."""
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table({"label": [0] * 6, "text": TEXTS}), path)
+        return path
+    content = {
+        ".txt": "\n".join(TEXTS),
+        ".csv": 'text,label\n재미있다,0\nNA,0\n"say ""hi""",0\n"",0\n007,0\n"a, b",0\n',
+        ".tsv": "text\tlabel\n" + "".join(f"{text}\t0\n" for text in TEXTS),
+        ".jsonl": "\n\n".join(json.dumps({"text": text}, ensure_ascii=False) for text in TEXTS),
+    }[path.suffix]
+    path.write_text(mark + content, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".csv", ".tsv", ".jsonl", ".parquet"])
+def test_all_kinds_of_files_give_the_same_rows(tmp_path, suffix):
+    assert read(write(tmp_path / f"in{suffix}")) == numbered(TEXTS)
+    assert read(write(tmp_path / f"in{suffix}", mark="\ufeff")) == numbered(TEXTS)
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_standard_input(monkeypatch, mark):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{mark}좋다\n\n  b \r\nlast"))
+    assert list(read_texts(None, "-", "text")) == numbered(["좋다", "", "  b ", "last"])
+
+
+def test_standard_input_that_is_no_text(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("좋다\n".encode("cp949")), encoding="utf-8"))
+    with pytest.raises(UserError, match=r"standard input cannot be read at row 1 .*utf-8"):
+        list(read_texts(None, "-", "text"))
+
+
+def test_columns(tmp_path):
+    path = tmp_path / "in.jsonl"
+    rows = [{"id": 7, "q": "a", "p": "b"}, {"id": None, "q": 0, "p": None}, {"q": None, "p": "c"}]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert read(path, "q", "p") == [
+        {"id": "7", "text": "a", "text_pair": "b"},
+        {"id": "1", "text": "0", "text_pair": ""},
+        {"id": "2", "text": "", "text_pair": "c"},
+    ]
+    for columns, wanted in ((("text",), "text"), (("body",), "body"), (("q", "other"), "other")):
+        with pytest.raises(UserError, match=f"in.jsonl' has no column '{wanted}' at row 1: it has id, q, p"):
+            read(path, *columns)
+
+
+def test_column_of_texts_may_be_called_text(tmp_path):
+    (tmp_path / "in.csv").write_text("id,text\nx,a\n", encoding="utf-8")
+    assert read(tmp_path / "in.csv", "document") == [{"id": "x", "text": "a"}]
+
+
+def test_line_breaks_in_quotes(tmp_path):
+    (tmp_path / "in.csv").write_bytes(b'text\r\n"a\nb"\r\n"c\r\nd"\r\n')
+    assert read(tmp_path / "in.csv") == numbered(["a\nb", "c\r\nd"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", b'{"text": "a"}\n{"text": "b"}\n{"text": \n', "a.jsonl' cannot be read at row 3 "),
+        ("a.jsonl", b'{"text": "a"}\n["b"]\n', r"a.jsonl' cannot be read at row 2 \(\['b'\] is no object"),
+        ("a.jsonl", b'{"text": "a"}\n5\n', r"a.jsonl' cannot be read at row 2 \(5 is no object"),
+        ("a.jsonl", b'{"text": "a"}\n{"txt": "b"}\n', "a.jsonl' has no column 'text' at row 2: it has txt"),
+        ("a.csv", b'text,label\na,0\n"no end,0\nb,1\n', "a.csv' cannot be read at row 2 "),
+        ("a.txt", "나쁘다\n".encode("cp949"), "a.txt' cannot be read at row 1 .*utf-8"),
+        ("a.parquet", b"PAR1 cut off", "a.parquet' cannot be read at row 1 "),
+        ("a.xlsx", b"x", r"the suffix '.xlsx' is not one of .txt, .csv, .tsv, .jsonl, .parquet"),
+        ("a.txt", None, "a.txt' is not there: give a file that exists, or - for standard input"),
+    ],
+)
+def test_inputs_that_cannot_be_read(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message) as raised:
+        read(tmp_path / name)
+    assert "\n" not in str(raised.value)
+
+
+def test_rows_before_a_broken_one_are_given(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n{', encoding="utf-8")
+    rows = read_texts(None, str(tmp_path / "a.jsonl"), "text")
+    assert [next(rows), next(rows)] == numbered(["a", "b"])
+    with pytest.raises(UserError, match="row 3"):
+        next(rows)
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".csv", ".tsv", ".jsonl"])
+def test_empty_input(tmp_path, suffix):
+    (tmp_path / f"in{suffix}").touch()
+    assert read(tmp_path / f"in{suffix}") == []
+
+
+# Outputs
+
+ANSWERED = {"id": "0", "text": '좋다 "x"\n', "label": "높음", "score": 0.75, "scores": {"낮음": 0.25, "높음": 0.75}}
+UNSURE = {"id": "1", "text": "b", "label": "낮음", "score": None, "scores": None}
+NONE = {"id": "x", "text": "", "label": None, "score": None, "scores": None}
+ROWS = [ANSWERED, UNSURE, NONE]
+
+
+def read_output(path):
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = pq.read_table(path).to_pylist()
+    return [{**row, "scores": row["scores"] and dict(row["scores"])} for row in rows]
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "new/folder/out.parquet"])
+def test_sink(tmp_path, name):
+    path = tmp_path / name
+    with open_sink(str(path)) as sink:
+        sink(iter(ROWS[:2]))
+        sink([])
+        assert not path.exists()
+        sink(ROWS[2:])
+    assert read_output(path) == ROWS
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_hangul_is_written_as_it_is(tmp_path):
+    with open_sink(str(tmp_path / "out.jsonl")) as sink:
+        sink([ANSWERED])
+    assert "좋다" in (tmp_path / "out.jsonl").read_text(encoding="utf-8")
+
+
+def test_parquet_in_several_row_groups(tmp_path, monkeypatch):
+    monkeypatch.setattr(_ParquetSink, "ROWS", 4)
+    path = tmp_path / "out.parquet"
+    rows = [{**ANSWERED, "id": str(i)} for i in range(11)]
+    with open_sink(str(path)) as sink:
+        for i in range(0, 11, 3):
+            sink(rows[i : i + 3])
+    assert read_output(path) == rows
+    file = pq.ParquetFile(path)
+    assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [6, 5]
+    assert file.schema_arrow.names == ["id", "text", "label", "score", "scores"]
+
+
+def test_standard_output(capsys):
+    with open_sink(None) as sink:
+        sink(ROWS)
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == ROWS
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.parquet"])
+def test_nothing_to_write_gives_an_empty_file(tmp_path, name):
+    with open_sink(str(tmp_path / name)):
+        pass
+    assert read_output(tmp_path / name) == []
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.parquet"])
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_nothing_is_left_behind_after_an_exception(tmp_path, name, error):
+    with pytest.raises(error), open_sink(str(tmp_path / name)) as sink:
+        sink(ROWS)
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_there_stays_after_an_exception(tmp_path):
+    path = tmp_path / "out.jsonl"
+    path.write_text("before")
+    with pytest.raises(ZeroDivisionError), open_sink(str(path)) as sink:
+        sink({**row, "score": 1 / 0} for row in ROWS)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_row_that_does_not_fit_parquet_keeps_its_own_error(tmp_path):
+    with pytest.raises(pa.ArrowInvalid) as raised, open_sink(str(tmp_path / "out.parquet")) as sink:
+        sink([{**UNSURE, "score": "high"}] * _ParquetSink.ROWS)
+    assert raised.value.__context__ is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_outputs_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.jsonl").mkdir()
+    for name, message in (
+        ("out.csv", r"out.csv': its suffix is neither .jsonl nor .parquet"),
+        ("file/out.jsonl", r"file/out.jsonl' cannot be written \(.*\): name another file"),
+        ("folder.jsonl", r"folder.jsonl' is a folder: name a file"),
+    ):
+        with pytest.raises(UserError, match=message), open_sink(str(tmp_path / name)):
+            pytest.fail("it was opened")

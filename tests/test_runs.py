@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+
+from textclf.errors import UserError
+from textclf.runs import claim_run_folder, find_checkpoint, run_name
+
+
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def touch(path):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).touch()
+    return Path(path)
+
+
+@pytest.mark.parametrize(
+    ("configs", "name"),
+    [
+        ([], "run"),
+        (["configs/nsmc.yaml"], "nsmc"),
+        (["configs/nsmc.yaml", "configs/model/linear_probe.yaml"], "nsmc-linear_probe"),
+        (["configs/nsmc.yaml", '{"model": {"class_path": "a.B"}}'], "nsmc"),
+        ([' {"data": "a/b"}'], "run"),
+    ],
+)
+def test_run_name(configs, name):
+    assert run_name(configs) == name
+
+
+def test_versions_count_up():
+    assert [claim_run_folder("nsmc", None, None) for _ in range(3)] == [Path("runs/nsmc", str(i)) for i in range(3)]
+    assert claim_run_folder("other", None, None) == Path("runs/other/0")
+    assert sorted(path.name for path in Path("runs/nsmc").iterdir()) == ["0", "1", "2"]
+    Path("runs/nsmc/1").rmdir()
+    touch("runs/nsmc/3")
+    assert [claim_run_folder("nsmc", None, None).name for _ in range(2)] == ["1", "4"]
+
+
+def test_given_folder():
+    assert claim_run_folder("nsmc", "deep/run", None) == Path("deep/run")
+    assert Path("deep/run").is_dir()
+    touch("deep/run/notes.txt")
+    assert claim_run_folder("nsmc", "deep/run", None) == Path("deep/run")
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("used", ["run/config.yaml", "run/checkpoints/last.ckpt"])
+def test_used_folder_is_refused_save_for_resuming_it(used):
+    touch(used)
+    other = touch("other/checkpoints/last.ckpt")
+    for resumed in (None, other):
+        with pytest.raises(UserError, match=r"'run' holds a run already: .* --run_dir run --ckpt_path last"):
+            claim_run_folder("nsmc", "run", resumed)
+    assert claim_run_folder("nsmc", "run", touch("run/checkpoints/last.ckpt")) == Path("run")
+    assert claim_run_folder("nsmc", str(Path("run").resolve()), Path("run/checkpoints/last.ckpt")).name == "run"
+
+
+def test_folder_that_cannot_be_made():
+    touch("file")
+    for folder in ("file", "file/run"):
+        with pytest.raises(UserError, match=f"run_dir '{folder}' cannot be made .*: name another"):
+            claim_run_folder("nsmc", folder, None)
+
+
+def test_find_checkpoint():
+    assert find_checkpoint("any/where.ckpt", None, []) == Path("any/where.ckpt")
+    best, last = (touch(f"run/checkpoints/{name}.ckpt") for name in ("best", "last"))
+    assert find_checkpoint("best", "run", []) == best
+    assert find_checkpoint("last", None, ["run/config.yaml"]) == last
+    touch("second/checkpoints/last.ckpt")
+    assert find_checkpoint("last", "run", ["second/config.yaml"]) == last
+    assert find_checkpoint("best", "second", ["configs/a.yaml", "run/config.yaml"]) == best
+
+
+def test_checkpoint_that_is_not_there():
+    touch("run/checkpoints/best.ckpt")
+    with pytest.raises(UserError, match=r"--ckpt_path last: no checkpoints/last.ckpt in run, configs: give the path"):
+        find_checkpoint("last", "run", ["configs/a.yaml"])
+    with pytest.raises(UserError, match=r"no checkpoints/best.ckpt in any folder named"):
+        find_checkpoint("best", None, [])
