@@ -151,7 +151,6 @@ def machine() -> dict[str, Any]:
         "cpu": f"{cpu} ({torch.backends.cpu.get_cpu_capability()})",
         "cores": os.cpu_count(),
         "torch threads": torch.get_num_threads(),
-        "load": round(os.getloadavg()[0], 2),
         "memory GiB": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "native bf16": precision == "bf16-mixed",
@@ -298,13 +297,14 @@ def run(options: argparse.Namespace) -> None:
     settings = {name: getattr(options, name) for name in ("repeats", "rows", "data_dir")}
     report: dict[str, Any] = {"machine": machine(), "options": settings, "parts": {}}
     for name, value in report["machine"].items():
-        print(f"{name:<14} {'none' if value is None else value}")
+        print(f"{name:<14} {'none' if value is None else value}", flush=True)
     for name in dict.fromkeys(options.parts or PARTS):
-        each = PARTS[name]
+        each, load = PARTS[name], [os.getloadavg()[0]]
         summary = summarize(measure(each.set_up(options), options.repeats), each.unit)
-        print(f"\n{name}: {options.repeats} rounds; ratios of seconds to the first line's")
+        load.append(os.getloadavg()[0])  # ours included; far above our threads, others disturbed the times
+        print(f"\n{name}: {options.repeats} rounds, load {load[0]:.1f} to {load[1]:.1f}; ratios to the first line")
         print(table(summary, each.unit, each.bound), flush=True)
-        report["parts"][name] = {"unit": each.unit, "bound": each.bound, "contenders": summary}
+        report["parts"][name] = {"unit": each.unit, "bound": each.bound, "load": load, "contenders": summary}
         if options.json:
             with atomic_path(options.json) as path:
                 path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import torch
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from textclf.atomic import atomic_path
@@ -84,6 +84,43 @@ class MetricsCSV(Logger):
         self.save()
 
 
+class WandbRunLogger(WandbLogger):
+    """Lightning's W&B logger with the arguments that a run needs.
+
+    (Lightning's own takes all of `wandb.init`'s: each command would import wandb to parse them, and each `config.yaml`
+    list them. Where one is needed, name `WandbLogger` instead.)
+    """
+
+    def __init__(
+        self,
+        project: str = "textclf",
+        name: str | None = None,
+        entity: str | None = None,
+        group: str | None = None,
+        tags: list[str] | None = None,
+        notes: str | None = None,
+        id: str | None = None,
+        offline: bool = False,
+        save_dir: str = ".",
+    ) -> None:
+        """Takes where the record goes.
+
+        Args:
+            project: Of W&B.
+            name: Of the run; by default that of the run folder.
+            entity: User or team; your own by default.
+            group: Runs that belong together.
+            tags: Of the run.
+            notes: On the run.
+            id: Of a run to go on with.
+            offline: Keep the record here, for `wandb sync`; it is so anyway where there is no key.
+            save_dir: Folder of the record; the command line gives the run's.
+        """
+        more: dict[str, Any] = {"entity": entity, "group": group, "tags": tags, "notes": notes}
+        mode: dict[str, Any] = {"mode": "offline"} if offline else {}
+        super().__init__(name=name, save_dir=save_dir, project=project, id=id, offline=offline, **more, **mode)
+
+
 def fill_in(logger: Any, run_dir: Path) -> None:
     """Points a configured logger at the run folder, and takes W&B offline where there is no key.
 
@@ -92,13 +129,16 @@ def fill_in(logger: Any, run_dir: Path) -> None:
         run_dir: The run folder.
     """
     arguments = logger.init_args
-    if "save_dir" in arguments and arguments.save_dir in (None, ".", "./"):
+    if arguments.get("save_dir") in (None, ".", "./"):
         arguments.save_dir = str(run_dir)
-    if logger.class_path.endswith(".WandbLogger"):
-        arguments.name = arguments.name or "/".join(run_dir.parts[-2:])
-        if not arguments.offline and arguments.mode is None and "WANDB_MODE" not in os.environ and not _logged_in():
-            say("no W&B key was found: logging offline; `wandb login`, then `wandb sync`, sends it later")
-            arguments.offline, arguments.mode = True, "offline"
+    if "Wandb" not in logger.class_path:
+        return
+    arguments.name = arguments.name or "/".join(run_dir.parts[-2:])
+    if not arguments.offline and not arguments.get("mode") and "WANDB_MODE" not in os.environ and not _logged_in():
+        say("no W&B key was found: logging offline; `wandb login`, then `wandb sync`, sends it later")
+        arguments.offline = True
+        if "mode" in arguments:
+            arguments.mode = "offline"
 
 
 def _logged_in() -> bool:
