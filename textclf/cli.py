@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ from textclf.models.base import TextClassifier
 from textclf.models.checkpoint import plain, read_checkpoint
 from textclf.parsing import ConfigFile, Parser, checkpoint_as_config, classes_as_config, peek, user_error
 from textclf.precision import choose_precision
-from textclf.predictions import read_texts
+from textclf.predictions import check_output, read_texts
 from textclf.runs import claim_run_folder, find_checkpoint, run_name
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
@@ -177,6 +178,10 @@ class TextCLI(LightningCLI):
             raise UserError(f"{self.subcommand}: {name} must be trained first; run `fit`, then pass its --ckpt_path")
         if self.subcommand == "fit" and not trains:
             raise UserError(f"fit: {name} has nothing to train; run `test` to evaluate it as it is")
+        if self.subcommand == "predict":
+            check_output(self.options.output)
+        else:
+            self.datamodule.source_splits()  # complains of a folder that is not there
 
     # The commands
 
@@ -239,6 +244,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     hush()
     try:
         TextCLI(sys.argv[1:] if arguments is None else arguments)
+    except BrokenPipeError:  # `predict | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, MisconfigurationException) as error:
         message = user_error(error) or (error if isinstance(error, MisconfigurationException) else None)
         if message is None:

@@ -114,6 +114,18 @@ def _as_text(value: Any, missing: str = "") -> str:
     return missing if value is None else str(value)
 
 
+def check_output(output: str | None) -> None:
+    """Refuses an output that cannot be, before any work is done for it.
+
+    Raises:
+        UserError: Its suffix is neither `.jsonl` nor `.parquet`, or it is a folder.
+    """
+    if output is not None and not output.endswith((".jsonl", ".parquet")):
+        raise UserError(f"--output {output!r}: its suffix is neither .jsonl nor .parquet")
+    if output is not None and Path(output).is_dir():
+        raise UserError(f"--output {output!r} is a folder: name a file")
+
+
 @contextmanager
 def open_sink(output: str | None) -> Iterator[Callable[[Iterable[dict[str, Any]]], None]]:
     """Opens a place for predictions: a `.jsonl` or `.parquet` file, whole once it exists, or standard output.
@@ -122,14 +134,11 @@ def open_sink(output: str | None) -> Iterator[Callable[[Iterable[dict[str, Any]]
         A function that takes rows with `id, text, label, score, scores`.
 
     Raises:
-        UserError: The suffix is another.
+        UserError: It cannot be written.
     """
+    check_output(output)
     if output is None:
         yield lambda rows: _write_lines(sys.stdout, rows)
-    elif not output.endswith((".jsonl", ".parquet")):
-        raise UserError(f"--output {output!r}: its suffix is neither .jsonl nor .parquet")
-    elif Path(output).is_dir():
-        raise UserError(f"--output {output!r} is a folder: name a file")
     else:
         with ExitStack() as stack:
             try:

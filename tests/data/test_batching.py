@@ -94,6 +94,7 @@ def test_batch_starts():
 
 def test_long_batches_come_first_in_evaluation():
     assert list(LengthBatchSampler([2, 9, 5, 9], batch_size=2)) == [[1, 3], [2, 0]]
+    assert list(LengthBatchSampler([5] * 99, batch_size=99)) == [list(range(99))]
 
 
 @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=50))

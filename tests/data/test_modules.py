@@ -91,6 +91,14 @@ def test_splits_that_are_not_there(tmp_path):
         without.rows("validation")
 
 
+def test_folder_that_is_gone_matters_only_where_rows_are_read():
+    data = FilesDataModule("not/there", label_names=["a", "b"])
+    assert data.num_classes == 2
+    for needed in (lambda: data.rows("test"), data.source_splits, lambda: FilesDataModule("not/there").num_classes):
+        with pytest.raises(UserError, match="data_dir 'not/there' is not a folder: give one that holds"):
+            needed()
+
+
 def test_split_without_rows(tmp_path):
     for split in ("train", "test"):
         Dataset.from_dict({"text": ["a"], "label": [0]}).select([]).to_parquet(tmp_path / f"{split}.parquet")
@@ -102,7 +110,6 @@ def test_split_without_rows(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"data_dir": "not/there"}, "data_dir 'not/there' is not a folder"),
         ({"val_size": 1.0}, "val_size 1.0 is not a share"),
         ({"val_size": -0.1}, "val_size -0.1 is not a share"),
         ({"batch_size": 0}, "batch_size 0 is too small: give 1 or more"),

@@ -113,7 +113,11 @@ def test_schedules(arguments, rates, tiny_encoder, rows_folder, tmp_path):
         def on_train_batch_start(self, batch, batch_idx):
             seen.append(self.optimizers().optimizer.param_groups[0]["lr"])
 
-    fit(Watched(2, NAMES, pretrained=str(tiny_encoder), max_length=32, learning_rate=1.0, **arguments), rows_folder, tmp_path)
+    fit(
+        Watched(2, NAMES, pretrained=str(tiny_encoder), max_length=32, learning_rate=1.0, **arguments),
+        rows_folder,
+        tmp_path,
+    )
     assert seen == pytest.approx(rates, abs=1e-4)
 
 

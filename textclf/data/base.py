@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.trainer.states import TrainerFn
 
 from textclf.data.batching import LengthBatchSampler, ResumableLoader
 from textclf.errors import UserError
@@ -79,14 +80,10 @@ class TextDataModule(LightningDataModule):
             limit: Take the first rows of the test split only.
 
         Raises:
-            UserError: A value is out of range, or `data_dir` does not exist.
+            UserError: A value is out of range.
         """
         super().__init__()
         self.save_hyperparameters(logger=False)
-        if data_dir is not None and not Path(data_dir).is_dir():
-            raise UserError(
-                f"data_dir {str(data_dir)!r} is not a folder: give one that holds train.parquet, test.csv, ..."
-            )
         if not 0 <= val_size < 1:
             raise UserError(f"val_size {val_size} is not a share: give a number from 0 up to, not including, 1")
         for name, value, least in (
@@ -107,6 +104,8 @@ class TextDataModule(LightningDataModule):
         self.val_size, self.seed, self.num_workers, self.limit = val_size, seed, num_workers, limit
         self._rows: dict[Split, Dataset] = {}
         self._encoded: dict[Split, Dataset] = {}
+        self._train_loader: ResumableLoader | None = None
+        self._resume: dict[str, int] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -116,9 +115,17 @@ class TextDataModule(LightningDataModule):
     # Rows
 
     def source_splits(self) -> tuple[Split, ...]:
-        """The splits that the source itself has."""
+        """The splits that the source itself has.
+
+        Raises:
+            UserError: `data_dir` does not exist. (It need not for `predict`, whose checkpoint knows the labels.)
+        """
         if self.data_dir is None:
             return self.hub_splits
+        if not Path(self.data_dir).is_dir():
+            raise UserError(
+                f"data_dir {self.data_dir!r} is not a folder: give one that holds train.parquet, test.csv, ..."
+            )
         from textclf.data.reading import split_file
 
         return tuple(s for s in ("train", "validation", "test") if split_file(self.data_dir, s))
@@ -245,8 +252,25 @@ class TextDataModule(LightningDataModule):
         return encoded
 
     def train_dataloader(self) -> Any:
-        """Batches of the train split, reshuffled each epoch."""
-        return self._loader("train", shuffle=True)
+        """Batches of the train split, reshuffled each epoch; after a resume, what is left of the epoch."""
+        self._train_loader = self._loader("train", shuffle=True)
+        if self._resume is not None:
+            self._train_loader.load_state_dict(self._resume)
+            self._resume = None
+        return self._train_loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where training stands in its epoch.
+
+        (Lightning keeps a loader's state itself, but does not give it back where the loader was made before the loops
+        were restored, as `trainer.estimated_stepping_batches` does.)
+        """
+        return {} if self._train_loader is None else {"train_loader": self._train_loader.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keeps it for the next train loader."""
+        if self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            self._resume = state_dict.get("train_loader")
 
     def val_dataloader(self) -> Any:
         """Batches of the validation split; nothing where there is none."""

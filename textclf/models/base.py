@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -266,7 +266,7 @@ class TextClassifier(LightningModule):
         rows = (
             ({"text": text} for text in texts)
             if text_pairs is None
-            else ({"text": a, "text_pair": b} for a, b in zip(texts, text_pairs, strict=True))
+            else ({"text": a, "text_pair": b} for a, b in _paired(texts, text_pairs))
         )
         scored = score_rows(self, rows, max_batch_tokens, total=len(texts) if isinstance(texts, Sequence) else None)
         answers = (prediction_of(log_scores, self.label_names, self.has_probabilities) for log_scores in scored)
@@ -284,6 +284,13 @@ class PreparedClassifier(TextClassifier):
 
     def configure_optimizers(self) -> None:
         """Nothing to optimise."""
+
+
+def _paired(texts: Iterable[str], pairs: Iterable[str]) -> Iterator[tuple[str, str]]:
+    try:
+        yield from zip(texts, pairs, strict=True)
+    except ValueError as error:
+        raise UserError(f"classify got more of one text than of the other ({error}): give pairs") from error
 
 
 def _bytes_of(fitted: Any) -> bytes:
