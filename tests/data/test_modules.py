@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from lightning.pytorch import Trainer
 
 from textclf.data import BBCNewsDataModule, FilesDataModule, NSMCDataModule, RottenTomatoesDataModule
-from textclf.data.base import stratified_split
 from textclf.data.bbc_news import read_articles
 from textclf.data.reading import cache_folder
+from textclf.data.splitting import stratified_split
 from textclf.errors import UserError
 from textclf.hub import package_path
 from textclf.models.base import TextClassifier

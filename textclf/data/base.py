@@ -12,7 +12,9 @@ import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 
-from textclf.data.batching import LengthBatchSampler, ResumableLoader
+from textclf.data.batching import LengthBatchSampler
+from textclf.data.loading import Collator, ResumableLoader, RowReader
+from textclf.data.splitting import stratified_split
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier
 from textclf.types import Dataset
@@ -96,11 +98,8 @@ class TextDataModule(LightningDataModule):
             if value is not None and value < least:
                 raise UserError(f"{name} {value} is too small: give {least} or more")
         self.data_dir = data_dir
-        self.batch_size, self.eval_batch_size, self.max_batch_tokens = (
-            batch_size,
-            eval_batch_size,
-            max_batch_tokens,
-        )
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.max_batch_tokens = max_batch_tokens
         self.val_size, self.seed, self.num_workers, self.limit = val_size, seed, num_workers, limit
         self._rows: dict[Split, Dataset] = {}
         self._encoded: dict[Split, Dataset] = {}
@@ -300,63 +299,3 @@ class TextDataModule(LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
-
-
-class RowReader(torch.utils.data.Dataset[dict[str, Any]]):
-    """Reads a batch of encoded rows from Arrow at once, as a dictionary of columns."""
-
-    def __init__(self, encoded: Dataset) -> None:
-        """Takes the rows as `datasets` keeps them on disk."""
-        self.encoded = encoded
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self.encoded)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """A batch of one row."""
-        return self.__getitems__([index])
-
-    def __getitems__(self, indices: list[int]) -> dict[str, Any]:
-        """The columns of the rows at `indices`, with `row` and `filler`; a filler's index is `~row`."""
-        filler = indices[0] < 0
-        places = [~i for i in indices] if filler else indices
-        columns: dict[str, Any] = self.encoded[places]
-        return columns | {"row": places, "filler": filler}
-
-
-class Collator:
-    """Adds to the model's batch what every batch carries."""
-
-    def __init__(self, collate: Any) -> None:
-        """Takes the model's `collate`."""
-        self.collate = collate
-
-    def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
-        """From columns of rows to a batch."""
-        common = {"id": rows["id"], "row": torch.tensor(rows["row"]), "filler": rows["filler"]}
-        if "label" in rows:
-            common["labels"] = torch.tensor(rows["label"])
-        return {**self.collate(rows), **common}
-
-
-def stratified_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Divides rows so that each class gives the same share; the same on every machine.
-
-    A class of one row stays in the first part: nothing can be learnt from a class that was held out whole.
-
-    Args:
-        labels: Class of each row, shape `(rows,)`.
-        share: Of each class that goes to the second part.
-        seed: Of the draw.
-
-    Returns:
-        Row numbers of the two parts, each in ascending order.
-    """
-    generator = np.random.default_rng(seed)
-    held = []
-    for label in np.unique(labels):
-        members = generator.permutation(np.flatnonzero(labels == label))
-        held.append(members[: min(round(len(members) * share), len(members) - 1)])
-    second = np.sort(np.concatenate(held)) if held else np.empty(0, dtype=np.int64)
-    return np.setdiff1d(np.arange(len(labels)), second), second

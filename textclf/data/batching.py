@@ -1,11 +1,10 @@
 """Batches of similar length: how rows are grouped, shuffled, shared among processes, and resumed."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Sampler
 
 
 def batch_starts(descending_lengths: np.ndarray, batch_size: int, max_batch_tokens: int | None = None) -> list[int]:
@@ -113,38 +112,3 @@ class LengthBatchSampler(Sampler[list[int]]):
         # Neighbours have similar lengths: the processes that take them together wait little for each other.
         steps = np.resize(np.arange(len(batches)), (len(self), self.world_size))
         return [batches[step[self.rank]] for step in steps[generator.permutation(len(steps))]]
-
-
-class ResumableLoader(DataLoader[Any]):
-    """A `DataLoader` over a `LengthBatchSampler` that can go on in the middle of an epoch.
-
-    Lightning keeps its `state_dict` in every checkpoint, and gives it back when training is resumed.
-    """
-
-    batch_sampler: LengthBatchSampler
-
-    def __init__(self, dataset: Any, batch_sampler: LengthBatchSampler, **kwargs: Any) -> None:
-        """Takes a `DataLoader`'s arguments."""
-        # A generator of its own: else each pass would draw from the global one, and dropout would change with it.
-        generator = torch.Generator().manual_seed(batch_sampler.seed)
-        super().__init__(dataset, batch_sampler=batch_sampler, generator=generator, **kwargs)
-        self._served = 0
-        self._resume: dict[str, int] | None = None
-
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch promises its own iterator class
-        """Yields the batches of the sampler's epoch; after `load_state_dict`, those that are left of it."""
-        resume, self._resume = self._resume, None
-        resumed = resume is not None and resume["epoch"] == self.batch_sampler.epoch
-        self._served = resume["batches"] if resume is not None and resumed else 0
-        self.batch_sampler.skip = self._served
-        for batch in super().__iter__():
-            self._served += 1
-            yield batch
-
-    def state_dict(self) -> dict[str, int]:
-        """The epoch, and how many of its batches were handed out."""
-        return {"epoch": self.batch_sampler.epoch, "batches": self._served}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Makes the next pass over that epoch begin behind the batches handed out before."""
-        self._resume = dict(state)

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from textclf.data.base import Split, TextDataModule, stratified_split
+from textclf.data.base import Split, TextDataModule
+from textclf.data.splitting import stratified_split
 from textclf.errors import UserError
 from textclf.hub import package_path
 from textclf.types import Dataset

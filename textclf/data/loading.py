@@ -1,0 +1,85 @@
+"""From encoded rows on disk to batches: reading, collating, and going on in mid-epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from textclf.data.batching import LengthBatchSampler
+from textclf.types import Dataset
+
+
+class RowReader(torch.utils.data.Dataset[dict[str, Any]]):
+    """Reads a batch of encoded rows from Arrow at once, as a dictionary of columns."""
+
+    def __init__(self, encoded: Dataset) -> None:
+        """Takes the rows as `datasets` keeps them on disk."""
+        self.encoded = encoded
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.encoded)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """A batch of one row."""
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: list[int]) -> dict[str, Any]:
+        """The columns of the rows at `indices`, with `row` and `filler`; a filler's index is `~row`."""
+        filler = indices[0] < 0
+        places = [~i for i in indices] if filler else indices
+        columns: dict[str, Any] = self.encoded[places]
+        return columns | {"row": places, "filler": filler}
+
+
+class Collator:
+    """Adds to the model's batch what every batch carries."""
+
+    def __init__(self, collate: Any) -> None:
+        """Takes the model's `collate`."""
+        self.collate = collate
+
+    def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
+        """From columns of rows to a batch."""
+        common = {"id": rows["id"], "row": torch.tensor(rows["row"]), "filler": rows["filler"]}
+        if "label" in rows:
+            common["labels"] = torch.tensor(rows["label"])
+        return {**self.collate(rows), **common}
+
+
+class ResumableLoader(DataLoader[Any]):
+    """A `DataLoader` over a `LengthBatchSampler` that can go on in the middle of an epoch.
+
+    Lightning keeps its `state_dict` in every checkpoint, and gives it back when training is resumed.
+    """
+
+    batch_sampler: LengthBatchSampler
+
+    def __init__(self, dataset: Any, batch_sampler: LengthBatchSampler, **kwargs: Any) -> None:
+        """Takes a `DataLoader`'s arguments."""
+        # A generator of its own: else each pass would draw from the global one, and dropout would change with it.
+        generator = torch.Generator().manual_seed(batch_sampler.seed)
+        super().__init__(dataset, batch_sampler=batch_sampler, generator=generator, **kwargs)
+        self._served = 0
+        self._resume: dict[str, int] | None = None
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch promises its own iterator class
+        """Yields the batches of the sampler's epoch; after `load_state_dict`, those that are left of it."""
+        resume, self._resume = self._resume, None
+        resumed = resume is not None and resume["epoch"] == self.batch_sampler.epoch
+        self._served = resume["batches"] if resume is not None and resumed else 0
+        self.batch_sampler.skip = self._served
+        for batch in super().__iter__():
+            self._served += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch, and how many of its batches were handed out."""
+        return {"epoch": self.batch_sampler.epoch, "batches": self._served}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Makes the next pass over that epoch begin behind the batches handed out before."""
+        self._resume = dict(state)
