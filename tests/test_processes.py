@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from textclf.data import FilesDataModule
 from textclf.evaluation.predictions import read_predictions
 
 pytestmark = pytest.mark.slow
@@ -91,6 +93,28 @@ def test_training_on_two_processes_ends_with_one_report(trained, tiny_encoder, t
     best = str(tmp_path / "two" / "checkpoints" / "best.ckpt")
     run("test", tiny_encoder, data, tmp_path / "one", "--ckpt_path", best)
     assert_same_report(tmp_path / "two", tmp_path / "one")
+
+
+class PlainLoader(FilesDataModule):
+    def test_dataloader(self):
+        loader = super().test_dataloader()
+        return torch.utils.data.DataLoader(loader.dataset, 64, collate_fn=loader.collate_fn)
+
+
+def test_a_plain_loader_is_refused_on_several_processes(trained, tiny_encoder, tmp_path):
+    data, single = trained
+    command_line = command(
+        *("test", tiny_encoder, data, tmp_path / "run", "--data", "test_processes.PlainLoader"),
+        *("--data.data_dir", str(data), "--ckpt_path", str(single / "checkpoints" / "best.ckpt")),
+    )
+    path = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    run_plain = partial(subprocess.run, env=path, capture_output=True, text=True, timeout=300)
+    assert run_plain(command_line).returncode == 0
+    command_line[command_line.index(str(tmp_path / "run"))] = str(tmp_path / "two")
+    refused = run_plain([*command_line, "--trainer.devices", "2", "--trainer.strategy", "ddp"])
+    assert refused.returncode != 0
+    assert "plain DataLoader" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_kill_in_mid_epoch_then_resume_is_bit_exact(trained, tiny_encoder, tmp_path):

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
+from torch.utils.data import BatchSampler
 
 import textclf
 from textclf.errors import UserError
@@ -130,6 +131,27 @@ class TextClassifier(LightningModule):
         """Scores one batch of texts without labels."""
         return {"row": batch["row"], "log_scores": self.log_scores(batch)}
 
+    def on_train_start(self) -> None:
+        """Refuses loaders that would give every process the same rows."""
+        self._refuse_plain_loaders(self.trainer.train_dataloader)
+
+    def on_validation_start(self) -> None:
+        """Refuses loaders that would give every process the same rows."""
+        self._refuse_plain_loaders(self.trainer.val_dataloaders)
+
+    def on_test_start(self) -> None:
+        """Refuses loaders that would give every process the same rows."""
+        self._refuse_plain_loaders(self.trainer.test_dataloaders)
+
+    def _refuse_plain_loaders(self, loaders: Any) -> None:
+        for loader in loaders if isinstance(loaders, list) else [loaders]:
+            if self.trainer.world_size > 1 and type(getattr(loader, "batch_sampler", None)) is BatchSampler:
+                raise UserError(
+                    f"a plain {type(loader).__name__} would give each of {self.trainer.world_size} processes the same "
+                    "rows: take the loaders of TextDataModule, give it a batch sampler that knows its rank, or run one "
+                    "process (--trainer.devices 1)"
+                )
+
     def on_validation_epoch_end(self) -> None:
         """Logs `val/...` over the whole split."""
         self._log_metrics("val", self.val_metrics)
@@ -143,7 +165,7 @@ class TextClassifier(LightningModule):
         if log_scores.dtype in (torch.float16, torch.bfloat16):
             raise TypeError(f"{type(self).__name__}.log_scores gave {log_scores.dtype}: it must be float32 or wider")
         log_scores = log_scores[:, self._column_order()]
-        if batch["filler"]:
+        if batch.get("filler"):
             return {"row": batch["row"][:0], "log_scores": log_scores[:0]}
         metrics.update(log_scores, batch["labels"])
         return {"row": batch["row"], "log_scores": log_scores}

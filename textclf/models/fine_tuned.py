@@ -210,7 +210,11 @@ class FineTunedClassifier(TextClassifier):
             {"params": [p for _, p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.optimizer]
-        optimizer = kind(groups, lr=self.learning_rate)
+        scaled = self.trainer.precision == "16-mixed"
+        optimizer = kind(groups, lr=self.learning_rate, fused=not scaled)  # one pass over the weights, not a dozen
+        if not scaled:
+            # Lightning refuses to clip for an optimiser that unscales the loss; without fp16 nothing is scaled.
+            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         from transformers import get_scheduler
 
         steps = self.trainer.estimated_stepping_batches
