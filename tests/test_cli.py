@@ -218,6 +218,9 @@ def test_resuming_a_finished_run_keeps_its_rows(options, tmp_path):
         ("--model.max_length 4096", ["4096", "64"]),
         ("--model.class_weights '{good: 2.0}'", ["good", "negative, positive"]),
         ("--model.warmup 1.5", ["1.5"]),
+        ("--model.learning_rate=-1", ["learning_rate -1.0", "more than 0"]),
+        ("--model.max_length 2", ["max_length 2"]),
+        ("--model.label_smoothing 1.5", ["label_smoothing 1.5"]),
         ("--trainer.strategy nonsense", ["nonsense"]),
         ("--ckpt_path nowhere.ckpt", ["'nowhere.ckpt'"]),
         ("--ckpt_path best", ["best"]),
@@ -231,9 +234,50 @@ def test_mistakes_end_with_one_clear_line(more, words, options, capsys, monkeypa
     assert not any(path.is_file() for path in tmp_path.glob("runs/*/*/checkpoints/*"))
 
 
+def test_a_metric_that_nobody_logs(options, capsys, tmp_path):
+    stop = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/nonsense"]
+    line = refused(capsys, "fit", *options, *stop, "--run_dir", str(tmp_path / "run"))
+    assert "val/nonsense" in line
+    assert "val/macro_f1" in line
+
+
 def test_a_misspelt_section_in_a_file(options, capsys, tmp_path):
     (tmp_path / "bad.yaml").write_text("modle: {class_path: FineTunedClassifier}")
     assert "'model'" in refused(capsys, "fit", *options, "--config", str(tmp_path / "bad.yaml"))
+
+
+def test_a_checkpoint_named_in_a_file_is_not_ignored(options, capsys, tmp_path):
+    (tmp_path / "more.yaml").write_text("ckpt_path: somewhere.ckpt")
+    assert "--ckpt_path" in refused(capsys, "fit", *options, "--config", str(tmp_path / "more.yaml"))
+
+
+def test_resuming_with_other_batches_is_refused(options, capsys, tmp_path):
+    run_dir = tmp_path / "run"
+    main(["fit", *options, "--run_dir", str(run_dir), "--trainer.max_steps", "1", "--data.batch_size", "8"])
+    again = ["--config", str(run_dir / "config.yaml"), "--run_dir", str(run_dir), "--ckpt_path", "last"]
+    line = refused(capsys, "fit", *again, "--trainer.max_steps", "20", "--data.batch_size", "4")
+    assert "same rows, batch size" in line
+
+
+def test_resuming_with_labels_in_another_order_is_refused(trained, capsys):
+    again = ["--config", str(trained / "config.yaml"), "--run_dir", str(trained), "--ckpt_path", "last"]
+    line = refused(capsys, "fit", *again, "--data.label_names", '["positive", "negative"]')
+    assert "in the order negative, positive" in line
+
+
+def test_a_moved_run_keeps_its_best_score(options, tmp_path):
+    first, moved = tmp_path / "first", tmp_path / "moved"
+    main(["fit", *options, "--run_dir", str(first), "--trainer.max_epochs", "1"])
+    first.rename(moved)
+    last = moved / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    (state,) = [s for name, s in checkpoint["callbacks"].items() if name.startswith("BestCheckpoint")]
+    state["best_model_score"] = torch.tensor(2.0)  # no later epoch is better
+    torch.save(checkpoint, last)
+    before = (moved / "checkpoints" / "best.ckpt").read_bytes()
+    again = ["--config", str(moved / "config.yaml"), "--run_dir", str(moved), "--ckpt_path", "last"]
+    main(["fit", *again, "--trainer.max_epochs", "2"])
+    assert (moved / "checkpoints" / "best.ckpt").read_bytes() == before
 
 
 def test_missing_splits(options, rows_folder, capsys, tmp_path):

@@ -117,6 +117,17 @@ def test_a_plain_loader_is_refused_on_several_processes(trained, tiny_encoder, t
     assert "Traceback" not in refused.stderr
 
 
+def test_a_mistake_on_several_processes_ends_with_its_line(tiny_encoder, trained, tmp_path):
+    data, _ = trained
+    several = ("--trainer.devices", "2", "--trainer.strategy", "ddp", "--model.pretrained", "./nowhere")
+    done = subprocess.run(
+        command("fit", tiny_encoder, data, tmp_path / "run", *several), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "'./nowhere'" in done.stderr.strip().splitlines()[-1]
+
+
 def test_kill_in_mid_epoch_then_resume_is_bit_exact(trained, tiny_encoder, tmp_path):
     data = write_rows(tmp_path / "data", {"train": 1500, "validation": 30, "test": 10})
     more = ("--data.batch_size", "4", "--data.num_workers", "2")

@@ -15,6 +15,7 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 
 from textclf.atomic import atomic_path
@@ -26,17 +27,43 @@ def run_folder(trainer: Trainer) -> Path:
     return Path(trainer.strategy.broadcast(trainer.default_root_dir))
 
 
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it.
+
+    (Lightning's own way writes to the system's temporary folder; from another file system that is copied over the old
+    one.)
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Saves it; what stood at `path` stays whole until then."""
+        with atomic_path(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+
 class ConfigWriter(Callback):
-    """Writes the whole configuration to `config.yaml` and to W&B."""
+    """Writes the whole configuration to `config.yaml` and to W&B, once data and model are there."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         """Takes the configuration as plain values."""
         self.config = config
+        self._written = False
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Writes it before anything else is done."""
-        if not trainer.is_global_zero:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes it before training."""
+        self._write(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes it where there was no training."""
+        self._write(trainer)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes it where there was no training."""
+        self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
+        if self._written or not trainer.is_global_zero:
             return
+        self._written = True
         with atomic_path(Path(trainer.default_root_dir, "config.yaml")) as path:
             path.write_text(yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True), encoding="utf-8")
         for logger in trainer.loggers:
@@ -63,6 +90,13 @@ class BestCheckpoint(ModelCheckpoint):
         self.dirpath = str(run_folder(trainer) / "checkpoints")
         super().setup(trainer, pl_module, stage)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keeps the best score where the run folder is now written otherwise, or has moved."""
+        path, best = str(Path(self.dirpath or "", "best.ckpt")), state_dict["best_model_score"]
+        paths = {"best_model_path": path, "kth_best_model_path": path}
+        known = {"dirpath": self.dirpath, "best_k_models": {} if best is None else {path: best}}
+        super().load_state_dict({**state_dict, **paths, **known})
+
 
 class LastCheckpoint(Checkpoint):
     """Keeps `checkpoints/last.ckpt`: after every 100 steps, each validation, and the end of training."""
@@ -75,6 +109,10 @@ class LastCheckpoint(Checkpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Finds the run folder."""
         self.path = run_folder(trainer) / "checkpoints" / "last.ckpt"
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Knows that what was resumed from is saved."""
+        self._saved_at = trainer.global_step
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """Saves in mid-epoch."""
@@ -176,14 +214,14 @@ class ReportWriter(Callback):
         from textclf.evaluation.report import write_report
 
         data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's data connector
-        table = data.rows("test").select(rows)
+        table = data.rows("test").select(rows)[:]
         path = self.folder / "predictions.parquet"
         write_predictions(
             path,
-            ids=table[:]["id"],
-            texts=table[:]["text"],
-            text_pairs=table[:]["text_pair"] if "text_pair" in table.column_names else None,
-            labels=np.asarray(table["label"]),
+            ids=table["id"],
+            texts=table["text"],
+            text_pairs=table.get("text_pair"),
+            labels=table["label"],
             log_scores=scores,
             label_names=data.label_names,
             has_probabilities=model.has_probabilities,

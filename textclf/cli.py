@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -24,7 +25,7 @@ from textclf.data.base import TextDataModule
 from textclf.data.streaming import StreamedBatches
 from textclf.errors import UserError
 from textclf.loggers import fill_in
-from textclf.models.base import TextClassifier
+from textclf.models.base import PreparedClassifier, TextClassifier
 from textclf.models.checkpoint import plain, read_checkpoint
 from textclf.parsing import ConfigFile, Parser, checkpoint_as_config, classes_as_config, peek, user_error
 from textclf.precision import choose_precision
@@ -123,7 +124,11 @@ class TextCLI(LightningCLI):
         if trainer.precision is None:
             trainer.precision, why = choose_precision(trainer.accelerator)
             say(f"precision {trainer.precision}: {why}")
+        if self.options.ckpt_path and self.checkpoint_path is None:
+            raise UserError("ckpt_path stands in a configuration file: give it on the command line, as --ckpt_path")
         if self.subcommand == "predict":
+            if trainer.devices in ("auto", "-1", -1):
+                trainer.devices = 1  # one stream, in order
             trainer.logger = trainer.enable_progress_bar = False  # Lightning's bar would stand among the results
             return
         resumed = self.checkpoint_path if self.subcommand == "fit" else None
@@ -152,8 +157,12 @@ class TextCLI(LightningCLI):
         else:
             added = [callbacks.ConfigWriter(self._whole_config()), *callbacks.always()]
         self.trainer_defaults = {"callbacks": added}
+        plugins = self._get(self.config_init, "trainer")["plugins"] or []
+        plugins = plugins if isinstance(plugins, list) else [plugins]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            plugins = [*plugins, callbacks.WholeCheckpointIO()]
         try:
-            return super().instantiate_trainer(**kwargs)
+            return super().instantiate_trainer(plugins=plugins, **kwargs)
         except (ValueError, TypeError) as error:
             raise UserError(f"trainer: {str(error).splitlines()[0]}: change that trainer option") from error
 
@@ -163,8 +172,8 @@ class TextCLI(LightningCLI):
         for name in ("config", "run_dir", "ckpt_path"):
             config.pop(name, None)
         facts = {"num_classes": self.datamodule.num_classes, "label_names": list(self.datamodule.label_names)}
-        config["model"]["init_args"].update(facts)
-        if "label_names" in config["data"]["init_args"]:
+        config["model"].setdefault("init_args", {}).update(facts)
+        if "label_names" in config["data"].get("init_args", {}):
             config["data"]["init_args"]["label_names"] = facts["label_names"]
         return config
 
@@ -173,7 +182,8 @@ class TextCLI(LightningCLI):
         trains = is_overridden("training_step", self.model)
         name = type(self.model).__name__
         if self.checkpoint is not None:
-            self.model.restore(self.checkpoint)
+            self._restore(self.checkpoint)
+            self.checkpoint = None  # its weights are read again, in their turn
         elif trains and self.subcommand != "fit":
             raise UserError(f"{self.subcommand}: {name} must be trained first; run `fit`, then pass its --ckpt_path")
         if self.subcommand == "fit" and not trains:
@@ -183,10 +193,26 @@ class TextCLI(LightningCLI):
         else:
             self.datamodule.source_splits()  # complains of a folder that is not there
 
+    def _restore(self, checkpoint: dict[str, Any]) -> None:
+        data_names = tuple(self.datamodule.label_names)
+        try:
+            self.model.restore(checkpoint)
+        except UserError as error:
+            assert self.checkpoint_path is not None
+            config = self.checkpoint_path.resolve().parent.parent / "config.yaml"
+            raise UserError(f"{error} ({config})" if config.is_file() else str(error)) from error
+        if self.subcommand == "fit" and self.model.label_names != data_names:
+            raise UserError(
+                f"the checkpoint has the labels in the order {', '.join(self.model.label_names)}, the data in the "
+                f"order {', '.join(data_names)}: resume with the config.yaml of the checkpoint's own run"
+            )
+
     # The commands
 
     def fit(self, model: TextClassifier, datamodule: TextDataModule, ckpt_path: str | None) -> None:
         """Trains, then tests the best checkpoint, or the last where there was no validation."""
+        if isinstance(model, PreparedClassifier) and self.trainer.world_size > 1:
+            raise UserError(f"fit: {type(model).__name__} is fitted in one process: pass --trainer.devices 1")
         self.trainer.fit(model, datamodule=datamodule, ckpt_path=self._checkpoint_for_trainer())
         if not self.options.test_after_fit or self.trainer.interrupted:
             return
@@ -246,9 +272,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         TextCLI(sys.argv[1:] if arguments is None else arguments)
     except BrokenPipeError:  # `predict | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, MisconfigurationException) as error:
-        message = user_error(error) or (error if isinstance(error, MisconfigurationException) else None)
-        if message is None:
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
+        ours = user_error(error)
+        # Lightning says these two kinds of a user's mistake well.
+        theirs = isinstance(error, MisconfigurationException) or str(error).startswith("Early stopping conditioned")
+        if ours is None and not theirs:
             raise
-        say(f"error: {message}")
+        print(f"textclf: error: {ours or error}", file=sys.stderr, flush=True)  # on whichever process it happened
         sys.exit(2)

@@ -67,6 +67,6 @@ def loading(kind: str, reference: str, remedy: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # the libraries raise nearly every kind on a damaged file
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"cannot load the {kind} {reference!r} ({reason}): {remedy}") from error

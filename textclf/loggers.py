@@ -133,8 +133,13 @@ def fill_in(logger: Any, run_dir: Path) -> None:
         arguments.save_dir = str(run_dir)
     if "Wandb" not in logger.class_path:
         return
-    arguments.name = arguments.name or "/".join(run_dir.parts[-2:])
-    if not arguments.offline and not arguments.get("mode") and "WANDB_MODE" not in os.environ and not _logged_in():
+    arguments.name = arguments.get("name") or "/".join(run_dir.parts[-2:])
+    if (
+        not arguments.get("offline")
+        and not arguments.get("mode")
+        and "WANDB_MODE" not in os.environ
+        and not _logged_in()
+    ):
         say("no W&B key was found: logging offline; `wandb login`, then `wandb sync`, sends it later")
         arguments.offline = True
         if "mode" in arguments:

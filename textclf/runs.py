@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +14,8 @@ ROOT = Path("runs")
 
 
 def _is_first() -> bool:
-    return bool(getattr(rank_zero_only, "rank", 0) == 0)  # from the launcher's environment variables
+    node = os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0"))  # of Lightning's launcher and torchrun
+    return node == "0" and bool(getattr(rank_zero_only, "rank", 0) == 0)  # from the launcher's environment variables
 
 
 def run_name(configs: list[str]) -> str:

@@ -144,7 +144,7 @@ def test_resumed_loader_goes_on_where_the_other_stopped(workers, served):
     resumed = loader(1, workers)
     resumed.load_state_dict(state)
     assert list(resumed) == whole[served:]
-    assert resumed.state_dict() == {"epoch": 1, "batches": 7}
+    assert resumed.state_dict() == {"epoch": 1, "steps": 7, "batches": 7}
     assert list(resumed) == whole
     resumed.batch_sampler.set_epoch(2)
     assert list(resumed) == list(loader(epoch=2)) != whole
@@ -152,7 +152,7 @@ def test_resumed_loader_goes_on_where_the_other_stopped(workers, served):
 
 def test_state_of_a_past_epoch_does_not_shorten_the_next():
     late = loader(epoch=2)
-    late.load_state_dict({"epoch": 1, "batches": 7})
+    late.load_state_dict({"epoch": 1, "steps": 7, "batches": 7})
     assert list(late) == list(loader(epoch=2))
 
 

@@ -180,6 +180,26 @@ def test_the_encoding_key_knows_the_tokenizer_and_the_length(tiny_encoder, tmp_p
     assert build(other).encoding_key() != key
 
 
+def test_a_subclass_that_encodes_otherwise_has_a_key_of_its_own(tiny_encoder):
+    class Prefixed(FineTunedClassifier):
+        def __init__(self, num_classes, label_names, pretrained: str, prefix: str):
+            super().__init__(num_classes, label_names, pretrained, 32)
+            self.prefix = prefix
+
+        def encode(self, rows):
+            return super().encode({"text": [self.prefix + text for text in rows["text"]]})
+
+    keys = {Prefixed(2, NAMES, str(tiny_encoder), prefix).encoding_key() for prefix in ("a", "b")}
+    assert len(keys | {build(tiny_encoder).encoding_key()}) == 3
+
+
+def test_fitting_twice_leaves_a_checkpoint_that_loads(tiny_encoder, rows_folder, tmp_path):
+    model = build(tiny_encoder)
+    fit(model, rows_folder, tmp_path, max_steps=1)
+    fit(model, rows_folder, tmp_path, max_steps=1).save_checkpoint(tmp_path / "twice.ckpt")
+    assert TextClassifier.load_from_checkpoint(tmp_path / "twice.ckpt").classify(["영화"])[0]["label"] in NAMES
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -221,10 +221,18 @@ class TextDataModule(LightningDataModule):
     def _prepare(self, model: TextClassifier) -> None:
         assert self.trainer is not None
         rows = self.rows("train")
-        if not model.restored:
-            if self.trainer.is_global_zero:
+        if model.restored:
+            return
+        error = None
+        if self.trainer.is_global_zero:
+            try:
                 model.prepare(rows)
-            model.fitted = self.trainer.strategy.broadcast(model.fitted)
+            except UserError as mistake:
+                error = mistake
+        # The others would wait for ever for one that has failed.
+        model.fitted, error = self.trainer.strategy.broadcast((model.fitted, error))
+        if error is not None:
+            raise error
 
     def _encode(self, model: TextClassifier, split: Split) -> Dataset:
         """Runs `model.encode` over a split, or takes its result from the cache; one process of a machine goes first."""
@@ -243,12 +251,25 @@ class TextDataModule(LightningDataModule):
                 desc=f"encoding {split}",
             )
 
-        if self.trainer.local_rank != 0:
-            self.trainer.strategy.barrier(f"encode {split}")
-            return encode()
-        encoded = encode()
-        self.trainer.strategy.barrier(f"encode {split}")
-        return encoded
+        return self._one_goes_first(encode)
+
+    def _one_goes_first(self, work: Callable[[], Dataset]) -> Dataset:
+        """Does what can be cached on one process of a machine, then on the others; a mistake is everybody's."""
+        assert self.trainer is not None
+        if self.trainer.world_size == 1:
+            return work()
+        result, error = None, None
+        if self.trainer.local_rank == 0:
+            try:
+                result = work()
+            except UserError as mistake:
+                error = mistake
+        errors: list[UserError | None] = [None] * self.trainer.world_size
+        torch.distributed.all_gather_object(errors, error)
+        for error in errors:
+            if error is not None:
+                raise error
+        return work() if result is None else result
 
     def train_dataloader(self) -> Any:
         """Batches of the train split, reshuffled each epoch; after a resume, what is left of the epoch."""

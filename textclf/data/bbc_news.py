@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -44,6 +45,7 @@ class BBCNewsDataModule(TextDataModule):
         return datasets.Dataset.from_list([articles[i] for i in (test if split == "test" else train)])
 
 
+@cache
 def read_articles(folder: Path, topics: tuple[str, ...]) -> list[dict[str, str | int]]:
     """Reads `<topic>/<number>.txt`, without exact repeats.
 

@@ -30,7 +30,7 @@ class FilesDataModule(TextDataModule):
             text_column: Column of texts.
             label_column: Column of labels: names, or indices of `label_names`.
             text_pair_column: Column of second texts, if there is one.
-            label_names: Name of each class in the order of their indices; by default those in the train file, sorted.
+            label_names: Name of each class in the order of their indices; by default those found, sorted.
             **kwargs: What every data set takes.
         """
         super().__init__(data_dir=data_dir, **kwargs)

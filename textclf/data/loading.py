@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from textclf.data.batching import LengthBatchSampler
+from textclf.errors import UserError
 from textclf.types import Dataset
 
 
@@ -53,7 +54,7 @@ class Collator:
 class ResumableLoader(DataLoader[Any]):
     """A `DataLoader` over a `LengthBatchSampler` that can go on in the middle of an epoch.
 
-    Lightning keeps its `state_dict` in every checkpoint, and gives it back when training is resumed.
+    `TextDataModule` keeps its `state_dict` in every checkpoint, and gives it back when training is resumed.
     """
 
     batch_sampler: LengthBatchSampler
@@ -77,9 +78,18 @@ class ResumableLoader(DataLoader[Any]):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch, and how many of its batches were handed out."""
-        return {"epoch": self.batch_sampler.epoch, "batches": self._served}
+        """The epoch, its number of batches, and how many of them were handed out."""
+        return {"epoch": self.batch_sampler.epoch, "steps": len(self.batch_sampler), "batches": self._served}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Makes the next pass over that epoch begin behind the batches handed out before."""
+        """Makes the next pass over that epoch begin behind the batches handed out before.
+
+        Raises:
+            UserError: The epoch has another number of batches now: its batches are others.
+        """
+        if state["steps"] != len(self.batch_sampler):
+            raise UserError(
+                f"the interrupted epoch had {state['steps']} batches, now it would have {len(self.batch_sampler)}: "
+                "resume with the same rows, batch size and number of processes"
+            )
         self._resume = dict(state)

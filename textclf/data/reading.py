@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import textclf
 from textclf.errors import UserError
 from textclf.hub import loading
 
@@ -185,7 +186,7 @@ def _is_text(feature: Any) -> bool:
 def _standard_key(source: Dataset, *recipe: Any) -> str:
     import xxhash
 
-    return xxhash.xxh3_128_hexdigest(repr((source._fingerprint, *recipe)).encode())
+    return xxhash.xxh3_128_hexdigest(repr((textclf.__version__, source._fingerprint, *recipe)).encode())
 
 
 def label_indexer(source: Dataset, column: str, label_names: Sequence[str]) -> Any:

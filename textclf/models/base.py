@@ -7,12 +7,14 @@ import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any, ClassVar, Self
+from uuid import uuid4
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
-from torch.utils.data import BatchSampler
+from torch.utils.data import BatchSampler, DataLoader
 
 import textclf
 from textclf.errors import UserError
@@ -62,7 +64,6 @@ class TextClassifier(LightningModule):
         self.restored = False
         self.val_metrics = ClassificationMetrics(num_classes, self.has_probabilities)
         self.test_metrics = ClassificationMetrics(num_classes, self.has_probabilities)
-        self._columns: list[int] | None = None
 
     # The contract with the data
 
@@ -109,11 +110,12 @@ class TextClassifier(LightningModule):
     def encoding_key(self) -> str:
         """A hash of all that `encode` depends on: part of the name of the cached rows.
 
-        By default the class, its source, all hyper-parameters and what was fitted: never too little. A method whose
-        encoding depends on less may say so, to keep its cached rows when another argument changes.
+        By default the source of the class and its bases, all hyper-parameters and what was fitted: never too little.
+        A method whose encoding depends on less may say so, to keep its cached rows when another argument changes.
         """
-        parts = (textclf.__version__, inspect.getsource(type(self)), repr(plain(self.hparams)))
-        digest = hashlib.sha256("\0".join(parts).encode())
+        lineage = type(self).__mro__[: type(self).__mro__.index(TextClassifier)]
+        sources = [_source(kind) for kind in lineage]
+        digest = hashlib.sha256("\0".join([textclf.__version__, *sources, repr(plain(self.hparams))]).encode())
         digest.update(_bytes_of(self.fitted))
         return digest.hexdigest()
 
@@ -145,7 +147,8 @@ class TextClassifier(LightningModule):
 
     def _refuse_plain_loaders(self, loaders: Any) -> None:
         for loader in loaders if isinstance(loaders, list) else [loaders]:
-            if self.trainer.world_size > 1 and type(getattr(loader, "batch_sampler", None)) is BatchSampler:
+            rank_blind = isinstance(loader, DataLoader) and type(loader.batch_sampler) in (BatchSampler, NoneType)
+            if self.trainer.world_size > 1 and rank_blind:
                 raise UserError(
                     f"a plain {type(loader).__name__} would give each of {self.trainer.world_size} processes the same "
                     "rows: take the loaders of TextDataModule, give it a batch sampler that knows its rank, or run one "
@@ -172,15 +175,14 @@ class TextClassifier(LightningModule):
 
     def _column_order(self) -> list[int]:
         """Where the data's classes stand among the model's, matched by name."""
-        if self._columns is None:
-            data: Any = getattr(self.trainer, "datamodule", None)
-            names = self.label_names if data is None else data.label_names
-            self._columns = [self.label_names.index(name) for name in names]
-        return self._columns
+        data: Any = getattr(self.trainer, "datamodule", None)
+        names = self.label_names if data is None else data.label_names
+        return [self.label_names.index(name) for name in names]
 
     def _log_metrics(self, split: str, metrics: ClassificationMetrics) -> None:
         values = {f"{split}/{name}": value.float() for name, value in metrics.compute().items()}
-        # compute() has already reduced over the processes: the mean of equal values changes nothing.
+        # compute() has already reduced over the processes; Lightning warns where it is not told to reduce, and the mean
+        # of equal values changes nothing.
         self.log_dict(values, sync_dist=True)
         metrics.reset()
 
@@ -237,7 +239,6 @@ class TextClassifier(LightningModule):
         self.label_names = tuple(saved["label_names"])
         self.fitted = saved["fitted"]
         self.restored = True
-        self._columns = None
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # one path, one way: no hparams file, no strictness
@@ -306,6 +307,13 @@ class PreparedClassifier(TextClassifier):
 
     def configure_optimizers(self) -> None:
         """Nothing to optimise."""
+
+
+def _source(kind: type) -> str:
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):  # typed into a console: nobody can tell whether it has changed
+        return uuid4().hex
 
 
 def _paired(texts: Iterable[str], pairs: Iterable[str]) -> Iterator[tuple[str, str]]:

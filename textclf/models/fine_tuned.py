@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+import textclf
 from textclf.errors import UserError
 from textclf.hub import loading, local_reference
 from textclf.models.base import TextClassifier
@@ -61,10 +62,18 @@ class FineTunedClassifier(TextClassifier):
             UserError: A value is out of range, or a weight's name is no label.
         """
         super().__init__(num_classes, label_names)
-        if isinstance(warmup, float) and not 0 <= warmup <= 1:
-            raise UserError(
-                f"warmup {warmup} is neither a share from 0.0 to 1.0 nor a number of steps: write {round(warmup)}"
-            )
+        checks = {
+            "max_length": (max_length >= 3, "3 or more: two tokens stand around every text"),
+            "learning_rate": (learning_rate > 0, "more than 0"),
+            "weight_decay": (weight_decay >= 0, "0 or more"),
+            "warmup": (0 <= warmup <= (1 if isinstance(warmup, float) else math.inf), "steps (5) or a share (0.1)"),
+            "label_smoothing": (0 <= label_smoothing < 1, "a share from 0 up to, not including, 1"),
+        }
+        for name, (good, allowed) in checks.items():
+            if not good:
+                raise UserError(f"{name} {locals()[name]} is out of range: give {allowed}")
+        if isinstance(class_weights, dict) and min(class_weights.values(), default=0) < 0:
+            raise UserError(f"class_weights {class_weights} has a negative weight: give 0 or more")
         if isinstance(class_weights, dict) and (unknown := set(class_weights) - set(label_names)):
             raise UserError(
                 f"class_weights names {', '.join(sorted(unknown))}, no label: the labels are {', '.join(label_names)}"
@@ -74,28 +83,31 @@ class FineTunedClassifier(TextClassifier):
         self.warmup, self.schedule = warmup, schedule
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
         self.network: PreTrainedModel | None = None
-        self._tokenizer: PreTrainedTokenizerBase | None = None
-        self._tokenizer_files: dict[str, str] = {}
+        self._tokenizer: tuple[PreTrainedTokenizerBase, dict[str, str]] | None = None
         self.loss_weights: Tensor
         self.register_buffer("loss_weights", torch.ones(num_classes))
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The encoder's tokenizer: the checkpoint's own where there is one."""
-        if self._tokenizer is None or (self.restored and self._tokenizer_files is not self.fitted["tokenizer"]):
-            if self.restored:
-                self._tokenizer_files = self.fitted["tokenizer"]
-                self._tokenizer = tokenizer_from_files(self._tokenizer_files)
+        return self._load_tokenizer()[0]
+
+    def _load_tokenizer(self) -> tuple[PreTrainedTokenizerBase, dict[str, str]]:
+        """The tokenizer, and its files as they were before use: truncation leaves traces in them."""
+        stored = self.fitted["tokenizer"] if self.restored else None
+        if self._tokenizer is None or (stored is not None and stored is not self._tokenizer[1]):
+            if stored is not None:
+                self._tokenizer = tokenizer_from_files(stored), stored
             else:
                 from transformers import AutoTokenizer
 
                 with loading("tokenizer", self.pretrained, REMEDY):
-                    self._tokenizer = AutoTokenizer.from_pretrained(local_reference(self.pretrained))
-                self._tokenizer_files = tokenizer_files(self._tokenizer)  # before use: truncation leaves traces in it
-            if self.max_length > self._tokenizer.model_max_length:
+                    tokenizer = AutoTokenizer.from_pretrained(local_reference(self.pretrained))
+                self._tokenizer = tokenizer, tokenizer_files(tokenizer)
+            longest = self._tokenizer[0].model_max_length
+            if self.max_length > longest:
                 raise UserError(
-                    f"max_length {self.max_length} is more than {self.pretrained!r} can read: "
-                    f"give at most {self._tokenizer.model_max_length}"
+                    f"max_length {self.max_length} is more than {self.pretrained!r} can read: give at most {longest}"
                 )
         return self._tokenizer
 
@@ -132,17 +144,17 @@ class FineTunedClassifier(TextClassifier):
 
     def prepare(self, train_rows: Dataset) -> None:
         """Keeps the tokenizer, and the class counts where `balanced` weights need them."""
-        assert self.tokenizer
-        self.fitted = {"tokenizer": self._tokenizer_files}
+        self.fitted = {**self.fitted, "tokenizer": self._load_tokenizer()[1]}
         if self.class_weights == "balanced":
             counts = Counter(train_rows["label"])
             self.fitted["class_counts"] = [counts[i] for i in range(self.num_classes)]
 
     def encoding_key(self) -> str:
         """The tokenizer's files and the length: nothing else changes what `encode` gives."""
-        assert self.tokenizer
-        files = json.dumps(self._tokenizer_files, sort_keys=True)
-        return hashlib.sha256(f"{type(self).__qualname__} {self.max_length} {files}".encode()).hexdigest()
+        files = json.dumps(self._load_tokenizer()[1], sort_keys=True)
+        other = "" if type(self).encode is FineTunedClassifier.encode else super().encoding_key()
+        parts = (textclf.__version__, str(self.max_length), other, files)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Token ids, segment ids where the encoder has segments, and `length` in tokens."""
@@ -214,16 +226,16 @@ class FineTunedClassifier(TextClassifier):
         optimizer = kind(groups, lr=self.learning_rate, fused=not scaled)  # one pass over the weights, not a dozen
         if not scaled:
             # Lightning refuses to clip for an optimiser that unscales the loss; without fp16 nothing is scaled.
-            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+            optimizer._step_supports_amp_scaling = False
         from transformers import get_scheduler
 
         steps = self.trainer.estimated_stepping_batches
-        if not math.isfinite(steps):
+        if not math.isfinite(steps) and (self.schedule != "constant" or isinstance(self.warmup, float)):
             raise UserError(f"a {self.schedule} schedule needs an end: set trainer.max_epochs or trainer.max_steps")
         scheduler = get_scheduler(
             {"constant": "constant_with_warmup"}.get(self.schedule, self.schedule),
             optimizer,
             num_warmup_steps=round(self.warmup * steps) if isinstance(self.warmup, float) else self.warmup,
-            num_training_steps=int(steps),
+            num_training_steps=int(steps) if math.isfinite(steps) else None,
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
