@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,28 +12,28 @@ from typing import Any
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import textclf.data
 import textclf.models  # noqa: F401  # importing the two makes short class names known
 from textclf import callbacks
-from textclf.console import say
+from textclf.arguments import ArgumentsCLI
+from textclf.console import hush, say
 from textclf.data.base import TextDataModule
 from textclf.data.streaming import StreamedBatches
 from textclf.errors import UserError
 from textclf.loggers import fill_in
 from textclf.models.base import PreparedClassifier, TextClassifier
-from textclf.models.checkpoint import plain, read_checkpoint
-from textclf.parsing import ConfigFile, Parser, checkpoint_as_config, classes_as_config, peek, user_error
+from textclf.models.checkpoint import plain
+from textclf.parsing import user_error
 from textclf.precision import choose_precision
 from textclf.predictions import check_output, read_texts
-from textclf.runs import claim_run_folder, find_checkpoint, run_name
+from textclf.runs import claim_run_folder, run_name
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 
 
-class TextCLI(LightningCLI):
+class TextCLI(ArgumentsCLI):
     """LightningCLI in subclass mode, with a run folder, automatic precision, and a test after `fit`."""
 
     model: TextClassifier
@@ -43,7 +41,6 @@ class TextCLI(LightningCLI):
 
     def __init__(self, arguments: Sequence[str]) -> None:
         """Parses, builds and runs one command."""
-        self.checkpoint: dict[str, Any] | None = None
         super().__init__(
             TextClassifier,
             TextDataModule,
@@ -55,66 +52,6 @@ class TextCLI(LightningCLI):
             parser_kwargs={name: {"default_config_files": [str(DEFAULTS)]} for name in self.subcommands()},
             args=list(arguments),
         )
-
-    # What can be said
-
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """The commands, and which of the trainer's arguments are ours to give."""
-        ours = {
-            "model",
-            "datamodule",
-            "dataloaders",
-            "train_dataloaders",
-            "val_dataloaders",
-            "weights_only",
-            "verbose",
-        }
-        return {name: ours | {"return_predictions"} for name in ("fit", "validate", "test", "predict")}
-
-    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """Makes a parser that composes configuration files as we do."""
-        parser = Parser(**kwargs)
-        parser.add_argument("-c", "--config", action=ConfigFile, help="Configuration file; may be given several times.")
-        return parser
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds the options of a run, and links what the data knows to the model."""
-        parser.add_argument(
-            "--run_name", type=str | None, help="Folder under runs/; the config files' stems by default."
-        )
-        parser.add_argument("--run_dir", type=str | None, help="Take this folder as the run folder.")
-        parser.add_argument("--test_after_fit", type=bool, default=True, help="Whether fit ends with a test.")
-        for fact in ("num_classes", "label_names"):
-            parser.link_arguments(f"data.{fact}", f"model.init_args.{fact}", apply_on="instantiate")
-
-    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
-        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        if subcommand == "predict":
-            parser.add_argument("--texts", type=list[str] | None, help="The texts themselves.")
-            parser.add_argument("--input", type=str | None, help="File of texts; - is standard input, one a line.")
-            parser.add_argument("--output", type=str | None, help=".jsonl or .parquet; standard output by default.")
-        return parser
-
-    # From words to a configuration
-
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Lets the checkpoint's hyper-parameters come before the files, and the files before the command line."""
-        self.peeked = peek(args)
-        self.checkpoint_path: Path | None = None
-        if self.peeked.ckpt_path and args[0] in self.subcommands():
-            self.checkpoint_path = find_checkpoint(self.peeked.ckpt_path, self.peeked.run_dir, self.peeked.config)
-            self.checkpoint = read_checkpoint(self.checkpoint_path)
-            args = [args[0], *checkpoint_as_config(self.checkpoint), *args[1:]]
-        self.config = parser.parse_args(classes_as_config(args))
-
-    def _parse_ckpt_path(self) -> None:
-        """Does nothing: Lightning would let the checkpoint win over the command line."""
-
-    @property
-    def options(self) -> Any:
-        """The configuration of the command that is run."""
-        return self.config[self.subcommand]
 
     # From a configuration to objects
 
@@ -245,24 +182,6 @@ class TextCLI(LightningCLI):
 
     def _checkpoint_for_trainer(self) -> str | None:
         return str(self.checkpoint_path) if self.checkpoint_path else None
-
-
-def hush() -> None:
-    """Silences what Lightning says that nobody can act on here."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda r: "Tip: For seamless" not in r.getMessage()
-    )
-    for message in (
-        ".*isinstance.treespec, LeafSpec.*",  # deprecated in torch 2.13, still used by lightning 2.6
-        ".*configure_optimizers. returned .None.*",  # a method that is fitted whole in `prepare` has none ...
-        ".*training_step. returned .None.*",  # ... and nothing to train ...
-        ".*is an empty generator, no gradient clipping.*",  # ... or to clip
-        ".*is smaller than the logging interval.*",
-        ".*is not supported by the model summary.*",
-        ".*callbacks used to create the checkpoint need to be provided.*",  # ours write the run folder: of no use here
-        ".*does not have many workers.*",  # rows are encoded before training: a batch costs little
-    ):
-        warnings.filterwarnings("ignore", message)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,6 +1,8 @@
-"""One line for the person who runs a command."""
+"""What the person who runs a command reads."""
 
+import logging
 import sys
+import warnings
 
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -9,3 +11,21 @@ from lightning.pytorch.utilities import rank_zero_only
 def say(message: str) -> None:
     """Prints a line on standard error, so that standard output stays free for results; on the first process only."""
     print(f"textclf: {message}", file=sys.stderr, flush=True)
+
+
+def hush() -> None:
+    """Silences what Lightning says that nobody can act on here."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda r: "Tip: For seamless" not in r.getMessage()
+    )
+    for message in (
+        ".*isinstance.treespec, LeafSpec.*",  # deprecated in torch 2.13, still used by lightning 2.6
+        ".*configure_optimizers. returned .None.*",  # a method that is fitted whole in `prepare` has none ...
+        ".*training_step. returned .None.*",  # ... and nothing to train ...
+        ".*is an empty generator, no gradient clipping.*",  # ... or to clip
+        ".*is smaller than the logging interval.*",
+        ".*is not supported by the model summary.*",
+        ".*callbacks used to create the checkpoint need to be provided.*",  # ours write the run folder: of no use here
+        ".*does not have many workers.*",  # rows are encoded before training: a batch costs little
+    ):
+        warnings.filterwarnings("ignore", message)

@@ -1,0 +1,74 @@
+"""What can be said on the command line, and how files, a checkpoint and values become one configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from textclf.models.checkpoint import read_checkpoint
+from textclf.parsing import ConfigFile, Parser, checkpoint_as_config, classes_as_config, peek
+from textclf.runs import find_checkpoint
+
+
+class ArgumentsCLI(LightningCLI):
+    """The first half of the command line: from words to a configuration."""
+
+    checkpoint: dict[str, Any] | None = None
+    checkpoint_path: Path | None = None
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The commands, and which of the trainer's arguments are ours to give."""
+        ours = {
+            "model",
+            "datamodule",
+            "dataloaders",
+            "train_dataloaders",
+            "val_dataloaders",
+            "weights_only",
+            "verbose",
+        }
+        return {name: ours | {"return_predictions"} for name in ("fit", "validate", "test", "predict")}
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Makes a parser that composes configuration files as we do."""
+        parser = Parser(**kwargs)
+        parser.add_argument("-c", "--config", action=ConfigFile, help="Configuration file; may be given several times.")
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the options of a run, and links what the data knows to the model."""
+        parser.add_argument(
+            "--run_name", type=str | None, help="Folder under runs/; the config files' stems by default."
+        )
+        parser.add_argument("--run_dir", type=str | None, help="Take this folder as the run folder.")
+        parser.add_argument("--test_after_fit", type=bool, default=True, help="Whether fit ends with a test.")
+        for fact in ("num_classes", "label_names"):
+            parser.link_arguments(f"data.{fact}", f"model.init_args.{fact}", apply_on="instantiate")
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "predict":
+            parser.add_argument("--texts", type=list[str] | None, help="The texts themselves.")
+            parser.add_argument("--input", type=str | None, help="File of texts; - is standard input, one a line.")
+            parser.add_argument("--output", type=str | None, help=".jsonl or .parquet; standard output by default.")
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Lets the checkpoint's hyper-parameters come before the files, and the files before the command line."""
+        self.peeked = peek(args)
+        if self.peeked.ckpt_path and args[0] in self.subcommands():
+            self.checkpoint_path = find_checkpoint(self.peeked.ckpt_path, self.peeked.run_dir, self.peeked.config)
+            self.checkpoint = read_checkpoint(self.checkpoint_path)
+            args = [args[0], *checkpoint_as_config(self.checkpoint), *args[1:]]
+        self.config = parser.parse_args(classes_as_config(args))
+
+    def _parse_ckpt_path(self) -> None:
+        """Does nothing: Lightning would let the checkpoint win over the command line."""
+
+    @property
+    def options(self) -> Any:
+        """The configuration of the command that is run."""
+        return self.config[self.subcommand]
