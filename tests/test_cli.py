@@ -292,6 +292,29 @@ def test_missing_splits(options, rows_folder, capsys, tmp_path):
     assert (tmp_path / "b/checkpoints/best.ckpt").is_file()
 
 
+def test_without_validation_the_last_checkpoint_is_tested(options, rows_folder, tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.csv").write_text((rows_folder / f"{split}.csv").read_text())
+    run_dir = tmp_path / "run"
+    main(["fit", *options, "--data.data_dir", str(tmp_path), "--data.val_size", "0", "--run_dir", str(run_dir)])
+    assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert json.loads((run_dir / "report" / "metrics.json").read_text())["examples"] == 21
+
+
+def test_a_method_that_does_not_train_is_tested_and_not_fitted(options, capsys, tmp_path):
+    rule = [
+        *options[:4],
+        *CSV_LOGGER,
+        "--model",
+        "tests.models.test_base.LengthRule",
+        "--run_dir",
+        str(tmp_path / "run"),
+    ]
+    assert "nothing to train" in refused(capsys, "fit", *rule)
+    main(["test", *rule])
+    assert json.loads((tmp_path / "run" / "report" / "metrics.json").read_text())["examples"] == 21
+
+
 def test_trained_methods_need_a_checkpoint(options, capsys):
     assert "--ckpt_path" in refused(capsys, "test", *options)
 

@@ -21,16 +21,9 @@ class ArgumentsCLI(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """The commands, and which of the trainer's arguments are ours to give."""
-        ours = {
-            "model",
-            "datamodule",
-            "dataloaders",
-            "train_dataloaders",
-            "val_dataloaders",
-            "weights_only",
-            "verbose",
-        }
-        return {name: ours | {"return_predictions"} for name in ("fit", "validate", "test", "predict")}
+        ours = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders"}
+        ours |= {"weights_only", "verbose", "return_predictions"}
+        return {name: ours for name in ("fit", "validate", "test", "predict")}
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Makes a parser that composes configuration files as we do."""
