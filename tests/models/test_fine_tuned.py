@@ -193,6 +193,16 @@ def test_a_subclass_that_encodes_otherwise_has_a_key_of_its_own(tiny_encoder):
     assert len(keys | {build(tiny_encoder).encoding_key()}) == 3
 
 
+def test_one_data_module_serves_several_methods(tiny_encoder, rows_folder, tmp_path):
+    data = FilesDataModule(str(rows_folder), batch_size=8)
+    options = {"default_root_dir": tmp_path, "accelerator": "cpu", "logger": False, "enable_checkpointing": False}
+    for length in (8, 16):
+        trainer = Trainer(max_steps=1, enable_progress_bar=False, **options)
+        trainer.fit(build(tiny_encoder, max_length=length), datamodule=data)
+        assert next(iter(trainer.train_dataloader))["input_ids"].shape[1] <= length
+    assert max(batch["input_ids"].shape[1] for batch in trainer.train_dataloader) > 8
+
+
 def test_fitting_twice_leaves_a_checkpoint_that_loads(tiny_encoder, rows_folder, tmp_path):
     model = build(tiny_encoder)
     fit(model, rows_folder, tmp_path, max_steps=1)

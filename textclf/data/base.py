@@ -215,7 +215,7 @@ class TextDataModule(LightningDataModule):
         if stage == "fit":
             self._prepare(model)
         for split in NEEDED[stage]:
-            if split not in self._encoded and (stage != "fit" or self.has_split(split)):
+            if stage != "fit" or self.has_split(split):
                 self._encoded[split] = self._encode(model, split)
 
     def _prepare(self, model: TextClassifier) -> None:
