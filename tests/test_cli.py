@@ -315,7 +315,8 @@ def test_a_method_that_does_not_train_is_tested_and_not_fitted(options, capsys, 
     assert json.loads((tmp_path / "run" / "report" / "metrics.json").read_text())["examples"] == 21
 
 
-def test_trained_methods_need_a_checkpoint(options, capsys):
+def test_trained_methods_need_a_checkpoint(options, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     assert "--ckpt_path" in refused(capsys, "test", *options)
 
 
