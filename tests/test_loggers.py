@@ -1,4 +1,5 @@
 import csv
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,17 @@ def test_our_own_logger_writes_to_the_run_folder(nobody):
     logger = Namespace(class_path="textclf.loggers.MetricsCSV", init_args=Namespace(save_dir="."))
     fill_in(logger, Path("runs/nsmc/3"))
     assert logger.init_args == Namespace(save_dir="runs/nsmc/3")
+
+
+def test_a_long_record_is_written_seldom_and_whole_at_the_end(tmp_path, monkeypatch):
+    logger, written, write = MetricsCSV(str(tmp_path)), [], MetricsCSV._write
+    monkeypatch.setattr(MetricsCSV, "_write", lambda self: (written.append(len(self._rows)), write(self)))
+    monkeypatch.setattr("textclf.loggers.time.monotonic", count().__next__)  # each look at the clock takes a second
+    for step in range(1100):
+        logger.log_metrics({"loss": 1.0}, step)
+        if step >= 990:
+            logger.save()
+    logger.finalize("success")
+    assert written[:10] == list(range(991, 1001))
+    assert written[10:] == [1021, 1042, 1063, 1084, 1100]
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 1101

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import netrc
 import os
+import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class MetricsCSV(Logger):
         super().__init__()
         self.path = Path(save_dir, "metrics.csv")
         self._rows: list[dict[str, Any]] | None = None
+        self._written_at = self._seconds = 0.0
 
     @property
     def name(self) -> str:
@@ -69,19 +71,26 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Writes the file."""
+        """Writes the file; a long one no oftener than takes a twentieth of the time."""
+        if len(self._rows or ()) <= 1000 or time.monotonic() - self._written_at > 20 * self._seconds:
+            self._write()
+
+    def _write(self) -> None:
         if not self._rows:
             return
+        started = time.monotonic()
         columns = dict.fromkeys(name for row in self._rows for name in row)
         with atomic_path(self.path) as path, path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(columns))
             writer.writeheader()
             writer.writerows(self._rows)
+        self._written_at = time.monotonic()
+        self._seconds = self._written_at - started
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Writes what is left."""
-        self.save()
+        self._write()
 
 
 class WandbRunLogger(WandbLogger):

@@ -77,6 +77,11 @@ def test_scores_of_half_precision_are_refused(rows_folder, tmp_path):
         run_test(Half(2, NAMES), rows_folder, tmp_path)
 
 
+def test_data_with_other_labels_is_refused(rows_folder, tmp_path):
+    with pytest.raises(UserError, match="neutral"):
+        run_test(LengthRule(3, (*NAMES, "neutral")), rows_folder, tmp_path)
+
+
 def test_names_and_number_must_agree():
     with pytest.raises(UserError, match="num_classes is 3"):
         LengthRule(3, NAMES)

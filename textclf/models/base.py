@@ -167,17 +167,24 @@ class TextClassifier(LightningModule):
         log_scores = self.log_scores(batch)
         if log_scores.dtype in (torch.float16, torch.bfloat16):
             raise TypeError(f"{type(self).__name__}.log_scores gave {log_scores.dtype}: it must be float32 or wider")
-        log_scores = log_scores[:, self._column_order()]
+        log_scores = self._in_data_order(log_scores)
         if batch.get("filler"):
             return {"row": batch["row"][:0], "log_scores": log_scores[:0]}
         metrics.update(log_scores, batch["labels"])
         return {"row": batch["row"], "log_scores": log_scores}
 
-    def _column_order(self) -> list[int]:
-        """Where the data's classes stand among the model's, matched by name."""
+    def _in_data_order(self, log_scores: Tensor) -> Tensor:
+        """Puts the columns into the order of the data's labels, matched by name."""
         data: Any = getattr(self.trainer, "datamodule", None)
-        names = self.label_names if data is None else data.label_names
-        return [self.label_names.index(name) for name in names]
+        names = self.label_names if data is None else tuple(data.label_names)
+        if names == self.label_names:
+            return log_scores
+        if set(names) != set(self.label_names):
+            raise UserError(
+                f"the model's labels are {', '.join(self.label_names)}, the data's are {', '.join(names)}: "
+                "evaluate it on data with the same labels"
+            )
+        return log_scores[:, [self.label_names.index(name) for name in names]]
 
     def _log_metrics(self, split: str, metrics: ClassificationMetrics) -> None:
         values = {f"{split}/{name}": value.float() for name, value in metrics.compute().items()}
@@ -307,6 +314,22 @@ class PreparedClassifier(TextClassifier):
 
     def configure_optimizers(self) -> None:
         """Nothing to optimise."""
+
+
+def check_class_weights(weights: dict[str, float], label_names: Sequence[str]) -> None:
+    """Refuses weights of the loss for names that are no label, and weights that are not above 0.
+
+    Raises:
+        UserError: There is one.
+    """
+    if unknown := set(weights) - set(label_names):
+        raise UserError(
+            f"class_weights names {', '.join(sorted(unknown))}, which is no label: "
+            f"the labels are {', '.join(label_names)}"
+        )
+    for name, weight in weights.items():
+        if not 0 < weight < float("inf"):
+            raise UserError(f"class_weights gives {name} {weight}: give a number above 0")
 
 
 def _source(kind: type) -> str:

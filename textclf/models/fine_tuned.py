@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import textclf
 from textclf.errors import UserError
 from textclf.hub import loading, local_reference
-from textclf.models.base import TextClassifier
+from textclf.models.base import TextClassifier, check_class_weights
 from textclf.models.tokenization import tokenizer_files, tokenizer_from_files
 from textclf.types import Dataset, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -72,12 +72,8 @@ class FineTunedClassifier(TextClassifier):
         for name, (good, allowed) in checks.items():
             if not good:
                 raise UserError(f"{name} {locals()[name]} is out of range: give {allowed}")
-        if isinstance(class_weights, dict) and min(class_weights.values(), default=0) < 0:
-            raise UserError(f"class_weights {class_weights} has a negative weight: give 0 or more")
-        if isinstance(class_weights, dict) and (unknown := set(class_weights) - set(label_names)):
-            raise UserError(
-                f"class_weights names {', '.join(sorted(unknown))}, no label: the labels are {', '.join(label_names)}"
-            )
+        if isinstance(class_weights, dict):
+            check_class_weights(class_weights, label_names)
         self.pretrained, self.max_length = pretrained, max_length
         self.optimizer, self.learning_rate, self.weight_decay = optimizer, learning_rate, weight_decay
         self.warmup, self.schedule = warmup, schedule

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from textclf.errors import UserError
-from textclf.models.base import PreparedClassifier
+from textclf.models.base import PreparedClassifier, check_class_weights
 from textclf.types import Dataset, LogisticRegression, TfidfVectorizer
 
 Matrix = Any  # scipy.sparse.csr_matrix
@@ -80,7 +80,7 @@ class TfidfClassifier(PreparedClassifier):
         if not 0 < C < float("inf"):
             raise UserError(f"C {C} is out of range: give a number above 0, such as 1.0")
         if isinstance(class_weights, dict):
-            _check_weights(class_weights, label_names)
+            check_class_weights(class_weights, label_names)
         self.min_df, self.max_features, self.sublinear_tf, self.C = min_df, max_features, sublinear_tf, C
         self.class_weights = class_weights
         self._rebuilt: tuple[dict[str, Any], list[Block], LogisticRegression] | None = None
@@ -209,14 +209,3 @@ def _checked_range(name: str, ngrams: Sequence[int]) -> tuple[int, int]:
     if len(ngrams) != 2 or not 1 <= ngrams[0] <= ngrams[1]:
         raise UserError(f"{name} {list(ngrams)} is no range: give the fewest and the most, such as [1, 4], or null")
     return ngrams[0], ngrams[1]
-
-
-def _check_weights(weights: dict[str, float], label_names: Sequence[str]) -> None:
-    if unknown := set(weights) - set(label_names):
-        raise UserError(
-            f"class_weights names {', '.join(sorted(unknown))}, which is no label: "
-            f"the labels are {', '.join(label_names)}"
-        )
-    for name, weight in weights.items():
-        if not 0 < weight < float("inf"):
-            raise UserError(f"class_weights gives {name} {weight}: give a number above 0")
