@@ -20,6 +20,7 @@ from textclf import callbacks
 from textclf.arguments import ArgumentsCLI
 from textclf.console import hush, say
 from textclf.data.base import TextDataModule
+from textclf.data.cleaning import text_steps
 from textclf.data.streaming import StreamedBatches
 from textclf.errors import UserError
 from textclf.loggers import fill_in
@@ -106,12 +107,13 @@ class TextCLI(ArgumentsCLI):
     def _whole_config(self) -> dict[str, Any]:
         """What the run folder keeps: linked values included, and only what every command accepts."""
         config: dict[str, Any] = self.written
-        for name in ("config", "run_dir", "ckpt_path"):
+        for name in ("config", "run_dir", "ckpt_path", "__default_config__"):
             config.pop(name, None)
         facts = {"num_classes": self.datamodule.num_classes, "label_names": list(self.datamodule.label_names)}
         config["model"].setdefault("init_args", {}).update(facts)
         if "label_names" in config["data"].get("init_args", {}):
             config["data"]["init_args"]["label_names"] = facts["label_names"]
+        config["data"].setdefault("init_args", {})["cleaning"] = self.datamodule.hparams["cleaning"]
         return config
 
     def _check(self) -> None:
@@ -172,6 +174,7 @@ class TextCLI(ArgumentsCLI):
         """Labels texts that have no label, in flat memory."""
         if self.trainer.world_size > 1:
             raise UserError("predict writes one stream, in order: run it in one process (--trainer.devices 1)")
+        model.text_steps = text_steps(datamodule.cleaning)
         rows = read_texts(self.options.texts, self.options.input, datamodule.text_column, datamodule.text_pair_column)
         batches = StreamedBatches(
             model, rows, batch_size=datamodule.eval_batch_size, max_batch_tokens=datamodule.max_batch_tokens

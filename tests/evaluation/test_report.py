@@ -34,9 +34,8 @@ def made_table(label_names, rows=60, invalid=0, has_probabilities=True, seed=0):
 def write_table(path, table):
     write_predictions(
         path,
-        ids=table.ids,
-        texts=table.texts,
-        labels=table.labels,
+        [{"id": table.ids, "text": table.texts, "label": table.labels}],
+        predictions=table.predictions,
         log_scores=table.metric_scores,
         label_names=table.label_names,
         has_probabilities=table.has_probabilities,

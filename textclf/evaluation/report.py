@@ -49,8 +49,8 @@ def write_report(
         UserError: When there is no prediction table at `table_path`, or one without rows.
     """
     folder = Path(folder)
-    table = read_predictions(table_path)
-    if not table.ids:
+    table = read_predictions(table_path, texts=False)
+    if not len(table.labels):
         raise UserError(f"{table_path}: the prediction table has no rows; test on a split that has some")
     metrics = summarize(table, split, examples_per_second)
     with atomic_path(folder / "metrics.json") as path:
@@ -115,7 +115,7 @@ def classification_report_text(table: PredictionTable) -> str:
 def _accumulate(table: PredictionTable) -> ClassificationMetrics:
     # Only one process writes a report; it would wait for the others for ever if the metrics were gathered.
     metrics = ClassificationMetrics(len(table.label_names), table.has_probabilities, sync_on_compute=False)
-    metrics.update(torch.from_numpy(table.metric_scores), torch.tensor(table.labels))
+    metrics.update(torch.from_numpy(table.metric_scores), torch.tensor(table.labels), torch.tensor(table.predictions))
     return metrics
 
 

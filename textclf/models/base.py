@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, ClassVar, Self
-from uuid import uuid4
 
 import torch
 from lightning.pytorch import LightningModule
@@ -18,8 +16,9 @@ from torch.utils.data import BatchSampler, DataLoader
 
 import textclf
 from textclf.errors import UserError
-from textclf.evaluation.metrics import ClassificationMetrics
+from textclf.evaluation.metrics import ClassificationMetrics, predicted_classes
 from textclf.models.checkpoint import plain, read_checkpoint, resolve_class
+from textclf.sources import source_of
 from textclf.types import Dataset
 
 
@@ -37,6 +36,9 @@ class TextClassifier(LightningModule):
         architecture: Arguments that must be as they were when the checkpoint was made.
         fitted: What `prepare` found.
         restored: Whether this object's state comes from a checkpoint.
+        text_steps: Cleaning steps that changed the texts it was trained on; `classify` and `predict` apply them too.
+        thresholds: Of each class by name, where they were tuned: the class of the highest multiple of its threshold is
+            answered, not the most probable one.
     """
 
     has_probabilities: ClassVar[bool] = True
@@ -62,6 +64,8 @@ class TextClassifier(LightningModule):
         self.label_names = tuple(label_names)
         self.fitted: dict[str, Any] = {}
         self.restored = False
+        self.text_steps: Sequence[Any] = ()
+        self.thresholds: dict[str, float] | None = None
         self.val_metrics = ClassificationMetrics(num_classes, self.has_probabilities)
         self.test_metrics = ClassificationMetrics(num_classes, self.has_probabilities)
 
@@ -114,24 +118,30 @@ class TextClassifier(LightningModule):
         A method whose encoding depends on less may say so, to keep its cached rows when another argument changes.
         """
         lineage = type(self).__mro__[: type(self).__mro__.index(TextClassifier)]
-        sources = [_source(kind) for kind in lineage]
+        sources = [source_of(kind) for kind in lineage]
         digest = hashlib.sha256("\0".join([textclf.__version__, *sources, repr(plain(self.hparams))]).encode())
         digest.update(_bytes_of(self.fitted))
         return digest.hexdigest()
 
     # Evaluation, the same for every method
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Counts one batch."""
-        self._evaluate(batch, self.val_metrics)
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Counts one batch by its most probable classes; gives what `test_step` gives."""
+        return self._evaluate(batch, self.val_metrics)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Counts one batch; gives its `row` `(batch,)` and `log_scores` `(batch, num_classes)` to the callbacks."""
-        return self._evaluate(batch, self.test_metrics)
+        """Counts one batch; gives its rows to the callbacks.
+
+        Returns:
+            `row` and `prediction`, int64 `(batch,)`, and `log_scores` `(batch, num_classes)`.
+        """
+        return self._evaluate(batch, self.test_metrics, self.thresholds)
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Scores one batch of texts without labels."""
-        return {"row": batch["row"], "log_scores": self.log_scores(batch)}
+        """Scores one batch of texts without labels; gives what `test_step` gives."""
+        log_scores = self.log_scores(batch)
+        prediction = predicted_classes(log_scores, self._thresholds_of(self.label_names, self.thresholds))
+        return {"row": batch["row"], "prediction": prediction, "log_scores": log_scores}
 
     def on_train_start(self) -> None:
         """Refuses loaders that would give every process the same rows."""
@@ -163,28 +173,36 @@ class TextClassifier(LightningModule):
         """Logs `test/...` over the whole split."""
         self._log_metrics("test", self.test_metrics)
 
-    def _evaluate(self, batch: dict[str, Any], metrics: ClassificationMetrics) -> dict[str, Tensor]:
+    def _evaluate(
+        self, batch: dict[str, Any], metrics: ClassificationMetrics, thresholds: Mapping[str, float] | None = None
+    ) -> dict[str, Tensor]:
         log_scores = self.log_scores(batch)
         if log_scores.dtype in (torch.float16, torch.bfloat16):
             raise TypeError(f"{type(self).__name__}.log_scores gave {log_scores.dtype}: it must be float32 or wider")
-        log_scores = self._in_data_order(log_scores)
+        names = self._names_of_data()
+        if names != self.label_names:
+            log_scores = log_scores[:, [self.label_names.index(name) for name in names]]
+        prediction = predicted_classes(log_scores, self._thresholds_of(names, thresholds))
+        result = {"row": batch["row"], "prediction": prediction, "log_scores": log_scores}
         if batch.get("filler"):
-            return {"row": batch["row"][:0], "log_scores": log_scores[:0]}
-        metrics.update(log_scores, batch["labels"])
-        return {"row": batch["row"], "log_scores": log_scores}
+            return {name: values[:0] for name, values in result.items()}
+        metrics.update(log_scores, batch["labels"], prediction)
+        return result
 
-    def _in_data_order(self, log_scores: Tensor) -> Tensor:
-        """Puts the columns into the order of the data's labels, matched by name."""
+    @staticmethod
+    def _thresholds_of(names: Sequence[str], thresholds: Mapping[str, float] | None) -> Tensor | None:
+        return None if thresholds is None else torch.tensor([thresholds[name] for name in names])
+
+    def _names_of_data(self) -> tuple[str, ...]:
+        """The data's labels in their order; they are matched by name."""
         data: Any = getattr(self.trainer, "datamodule", None)
         names = self.label_names if data is None else tuple(data.label_names)
-        if names == self.label_names:
-            return log_scores
         if set(names) != set(self.label_names):
             raise UserError(
                 f"the model's labels are {', '.join(self.label_names)}, the data's are {', '.join(names)}: "
                 "evaluate it on data with the same labels"
             )
-        return log_scores[:, [self.label_names.index(name) for name in names]]
+        return names
 
     def _log_metrics(self, split: str, metrics: ClassificationMetrics) -> None:
         values = {f"{split}/{name}": value.float() for name, value in metrics.compute().items()}
@@ -203,6 +221,8 @@ class TextClassifier(LightningModule):
             "class_path": f"{type(self).__module__}.{type(self).__qualname__}",
             "label_names": list(self.label_names),
             "fitted": self.fitted,
+            "thresholds": self.thresholds,
+            "text_steps": [step.as_config() for step in self.text_steps],
         }
         data = getattr(self._trainer, "datamodule", None)
         if data is not None:
@@ -243,8 +263,15 @@ class TextClassifier(LightningModule):
                     f"the checkpoint was trained with {name} {theirs!r}, the configuration says {ours!r}: "
                     "use the config.yaml of the checkpoint's own run"
                 )
+        from textclf.data.cleaning import TextStep
+
         self.label_names = tuple(saved["label_names"])
         self.fitted = saved["fitted"]
+        self.thresholds = saved["thresholds"]
+        self.text_steps = [
+            resolve_class(step["class_path"], TextStep, "the checkpoint")(**step["init_args"])  # type: ignore[type-abstract]
+            for step in saved["text_steps"]
+        ]
         self.restored = True
 
     @classmethod
@@ -299,7 +326,7 @@ class TextClassifier(LightningModule):
             else ({"text": a, "text_pair": b} for a, b in _paired(texts, text_pairs))
         )
         scored = score_rows(self, rows, max_batch_tokens, total=len(texts) if isinstance(texts, Sequence) else None)
-        answers = (prediction_of(log_scores, self.label_names, self.has_probabilities) for log_scores in scored)
+        answers = (prediction_of(*row, self.label_names, self.has_probabilities) for row in scored)
         return [{"label": answer["label"], "score": answer["score"]} for answer in answers]
 
 
@@ -330,13 +357,6 @@ def check_class_weights(weights: dict[str, float], label_names: Sequence[str]) -
     for name, weight in weights.items():
         if not 0 < weight < float("inf"):
             raise UserError(f"class_weights gives {name} {weight}: give a number above 0")
-
-
-def _source(kind: type) -> str:
-    try:
-        return inspect.getsource(kind)
-    except (OSError, TypeError):  # typed into a console: nobody can tell whether it has changed
-        return uuid4().hex
 
 
 def _paired(texts: Iterable[str], pairs: Iterable[str]) -> Iterator[tuple[str, str]]:
