@@ -31,6 +31,7 @@ class PredictionTable:
         label_names: The classes' names, in the order of the indices.
         has_probabilities: Whether the method gives probabilities at all.
         text_pairs: The second texts, where the task has pairs.
+        temperature: What the method's own log-scores were divided by before they were normalised again.
     """
 
     ids: list[str]
@@ -41,6 +42,7 @@ class PredictionTable:
     label_names: tuple[str, ...]
     has_probabilities: bool
     text_pairs: list[str] | None = None
+    temperature: float = 1.0
 
     @property
     def metric_scores(self) -> np.ndarray:
@@ -68,12 +70,13 @@ def write_predictions(
     label_names: Sequence[str],
     has_probabilities: bool = True,
     text_pairs: Sequence[str] | None = None,
+    temperature: float = 1.0,
 ) -> None:
     """Writes a prediction table as a Parquet file.
 
     Its columns are `id`, `text`, `text_pair` (only when given), `label`, `prediction` (-1 for an invalid
     answer) and `scores` (a list of float64 per row, null for an invalid answer). The schema metadata holds
-    `label_names` and `has_probabilities` as JSON.
+    `label_names`, `has_probabilities` and `temperature` as JSON.
 
     Args:
         path: The file to write.
@@ -85,6 +88,7 @@ def write_predictions(
         has_probabilities: Whether the scores are log-probabilities. If not, the predictions still come from
             them, but `scores` is null.
         text_pairs: The second texts, where the task has pairs.
+        temperature: What the method's own log-scores were divided by before they were normalised again.
 
     Raises:
         ValueError: When the arguments differ in their number of rows or classes.
@@ -106,6 +110,7 @@ def write_predictions(
     metadata = {
         "label_names": json.dumps(list(label_names), ensure_ascii=False),
         "has_probabilities": json.dumps(has_probabilities),
+        "temperature": json.dumps(temperature),
     }
     with atomic_path(path) as temporary:
         pq.write_table(pa.table(columns).replace_schema_metadata(metadata), temporary)
@@ -151,6 +156,7 @@ def read_predictions(path: str | Path) -> PredictionTable:
         label_names=label_names,
         has_probabilities=json.loads(metadata[b"has_probabilities"]),
         text_pairs=table["text_pair"].to_pylist() if "text_pair" in table.column_names else None,
+        temperature=json.loads(metadata.get(b"temperature", "1.0")),
     )
 
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import NoneType
 from typing import Any, ClassVar, Self
-from uuid import uuid4
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader
 
 import textclf
 from textclf.errors import UserError
 from textclf.evaluation.metrics import ClassificationMetrics
 from textclf.models.checkpoint import plain, read_checkpoint, resolve_class
+from textclf.models.fingerprint import fingerprint, source_of
+from textclf.models.loaders import refuse_plain_loaders, say_what_was_cut
 from textclf.types import Dataset
 
 
@@ -37,6 +33,7 @@ class TextClassifier(LightningModule):
         architecture: Arguments that must be as they were when the checkpoint was made.
         fitted: What `prepare` found.
         restored: Whether this object's state comes from a checkpoint.
+        temperature: What the log-scores are divided by in evaluation; see `textclf.temperature`.
     """
 
     has_probabilities: ClassVar[bool] = True
@@ -62,6 +59,8 @@ class TextClassifier(LightningModule):
         self.label_names = tuple(label_names)
         self.fitted: dict[str, Any] = {}
         self.restored = False
+        self.temperature = 1.0
+        self._seen_splits: set[str] = set()
         self.val_metrics = ClassificationMetrics(num_classes, self.has_probabilities)
         self.test_metrics = ClassificationMetrics(num_classes, self.has_probabilities)
 
@@ -78,6 +77,8 @@ class TextClassifier(LightningModule):
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """From texts to per-row fields and a `length` for batching; by default the length in characters.
+
+        A method that cuts long texts gives `cut`, the tokens cut off each row, so that they are counted and said.
 
         Args:
             rows: Columns `text`, and `text_pair` where there is one.
@@ -114,16 +115,14 @@ class TextClassifier(LightningModule):
         A method whose encoding depends on less may say so, to keep its cached rows when another argument changes.
         """
         lineage = type(self).__mro__[: type(self).__mro__.index(TextClassifier)]
-        sources = [_source(kind) for kind in lineage]
-        digest = hashlib.sha256("\0".join([textclf.__version__, *sources, repr(plain(self.hparams))]).encode())
-        digest.update(_bytes_of(self.fitted))
-        return digest.hexdigest()
+        sources = [source_of(kind) for kind in lineage]
+        return fingerprint([textclf.__version__, sources, plain(self.hparams), self.fitted])
 
     # Evaluation, the same for every method
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Counts one batch."""
-        self._evaluate(batch, self.val_metrics)
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Counts one batch; gives its `row` `(batch,)` and `log_scores` `(batch, num_classes)` to the callbacks."""
+        return self._evaluate(batch, self.val_metrics)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Counts one batch; gives its `row` `(batch,)` and `log_scores` `(batch, num_classes)` to the callbacks."""
@@ -131,29 +130,26 @@ class TextClassifier(LightningModule):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Scores one batch of texts without labels."""
-        return {"row": batch["row"], "log_scores": self.log_scores(batch)}
+        return {"row": batch["row"], "log_scores": self.calibrated(self.log_scores(batch))}
 
     def on_train_start(self) -> None:
-        """Refuses loaders that would give every process the same rows."""
-        self._refuse_plain_loaders(self.trainer.train_dataloader)
+        """Looks at the loader of training."""
+        self._look_at("train", self.trainer.train_dataloader)
 
     def on_validation_start(self) -> None:
-        """Refuses loaders that would give every process the same rows."""
-        self._refuse_plain_loaders(self.trainer.val_dataloaders)
+        """Looks at the loaders of validation."""
+        self._look_at("validation", self.trainer.val_dataloaders)
 
     def on_test_start(self) -> None:
-        """Refuses loaders that would give every process the same rows."""
-        self._refuse_plain_loaders(self.trainer.test_dataloaders)
+        """Looks at the loaders of the test."""
+        self._look_at("test", self.trainer.test_dataloaders)
 
-    def _refuse_plain_loaders(self, loaders: Any) -> None:
-        for loader in loaders if isinstance(loaders, list) else [loaders]:
-            rank_blind = isinstance(loader, DataLoader) and type(loader.batch_sampler) in (BatchSampler, NoneType)
-            if self.trainer.world_size > 1 and rank_blind:
-                raise UserError(
-                    f"a plain {type(loader).__name__} would give each of {self.trainer.world_size} processes the same "
-                    "rows: take the loaders of TextDataModule, give it a batch sampler that knows its rank, or run one "
-                    "process (--trainer.devices 1)"
-                )
+    def _look_at(self, split: str, loaders: Any) -> None:
+        """Refuses loaders that would give every process the same rows; says, once, what was cut off the texts."""
+        refuse_plain_loaders(loaders, self.trainer.world_size)
+        if split not in self._seen_splits:
+            self._seen_splits.add(split)
+            say_what_was_cut(loaders, split, getattr(self, "max_length", None))
 
     def on_validation_epoch_end(self) -> None:
         """Logs `val/...` over the whole split."""
@@ -167,11 +163,21 @@ class TextClassifier(LightningModule):
         log_scores = self.log_scores(batch)
         if log_scores.dtype in (torch.float16, torch.bfloat16):
             raise TypeError(f"{type(self).__name__}.log_scores gave {log_scores.dtype}: it must be float32 or wider")
-        log_scores = self._in_data_order(log_scores)
+        log_scores = self.calibrated(self._in_data_order(log_scores))
         if batch.get("filler"):
             return {"row": batch["row"][:0], "log_scores": log_scores[:0]}
         metrics.update(log_scores, batch["labels"])
         return {"row": batch["row"], "log_scores": log_scores}
+
+    def calibrated(self, log_scores: Tensor) -> Tensor:
+        """Log-scores at the fitted temperature: divided by it, and normalised again; never used in a loss.
+
+        Args:
+            log_scores: As `log_scores` gives them, `(batch, num_classes)`.
+        """
+        if self.temperature == 1 or not self.has_probabilities:
+            return log_scores
+        return (log_scores / self.temperature).log_softmax(dim=-1)
 
     def _in_data_order(self, log_scores: Tensor) -> Tensor:
         """Puts the columns into the order of the data's labels, matched by name."""
@@ -203,6 +209,7 @@ class TextClassifier(LightningModule):
             "class_path": f"{type(self).__module__}.{type(self).__qualname__}",
             "label_names": list(self.label_names),
             "fitted": self.fitted,
+            "temperature": self.temperature,
         }
         data = getattr(self._trainer, "datamodule", None)
         if data is not None:
@@ -245,6 +252,7 @@ class TextClassifier(LightningModule):
                 )
         self.label_names = tuple(saved["label_names"])
         self.fitted = saved["fitted"]
+        self.temperature = saved.get("temperature", 1.0)
         self.restored = True
 
     @classmethod
@@ -332,28 +340,8 @@ def check_class_weights(weights: dict[str, float], label_names: Sequence[str]) -
             raise UserError(f"class_weights gives {name} {weight}: give a number above 0")
 
 
-def _source(kind: type) -> str:
-    try:
-        return inspect.getsource(kind)
-    except (OSError, TypeError):  # typed into a console: nobody can tell whether it has changed
-        return uuid4().hex
-
-
 def _paired(texts: Iterable[str], pairs: Iterable[str]) -> Iterator[tuple[str, str]]:
     try:
         yield from zip(texts, pairs, strict=True)
     except ValueError as error:
         raise UserError(f"classify got more of one text than of the other ({error}): give pairs") from error
-
-
-def _bytes_of(fitted: Any) -> bytes:
-    def default(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            array = value.detach().cpu().contiguous()
-            content = hashlib.sha256(array.reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
-            return [str(array.dtype), list(array.shape), content]
-        raise TypeError(
-            f"self.fitted holds a {type(value).__name__}: keep numbers, strings, lists, dictionaries and tensors"
-        )
-
-    return json.dumps(fitted, default=default, sort_keys=True).encode()
