@@ -30,7 +30,7 @@ class FineTunedClassifier(TextClassifier):
     https://arxiv.org/abs/1810.04805.
     """
 
-    architecture = ("pretrained", "encoder_config", "lora")
+    architecture = ("pretrained", "encoder_config", "lora", "freeze_layers")
 
     def __init__(
         self,
