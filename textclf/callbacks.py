@@ -272,6 +272,7 @@ class ReportWriter(Callback):
             log_scores=scores,
             label_names=data.label_names,
             has_probabilities=model.has_probabilities,
+            temperature=model.temperature,
         )
         write_report(self.folder, path, examples_per_second=examples_per_second)
         print((self.folder / "report.txt").read_text(encoding="utf-8"))

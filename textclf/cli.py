@@ -15,7 +15,9 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import textclf.data
-import textclf.models  # noqa: F401  # importing the two makes short class names known
+import textclf.models
+import textclf.temperature
+import textclf.thresholds  # noqa: F401  # importing these makes short class names known
 from textclf import callbacks
 from textclf.arguments import ArgumentsCLI
 from textclf.console import hush, say

@@ -16,7 +16,7 @@ import numpy as np
 from textclf.data.keys import KeyedRows
 from textclf.data.splitting import Split
 from textclf.errors import UserError
-from textclf.sources import source_of
+from textclf.fingerprint import source_of
 
 
 class CleaningStep:

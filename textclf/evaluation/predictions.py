@@ -33,6 +33,7 @@ class PredictionTable:
         label_names: The classes' names, in the order of the indices.
         has_probabilities: Whether the method gives probabilities at all.
         text_pairs: The second texts, where the task has pairs.
+        temperature: What the method's own log-scores were divided by before they were normalised again.
     """
 
     ids: list[str]
@@ -43,6 +44,7 @@ class PredictionTable:
     label_names: tuple[str, ...]
     has_probabilities: bool
     text_pairs: list[str] | None = None
+    temperature: float = 1.0
 
     @property
     def metric_scores(self) -> np.ndarray:
@@ -68,12 +70,13 @@ def write_predictions(
     log_scores: np.ndarray,
     label_names: Sequence[str],
     has_probabilities: bool = True,
+    temperature: float = 1.0,
 ) -> None:
     """Writes a prediction table as a Parquet file.
 
     Its columns are `id`, `text`, `text_pair` (only when given), `label`, `prediction` (-1 for an invalid
     answer) and `scores` (a list of float64 per row, null for an invalid answer). The schema metadata holds
-    `label_names` and `has_probabilities` as JSON.
+    `label_names`, `has_probabilities` and `temperature` as JSON.
 
     Args:
         path: The file to write.
@@ -83,6 +86,7 @@ def write_predictions(
         log_scores: Log-probabilities of all rows, shape (rows, num_classes); NaN for an answer that fits no class.
         label_names: The classes' names, in the order of the indices.
         has_probabilities: Whether the scores are log-probabilities. If not, `scores` is null.
+        temperature: What the method's own log-scores were divided by before they were normalised again.
 
     Raises:
         ValueError: When the arguments differ in their number of rows or classes.
@@ -97,6 +101,7 @@ def write_predictions(
     metadata = {
         "label_names": json.dumps(list(label_names), ensure_ascii=False),
         "has_probabilities": json.dumps(has_probabilities),
+        "temperature": json.dumps(temperature),
     }
     done, writer = 0, None
     with atomic_path(path) as temporary, ExitStack() as stack:
@@ -169,6 +174,7 @@ def read_predictions(path: str | Path, texts: bool = True) -> PredictionTable:
         label_names=label_names,
         has_probabilities=json.loads(metadata[b"has_probabilities"]),
         text_pairs=table["text_pair"].to_pylist() if "text_pair" in table.column_names else None,
+        temperature=json.loads(metadata.get(b"temperature", "1.0")),
     )
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import NoneType
 from typing import Any, ClassVar, Self
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader
 
 import textclf
 from textclf.errors import UserError
 from textclf.evaluation.metrics import ClassificationMetrics, predicted_classes
+from textclf.fingerprint import fingerprint, source_of
 from textclf.models.checkpoint import plain, read_checkpoint, resolve_class
-from textclf.sources import source_of
+from textclf.models.loaders import refuse_plain_loaders, say_what_was_cut
 from textclf.types import Dataset
 
 
@@ -39,6 +36,7 @@ class TextClassifier(LightningModule):
         text_steps: Cleaning steps that changed the texts it was trained on; `classify` and `predict` apply them too.
         thresholds: Of each class by name, where they were tuned: the class of the highest multiple of its threshold is
             answered, not the most probable one.
+        temperature: What the log-scores are divided by in evaluation; see `textclf.temperature`.
     """
 
     has_probabilities: ClassVar[bool] = True
@@ -66,6 +64,8 @@ class TextClassifier(LightningModule):
         self.restored = False
         self.text_steps: Sequence[Any] = ()
         self.thresholds: dict[str, float] | None = None
+        self.temperature = 1.0
+        self._seen_splits: set[str] = set()
         self.val_metrics = ClassificationMetrics(num_classes, self.has_probabilities)
         self.test_metrics = ClassificationMetrics(num_classes, self.has_probabilities)
 
@@ -82,6 +82,8 @@ class TextClassifier(LightningModule):
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """From texts to per-row fields and a `length` for batching; by default the length in characters.
+
+        A method that cuts long texts gives `cut`, the tokens cut off each row, so that they are counted and said.
 
         Args:
             rows: Columns `text`, and `text_pair` where there is one.
@@ -119,9 +121,7 @@ class TextClassifier(LightningModule):
         """
         lineage = type(self).__mro__[: type(self).__mro__.index(TextClassifier)]
         sources = [source_of(kind) for kind in lineage]
-        digest = hashlib.sha256("\0".join([textclf.__version__, *sources, repr(plain(self.hparams))]).encode())
-        digest.update(_bytes_of(self.fitted))
-        return digest.hexdigest()
+        return fingerprint([textclf.__version__, sources, plain(self.hparams), self.fitted])
 
     # Evaluation, the same for every method
 
@@ -139,31 +139,26 @@ class TextClassifier(LightningModule):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Scores one batch of texts without labels; gives what `test_step` gives."""
-        log_scores = self.log_scores(batch)
-        prediction = predicted_classes(log_scores, self._thresholds_of(self.label_names, self.thresholds))
-        return {"row": batch["row"], "prediction": prediction, "log_scores": log_scores}
+        return {"row": batch["row"], **self._judge(self.log_scores(batch), self.thresholds)}
 
     def on_train_start(self) -> None:
-        """Refuses loaders that would give every process the same rows."""
-        self._refuse_plain_loaders(self.trainer.train_dataloader)
+        """Looks at the loader of training."""
+        self._look_at("train", self.trainer.train_dataloader)
 
     def on_validation_start(self) -> None:
-        """Refuses loaders that would give every process the same rows."""
-        self._refuse_plain_loaders(self.trainer.val_dataloaders)
+        """Looks at the loaders of validation."""
+        self._look_at("validation", self.trainer.val_dataloaders)
 
     def on_test_start(self) -> None:
-        """Refuses loaders that would give every process the same rows."""
-        self._refuse_plain_loaders(self.trainer.test_dataloaders)
+        """Looks at the loaders of the test."""
+        self._look_at("test", self.trainer.test_dataloaders)
 
-    def _refuse_plain_loaders(self, loaders: Any) -> None:
-        for loader in loaders if isinstance(loaders, list) else [loaders]:
-            rank_blind = isinstance(loader, DataLoader) and type(loader.batch_sampler) in (BatchSampler, NoneType)
-            if self.trainer.world_size > 1 and rank_blind:
-                raise UserError(
-                    f"a plain {type(loader).__name__} would give each of {self.trainer.world_size} processes the same "
-                    "rows: take the loaders of TextDataModule, give it a batch sampler that knows its rank, or run one "
-                    "process (--trainer.devices 1)"
-                )
+    def _look_at(self, split: str, loaders: Any) -> None:
+        """Refuses loaders that would give every process the same rows; says, once, what was cut off the texts."""
+        refuse_plain_loaders(loaders, self.trainer.world_size)
+        if split not in self._seen_splits:
+            self._seen_splits.add(split)
+            say_what_was_cut(loaders, split, getattr(self, "max_length", None))
 
     def on_validation_epoch_end(self) -> None:
         """Logs `val/...` over the whole split."""
@@ -182,16 +177,31 @@ class TextClassifier(LightningModule):
         names = self._names_of_data()
         if names != self.label_names:
             log_scores = log_scores[:, [self.label_names.index(name) for name in names]]
-        prediction = predicted_classes(log_scores, self._thresholds_of(names, thresholds))
-        result = {"row": batch["row"], "prediction": prediction, "log_scores": log_scores}
+        result = {"row": batch["row"], **self._judge(log_scores, thresholds, names)}
         if batch.get("filler"):
             return {name: values[:0] for name, values in result.items()}
-        metrics.update(log_scores, batch["labels"], prediction)
+        metrics.update(result["log_scores"], batch["labels"], result["prediction"])
         return result
 
-    @staticmethod
-    def _thresholds_of(names: Sequence[str], thresholds: Mapping[str, float] | None) -> Tensor | None:
-        return None if thresholds is None else torch.tensor([thresholds[name] for name in names])
+    def _judge(
+        self, log_scores: Tensor, thresholds: Mapping[str, float] | None, names: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        """The answered classes, by thresholds where there are some, and the log-scores at the fitted temperature.
+
+        (Both are fitted on the method's own log-scores, so that neither depends on the other.)
+        """
+        limits = None if thresholds is None else torch.tensor([thresholds[name] for name in names or self.label_names])
+        return {"prediction": predicted_classes(log_scores, limits), "log_scores": self.calibrated(log_scores)}
+
+    def calibrated(self, log_scores: Tensor) -> Tensor:
+        """Log-scores at the fitted temperature: divided by it, and normalised again; never used in a loss.
+
+        Args:
+            log_scores: As `log_scores` gives them, `(batch, num_classes)`.
+        """
+        if self.temperature == 1 or not self.has_probabilities:
+            return log_scores
+        return (log_scores / self.temperature).log_softmax(dim=-1)
 
     def _names_of_data(self) -> tuple[str, ...]:
         """The data's labels in their order; they are matched by name."""
@@ -223,6 +233,7 @@ class TextClassifier(LightningModule):
             "fitted": self.fitted,
             "thresholds": self.thresholds,
             "text_steps": [step.as_config() for step in self.text_steps],
+            "temperature": self.temperature,
         }
         data = getattr(self._trainer, "datamodule", None)
         if data is not None:
@@ -272,6 +283,7 @@ class TextClassifier(LightningModule):
             resolve_class(step["class_path"], TextStep, "the checkpoint")(**step["init_args"])  # type: ignore[type-abstract]
             for step in saved["text_steps"]
         ]
+        self.temperature = saved["temperature"]
         self.restored = True
 
     @classmethod
@@ -364,16 +376,3 @@ def _paired(texts: Iterable[str], pairs: Iterable[str]) -> Iterator[tuple[str, s
         yield from zip(texts, pairs, strict=True)
     except ValueError as error:
         raise UserError(f"classify got more of one text than of the other ({error}): give pairs") from error
-
-
-def _bytes_of(fitted: Any) -> bytes:
-    def default(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            array = value.detach().cpu().contiguous()
-            content = hashlib.sha256(array.reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
-            return [str(array.dtype), list(array.shape), content]
-        raise TypeError(
-            f"self.fitted holds a {type(value).__name__}: keep numbers, strings, lists, dictionaries and tensors"
-        )
-
-    return json.dumps(fitted, default=default, sort_keys=True).encode()
