@@ -14,12 +14,12 @@ import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
-from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 
 from textclf.atomic import atomic_path
 from textclf.console import say
+from textclf.tracking import TestRecord, TrainingSpeed, record_config
 
 
 def run_folder(trainer: Trainer) -> Path:
@@ -41,7 +41,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
 
 class ConfigWriter(Callback):
-    """Writes the whole configuration to `config.yaml` and to W&B, once data and model are there."""
+    """Writes the whole configuration to `config.yaml` and to the loggers, once data and model are there."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         """Takes the configuration as plain values."""
@@ -50,25 +50,24 @@ class ConfigWriter(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes it before training."""
-        self._write(trainer)
+        self._write(trainer, pl_module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes it where there was no training."""
-        self._write(trainer)
+        self._write(trainer, pl_module)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes it where there was no training."""
-        self._write(trainer)
+        self._write(trainer, pl_module)
 
-    def _write(self, trainer: Trainer) -> None:
+    def _write(self, trainer: Trainer, model: LightningModule) -> None:
         if self._written or not trainer.is_global_zero:
             return
         self._written = True
         with atomic_path(Path(trainer.default_root_dir, "config.yaml")) as path:
             path.write_text(yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True), encoding="utf-8")
         for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_hyperparams(self.config)
+            record_config(logger, self.config, model)
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -288,4 +287,4 @@ class PredictionStream(Callback):
 
 def always() -> list[Callback]:
     """The callbacks of every run, in the order that they are called in."""
-    return [RandomStates(), BestCheckpoint(), LastCheckpoint(), ReportWriter()]
+    return [RandomStates(), TrainingSpeed(), BestCheckpoint(), LastCheckpoint(), ReportWriter(), TestRecord()]

@@ -16,19 +16,18 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import textclf.data
 import textclf.models  # noqa: F401  # importing the two makes short class names known
-from textclf import callbacks
+from textclf import callbacks, loggers
 from textclf.arguments import ArgumentsCLI
 from textclf.console import hush, say
 from textclf.data.base import TextDataModule
 from textclf.data.streaming import StreamedBatches
 from textclf.errors import UserError
-from textclf.loggers import fill_in
 from textclf.models.base import PreparedClassifier, TextClassifier
 from textclf.models.checkpoint import plain
 from textclf.parsing import user_error
 from textclf.precision import choose_precision
 from textclf.predictions import check_output, read_texts
-from textclf.runs import claim_run_folder, run_name
+from textclf.runs import claim_run_folder, run_group, run_name
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 
@@ -73,9 +72,8 @@ class TextCLI(ArgumentsCLI):
         self.written = plain(self.options.as_dict())
         run_dir = claim_run_folder(self.options.run_name, self.options.run_dir, resumed)
         trainer.default_root_dir = str(run_dir)
-        for logger in trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]:
-            if hasattr(logger, "class_path"):
-                fill_in(logger, run_dir)
+        labels = {"group": run_group(self.written), "job_type": str(self.subcommand)}
+        trainer.logger = loggers.set_up(trainer.logger, run_dir, labels)
 
     def instantiate_classes(self) -> None:
         """Leaves no empty run folder where something cannot be built."""
@@ -106,7 +104,7 @@ class TextCLI(ArgumentsCLI):
     def _whole_config(self) -> dict[str, Any]:
         """What the run folder keeps: linked values included, and only what every command accepts."""
         config: dict[str, Any] = self.written
-        for name in ("config", "run_dir", "ckpt_path"):
+        for name in ("config", "run_dir", "ckpt_path", "__default_config__"):
             config.pop(name, None)
         facts = {"num_classes": self.datamodule.num_classes, "label_names": list(self.datamodule.label_names)}
         config["model"].setdefault("init_args", {}).update(facts)
@@ -145,6 +143,15 @@ class TextCLI(ArgumentsCLI):
             )
 
     # The commands
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Ends W&B's record with the command: another one in this process has its own."""
+        failed = True
+        try:
+            super()._run_subcommand(subcommand)
+            failed = False
+        finally:
+            loggers.finish(self.trainer.loggers, failed)
 
     def fit(self, model: TextClassifier, datamodule: TextDataModule, ckpt_path: str | None) -> None:
         """Trains, then tests the best checkpoint, or the last where there was no validation."""

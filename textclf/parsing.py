@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]  # exported, but not by __all__
+from lightning.pytorch import loggers as lightning_loggers
 from lightning.pytorch.cli import LightningArgumentParser
 
 from textclf.data.base import TextDataModule
@@ -145,6 +146,19 @@ def classes_as_config(arguments: Sequence[str]) -> list[str]:
     for i, (option, value) in enumerate(pairwise(tokens)):
         if option in options and re.fullmatch(r"[A-Za-z_][\w.]*", value) and not Path(value).exists():
             tokens[i : i + 2] = ["--config", json.dumps({option.removeprefix("--"): {"class_path": value}})]
+    return tokens
+
+
+def with_logger_folders(arguments: Sequence[str]) -> list[str]:
+    """Lets `--trainer.logger TensorBoardLogger` stand alone: a logger that must be told a folder gets the run's."""
+    tokens = list(arguments)
+    for i, token in reversed(list(enumerate(arguments))):
+        option, _, value = token.partition("=")
+        if option in ("--trainer.logger", "--trainer.logger+"):
+            kind = getattr(lightning_loggers, value or "".join(arguments[i + 1 : i + 2]), None)
+            folder = inspect.signature(kind).parameters.get("save_dir") if inspect.isclass(kind) else None
+            if folder is not None and folder.default is inspect.Parameter.empty:
+                tokens.insert(i + (1 if value else 2), "--trainer.logger.save_dir=.")
     return tokens
 
 
