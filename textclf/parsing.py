@@ -6,7 +6,7 @@ import argparse
 import inspect
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
@@ -120,11 +120,18 @@ def _ours(base: type[Any]) -> Iterator[type[Any]]:
 
 
 def _hint(axis: str, name: str) -> str:
-    kinds = list(_ours(AXES[axis])) if axis in AXES else []
-    known = {parameter for kind in [*kinds, *AXES.values()] for parameter in inspect.signature(kind).parameters}
-    close = get_close_matches(name.rpartition(".")[2], known - {name, "self", "kwargs"}, 1)
-    look = f"`python -m textclf fit --{axis}.help CLASS` lists what there is" if kinds else "see --help"
+    if axis not in AXES:
+        places = [f"{a}.{name}" for a, base in AXES.items() if name in _parameters(_ours(base))]
+        return f": did you mean {' or '.join(map(repr, places))}?" if places else ": see --help"
+    known = _parameters([*_ours(AXES[axis]), *AXES.values()])
+    close = get_close_matches(name.rpartition(".")[2], known - {name}, 1)
+    look = f"`python -m textclf fit --{axis}.help CLASS` lists what there is"
     return f": did you mean {close[0]!r}? {look}" if close else f": {look}"
+
+
+def _parameters(kinds: Iterable[type[Any]]) -> set[str]:
+    names = {name for kind in kinds for name in inspect.signature(kind).parameters}
+    return names - {"self", "kwargs"}
 
 
 def peek(arguments: Sequence[str]) -> argparse.Namespace:
