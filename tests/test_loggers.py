@@ -6,7 +6,8 @@ import pytest
 import torch
 from jsonargparse import Namespace
 
-from textclf.loggers import MetricsCSV, fill_in
+from textclf.errors import UserError
+from textclf.loggers import MetricsCSV, set_up
 
 
 def read(folder):
@@ -74,19 +75,23 @@ def nobody(tmp_path, monkeypatch):
     return tmp_path
 
 
-def wandb_logger(**arguments):
-    init_args = {"name": None, "save_dir": ".", "offline": False, "mode": None, **arguments}
-    return Namespace(class_path="lightning.pytorch.loggers.WandbLogger", init_args=Namespace(**init_args))
+LABELS = {"group": "NSMC FineTunedClassifier", "job_type": "fit"}
 
 
-def filled(**arguments):
-    logger = wandb_logger(**arguments)
-    fill_in(logger, Path("runs/nsmc/3"))
+def configured(kind, **arguments):
+    return Namespace(class_path=f"lightning.pytorch.loggers.{kind}", init_args=Namespace(**arguments))
+
+
+def filled(run_dir="runs/nsmc/3", **arguments):
+    defaults = {"name": None, "save_dir": ".", "id": None, "group": None, "job_type": None, "offline": False}
+    logger = configured("WandbLogger", **{**defaults, "mode": None, **arguments})
+    set_up([logger], Path(run_dir), LABELS)
     return logger.init_args
 
 
 def test_without_a_key_wandb_goes_offline_and_says_so(nobody, capsys):
-    assert filled() == Namespace(name="nsmc/3", save_dir="runs/nsmc/3", offline=True, mode="offline")
+    told = {"name": "nsmc/3", "save_dir": "runs/nsmc/3", "id": None, "offline": True, "mode": "offline"}
+    assert filled() == Namespace(**told, **LABELS)
     said = capsys.readouterr()
     assert said.err.startswith("textclf: no W&B key was found: logging offline; `wandb login`, then `wandb sync`, ")
     assert said.err.count("\n") == 1
@@ -119,8 +124,9 @@ def with_mode(monkeypatch, home):
 @pytest.mark.parametrize("given", [with_key, with_token, with_login, with_login_elsewhere, with_mode])
 def test_with_a_key_wandb_stays_as_it_is(nobody, monkeypatch, capsys, given):
     given(monkeypatch, nobody)
-    arguments = filled(name="mine", save_dir="elsewhere")
-    assert arguments == Namespace(name="mine", save_dir="elsewhere", offline=False, mode=None)
+    arguments = filled(name="mine", save_dir="elsewhere", group="ours")
+    assert (arguments.name, arguments.save_dir) == ("mine", "elsewhere")
+    assert (arguments.offline, arguments.mode, arguments.group) == (False, None, "ours")
     assert capsys.readouterr().err == ""
 
 
@@ -138,10 +144,38 @@ def test_what_the_user_chose_stays(nobody, capsys, arguments):
     assert capsys.readouterr().err == ""
 
 
-def test_our_own_logger_writes_to_the_run_folder(nobody):
-    logger = Namespace(class_path="textclf.loggers.MetricsCSV", init_args=Namespace(save_dir="."))
-    fill_in(logger, Path("runs/nsmc/3"))
-    assert logger.init_args == Namespace(save_dir="runs/nsmc/3")
+def test_what_the_environment_says_of_the_group_stays(nobody, monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_GROUP", "theirs")
+    assert (filled().group, filled().job_type) == (None, "fit")
+
+
+def test_only_a_resumed_run_has_an_id_and_a_users_own_comes_first(nobody):
+    record = nobody / "wandb" / "offline-run-20260102_030405-ab-12"
+    record.mkdir(parents=True)
+    (nobody / "wandb" / "latest-run").symlink_to(record)
+    assert filled(nobody).id is None
+    (nobody / "config.yaml").touch()
+    assert filled(nobody).id == "ab-12"
+    assert filled(nobody, id="mine").id == "mine"
+
+
+# All of them
+
+
+def test_metrics_csv_is_written_beside_any_other_logger():
+    csv_logger = Namespace(class_path="textclf.loggers.MetricsCSV", init_args=Namespace(save_dir="."))
+    board = configured("TensorBoardLogger", save_dir=".", name="lightning_logs", version=None)
+    added = set_up(board, Path("run"), LABELS)
+    assert added[0].init_args == Namespace(save_dir="run", name="", version="tensorboard")
+    assert added[1:] == set_up([csv_logger], Path("run"), LABELS)
+    assert csv_logger.init_args == Namespace(save_dir="run")
+    assert [set_up(none, Path("run"), LABELS) for none in (False, None, True, [])] == [False, None, True, []]
+
+
+def test_tensorboard_that_is_not_installed(monkeypatch):
+    monkeypatch.setattr("textclf.loggers.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install"):
+        set_up(configured("TensorBoardLogger", save_dir=None), Path("run"), LABELS)
 
 
 def test_a_long_record_is_written_seldom_and_whole_at_the_end(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from textclf.models.checkpoint import read_checkpoint
-from textclf.parsing import ConfigFile, Parser, checkpoint_as_config, classes_as_config, peek
+from textclf.parsing import ConfigFile, Parser, checkpoint_as_config, classes_as_config, peek, with_logger_folders
 from textclf.runs import find_checkpoint
 
 
@@ -56,7 +56,7 @@ class ArgumentsCLI(LightningCLI):
             self.checkpoint_path = find_checkpoint(self.peeked.ckpt_path, self.peeked.run_dir, self.peeked.config)
             self.checkpoint = read_checkpoint(self.checkpoint_path)
             args = [args[0], *checkpoint_as_config(self.checkpoint), *args[1:]]
-        self.config = parser.parse_args(classes_as_config(args))
+        self.config = parser.parse_args(with_logger_folders(classes_as_config(args)))
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: Lightning would let the checkpoint win over the command line."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import random
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -16,12 +14,12 @@ import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
-from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 
 from textclf.atomic import atomic_path
 from textclf.console import say
+from textclf.tracking import CleaningRecord, TestRecord, TrainingSpeed, record_config
 
 
 def run_folder(trainer: Trainer) -> Path:
@@ -43,7 +41,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
 
 class ConfigWriter(Callback):
-    """Writes the whole configuration to `config.yaml` and to W&B, once data and model are there."""
+    """Writes the whole configuration to `config.yaml` and to the loggers, once data and model are there."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         """Takes the configuration as plain values."""
@@ -52,61 +50,24 @@ class ConfigWriter(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes it before training."""
-        self._write(trainer)
+        self._write(trainer, pl_module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes it where there was no training."""
-        self._write(trainer)
+        self._write(trainer, pl_module)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes it where there was no training."""
-        self._write(trainer)
+        self._write(trainer, pl_module)
 
-    def _write(self, trainer: Trainer) -> None:
+    def _write(self, trainer: Trainer, model: LightningModule) -> None:
         if self._written or not trainer.is_global_zero:
             return
         self._written = True
         with atomic_path(Path(trainer.default_root_dir, "config.yaml")) as path:
             path.write_text(yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True), encoding="utf-8")
         for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_hyperparams(self.config)
-
-
-class CleaningWriter(Callback):
-    """Shows what became of the rows that a command reads, and writes it to `cleaning.csv` and to W&B."""
-
-    def __init__(self) -> None:
-        """Starts with nothing written."""
-        self._written = 0
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes what is known before training."""
-        self._write(trainer)
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes it where there was no training."""
-        self._write(trainer)
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes it again where the test split is read only now."""
-        self._write(trainer)
-
-    def _write(self, trainer: Trainer) -> None:
-        ledger = getattr(getattr(trainer, "datamodule", None), "ledger", None)
-        if ledger is None or not trainer.is_global_zero or len(ledger.entries) == self._written:
-            return
-        self._written = len(ledger.entries)
-        print(f"{ledger}\n", file=sys.stderr, flush=True)
-        records = ledger.records()
-        with atomic_path(Path(trainer.default_root_dir, "cleaning.csv")) as path:
-            with path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, fieldnames=list(records[0]))
-                writer.writeheader()
-                writer.writerows(records)
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_table("cleaning", list(records[0]), [list(record.values()) for record in records])
+            record_config(logger, self.config, model)
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -337,4 +298,12 @@ class PredictionStream(Callback):
 
 def always() -> list[Callback]:
     """The callbacks of every run, in the order that they are called in."""
-    return [CleaningWriter(), RandomStates(), BestCheckpoint(), LastCheckpoint(), ReportWriter()]
+    return [
+        CleaningRecord(),
+        RandomStates(),
+        TrainingSpeed(),
+        BestCheckpoint(),
+        LastCheckpoint(),
+        ReportWriter(),
+        TestRecord(),
+    ]

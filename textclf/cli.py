@@ -18,20 +18,19 @@ import textclf.data
 import textclf.models
 import textclf.temperature
 import textclf.thresholds  # noqa: F401  # importing these makes short class names known
-from textclf import callbacks
+from textclf import callbacks, loggers
 from textclf.arguments import ArgumentsCLI
 from textclf.console import hush, say
 from textclf.data.base import TextDataModule
 from textclf.data.cleaning import text_steps
 from textclf.data.streaming import StreamedBatches
 from textclf.errors import UserError
-from textclf.loggers import fill_in
 from textclf.models.base import PreparedClassifier, TextClassifier
 from textclf.models.checkpoint import plain
 from textclf.parsing import user_error
 from textclf.precision import choose_precision
 from textclf.predictions import check_output, read_texts
-from textclf.runs import claim_run_folder, run_name
+from textclf.runs import claim_run_folder, run_group, run_name
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 
@@ -76,9 +75,8 @@ class TextCLI(ArgumentsCLI):
         self.written = plain(self.options.as_dict())
         run_dir = claim_run_folder(self.options.run_name, self.options.run_dir, resumed)
         trainer.default_root_dir = str(run_dir)
-        for logger in trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]:
-            if hasattr(logger, "class_path"):
-                fill_in(logger, run_dir)
+        labels = {"group": run_group(self.written), "job_type": str(self.subcommand)}
+        trainer.logger = loggers.set_up(trainer.logger, run_dir, labels)
 
     def instantiate_classes(self) -> None:
         """Leaves no empty run folder where something cannot be built."""
@@ -149,6 +147,15 @@ class TextCLI(ArgumentsCLI):
             )
 
     # The commands
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Ends W&B's record with the command: another one in this process has its own."""
+        failed = True
+        try:
+            super()._run_subcommand(subcommand)
+            failed = False
+        finally:
+            loggers.finish(self.trainer.loggers, failed)
 
     def fit(self, model: TextClassifier, datamodule: TextDataModule, ckpt_path: str | None) -> None:
         """Trains, then tests the best checkpoint, or the last where there was no validation."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import netrc
 import os
+import re
 import time
 from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from textclf.atomic import atomic_path
 from textclf.console import say
+from textclf.errors import UserError
 
 
 class MetricsCSV(Logger):
@@ -106,6 +110,7 @@ class WandbRunLogger(WandbLogger):
         name: str | None = None,
         entity: str | None = None,
         group: str | None = None,
+        job_type: str | None = None,
         tags: list[str] | None = None,
         notes: str | None = None,
         id: str | None = None,
@@ -118,31 +123,66 @@ class WandbRunLogger(WandbLogger):
             project: Of W&B.
             name: Of the run; by default that of the run folder.
             entity: User or team; your own by default.
-            group: Runs that belong together.
+            group: Runs that belong together; by default those of one data set and one method.
+            job_type: What they do; the command by default.
             tags: Of the run.
             notes: On the run.
-            id: Of a run to go on with.
+            id: Of a run to go on with; a run that is resumed keeps its own.
             offline: Keep the record here, for `wandb sync`; it is so anyway where there is no key.
             save_dir: Folder of the record; the command line gives the run's.
         """
-        more: dict[str, Any] = {"entity": entity, "group": group, "tags": tags, "notes": notes}
+        more: dict[str, Any] = {"entity": entity, "group": group, "job_type": job_type, "tags": tags, "notes": notes}
         mode: dict[str, Any] = {"mode": "offline"} if offline else {}
         super().__init__(name=name, save_dir=save_dir, project=project, id=id, offline=offline, **more, **mode)
 
 
-def fill_in(logger: Any, run_dir: Path) -> None:
-    """Points a configured logger at the run folder, and takes W&B offline where there is no key.
+def set_up(configured: Any, run_dir: Path, labels: Mapping[str, str]) -> Any:
+    """Points configured loggers at the run folder, with `metrics.csv` among them, and takes W&B offline without a key.
 
     Args:
-        logger: `class_path` and `init_args` as the command line parsed them; changed in place.
+        configured: The trainer's `logger` as the command line parsed it; changed in place.
         run_dir: The run folder.
+        labels: W&B's `group` and `job_type`, where the user gave none.
+
+    Returns:
+        The loggers; what holds no configured logger stays as it is.
+
+    Raises:
+        UserError: A logger's package is missing.
     """
+    loggers = configured if isinstance(configured, list) else [configured]
+    ours = [logger for logger in loggers if hasattr(logger, "class_path")]
+    for logger in ours:
+        _fill_in(logger, run_dir, labels)
+    if not ours or any(logger.class_path.endswith(MetricsCSV.__name__) for logger in ours):
+        return configured
+    path = f"{MetricsCSV.__module__}.{MetricsCSV.__qualname__}"
+    return [*loggers, type(ours[0])(class_path=path, init_args=type(ours[0])(save_dir=str(run_dir)))]
+
+
+def _fill_in(logger: Any, run_dir: Path, labels: Mapping[str, str]) -> None:
     arguments = logger.init_args
     if arguments.get("save_dir") in (None, ".", "./"):
         arguments.save_dir = str(run_dir)
-    if "Wandb" not in logger.class_path:
-        return
+    if "TensorBoard" in logger.class_path:
+        _fill_in_tensorboard(arguments)
+    if "Wandb" in logger.class_path:
+        _fill_in_wandb(arguments, run_dir, labels)
+
+
+def _fill_in_tensorboard(arguments: Any) -> None:
+    if not (find_spec("tensorboard") or find_spec("tensorboardX")):
+        raise UserError("trainer.logger: TensorBoard is not installed: pip install 'textclf[tensorboard]'")
+    if arguments.get("name") == "lightning_logs" and arguments.get("version") is None:
+        arguments.name, arguments.version = "", "tensorboard"  # a folder of the run's, and the same after a resume
+
+
+def _fill_in_wandb(arguments: Any, run_dir: Path, labels: Mapping[str, str]) -> None:
     arguments.name = arguments.get("name") or "/".join(run_dir.parts[-2:])
+    arguments.id = arguments.get("id") or _recorded_id(run_dir)
+    for name, variable in (("group", "WANDB_RUN_GROUP"), ("job_type", "WANDB_JOB_TYPE")):
+        if name in arguments and arguments[name] is None and variable not in os.environ:
+            arguments[name] = labels[name]
     if (
         not arguments.get("offline")
         and not arguments.get("mode")
@@ -153,6 +193,28 @@ def fill_in(logger: Any, run_dir: Path) -> None:
         arguments.offline = True
         if "mode" in arguments:
             arguments.mode = "offline"
+
+
+def _recorded_id(run_dir: Path) -> str | None:
+    """The W&B id of the run that is resumed: the folder of its record is named after it."""
+    if not (run_dir / "config.yaml").is_file():  # a new run
+        return None
+    records = sorted((run_dir / "wandb").glob("*run-*"))
+    found = [match[2] for r in records if (match := re.fullmatch(r"(offline-)?run-\d+_\d+-(.+)", r.name))]
+    return found[-1] if found else None
+
+
+def finish(loggers: Sequence[Any], failed: bool) -> None:
+    """Ends W&B's records, so that another run in this process gets one of its own.
+
+    Args:
+        loggers: The trainer's.
+        failed: Whether the command did.
+    """
+    for logger in loggers:
+        record = getattr(logger, "_experiment", None)
+        if isinstance(logger, WandbLogger) and record is not None:
+            record.finish(exit_code=int(failed))
 
 
 def _logged_in() -> bool:

@@ -6,7 +6,7 @@ import argparse
 import inspect
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]  # exported, but not by __all__
+from lightning.pytorch import loggers as lightning_loggers
 from lightning.pytorch.cli import LightningArgumentParser
 
 from textclf.data.base import TextDataModule
@@ -119,11 +120,18 @@ def _ours(base: type[Any]) -> Iterator[type[Any]]:
 
 
 def _hint(axis: str, name: str) -> str:
-    kinds = list(_ours(AXES[axis])) if axis in AXES else []
-    known = {parameter for kind in [*kinds, *AXES.values()] for parameter in inspect.signature(kind).parameters}
-    close = get_close_matches(name.rpartition(".")[2], known - {name, "self", "kwargs"}, 1)
-    look = f"`python -m textclf fit --{axis}.help CLASS` lists what there is" if kinds else "see --help"
+    if axis not in AXES:
+        places = [f"{a}.{name}" for a, base in AXES.items() if name in _parameters(_ours(base))]
+        return f": did you mean {' or '.join(map(repr, places))}?" if places else ": see --help"
+    known = _parameters([*_ours(AXES[axis]), *AXES.values()])
+    close = get_close_matches(name.rpartition(".")[2], known - {name}, 1)
+    look = f"`python -m textclf fit --{axis}.help CLASS` lists what there is"
     return f": did you mean {close[0]!r}? {look}" if close else f": {look}"
+
+
+def _parameters(kinds: Iterable[type[Any]]) -> set[str]:
+    names = {name for kind in kinds for name in inspect.signature(kind).parameters}
+    return names - {"self", "kwargs"}
 
 
 def peek(arguments: Sequence[str]) -> argparse.Namespace:
@@ -145,6 +153,19 @@ def classes_as_config(arguments: Sequence[str]) -> list[str]:
     for i, (option, value) in enumerate(pairwise(tokens)):
         if option in options and re.fullmatch(r"[A-Za-z_][\w.]*", value) and not Path(value).exists():
             tokens[i : i + 2] = ["--config", json.dumps({option.removeprefix("--"): {"class_path": value}})]
+    return tokens
+
+
+def with_logger_folders(arguments: Sequence[str]) -> list[str]:
+    """Lets `--trainer.logger TensorBoardLogger` stand alone: a logger that must be told a folder gets the run's."""
+    tokens = list(arguments)
+    for i, token in reversed(list(enumerate(arguments))):
+        option, _, value = token.partition("=")
+        if option in ("--trainer.logger", "--trainer.logger+"):
+            kind = getattr(lightning_loggers, value or "".join(arguments[i + 1 : i + 2]), None)
+            folder = inspect.signature(kind).parameters.get("save_dir") if inspect.isclass(kind) else None
+            if folder is not None and folder.default is inspect.Parameter.empty:
+                tokens.insert(i + (1 if value else 2), "--trainer.logger.save_dir=.")
     return tokens
 
 

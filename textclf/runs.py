@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -21,6 +22,14 @@ def _is_first() -> bool:
 def run_name(configs: list[str]) -> str:
     """A run's name from its configuration files: their stems, joined by `-`; one written out as JSON has none."""
     return "-".join(Path(config).stem for config in configs if not config.lstrip().startswith("{")) or "run"
+
+
+def run_group(config: dict[str, Any]) -> str:
+    """Names the data set and the method, which many runs share: by their classes, or the folder of a person's own."""
+    data, method = (config[axis]["class_path"].rpartition(".")[2] for axis in ("data", "model"))
+    if data == "FilesDataModule":
+        data = Path(config["data"]["init_args"]["data_dir"]).resolve().name
+    return f"{data.removesuffix('DataModule')} {method}"
 
 
 def claim_run_folder(name: str, run_dir: str | None, resumed: Path | None) -> Path:

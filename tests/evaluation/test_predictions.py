@@ -100,6 +100,9 @@ def test_many_rows_in_several_windows(tmp_path, size):
     numbers = read_predictions(path, texts=False)
     assert (numbers.ids, numbers.texts) == ([], [])
     np.testing.assert_array_equal(numbers.log_scores, scores)
+    picked = read_predictions(path, np.array([1999, 0, 301, 300]))
+    assert picked.texts == ["1999", "0", "301", "300"]
+    np.testing.assert_array_equal(picked.log_scores, scores[[1999, 0, 301, 300]])
 
 
 @pytest.mark.parametrize("change", [{"log_scores": np.zeros((2, 3))}, {"label_names": ["a", "b"]}])

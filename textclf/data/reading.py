@@ -314,12 +314,15 @@ def distinct_labels(source: Dataset, column: str) -> list[str]:
         UserError: The column is not there, has rows without a label, or so many values that it holds no labels.
     """
     import pyarrow.compute as pc
+    from datasets import Value
 
     if column not in source.column_names:
         raise UserError(f"there is no label column {column!r}: the rows have {', '.join(source.column_names)}")
     feature = source.features[column]
     if getattr(feature, "names", None):
         return list(feature.names)
+    if not isinstance(feature, Value):
+        raise UserError(f"column {column!r} holds {feature}: name a column of single labels")
     values: dict[Any, None] = {}
     rows = 0
     for batch in source.select_columns(column).with_format("arrow").iter(batch_size=10_000):

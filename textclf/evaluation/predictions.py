@@ -131,11 +131,12 @@ def _as_table(
     )
 
 
-def read_predictions(path: str | Path, texts: bool = True) -> PredictionTable:
+def read_predictions(path: str | Path, rows: np.ndarray | None = None, texts: bool = True) -> PredictionTable:
     """Reads what `write_predictions` wrote.
 
     Args:
         path: The Parquet file.
+        rows: Numbers of the rows wanted, in the order wanted; all of them by default.
         texts: Whether ids and texts are read too; else there are none, and a row takes few bytes.
 
     Returns:
@@ -147,7 +148,7 @@ def read_predictions(path: str | Path, texts: bool = True) -> PredictionTable:
     try:
         schema = pq.read_schema(path)
         wanted = [name for name in schema.names if texts or name in NUMBERS]
-        table = pq.read_table(path, columns=wanted)
+        table = pq.read_table(path, columns=wanted) if rows is None else _picked(path, wanted, rows)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; {ADVICE}") from None
     except (pa.ArrowInvalid, OSError) as error:
@@ -176,6 +177,19 @@ def read_predictions(path: str | Path, texts: bool = True) -> PredictionTable:
         text_pairs=table["text_pair"].to_pylist() if "text_pair" in table.column_names else None,
         temperature=json.loads(metadata.get(b"temperature", "1.0")),
     )
+
+
+def _picked(path: str | Path, columns: list[str], rows: np.ndarray) -> pa.Table:
+    """Some rows of a file, of which little more is in memory at a time."""
+    order = np.argsort(rows)
+    parts, start = [], 0
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=columns):
+            here = rows[order][(rows[order] >= start) & (rows[order] < start + len(batch))]
+            parts.append(batch.take(pa.array(here - start)))
+            start += len(batch)
+        schema = pa.schema([file.schema_arrow.field(name) for name in columns])
+    return pa.Table.from_batches(parts, schema).take(pa.array(np.argsort(order)))
 
 
 def _score_lists(log_scores: np.ndarray, given: np.ndarray) -> Any:
