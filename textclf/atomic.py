@@ -51,7 +51,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Gives a temporary folder beside `path` to fill; renames it to `path` when the block ends well.
+    """Gives a temporary folder beside `path` to fill with files; renames it to `path` when the block ends well.
 
     Args:
         path: The folder to make; it is not there, or empty.
@@ -69,6 +69,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         try:
             yield temporary
             temporary.chmod(0o777 & ~_umask())
+            for file in temporary.iterdir():
+                file.chmod(0o666 & ~_umask())
             temporary.replace(target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
