@@ -1,9 +1,11 @@
+import errno
 import os
 import stat
 
 import pytest
 
-from textclf.atomic import atomic_path
+from textclf.atomic import atomic_folder, atomic_path
+from textclf.errors import UserError
 
 
 def test_file_is_whole_once_it_is_there(tmp_path):
@@ -52,3 +54,63 @@ def test_file_may_be_read_as_any_other(tmp_path):
     finally:
         assert os.umask(umask) == 0o027
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o640
+
+
+def full_disk(how):
+    """Fails as Python does, or a library in another language, or one that hides why at first."""
+    if how == "number":
+        raise OSError(errno.ENOSPC, "No space left on device")
+    if how == "words":
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+    try:
+        full_disk("number")
+    finally:
+        raise RuntimeError("unexpected pos 576 vs 534")
+
+
+@pytest.mark.parametrize("how", ["number", "words", "hidden"])
+def test_a_full_disk_leaves_the_old_file_and_is_said_in_one_line(how, tmp_path):
+    target = tmp_path / "out.ckpt"
+    target.write_text("before")
+    with pytest.raises(UserError, match=r"no space left for '.*out\.ckpt'") as refused, atomic_path(target) as path:
+        path.write_text("half")
+        full_disk(how)
+    assert "\n" not in str(refused.value)
+    assert target.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_another_error_stays_as_it_is(tmp_path):
+    with pytest.raises(PermissionError), atomic_path(tmp_path / "out"):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+
+# Folders
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_folder_is_whole_once_it_is_there(empty, tmp_path):
+    target = tmp_path / "new" / "folder"
+    if empty:
+        target.mkdir(parents=True)
+    with atomic_folder(target) as folder:
+        (folder / "a").write_text("whole")
+        assert folder.parent == target.parent
+        assert not (target / "a").exists()
+    assert (target / "a").read_text() == "whole"
+    assert list(target.parent.iterdir()) == [target]
+    assert stat.S_IMODE(target.stat().st_mode) == 0o777 & ~current_umask()
+
+
+def current_umask():
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+@pytest.mark.parametrize("how", ["number", "words"])
+def test_a_full_disk_leaves_no_half_of_a_folder(how, tmp_path):
+    with pytest.raises(UserError, match="no space left"), atomic_folder(tmp_path / "out") as folder:
+        (folder / "a").write_text("half")
+        full_disk(how)
+    assert list(tmp_path.iterdir()) == []

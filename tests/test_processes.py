@@ -152,19 +152,37 @@ def test_a_mistake_on_several_processes_ends_with_its_line(tiny_encoder, trained
     assert "'./nowhere'" in done.stderr.strip().splitlines()[-1]
 
 
-def test_kill_in_mid_epoch_then_resume_is_bit_exact(trained, tiny_encoder, tmp_path):
-    data = write_rows(tmp_path / "data", {"train": 1500, "validation": 30, "test": 10})
-    more = ("--data.batch_size", "4", "--data.num_workers", "2")
-    run("fit", tiny_encoder, data, tmp_path / "whole", *more)
+MORE = ("--data.batch_size", "4", "--data.num_workers", "2")
 
-    killed = tmp_path / "killed"
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_encoder, tmp_path_factory):
+    """A folder of rows with 375 batches, and a run of two epochs."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    data = write_rows(folder / "data", {"train": 1500, "validation": 30, "test": 10})
+    run("fit", tiny_encoder, data, folder / "run", *MORE)
+    return data, folder / "run"
+
+
+@pytest.mark.parametrize(
+    ("send", "number", "exit_codes"),
+    [
+        (os.killpg, signal.SIGKILL, [-signal.SIGKILL]),
+        (os.kill, signal.SIGTERM, [128 + signal.SIGTERM]),
+        (os.killpg, signal.SIGTERM, [128 + signal.SIGTERM, 1]),  # 1: its workers are gone before it stops itself
+    ],
+    ids=["kill -9", "SIGTERM", "SIGTERM to all"],
+)
+def test_stop_in_mid_epoch_then_resume_is_bit_exact(send, number, exit_codes, undisturbed, tiny_encoder, tmp_path):
+    data, whole = undisturbed
+    stopped = tmp_path / "stopped"
     process = subprocess.Popen(
-        command("fit", tiny_encoder, data, killed, *more),
+        command("fit", tiny_encoder, data, stopped, *MORE),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    last = killed / "checkpoints" / "last.ckpt"
+    last = stopped / "checkpoints" / "last.ckpt"
     try:
         for _ in range(6000):
             if last.is_file() and process.poll() is None:
@@ -172,17 +190,17 @@ def test_kill_in_mid_epoch_then_resume_is_bit_exact(trained, tiny_encoder, tmp_p
             time.sleep(0.01)
         else:
             pytest.fail("no checkpoint was written")
+        send(process.pid, number)
+        assert process.wait(timeout=60) in exit_codes
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    stopped = torch.load(last, weights_only=True)
-    assert 0 < stopped["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["completed"] < 375
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    checkpoint = torch.load(last, weights_only=True)
+    assert 0 < checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["completed"] < 375
 
-    config = ("--config", str(killed / "config.yaml"), "--ckpt_path", "last")
-    run("fit", tiny_encoder, data, killed, *more, *config)
-    ends = [
-        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (tmp_path / "whole", killed)
-    ]
+    config = ("--config", str(stopped / "config.yaml"), "--ckpt_path", "last")
+    run("fit", tiny_encoder, data, stopped, *MORE, *config)
+    ends = [torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (whole, stopped)]
     assert ends[0]["global_step"] == ends[1]["global_step"] == 750
     for name, weights in ends[0]["state_dict"].items():
         assert torch.equal(weights, ends[1]["state_dict"][name]), name

@@ -36,8 +36,8 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Saves it; what stood at `path` stays whole until then."""
-        with atomic_path(path) as temporary:
-            torch.save(checkpoint, temporary)
+        with atomic_path(path) as temporary, temporary.open("wb") as file:  # given a path, torch hides why it failed
+            torch.save(checkpoint, file)
 
 
 class ConfigWriter(Callback):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ from typing import Any
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import textclf.data
@@ -154,6 +156,11 @@ class TextCLI(ArgumentsCLI):
         try:
             super()._run_subcommand(subcommand)
             failed = False
+        except SIGTERMException:  # whose own exit code is 0
+            run = self.trainer.default_root_dir
+            again = f": go on with `fit --config {run}/config.yaml --run_dir {run} --ckpt_path last`"
+            say(f"stopped by SIGTERM{again if subcommand == 'fit' else ''}")
+            sys.exit(128 + signal.SIGTERM)
         finally:
             loggers.finish(self.trainer.loggers, failed)
 
@@ -203,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         TextCLI(sys.argv[1:] if arguments is None else arguments)
     except BrokenPipeError:  # `predict | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, RuntimeError, MisconfigurationException) as error:
+    except Exception as error:
         ours = user_error(error)
         # Lightning says these two kinds of a user's mistake well.
         theirs = isinstance(error, MisconfigurationException) or str(error).startswith("Early stopping conditioned")

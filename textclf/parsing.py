@@ -18,6 +18,7 @@ from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]  # expor
 from lightning.pytorch import loggers as lightning_loggers
 from lightning.pytorch.cli import LightningArgumentParser
 
+from textclf.atomic import out_of_space
 from textclf.data.base import TextDataModule
 from textclf.errors import UserError
 from textclf.models.base import PreparedClassifier, TextClassifier
@@ -70,11 +71,14 @@ class Parser(LightningArgumentParser):
 
 
 def user_error(error: BaseException | None) -> UserError | None:
-    """The user's mistake among the causes of an error, if it was one."""
-    while error is not None:
-        if isinstance(error, UserError):
-            return error
-        error = error.__cause__ or error.__context__
+    """The user's mistake among the causes of an error, if it was one; a full disk is one."""
+    cause = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    if out_of_space(error):
+        return UserError(f"no space left on the device ({str(error).splitlines()[0]}): make room, then run it again")
     return None
 
 

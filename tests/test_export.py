@@ -1,0 +1,183 @@
+"""What `transformers` alone makes of an exported checkpoint."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from tests.conftest import invented_rows
+from textclf.cli import main
+from textclf.data import FilesDataModule
+from textclf.errors import UserError
+from textclf.export import export_checkpoint, scores_of_folder
+from textclf.models import FineTunedClassifier, TextClassifier, TfidfClassifier
+
+ROOT = Path(__file__).parents[1]
+TEXTS = [text for text, _ in invented_rows(60, seed=7)] + ["the film " * 100, "", "영화 개재밌어 ㅋㅋㅋㅋㅋ"]
+
+
+@pytest.fixture(scope="module")
+def run(tiny_encoder, rows_folder, tmp_path_factory):
+    """The folder of a run that tells the labels apart."""
+    run_dir = tmp_path_factory.mktemp("export") / "run"
+    main(
+        [
+            *("fit", "--config", str(ROOT / "configs" / "files.yaml"), "--data.data_dir", str(rows_folder)),
+            *("--model.pretrained", str(tiny_encoder), "--model.max_length", "32", "--model.learning_rate", "0.02"),
+            *("--data.batch_size", "4", "--trainer.max_epochs", "3", "--trainer.accelerator", "cpu"),
+            *("--trainer.logger", "textclf.loggers.MetricsCSV", "--run_dir", str(run_dir)),
+        ]
+    )
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def exported(run):
+    folder = run.parent / "exported"
+    export_checkpoint(run / "checkpoints" / "best.ckpt", folder)
+    return folder
+
+
+def test_a_process_with_transformers_alone_gives_the_same_scores(run, exported):
+    program = """
+import json, sys
+from transformers import pipeline
+classify = pipeline("text-classification", model=sys.argv[1], truncation=True, top_k=None)
+answers = classify(json.load(sys.stdin))
+json.dump([answers, "textclf" in sys.modules or "lightning" in sys.modules], sys.stdout)
+"""
+    command = [sys.executable, "-c", program, str(exported)]
+    done = subprocess.run(command, input=json.dumps(TEXTS), capture_output=True, text=True, check=True, cwd="/")
+    answers, ours_is_there = json.loads(done.stdout)
+    assert not ours_is_there
+    expected = TextClassifier.load_from_checkpoint(run / "checkpoints" / "best.ckpt").classify(TEXTS)
+    best = [max(answer, key=lambda entry: entry["score"]) for answer in answers]
+    assert [entry["label"] for entry in best] == [answer["label"] for answer in expected]
+    assert {entry["label"] for entry in best} == {"negative", "positive"}
+    assert [entry["score"] for entry in best] == pytest.approx([answer["score"] for answer in expected], abs=1e-5)
+
+
+def test_the_tokenizer_cuts_where_training_did(exported):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(exported)
+    assert tokenizer.model_max_length == 32
+    assert len(tokenizer("the film " * 100, truncation=True)["input_ids"]) == 32
+
+
+def test_the_card_tells_of_the_run(run, exported):
+    card = (exported / "README.md").read_text(encoding="utf-8")
+    metrics = json.loads((run / "report" / "metrics.json").read_text())
+    for words in (
+        "library_name: transformers",
+        'model="exported", truncation=True',
+        "cut at 32 tokens",
+        "textclf.data.files.FilesDataModule",
+        "text_column: text",
+        "21 test rows; always the most frequent label: 0.5238.",
+        f"| accuracy | {metrics['test/accuracy']:.4f} |",
+        f"| macro_f1 | {metrics['test/macro_f1']:.4f} |",
+        "python -m textclf fit --config config.yaml",
+        f"torch {torch.__version__}",
+        "negative and positive",
+    ):
+        assert words in card, words
+    assert (exported / "config.yaml").read_bytes() == (run / "config.yaml").read_bytes()
+    assert (exported / "model.safetensors").stat().st_mode & 0o777 == (exported / "README.md").stat().st_mode & 0o777
+
+
+def copied(run, folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes((run / name).read_bytes())
+    return folder
+
+
+def card_of(checkpoint, folder):
+    export_checkpoint(checkpoint, folder)
+    return (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_card_gives_no_results_that_are_not_the_checkpoints(run, tiny_encoder, rows_folder, tmp_path):
+    report = ("report/metrics.json", "report/predictions.parquet", "report/report.txt")
+    card = card_of(copied(run, tmp_path / "a", "checkpoints/best.ckpt") / "checkpoints" / "best.ckpt", tmp_path / "b")
+    assert "the run has no report" in card
+    assert "did not stand beside" in card
+    assert "best checkpoint" in card_of(run / "checkpoints" / "last.ckpt", tmp_path / "c")
+    other = FineTunedClassifier(2, ("negative", "positive"), str(tiny_encoder), 32)
+    options = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "accelerator": "cpu"}
+    trainer = Trainer(max_steps=1, default_root_dir=tmp_path, **options)
+    trainer.fit(other, datamodule=FilesDataModule(str(rows_folder)))
+    trainer.save_checkpoint(copied(run, tmp_path / "d", *report) / "checkpoints" / "best.ckpt")
+    assert "of another checkpoint" in card_of(tmp_path / "d" / "checkpoints" / "best.ckpt", tmp_path / "e")
+
+
+# What cannot be exported
+
+
+def test_a_folder_that_holds_something_stays_as_it_is(run, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("before")
+    with pytest.raises(UserError, match="out' is there already and not empty"):
+        export_checkpoint(run / "checkpoints" / "best.ckpt", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
+
+
+def test_another_method(rows_folder, tmp_path):
+    options = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "accelerator": "cpu"}
+    trainer = Trainer(max_epochs=1, limit_train_batches=1, default_root_dir=tmp_path, **options)
+    trainer.fit(TfidfClassifier(2, ("negative", "positive"), min_df=1), datamodule=FilesDataModule(str(rows_folder)))
+    trainer.save_checkpoint(tmp_path / "tfidf.ckpt")
+    with pytest.raises(UserError, match="TfidfClassifier, which transformers alone cannot run"):
+        export_checkpoint(tmp_path / "tfidf.ckpt", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_scores_that_transformers_cannot_give(run, tmp_path, monkeypatch):
+    forward = FineTunedClassifier.forward
+    monkeypatch.setattr(FineTunedClassifier, "forward", lambda self, batch: 2 * forward(self, batch))
+    with pytest.raises(UserError, match="otherwise than the checkpoint"):
+        export_checkpoint(run / "checkpoints" / "best.ckpt", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing(run, tmp_path, monkeypatch):
+    from transformers import PreTrainedModel
+
+    def save_half(self, folder):
+        Path(folder, "model.safetensors").write_text("half")
+        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", save_half)
+    with pytest.raises(UserError, match="no space left"):
+        export_checkpoint(run / "checkpoints" / "best.ckpt", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+# The script
+
+
+@pytest.fixture
+def script():
+    spec = importlib.util.spec_from_file_location("export_under_test", ROOT / "scripts" / "export.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_script(script, run, tmp_path, capsys):
+    arguments = [str(run / "checkpoints" / "best.ckpt"), str(tmp_path / "out")]
+    assert script.main(arguments) == 0
+    assert "truncation=True" in capsys.readouterr().err
+    assert set(scores_of_folder(tmp_path / "out", ["영화"])[0]) == {"negative", "positive"}
+    assert script.main(arguments) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("export: error: ")
+    assert "name another folder" in line
+    assert script.main([str(tmp_path / "nowhere.ckpt"), str(tmp_path / "new")]) == 2
+    assert "nowhere.ckpt' is not there" in capsys.readouterr().err

@@ -1,0 +1,85 @@
+"""A fine-tuned checkpoint as a folder that `transformers` reads alone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from textclf.atomic import atomic_folder
+from textclf.errors import UserError
+from textclf.model_card import model_card
+from textclf.models.base import TextClassifier
+from textclf.models.fine_tuned import FineTunedClassifier
+from textclf.models.tokenization import tokenizer_from_files
+
+PROBES = ("정말 재밌고 좋았어요.", "진짜 재미없네요 ㅋㅋ", "a joy to watch", "", "영화 film, " * 2000)
+TOLERANCE = 1e-5
+
+
+def export_checkpoint(checkpoint_path: str | Path, folder: str | Path) -> None:
+    """Writes weights, configuration, tokenizer, and a model card filled from the run.
+
+    `transformers.pipeline("text-classification", model=folder, truncation=True)` then gives the checkpoint's labels and
+    scores; before the folder appears, it is loaded so, and compared on a few texts. It appears whole or not at all.
+
+    Args:
+        checkpoint_path: A `.ckpt` of a run; what else the card tells is read from that run's folder.
+        folder: The folder to make; it is not there, or empty.
+
+    Raises:
+        UserError: The folder holds something, no space is left, or the checkpoint cannot be used, is of a method that
+            `transformers` does not have, or gives other scores there.
+    """
+    checkpoint_path, folder = Path(checkpoint_path), Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{str(folder)!r} is there already and not empty: name another folder")
+    model = TextClassifier.load_from_checkpoint(checkpoint_path)
+    if not isinstance(model, FineTunedClassifier):
+        raise UserError(
+            f"{str(checkpoint_path)!r} holds a {type(model).__name__}, which transformers alone cannot run: "
+            "give the checkpoint of a FineTunedClassifier"
+        )
+    with atomic_folder(folder) as temporary:
+        _write_model(model, temporary)
+        card = model_card(folder.resolve().name, model, checkpoint_path)
+        (temporary / "README.md").write_text(card, encoding="utf-8")
+        config = checkpoint_path.resolve().parent.parent / "config.yaml"
+        if config.is_file():
+            shutil.copy(config, temporary)
+        _compare(model, temporary)
+
+
+def _write_model(model: FineTunedClassifier, folder: Path) -> None:
+    assert model.network is not None
+    model.network.save_pretrained(folder)
+    tokenizer = tokenizer_from_files(model.fitted["tokenizer"])  # unused: truncation leaves traces in one
+    tokenizer.model_max_length = model.max_length
+    tokenizer.save_pretrained(folder)
+
+
+def _compare(model: FineTunedClassifier, folder: Path) -> None:
+    """Refuses a folder whose scores are not the model's."""
+    from textclf.data.streaming import prediction_of, score_rows
+
+    ours = [
+        prediction_of(scores, model.label_names, True)["scores"]
+        for scores in score_rows(model, ({"text": text} for text in PROBES), max_batch_tokens=4096)
+    ]
+    for text, one, other in zip(PROBES, ours, scores_of_folder(folder, PROBES), strict=True):
+        difference = max(abs(one[name] - other.get(name, 2.0)) for name in one)
+        if not difference <= TOLERANCE:
+            raise UserError(
+                f"transformers alone scores {text[:20]!r} otherwise than the checkpoint (by {difference:.2g}): "
+                f"{type(model).__name__} does more than an exported folder can: predict with the checkpoint itself"
+            )
+
+
+def scores_of_folder(folder: str | Path, texts: Sequence[str]) -> list[dict[str, float]]:
+    """Scores texts with `transformers` alone, on the CPU: for each text, the probability of each label by name."""
+    from transformers import pipeline
+
+    classify = pipeline("text-classification", model=str(folder), device="cpu", truncation=True, top_k=None)
+    answers: Any = classify(list(texts))
+    return [{entry["label"]: entry["score"] for entry in answer} for answer in answers]
