@@ -170,11 +170,16 @@ def test_compiling_renames_no_weights(encoder):
 
 
 @pytest.mark.slow
-def test_a_compiled_model_gives_the_same_scores(encoder, rows_folder, tmp_path):
-    model = build(encoder, compile=True)
-    path = fit(model, rows_folder, tmp_path)
-    plain = TextClassifier.load_from_checkpoint(path, compile=False)
-    torch.testing.assert_close(scores(model), scores(plain), atol=1e-5, rtol=0)
+def test_a_compiled_model_gives_the_same_scores_and_gradients(encoder):
+    model, plain = built(encoder, compile=True), built(encoder)
+    plain.load_state_dict(model.state_dict())
+    results = [scores(each) for each in (model, plain)]
+    torch.testing.assert_close(*results, atol=1e-5, rtol=0)
+    for each, result in zip((model, plain), results, strict=True):
+        result[:, 0].sum().backward()
+        assert each.network.bert.encoder.layer[0].output.dense.weight.grad.abs().sum() > 0
+    for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(

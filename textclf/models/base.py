@@ -290,7 +290,9 @@ class TextClassifier(LightningModule):
     def load_from_checkpoint(  # type: ignore[override]  # one path, one way: no hparams file, no strictness
         cls, checkpoint_path: str | Path, map_location: Any = None, **arguments: Any
     ) -> Self:
-        """Builds the classifier that a checkpoint holds, in evaluation mode; nothing but the file is needed.
+        """Builds the classifier that a checkpoint holds, in evaluation mode.
+
+        Nothing but the file is needed, save for pretrained weights that were frozen.
 
         Args:
             checkpoint_path: A `.ckpt` of a run.
