@@ -253,6 +253,22 @@ def batching(options: argparse.Namespace) -> dict[str, Work]:
     return {name: contender(way) for name, way in ways.items()}
 
 
+@part(unit="rows")
+def training(options: argparse.Namespace) -> dict[str, Work]:
+    """One epoch of fine-tuning MiniLM on short texts, with invented labels."""
+    from benchmark_training import contenders
+
+    return contenders(short_texts(options.data_dir, options.rows), train=True)
+
+
+@part(unit="rows")
+def evaluation(options: argparse.Namespace) -> dict[str, Work]:
+    """Scoring short texts with MiniLM."""
+    from benchmark_training import contenders
+
+    return contenders(short_texts(options.data_dir, options.rows), train=False)
+
+
 def short_texts(data_dir: str | None, number: int) -> list[str]:
     """Takes `number` texts, evenly spread over a train split.
 

