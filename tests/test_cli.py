@@ -17,6 +17,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 RUN_FILES = [
     "checkpoints/best.ckpt",
     "checkpoints/last.ckpt",
+    "cleaning.csv",
     "config.yaml",
     "metrics.csv",
     "report/confusion_matrix.png",

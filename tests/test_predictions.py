@@ -52,6 +52,15 @@ def test_all_kinds_of_files_give_the_same_rows(tmp_path, suffix):
     assert read(write(tmp_path / f"in{suffix}", mark="\ufeff")) == numbered(TEXTS)
 
 
+@pytest.mark.parametrize("encoding", ["cp949", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("suffix", [".txt", ".csv", ".tsv", ".jsonl"])
+def test_other_encodings_are_told_and_named(tmp_path, capsys, suffix, encoding):
+    path = write(tmp_path / f"in{suffix}")
+    path.write_bytes(path.read_bytes().decode().encode(encoding))
+    assert read(path) == numbered(TEXTS)
+    assert f"in{suffix}' is read as {encoding}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_standard_input(monkeypatch, mark):
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{mark}좋다\n\n  b \r\nlast"))
@@ -96,7 +105,7 @@ def test_line_breaks_in_quotes(tmp_path):
         ("a.jsonl", b'{"text": "a"}\n5\n', r"a.jsonl' cannot be read at row 2 \(5 is no object"),
         ("a.jsonl", b'{"text": "a"}\n{"txt": "b"}\n', "a.jsonl' has no column 'text' at row 2: it has txt"),
         ("a.csv", b'text,label\na,0\n"no end,0\nb,1\n', "a.csv' cannot be read at row 2 "),
-        ("a.txt", "나쁘다\n".encode("cp949"), "a.txt' cannot be read at row 1 .*utf-8"),
+        ("a.txt", "나쁘다\n".encode("cp949") + "좋아요\n".encode(), "a.txt' mixes encodings: line 2 is not cp949"),
         ("a.parquet", b"PAR1 cut off", "a.parquet' cannot be read at row 1 "),
         ("a.xlsx", b"x", r"the suffix '.xlsx' is not one of .txt, .csv, .tsv, .jsonl, .parquet"),
         ("a.txt", None, "a.txt' is not there: give a file that exists, or - for standard input"),

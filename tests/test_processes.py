@@ -95,6 +95,30 @@ def test_training_on_two_processes_ends_with_one_report(trained, tiny_encoder, t
     assert_same_report(tmp_path / "two", tmp_path / "one")
 
 
+def test_a_new_encoder_is_the_same_on_every_process(trained, tiny_encoder, tmp_path):
+    data, _ = trained
+    overlay = ("--config", str(CONFIG.parent / "model" / "from_scratch.yaml"), "--trainer.max_epochs", "1")
+    several = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
+    run("fit", tiny_encoder, data, tmp_path / "two", *overlay, *several)
+    best = tmp_path / "two" / "checkpoints" / "best.ckpt"
+    config = ("--config", str(tmp_path / "two" / "config.yaml"), "--trainer.devices", "1", "--trainer.strategy", "auto")
+    run("test", tiny_encoder, data, tmp_path / "one", *config, "--ckpt_path", str(best))
+    assert_same_report(tmp_path / "two", tmp_path / "one")
+
+
+def test_one_temperature_over_the_rows_of_all_processes(trained, tiny_encoder, tmp_path):
+    data, _ = trained
+    scaled = ("--trainer.callbacks+=TemperatureScaling", "--model.learning_rate", "1e-9")  # the weights stay alike
+    several = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
+    found = []
+    for name, more in (("one", ()), ("two", several)):
+        run("fit", tiny_encoder, data, tmp_path / name, *scaled, *more)
+        last = torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)
+        found.append(last["textclf"]["temperature"])
+    assert found[0] != 1
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
+
+
 class PlainLoader(FilesDataModule):
     def test_dataloader(self):
         loader = super().test_dataloader()

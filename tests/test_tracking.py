@@ -87,7 +87,7 @@ def test_the_record_has_the_whole_configuration_and_the_size_of_the_model(record
 
 
 def test_the_record_has_the_metrics(record):
-    assert record.logged("trainer/global_step")[:4] == [1, 3, 5, 7]
+    assert record.logged("trainer/global_step")[:5] == [0, 1, 3, 5, 7]  # the first is the table of cleaning
     for name in ("loss", "learning_rate", "examples_per_second", "tokens_per_second", "padding"):
         assert len(record.logged(f"train/{name}")) == 4, name
     assert min(record.logged("train/examples_per_second")) > 0
@@ -98,6 +98,12 @@ def test_the_record_has_the_metrics(record):
 def test_the_record_has_the_picture(record):
     (names,) = record.logged("test/confusion_matrix.filenames")
     assert (record.folder / "files" / names[0]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_record_has_the_cleaning(record):
+    rows = record.table("cleaning")
+    assert [row["step"] for row in rows if row["split"] == "train"][:2] == ["rows read", "NormalizeUnicode"]
+    assert {row["split"]: row["rows"] for row in rows} == {"train": 60, "validation": 20, "test": 21}
 
 
 def test_the_record_has_the_predictions(resumed):
@@ -120,7 +126,7 @@ def test_a_resumed_run_keeps_its_id_and_another_run_has_its_own(resumed, tiny_en
     first, second = records(resumed)
     (other,) = records(fit(tiny_encoder, rows_folder, tmp_path / "other", "--test_after_fit", "false"))
     assert first.run["run_id"] == second.run["run_id"] != other.run["run_id"]
-    assert second.logged("trainer/global_step")[:4] == [9, 11, 13, 15]
+    assert second.logged("trainer/global_step")[:5] == [0, 9, 11, 13, 15]
     assert len(other.logged("val/macro_f1")) == 1
     group = f"{rows_folder.name} FineTunedClassifier"
     assert all((r.run["run_group"], r.run["job_type"]) == (group, "fit") for r in (first, second, other))
@@ -146,7 +152,7 @@ def test_tensorboard_has_all_of_it_too(tiny_encoder, rows_folder, tmp_path):
 
     run_dir = fit(tiny_encoder, rows_folder, tmp_path / "run", "--trainer.logger", "TensorBoardLogger")
     assert sorted(path.name for path in run_dir.iterdir()) == [
-        *("checkpoints", "config.yaml", "metrics.csv", "report", "tensorboard")
+        *("checkpoints", "cleaning.csv", "config.yaml", "metrics.csv", "report", "tensorboard")
     ]
     events = EventAccumulator(str(run_dir / "tensorboard"))
     events.Reload()

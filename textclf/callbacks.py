@@ -19,7 +19,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from textclf.atomic import atomic_path
 from textclf.console import say
-from textclf.tracking import TestRecord, TrainingSpeed, record_config
+from textclf.tracking import CleaningRecord, TestRecord, TrainingSpeed, record_config
 
 
 def run_folder(trainer: Trainer) -> Path:
@@ -178,7 +178,7 @@ class ReportWriter(Callback):
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
-        self._parts: list[tuple[np.ndarray, np.ndarray]] = []
+        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._started = time.perf_counter()
 
     def on_test_batch_end(
@@ -191,39 +191,49 @@ class ReportWriter(Callback):
         *args: Any,
     ) -> None:
         """Keeps a batch's scores."""
-        self._parts.append((outputs["row"].cpu().numpy(), outputs["log_scores"].double().cpu().numpy()))
+        self._parts.append(
+            (
+                outputs["row"].cpu().numpy(),
+                outputs["prediction"].cpu().numpy(),
+                outputs["log_scores"].double().cpu().numpy(),
+            )
+        )
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gathers, writes, and prints the report on the first process."""
         seconds = time.perf_counter() - self._started
-        rows = np.concatenate([rows for rows, _ in self._parts])
-        scores = np.concatenate([scores for _, scores in self._parts])
-        gathered = gather((rows, scores, seconds), trainer)
+        gathered = gather(([np.concatenate(column) for column in zip(*self._parts, strict=True)], seconds), trainer)
         if trainer.is_global_zero:
-            rows = np.concatenate([part[0] for part in gathered])
+            rows, predictions, scores = (
+                np.concatenate(column) for column in zip(*(g for g, _ in gathered), strict=True)
+            )
             order = np.argsort(rows)
-            scores = np.concatenate([part[1] for part in gathered])[order]
-            self._write(trainer, pl_module, rows[order], scores, len(rows) / max(part[2] for part in gathered))
+            speed = len(rows) / max(seconds for _, seconds in gathered)
+            self._write(trainer, pl_module, rows[order], predictions[order], scores[order], speed)
         trainer.strategy.barrier("report")
 
     def _write(
-        self, trainer: Trainer, model: Any, rows: np.ndarray, scores: np.ndarray, examples_per_second: float
+        self,
+        trainer: Trainer,
+        model: Any,
+        rows: np.ndarray,
+        predictions: np.ndarray,
+        scores: np.ndarray,
+        examples_per_second: float,
     ) -> None:
         from textclf.evaluation.predictions import write_predictions
         from textclf.evaluation.report import write_report
 
         data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's data connector
-        table = data.rows("test").select(rows)[:]
         path = self.folder / "predictions.parquet"
         write_predictions(
             path,
-            ids=table["id"],
-            texts=table["text"],
-            text_pairs=table.get("text_pair"),
-            labels=table["label"],
+            data.rows("test").select(rows).iter(batch_size=4096),
+            predictions=predictions,
             log_scores=scores,
             label_names=data.label_names,
             has_probabilities=model.has_probabilities,
+            temperature=model.temperature,
         )
         write_report(self.folder, path, examples_per_second=examples_per_second)
         print((self.folder / "report.txt").read_text(encoding="utf-8"))
@@ -267,12 +277,13 @@ class PredictionStream(Callback):
     def _ready(self, model: Any, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         from textclf.data.streaming import prediction_of
 
-        scored = zip(batch["id"], batch["text"], outputs["log_scores"].double().cpu().numpy(), strict=True)
-        for id_, text, log_scores in self._in_order.add(outputs["row"].tolist(), scored):
+        log_scores, predictions = outputs["log_scores"].double().cpu().numpy(), outputs["prediction"].tolist()
+        scored = zip(batch["id"], batch["given"], log_scores, predictions, strict=True)
+        for id_, text, row, prediction in self._in_order.add(outputs["row"].tolist(), scored):
             yield {
                 "id": id_,
                 "text": text,
-                **prediction_of(log_scores, model.label_names, model.has_probabilities),
+                **prediction_of(row, prediction, model.label_names, model.has_probabilities),
             }
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -287,4 +298,12 @@ class PredictionStream(Callback):
 
 def always() -> list[Callback]:
     """The callbacks of every run, in the order that they are called in."""
-    return [RandomStates(), TrainingSpeed(), BestCheckpoint(), LastCheckpoint(), ReportWriter(), TestRecord()]
+    return [
+        CleaningRecord(),
+        RandomStates(),
+        TrainingSpeed(),
+        BestCheckpoint(),
+        LastCheckpoint(),
+        ReportWriter(),
+        TestRecord(),
+    ]

@@ -17,11 +17,14 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import textclf.data
-import textclf.models  # noqa: F401  # importing the two makes short class names known
+import textclf.models
+import textclf.temperature
+import textclf.thresholds  # noqa: F401  # importing these makes short class names known
 from textclf import callbacks, loggers
 from textclf.arguments import ArgumentsCLI
 from textclf.console import hush, say
 from textclf.data.base import TextDataModule
+from textclf.data.cleaning import text_steps
 from textclf.data.streaming import StreamedBatches
 from textclf.errors import UserError
 from textclf.models.base import PreparedClassifier, TextClassifier
@@ -112,6 +115,7 @@ class TextCLI(ArgumentsCLI):
         config["model"].setdefault("init_args", {}).update(facts)
         if "label_names" in config["data"].get("init_args", {}):
             config["data"]["init_args"]["label_names"] = facts["label_names"]
+        config["data"].setdefault("init_args", {})["cleaning"] = self.datamodule.hparams["cleaning"]
         return config
 
     def _check(self) -> None:
@@ -186,6 +190,7 @@ class TextCLI(ArgumentsCLI):
         """Labels texts that have no label, in flat memory."""
         if self.trainer.world_size > 1:
             raise UserError("predict writes one stream, in order: run it in one process (--trainer.devices 1)")
+        model.text_steps = text_steps(datamodule.cleaning)
         rows = read_texts(self.options.texts, self.options.input, datamodule.text_column, datamodule.text_pair_column)
         batches = StreamedBatches(
             model, rows, batch_size=datamodule.eval_batch_size, max_batch_tokens=datamodule.max_batch_tokens

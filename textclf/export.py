@@ -64,8 +64,8 @@ def _compare(model: FineTunedClassifier, folder: Path) -> None:
     from textclf.data.streaming import prediction_of, score_rows
 
     ours = [
-        prediction_of(scores, model.label_names, True)["scores"]
-        for scores in score_rows(model, ({"text": text} for text in PROBES), max_batch_tokens=4096)
+        prediction_of(scores, prediction, model.label_names, True)["scores"]
+        for scores, prediction in score_rows(model, ({"text": text} for text in PROBES), max_batch_tokens=4096)
     ]
     for text, one, other in zip(PROBES, ours, scores_of_folder(folder, PROBES), strict=True):
         difference = max(abs(one[name] - other.get(name, 2.0)) for name in one)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from textclf.atomic import atomic_path
+from textclf.data.encodings import text_encoding
 from textclf.errors import UserError
 
 INPUTS = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
@@ -31,7 +32,7 @@ def read_texts(
         text_pair_column: Its column of second texts.
 
     Raises:
-        UserError: Neither or both are given, or the file cannot be read as its suffix says.
+        UserError: Neither or both are given, the file cannot be read as its suffix says, or its encoding is not clear.
     """
     if (texts is None) == (source is None):
         raise UserError(
@@ -46,14 +47,13 @@ def read_texts(
         raise UserError(f"--input {source!r}: the suffix {path.suffix!r} is not one of {', '.join(INPUTS)}")
     if not path.is_file():
         raise UserError(f"--input {source!r} is not there: give a file that exists, or - for standard input")
-    return _guarded(_from_file(path, text_column, text_pair_column), repr(source))
-
-
-def _from_file(path: Path, text_column: str, text_pair_column: str | None) -> Rows:
     if path.suffix == ".parquet":
-        yield from _standard(_parquet(path), path, text_column, text_pair_column)
-        return
-    with path.open(encoding="utf-8-sig", newline="" if path.suffix in (".csv", ".tsv") else None) as file:
+        return _guarded(_standard(_parquet(path), path, text_column, text_pair_column), repr(source))
+    return _guarded(_from_text(path, text_encoding(path), text_column, text_pair_column), repr(source))
+
+
+def _from_text(path: Path, encoding: str, text_column: str, text_pair_column: str | None) -> Rows:
+    with path.open(encoding=encoding, newline="" if path.suffix in (".csv", ".tsv") else None) as file:
         if path.suffix == ".txt":
             yield from _lines(file)
             return

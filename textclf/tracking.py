@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+
+from textclf.atomic import atomic_path
 
 SAMPLE, MISTAKES = 100, 100
 """Rows of a test's two tables at most."""
@@ -65,6 +70,42 @@ def _copies_in(folder: Path) -> Iterator[None]:
 def _cell(value: Any) -> str:
     text = "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
     return " ".join(text.split()).replace("|", "\\|")
+
+
+class CleaningRecord(Callback):
+    """Shows what became of the rows that a command reads, and writes it to `cleaning.csv` and to the loggers."""
+
+    def __init__(self) -> None:
+        """Starts with nothing written."""
+        self._written = 0
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes what is known before training."""
+        self._write(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes it where there was no training."""
+        self._write(trainer)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes it again where the test split is read only now."""
+        self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
+        ledger = getattr(getattr(trainer, "datamodule", None), "ledger", None)
+        if ledger is None or not trainer.is_global_zero or len(ledger.entries) == self._written:
+            return
+        self._written = len(ledger.entries)
+        print(f"{ledger}\n", file=sys.stderr, flush=True)
+        records = ledger.records()
+        with atomic_path(Path(trainer.default_root_dir, "cleaning.csv")) as path:
+            with path.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, fieldnames=list(records[0]))
+                writer.writeheader()
+                writer.writerows(records)
+        for logger in trainer.loggers:
+            rows = [list(record.values()) for record in records]
+            record_table(logger, "cleaning", list(records[0]), rows, trainer.global_step)
 
 
 class TrainingSpeed(Callback):
@@ -136,9 +177,10 @@ class TestRecord(Callback):
         from textclf.evaluation.predictions import read_predictions
 
         report, step = Path(trainer.default_root_dir, "report"), trainer.global_step
-        table = read_predictions(report / "predictions.parquet")
-        sample, mistakes = sample_rows(table, SAMPLE), worst_mistakes(table, MISTAKES)
+        path = report / "predictions.parquet"
+        numbers = read_predictions(path, texts=False)
+        sample, mistakes = sample_rows(numbers, SAMPLE), worst_mistakes(numbers, MISTAKES)
         for logger in loggers:
             record_picture(logger, "test/confusion_matrix", report / "confusion_matrix.png", step)
             for name, rows in (("test/sample", sample), ("test/worst_mistakes", mistakes)):
-                record_table(logger, name, *readable(table, rows), step)
+                record_table(logger, name, *readable(read_predictions(path, rows), np.arange(len(rows))), step)

@@ -9,12 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textclf.data.reading import (
+    cache_folder,
     distinct_labels,
     fingerprint,
     read_file,
-    read_hub,
     read_split,
-    split_file,
     standard_columns,
 )
 from textclf.errors import UserError
@@ -43,7 +42,8 @@ def write(path, columns):
 
 
 def standard(source, text="text", text_pair=None, label="label", id_="id", label_names=NAMES):
-    return standard_columns(source, text=text, text_pair=text_pair, label=label, id_=id_, label_names=label_names)
+    rows = standard_columns(source, text=text, text_pair=text_pair, label=label, id_=id_, label_names=label_names)
+    return rows.remove_columns("changed")
 
 
 def test_all_kinds_of_files_give_the_same_rows(tmp_path):
@@ -75,8 +75,8 @@ def test_byte_order_mark(tmp_path, suffix):
 
 def test_csv_with_an_unnamed_index_column_and_numbers_as_texts(tmp_path):
     path = tmp_path / "train.csv"
-    path.write_text(",text,label\n0,10,0\n1,1e3,1\n", encoding="utf-8")
-    assert standard(read_file(path))[:] == {"id": ["0", "1"], "text": ["10", "1e3"], "label": [0, 1]}
+    path.write_text(",text,label\n0,10,0\n1,1e3,1\n2,a,1\n", encoding="utf-8")
+    assert standard(read_file(path))[:] == {"id": ["0", "1", "2"], "text": ["10", "1e3", "a"], "label": [0, 1, 1]}
 
 
 def test_folder_name_with_signs_of_patterns(tmp_path):
@@ -164,15 +164,44 @@ def test_wrong_columns(columns, message):
         standard(Dataset.from_dict(columns))
 
 
+@pytest.mark.parametrize("texts", [["10", "", "-1e3"], ["1,000", "2.5%", None], [" 7 "], [*["1"] * 25_000, "2"]])
+@pytest.mark.parametrize("pair", [None, "pair"])
+def test_texts_that_are_all_numbers(texts, pair):
+    words = [f"{text} apples" for text in texts]
+    columns = {"text": words if pair else texts, "pair": texts, "label": [0] * len(texts)}
+    number = texts[0].strip()
+    with pytest.raises(UserError, match=f"column '{pair or 'text'}' holds numbers only, such as '{number}': name the "):
+        standard(Dataset.from_dict(columns), text_pair=pair)
+
+
+@pytest.mark.parametrize(
+    "texts", [["1", "2", "a"], [*["1"] * 25_000, "두 개"], ["", " "], [None, None], ["1 2"], ["."]]
+)
+def test_texts_of_which_some_are_numbers(texts):
+    rows = standard(Dataset.from_dict({"text": texts, "label": [0] * len(texts)}))
+    assert rows["text"][:] == [text or "" for text in texts]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("a.parquet", b"PAR1 cut off", "cannot load the file .*a.parquet"),
         ("a.jsonl", b'{"text": "a", "label": 1}\n{"text":\n', "cannot load the file .*a.jsonl.* row 1"),
         ("a.csv", b'text,label\n"no end,1\n', "cannot load the file .*a.csv.*EOF inside string"),
-        ("a.csv", "text,label\n나쁘다,0\n".encode("cp949"), "cannot load the file .*a.csv.*utf-8"),
-        ("a.csv", "본문,label\n나쁘다,0\n".encode("cp949"), "cannot load the file .*a.csv.*utf-8"),
-        ("a.tsv", b"text\tlabel\n", "cannot load the file .*a.tsv"),
+        (
+            "a.csv",
+            "text,label\n나쁘다,0\n".encode("cp949") + "좋아요,1\n".encode(),
+            "a.csv' mixes .*: line 3 is not cp949",
+        ),
+        (
+            "a.tsv",
+            "text\n지루하다\n재미있다\n".encode() + "감동\n".encode("cp949"),
+            "a.tsv' mixes .*: line 4 is not UTF-8",
+        ),
+        ("a.jsonl", b'{"text": "' + bytes(range(128, 256)) + b'"}\n', "a.jsonl' is not UTF-8 in line 1, .* be told"),
+        ("a.csv", b"text,label\n", "a.csv' holds no rows: add some, or take it away"),
+        ("a.tsv", b"text\tlabel\n", "a.tsv' holds no rows"),
+        ("a.jsonl", b"\n", "a.jsonl' holds no rows"),
         ("a.csv", b"", "a.csv' is empty"),
         ("a.jsonl", b"", "a.jsonl' is empty"),
         ("a.txt", b"x", r"'.txt' is not one of .parquet, .csv, .tsv, .jsonl"),
@@ -187,15 +216,44 @@ def test_files_that_cannot_be_read(tmp_path, name, content, message):
     assert "\n" not in str(raised.value)
 
 
-def test_one_file_for_a_split(tmp_path):
-    (tmp_path / "test.csv").touch()
-    assert split_file(str(tmp_path), "test") == tmp_path / "test.csv"
-    assert split_file(str(tmp_path), "train") is None
-    with pytest.raises(UserError, match=r"has no train file: add train.parquet, .csv, .tsv or .jsonl"):
+def test_half_a_parquet_file(tmp_path):
+    path = write(tmp_path / "train.parquet", {"text": [f"영화 {i}" for i in range(5000)], "label": [0, 1] * 2500})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"cannot load the file .*train.parquet' \(.*\): give a whole file") as raised:
         read_split(str(tmp_path), "train")
-    (tmp_path / "test.jsonl").touch()
-    with pytest.raises(UserError, match=r"holds test.csv and test.jsonl: keep one file for the 'test' split"):
-        split_file(str(tmp_path), "test")
+    assert "\n" not in str(raised.value)
+    assert not [file for file in cache_folder().iterdir() if file.name.startswith(".")]
+
+
+def test_parquet_without_rows(tmp_path):
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a.parquet' holds no rows"):
+        read_file(tmp_path / "a.parquet")
+
+
+def test_parquet_keeps_what_a_column_is(tmp_path):
+    of([1, 0, 1], names=["neg", "pos"]).to_parquet(tmp_path / "named.parquet")
+    assert read_file(tmp_path / "named.parquet").features["label"] == ClassLabel(names=["neg", "pos"])
+    table = pa.table({"text": ["a", "b"], "label": pa.array(["x", "y"]).dictionary_encode()})
+    pq.write_table(table, tmp_path / "categories.parquet")
+    assert read_file(tmp_path / "categories.parquet")[:] == {"text": ["a", "b"], "label": ["x", "y"]}
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_other_encodings_give_the_same_rows(tmp_path, suffix, encoding):
+    texts = [
+        "재미있다",
+        "짱",
+        'say "hi"',
+        "나쁘다\r\n또는 좋다" if suffix == ".csv" else "나쁘다",
+        "ㅋㅋㅋ 별로",
+    ] * 2200
+    rows = standard(read_file(write(tmp_path / f"utf8{suffix}", {"text": texts, "label": [0, 1] * 5500})))
+    (tmp_path / f"other{suffix}").write_bytes((tmp_path / f"utf8{suffix}").read_bytes().decode().encode(encoding))
+    others = standard(read_file(tmp_path / f"other{suffix}"))
+    assert others["text"][:] == texts
+    assert fingerprint(others) == fingerprint(rows)
 
 
 def test_changed_file_is_read_anew(tmp_path):
@@ -204,11 +262,6 @@ def test_changed_file_is_read_anew(tmp_path):
     write(path, {"text": ["a", "c"], "label": [1, 1]})
     assert before == {"id": ["0", "1"], "text": ["a", "b"], "label": [0, 1]}
     assert standard(read_file(path))[:] == {"id": ["0", "1"], "text": ["a", "c"], "label": [1, 1]}
-
-
-def test_hub_that_cannot_be_reached():
-    with pytest.raises(UserError, match=r"cannot load the data set 'nobody/nothing' .*: pass --data.data_dir"):
-        read_hub("nobody/nothing", None, "train")
 
 
 ROWS = st.lists(st.tuples(st.text(max_size=8), st.integers(0, 3)), min_size=1, max_size=12)
@@ -249,3 +302,16 @@ def test_distinct_labels():
     for missing in (None, ""):
         with pytest.raises(UserError, match="column 'label' has rows without a label"):
             distinct_labels(of(["a", missing]), "label")
+
+
+def test_a_column_of_other_things_than_labels():
+    names = [f"name {i:04}" for i in range(10_000)]
+    assert distinct_labels(of(names[:1000] * 11), "label") == names[:1000]
+    with pytest.raises(
+        UserError,
+        match="column 'label' has 10,000 values in its first 10,000 rows, such as 'name 0000' and 'name 0001': "
+        "name the label column, or give label_names if all of them are labels",
+    ):
+        distinct_labels(of(names), "label")
+    with pytest.raises(UserError, match=r"column 'label' holds List.*: name a column of single labels"):
+        distinct_labels(of([["a"], ["b", "c"]]), "label")

@@ -111,7 +111,8 @@ def test_scores_are_lazy_and_leave_the_callers_gradients_alone(monkeypatch):
 
     model = ByLetters().train()
     scores = score_rows(model, rows(), max_batch_tokens=64)
-    first = next(scores)
+    first, prediction = next(scores)
+    assert prediction == int(np.argmax(answer("a")))
     assert taken == ["a", "b"]
     assert (first.dtype, first.shape) == (np.float64, (3,))
     np.testing.assert_allclose(first, answer("a"), rtol=1e-6)
@@ -126,7 +127,7 @@ def test_streamed_batches_carry_ids_texts_and_places(monkeypatch):
     batches = list(StreamedBatches(ByLetters(), rows, batch_size=2))
     assert [batch["row"].tolist() for batch in batches] == [[1, 2], [0], [4, 3]]
     assert [batch["id"] for batch in batches] == [["n1", "n2"], ["n0"], ["n4", "n3"]]
-    assert [[len(text) for text in batch["text"]] for batch in batches] == [[9, 5], [1], [7, 2]]
+    assert [[len(text) for text in batch["given"]] for batch in batches] == [[9, 5], [1], [7, 2]]
 
 
 @given(st.permutations(range(12)), st.integers(1, 5))
@@ -142,11 +143,11 @@ def test_in_order(order, size):
 
 def test_prediction_of():
     scores = np.log([0.2, 0.7, 0.1])
-    whole = prediction_of(scores, NAMES, True)
+    whole = prediction_of(scores, 1, NAMES, True)
     assert whole["label"] == "middle"
     assert whole["score"] == pytest.approx(0.7)
     assert whole["scores"] == pytest.approx({"low": 0.2, "middle": 0.7, "high": 0.1})
-    assert prediction_of(scores, NAMES, False) == {"label": "middle", "score": None, "scores": None}
-    assert prediction_of(np.full(3, np.nan), NAMES, True) == {"label": None, "score": None, "scores": None}
-    certain = prediction_of(np.array([-np.inf, 0.0, -np.inf]), NAMES, True)
+    assert prediction_of(scores, 1, NAMES, False) == {"label": "middle", "score": None, "scores": None}
+    assert prediction_of(np.full(3, np.nan), -1, NAMES, True) == {"label": None, "score": None, "scores": None}
+    certain = prediction_of(np.array([-np.inf, 0.0, -np.inf]), 1, NAMES, True)
     assert certain["scores"] == {"low": 0.0, "middle": 1.0, "high": 0.0}

@@ -11,10 +11,10 @@ from textclf.evaluation.metrics import ClassificationMetrics, predicted_classes
 from textclf.evaluation.predictions import read_predictions, write_predictions
 
 NAN = np.nan
+COLUMNS = {"id": ["7", "b", "9"], "text": ["재미있다", "so so", "two\nlines"], "label": [1, 0, 2]}
 ROWS = {
-    "ids": ["7", "b", "9"],
-    "texts": ["재미있다", "so so", "two\nlines"],
-    "labels": [1, 0, 2],
+    "rows": [COLUMNS],
+    "predictions": np.array([1, -1, 1]),
     "log_scores": np.array([[-1.6, -0.4, -2.3], [NAN, NAN, NAN], [-np.inf, -0.7, -0.7]]),
     "label_names": ["부정", "긍정", 'a, "b"'],
 }
@@ -24,8 +24,8 @@ def test_round_trip(tmp_path):
     path = tmp_path / "report" / "predictions.parquet"
     write_predictions(path, **ROWS)
     table = read_predictions(path)
-    assert table.ids == ROWS["ids"]
-    assert table.texts == ROWS["texts"]
+    assert table.ids == COLUMNS["id"]
+    assert table.texts == COLUMNS["text"]
     assert table.text_pairs is None
     assert table.labels.tolist() == [1, 0, 2] and table.labels.dtype == np.int64
     assert table.predictions.tolist() == [1, -1, 1] and table.predictions.dtype == np.int64
@@ -38,7 +38,7 @@ def test_round_trip(tmp_path):
 
 def test_file_format(tmp_path):
     path = tmp_path / "p.parquet"
-    write_predictions(path, **ROWS, text_pairs=["x", "y", "z"])
+    write_predictions(path, **(ROWS | {"rows": [COLUMNS | {"text_pair": ["x", "y", "z"]}]}))
     table = pq.read_table(path)
     assert table.column_names == ["id", "text", "text_pair", "label", "prediction", "scores"]
     assert [str(kind) for kind in table.schema.types] == [
@@ -54,14 +54,13 @@ def test_a_row_with_one_nan_is_invalid(tmp_path):
     scores = np.array([[NAN, -0.1], [-0.1, -2.0]])
     write_predictions(
         tmp_path / "p.parquet",
-        ids=["0", "1"],
-        texts=["", ""],
-        labels=[0, 0],
+        [{"id": ["0", "1"], "text": ["", ""], "label": [0, 0]}],
+        predictions=predicted_classes(torch.tensor(scores)).numpy(),
         log_scores=scores,
         label_names=["a", "b"],
     )
     table = read_predictions(tmp_path / "p.parquet")
-    assert table.predictions.tolist() == predicted_classes(torch.tensor(scores)).tolist() == [-1, 0]
+    assert table.predictions.tolist() == [-1, 0]
     assert np.isnan(table.log_scores[0]).all()
 
 
@@ -79,25 +78,36 @@ def test_without_probabilities_predictions_remain(tmp_path):
     assert metrics.confusion_matrix().tolist() == [[0, 0, 0, 1], [0, 1, 0, 0], [0, 1, 0, 0]]
 
 
-@pytest.mark.parametrize("rows", [0, 2000])
-def test_many_or_no_rows_in_several_row_groups(tmp_path, rows):
+@pytest.mark.parametrize("size", [1, 300, 2000])
+def test_many_rows_in_several_windows(tmp_path, size):
     random = np.random.default_rng(0)
-    scores = random.normal(size=(rows, 4))
+    scores = random.normal(size=(2000, 4))
     scores[::7] = NAN
-    labels = random.integers(0, 4, rows)
-    texts = [str(number) for number in range(rows)]
+    labels = random.integers(0, 4, 2000)
+    texts = [str(number) for number in range(2000)]
     path = tmp_path / "p.parquet"
-    write_predictions(path, ids=texts, texts=texts, labels=labels, log_scores=scores, label_names="abcd")
-    pq.write_table(pq.read_table(path), path, row_group_size=300)
+    predictions = predicted_classes(torch.tensor(scores)).numpy()
+    windows = (
+        {"id": texts[a : a + size], "text": texts[a : a + size], "label": labels[a : a + size]}
+        for a in range(0, 2000, size)
+    )
+    write_predictions(path, windows, predictions=predictions, log_scores=scores, label_names="abcd")
     table = read_predictions(path)
+    np.testing.assert_array_equal(table.predictions, predictions)
     np.testing.assert_array_equal(table.log_scores, scores)
     np.testing.assert_array_equal(table.labels, labels)
-    assert table.ids == texts
+    assert table.ids == table.texts == texts
+    numbers = read_predictions(path, texts=False)
+    assert (numbers.ids, numbers.texts) == ([], [])
+    np.testing.assert_array_equal(numbers.log_scores, scores)
+    picked = read_predictions(path, np.array([1999, 0, 301, 300]))
+    assert picked.texts == ["1999", "0", "301", "300"]
+    np.testing.assert_array_equal(picked.log_scores, scores[[1999, 0, 301, 300]])
 
 
 @pytest.mark.parametrize("change", [{"log_scores": np.zeros((2, 3))}, {"label_names": ["a", "b"]}])
 def test_scores_of_another_shape_are_an_error(tmp_path, change):
-    with pytest.raises(ValueError, match="one row per id, one score per label name"):
+    with pytest.raises(ValueError, match="one row per prediction, one score per label name"):
         write_predictions(tmp_path / "p.parquet", **(ROWS | change))
     assert not list(tmp_path.iterdir())
 
@@ -106,8 +116,10 @@ def test_columns_of_unequal_length_leave_what_was_there(tmp_path):
     path = tmp_path / "p.parquet"
     write_predictions(path, **ROWS)
     with pytest.raises(ValueError):
-        write_predictions(path, **(ROWS | {"texts": ["one"]}))
-    assert read_predictions(path).texts == ROWS["texts"]
+        write_predictions(path, **(ROWS | {"rows": [COLUMNS | {"text": ["one"]}]}))
+    with pytest.raises(ValueError, match="there are 0 rows, and 3 predictions"):
+        write_predictions(path, **(ROWS | {"rows": []}))
+    assert read_predictions(path).texts == COLUMNS["text"]
     assert [file.name for file in tmp_path.iterdir()] == ["p.parquet"]
 
 

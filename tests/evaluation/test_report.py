@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,12 +35,12 @@ def made_table(label_names, rows=60, invalid=0, has_probabilities=True, seed=0):
 def write_table(path, table):
     write_predictions(
         path,
-        ids=table.ids,
-        texts=table.texts,
-        labels=table.labels,
+        [{"id": table.ids, "text": table.texts, "label": table.labels}],
+        predictions=table.predictions,
         log_scores=table.metric_scores,
         label_names=table.label_names,
         has_probabilities=table.has_probabilities,
+        temperature=table.temperature,
     )
 
 
@@ -78,6 +79,21 @@ def test_summary_without_probabilities_counts_from_the_predictions():
     assert without["val/nll"] is None and without["val/ece"] is None
     assert without == with_probabilities | {"val/nll": None, "val/ece": None}
     assert "val/f1" not in without
+
+
+def test_what_a_temperature_changed_is_told(tmp_path):
+    plain = made_table("abc", invalid=2)
+    scaled = plain.log_scores / 2.5
+    scaled -= np.log(np.exp(scaled).sum(axis=1, keepdims=True))
+    write_table(tmp_path / "p.parquet", replace(plain, log_scores=scaled, temperature=2.5))
+    metrics, before = write_report(tmp_path, tmp_path / "p.parquet"), summarize(plain)
+    assert metrics["test/nll_uncalibrated"] == pytest.approx(before["test/nll"])
+    assert metrics["test/ece_uncalibrated"] == pytest.approx(before["test/ece"], abs=1e-6)
+    assert metrics["test/ece"] != pytest.approx(before["test/ece"], abs=1e-3)
+    assert metrics["test/accuracy"] == before["test/accuracy"]
+    line = (tmp_path / "report.txt").read_text().splitlines()[-1]
+    nll, ece = before["test/nll"], before["test/ece"]
+    assert line == f"temperature:             2.5000 (at 1: NLL {nll:.4f}, ECE {ece:.4f})"
 
 
 def test_metrics_json_is_strict(tmp_path):

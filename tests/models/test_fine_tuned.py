@@ -74,6 +74,32 @@ def test_texts_are_cut_at_max_length(tiny_encoder):
     assert encoded["length"][1] < 8
 
 
+def test_tokens_that_are_cut_are_counted(tiny_encoder):
+    short, long = build(tiny_encoder, max_length=8), build(tiny_encoder, max_length=64)
+    rows = {"text": ["film " * 12, "film", "the film " * 3, ""], "text_pair": ["", "film " * 9, "a film", "영화"]}
+    for texts in (rows, {"text": rows["text"]}):
+        whole, encoded = long.encode(texts), short.encode(texts)
+        assert not any(whole["cut"])
+        assert encoded["cut"] == [a - b for a, b in zip(whole["length"], encoded["length"], strict=True)]
+        assert 0 in encoded["cut"] and max(encoded["cut"]) > 2
+
+
+def test_what_is_cut_is_said_once_per_split_from_the_cache_too(tiny_encoder, rows_folder, tmp_path, capsys):
+    for folder in ("first", "cached"):
+        trainer = fit(build(tiny_encoder, max_length=9), rows_folder, tmp_path / folder, max_epochs=2, max_steps=-1)
+        trainer.test(trainer.lightning_module, datamodule=trainer.datamodule, verbose=False)
+        encoded = build(tiny_encoder, max_length=9).encode({"text": list(trainer.datamodule.rows("train")["text"])})
+        rows, tokens = sum(cut > 0 for cut in encoded["cut"]), sum(encoded["cut"])
+        said = [line for line in capsys.readouterr().err.splitlines() if "longer than" in line]
+        assert [line.split(": ")[1] for line in said] == ["validation", "train", "test"]
+        assert f"train: {rows} of 60 rows are longer than max_length 9: {tokens} tokens (" in said[1]
+
+
+def test_nothing_is_said_where_nothing_is_cut(tiny_encoder, rows_folder, tmp_path, capsys):
+    fit(build(tiny_encoder, max_length=64), rows_folder, tmp_path)
+    assert "longer than" not in capsys.readouterr().err
+
+
 def test_weights_are_fp32_whatever_the_checkpoint_is(tiny_encoder, tmp_path):
     from transformers import AutoModelForSequenceClassification
 

@@ -1,25 +1,29 @@
-"""The data axis: rows, splits and label names, and their side of the contract with the model."""
+"""The data axis: a data set's arguments, and its side of the contract with the trainer and the model."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 
+from textclf.console import say
 from textclf.data.batching import LengthBatchSampler
+from textclf.data.cleaning import CleaningStep, check_recipe, text_steps
+from textclf.data.keys import int_column
+from textclf.data.ledger import Ledger
 from textclf.data.loading import Collator, ResumableLoader, RowReader
-from textclf.data.splitting import stratified_split
+from textclf.data.rows import SplitRows
+from textclf.data.splitting import Split
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier
 from textclf.types import Dataset
 
-Split = Literal["train", "validation", "test"]
 NEEDED: dict[str, tuple[Split, ...]] = {
     "fit": ("train", "validation"),
     "validate": ("validation",),
@@ -27,36 +31,17 @@ NEEDED: dict[str, tuple[Split, ...]] = {
 }
 
 
-class TextDataModule(LightningDataModule):
+class TextDataModule(SplitRows, LightningDataModule):
     """Rows of one data set: `id`, `text`, `label`, and `text_pair` where there are two texts.
 
-    A subclass names its source in class attributes, or overrides `load_split`. Label names are known without a
-    download. It knows no tokenizer and no model: it takes `encode`, `prepare` and `collate` from the model that
-    the trainer runs.
+    A subclass names its source in the class attributes of `SplitRows`, or overrides `load_split`. Label names are known
+    without a download. It knows no tokenizer and no model: it takes `encode`, `prepare` and `collate` from the model
+    that the trainer runs.
 
     Batches are what the model's `collate` gives, and `id` (list of str), `row` (int64, `(batch,)`, the row's place in
     its split), `labels` (int64, `(batch,)`), and `filler` (bool: a repeated row that keeps processes in step, and is
     never counted).
-
-    Attributes:
-        label_names: Name of each class; the place is the label's index.
-        hub_id: Repository on the hub.
-        hub_revision: Branch or commit of it.
-        hub_splits: The splits that it has.
-        text_column: The source's column of texts.
-        text_pair_column: The source's column of second texts.
-        label_column: The source's column of labels: indices, or names.
-        id_column: The source's column of ids; the row number where it has none.
     """
-
-    label_names: Sequence[str]
-    hub_id: ClassVar[str]
-    hub_revision: ClassVar[str | None] = None
-    hub_splits: ClassVar[tuple[Split, ...]] = ("train", "test")
-    text_column: str = "text"
-    text_pair_column: str | None = None
-    label_column: str = "label"
-    id_column: str | None = None
 
     def __init__(
         self,
@@ -68,6 +53,9 @@ class TextDataModule(LightningDataModule):
         seed: int = 42,
         num_workers: int = 0,
         limit: int | None = None,
+        shots_per_class: int | None = None,
+        balanced: bool = False,
+        cleaning: list[CleaningStep] | None = None,
     ) -> None:
         """Takes what every data set takes.
 
@@ -77,12 +65,16 @@ class TextDataModule(LightningDataModule):
             eval_batch_size: Rows in a batch of validation and test.
             max_batch_tokens: Tokens in a padded batch, instead of both sizes.
             val_size: Share of the train split held out, by stratum, where the source has no validation split.
-            seed: Of the hold-out and of the order in training.
+            seed: Of the hold-out, of the draw of shots, and of the order in training.
             num_workers: Processes that collate batches.
             limit: Take the first rows of the test split only.
+            shots_per_class: Train on this many rows of each class only. Where the source has a test split alone, they
+                come from it, and are not scored.
+            balanced: Draw as many training rows of each class in an epoch: some several times, others not in each one.
+            cleaning: Steps in order; by default the data set's own recipe, none with `[]`.
 
         Raises:
-            UserError: A value is out of range.
+            UserError: A value is out of range, or the cleaning steps are in an order that cannot work.
         """
         super().__init__()
         self.save_hyperparameters(logger=False)
@@ -94,14 +86,22 @@ class TextDataModule(LightningDataModule):
             ("max_batch_tokens", max_batch_tokens, 1),
             ("num_workers", num_workers, 0),
             ("limit", limit, 1),
+            ("shots_per_class", shots_per_class, 1),
         ):
             if value is not None and value < least:
                 raise UserError(f"{name} {value} is too small: give {least} or more")
+        if balanced and max_batch_tokens is not None:
+            raise UserError("balanced draws other rows in each epoch: give batch_size instead of max_batch_tokens")
         self.data_dir = data_dir
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.max_batch_tokens = max_batch_tokens
+        self.max_batch_tokens, self.balanced = max_batch_tokens, balanced
         self.val_size, self.seed, self.num_workers, self.limit = val_size, seed, num_workers, limit
-        self._rows: dict[Split, Dataset] = {}
+        self.shots_per_class = shots_per_class
+        self.cleaning = tuple(self.recipe if cleaning is None else cleaning)
+        check_recipe(self.cleaning)
+        self.hparams["cleaning"] = [step.as_config() for step in self.cleaning]
+        self.ledger = Ledger()
+        self._rows, self._sources = {}, {}
         self._encoded: dict[Split, Dataset] = {}
         self._train_loader: ResumableLoader | None = None
         self._resume: dict[str, int] | None = None
@@ -111,90 +111,6 @@ class TextDataModule(LightningDataModule):
         """Number of labels, known without a download."""
         return len(self.label_names)
 
-    # Rows
-
-    def source_splits(self) -> tuple[Split, ...]:
-        """The splits that the source itself has.
-
-        Raises:
-            UserError: `data_dir` does not exist. (It need not for `predict`, whose checkpoint knows the labels.)
-        """
-        if self.data_dir is None:
-            return self.hub_splits
-        if not Path(self.data_dir).is_dir():
-            raise UserError(
-                f"data_dir {self.data_dir!r} is not a folder: give one that holds train.parquet, test.csv, ..."
-            )
-        from textclf.data.reading import split_file
-
-        return tuple(s for s in ("train", "validation", "test") if split_file(self.data_dir, s))
-
-    def load_split(self, split: Split) -> Dataset:
-        """Reads one split of the source, in the source's columns; override it for a source of another kind.
-
-        Raises:
-            UserError: It cannot be read; the message says what to pass.
-        """
-        from textclf.data.reading import read_hub, read_split
-
-        if self.data_dir is not None:
-            return read_split(self.data_dir, split)
-        return read_hub(self.hub_id, self.hub_revision, split)
-
-    def has_split(self, split: Split) -> bool:
-        """Whether there are rows for `split`, held-out ones included."""
-        source = self.source_splits()
-        return split in source or (split == "validation" and "train" in source and self.val_size > 0)
-
-    def rows(self, split: Split) -> Dataset:
-        """Rows of a split in order: `id` (str), `text` (str), `text_pair` (str, where there is one), `label` (int64).
-
-        Raises:
-            UserError: There is no such split, or the source's columns or labels are not as expected.
-        """
-        if split not in self._rows:
-            if not self.has_split(split):
-                where = f"{self.data_dir!r} has" if self.data_dir else "the source has"
-                raise UserError(
-                    f"{type(self).__name__} has no {split!r} split: {where} only "
-                    f"{', '.join(self.source_splits()) or 'none'}: add {split}.parquet, .csv, .tsv or .jsonl to it"
-                )
-            self._read(split)
-        if not len(self._rows[split]):
-            raise UserError(self._why_empty(split))
-        return self._rows[split]
-
-    def _read(self, split: Split) -> None:
-        held_out = split != "test" and "validation" not in self.source_splits() and self.val_size > 0
-        rows = self._standard_columns(self.load_split("train" if held_out else split))
-        if held_out:
-            kept, held = stratified_split(np.asarray(rows["label"]), self.val_size, self.seed)
-            self._rows["train"], self._rows["validation"] = rows.select(kept), rows.select(held)
-        else:
-            self._rows[split] = (
-                rows.select(range(min(self.limit, len(rows)))) if self.limit and split == "test" else rows
-            )
-
-    def _why_empty(self, split: Split) -> str:
-        if split == "validation" and split not in self.source_splits():
-            return (
-                f"val_size {self.val_size} holds out none of the {len(self._rows['train'])} train rows: "
-                "give a larger share, or 0 to train without validation"
-            )
-        return f"the {split!r} split is empty: {self.data_dir or type(self).__name__} gives no rows for it"
-
-    def _standard_columns(self, source: Dataset) -> Dataset:
-        from textclf.data.reading import standard_columns
-
-        return standard_columns(
-            source,
-            text=self.text_column,
-            text_pair=self.text_pair_column,
-            label=self.label_column,
-            id_=self.id_column,
-            label_names=self.label_names,
-        )
-
     # Lightning's hooks
 
     def prepare_data(self) -> None:
@@ -202,6 +118,17 @@ class TextDataModule(LightningDataModule):
         if self.data_dir is None:
             for split in self.source_splits():
                 self.load_split(split)
+                self._check_fingerprint(split)
+
+    def _check_fingerprint(self, split: Split) -> None:
+        from textclf.data.reading import fingerprint
+
+        known = self.hub_fingerprints.get(split)
+        if known is not None and fingerprint(self._standard(split, steps=())[0]) != known:
+            say(
+                f"{self.hub_id!r} has other {split!r} rows at {self.hub_revision!r} than those that were measured "
+                "on: compare with figures of your own only"
+            )
 
     def setup(self, stage: str) -> None:
         """Reads and encodes the splits that `stage` needs; in `fit`, lets the model prepare itself first.
@@ -212,15 +139,24 @@ class TextDataModule(LightningDataModule):
         if self.trainer is None or stage not in NEEDED:
             return
         model: TextClassifier = self.trainer.lightning_module  # type: ignore[assignment]  # theirs is the base class
+        model.text_steps = text_steps(self.cleaning)
+        needed = [split for split in NEEDED[stage] if stage != "fit" or split == "train" or self.has_split(split)]
+        for split in needed:
+            self._one_goes_first(partial(self.rows, split))
         if stage == "fit":
             self._prepare(model)
-        for split in NEEDED[stage]:
-            if stage != "fit" or self.has_split(split):
-                self._encoded[split] = self._encode(model, split)
+        for split in needed:
+            self._encoded[split] = self._encode(model, split)
 
     def _prepare(self, model: TextClassifier) -> None:
         assert self.trainer is not None
         rows = self.rows("train")
+        present = np.unique(int_column(rows, "label"))
+        if len(present) < 2:
+            raise UserError(
+                f"all {len(rows)} train rows have the label {self.label_names[present[0]]!r}: "
+                "learning needs rows of two or more labels"
+            )
         if model.restored:
             return
         error = None
@@ -304,7 +240,8 @@ class TextDataModule(LightningDataModule):
         assert self.trainer is not None
         encoded = self._encoded[split]
         sampler = LengthBatchSampler(
-            np.asarray(encoded["length"]),
+            int_column(encoded, "length"),
+            balance=int_column(encoded, "label") if shuffle and self.balanced else None,
             batch_size=self.batch_size if shuffle else self.eval_batch_size,
             max_batch_tokens=self.max_batch_tokens,
             shuffle=shuffle,

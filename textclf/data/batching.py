@@ -38,6 +38,29 @@ def coarse_lengths(lengths: np.ndarray) -> np.ndarray:
     return coarse
 
 
+def balanced_draw(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Draws as many rows as there are, the same number of each class (one more of some, where it does not divide).
+
+    No row of a class comes again before all others of it have come.
+
+    Args:
+        labels: Class of each row, shape `(rows,)`.
+        generator: Of the draw.
+
+    Returns:
+        Row numbers, shape `(rows,)`.
+    """
+    classes = np.unique(labels)
+    quotas = np.full(len(classes), len(labels) // len(classes))
+    quotas[generator.permutation(len(classes))[: len(labels) % len(classes)]] += 1
+    drawn = []
+    for label, quota in zip(classes, quotas, strict=True):
+        members = np.flatnonzero(labels == label)
+        rounds = -(-quota // len(members))
+        drawn.append(np.concatenate([generator.permutation(members) for _ in range(rounds)])[:quota])
+    return np.concatenate(drawn)
+
+
 class LengthBatchSampler(Sampler[list[int]]):
     """Yields row numbers, a batch at a time, for one of several processes.
 
@@ -49,11 +72,16 @@ class LengthBatchSampler(Sampler[list[int]]):
     are those that one process would form. A process with fewer batches than others repeats a row as a *filler*, written
     as its complement `~row`: it keeps collective forward passes in step, and is never counted.
 
+    Balanced (training): an epoch has as many rows as ever, and the same number of each class: rows of a rare class come
+    several times, those of a frequent one not in every epoch.
+
     Args:
         lengths: Length of each row in tokens.
         batch_size: Rows in a batch.
         max_batch_tokens: Tokens in a padded batch, instead of `batch_size`.
         shuffle: Whether this is for training.
+        balance: Class of each row, where classes are to be balanced; not with a token budget, whose number of batches
+            would differ from epoch to epoch.
         seed: Of the shuffling.
         rank: Number of this process.
         world_size: How many processes there are.
@@ -66,6 +94,7 @@ class LengthBatchSampler(Sampler[list[int]]):
         batch_size: int,
         max_batch_tokens: int | None = None,
         shuffle: bool = False,
+        balance: np.ndarray | None = None,
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
@@ -73,7 +102,7 @@ class LengthBatchSampler(Sampler[list[int]]):
         lengths = np.asarray(lengths)
         self.lengths = coarse_lengths(lengths) if shuffle else lengths
         self.starts = batch_starts(np.sort(self.lengths)[::-1], batch_size, max_batch_tokens)
-        self.shuffle, self.seed = shuffle, seed
+        self.shuffle, self.seed, self.balance = shuffle, seed, balance
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
         self.skip = 0
@@ -107,7 +136,8 @@ class LengthBatchSampler(Sampler[list[int]]):
 
     def _shuffled(self) -> list[list[int]]:
         generator = np.random.default_rng((self.seed, self.epoch))
-        shuffled = generator.permutation(len(self.lengths))
+        rows = np.arange(len(self.lengths)) if self.balance is None else balanced_draw(self.balance, generator)
+        shuffled = generator.permutation(rows)
         batches = self._batches(shuffled[np.argsort(-self.lengths[shuffled], kind="stable")])
         # Neighbours have similar lengths: the processes that take them together wait little for each other.
         steps = np.resize(np.arange(len(batches)), (len(self), self.world_size))

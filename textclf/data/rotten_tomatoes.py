@@ -12,4 +12,5 @@ class RottenTomatoesDataModule(TextDataModule):
 
     label_names = ("negative", "positive")
     hub_id = "cornell-movie-review-data/rotten_tomatoes"
+    hub_revision = "aa13bc287fa6fcab6daf52f0dfb9994269ffea28"
     hub_splits = ("train", "validation", "test")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from textclf.data.batching import LengthBatchSampler
+from textclf.data.cleaning import clean_columns
 
 if TYPE_CHECKING:
     from textclf.models.base import TextClassifier
@@ -40,17 +41,23 @@ class StreamedBatches:
         self.batch_size, self.max_batch_tokens = batch_size, max_batch_tokens
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yields batches, a window's before the next window's; `row` tells each row's place in the stream."""
+        """Yields batches, a window's before the next window's.
+
+        `row` tells each row's place in the stream, `given` its text before the model's text steps.
+        """
         stream, first = iter(self.rows), 0
         while window := list(islice(stream, WINDOW)):
-            columns: dict[str, list[Any]] = {name: [row[name] for row in window] for name in window[0]}
+            given: dict[str, list[Any]] = {name: [row[name] for row in window] for name in window[0]}
+            columns, _ = clean_columns(given, self.model.text_steps)
             columns |= self.model.encode(columns)
             plan = LengthBatchSampler(
                 columns["length"], batch_size=self.batch_size, max_batch_tokens=self.max_batch_tokens
             )
             for places in plan:
                 rows = {name: [values[i] for i in places] for name, values in columns.items()}
-                kept: dict[str, Any] = {name: rows[name] for name in ("id", "text") if name in rows}
+                kept: dict[str, Any] = {"given": [given["text"][i] for i in places]}
+                if "id" in rows:
+                    kept["id"] = rows["id"]
                 yield {**self.model.collate(rows), **kept, "row": torch.tensor(places) + first}
             first += len(window)
 
@@ -73,11 +80,11 @@ class InOrder:
 
 def score_rows(
     model: TextClassifier, rows: Iterable[dict[str, str]], max_batch_tokens: int, total: int | None = None
-) -> Iterator[np.ndarray]:
+) -> Iterator[tuple[np.ndarray, int]]:
     """Scores rows with a model as it stands, without a trainer.
 
     Yields:
-        Log-probabilities `(num_classes,)` of each row, in the rows' order.
+        Log-probabilities `(num_classes,)` and answered class (-1 for none) of each row, in the rows' order.
     """
     from tqdm.auto import tqdm
 
@@ -88,31 +95,34 @@ def score_rows(
             for batch in StreamedBatches(model, rows, max_batch_tokens=max_batch_tokens):
                 with torch.inference_mode():  # not around the `yield`: the caller's gradients are the caller's
                     scored = model.predict_step(model.transfer_batch_to_device(batch, model.device, 0), 0)
-                yield from in_order.add(scored["row"].tolist(), scored["log_scores"].double().cpu().numpy())
+                pairs = zip(scored["log_scores"].double().cpu().numpy(), scored["prediction"].tolist(), strict=True)
+                yield from in_order.add(scored["row"].tolist(), pairs)
                 bar.update(len(scored["row"]))
     finally:
         model.train(was_training)
 
 
-def prediction_of(log_scores: np.ndarray, label_names: Sequence[str], has_probabilities: bool) -> dict[str, Any]:
+def prediction_of(
+    log_scores: np.ndarray, prediction: int, label_names: Sequence[str], has_probabilities: bool
+) -> dict[str, Any]:
     """Says a row's scores as people read them.
 
     Args:
         log_scores: Log-probabilities, shape `(num_classes,)`; NaN for an answer that fits no class.
+        prediction: Answered class, -1 for none.
         label_names: Name of each class.
         has_probabilities: Whether the method gives any; else `score` and `scores` are None.
 
     Returns:
         `label` (None where none fits), `score` (probability of it), `scores` (probability of each label, by name).
     """
-    if np.isnan(log_scores).any():
+    if prediction < 0:
         return {"label": None, "score": None, "scores": None}
-    best = int(log_scores.argmax())
     if not has_probabilities:
-        return {"label": label_names[best], "score": None, "scores": None}
+        return {"label": label_names[prediction], "score": None, "scores": None}
     probabilities = np.exp(log_scores)
     return {
-        "label": label_names[best],
-        "score": float(probabilities[best]),
+        "label": label_names[prediction],
+        "score": float(probabilities[prediction]),
         "scores": {name: float(p) for name, p in zip(label_names, probabilities, strict=True)},
     }

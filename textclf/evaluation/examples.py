@@ -17,7 +17,7 @@ def sample_rows(table: PredictionTable, number: int) -> np.ndarray:
     Returns:
         Row numbers, int64, shape (rows,).
     """
-    size = len(table.ids)
+    size = len(table.labels)
     return np.sort(np.random.default_rng(0).choice(size, min(number, size), replace=False))
 
 
@@ -37,7 +37,7 @@ def worst_mistakes(table: PredictionTable, number: int) -> np.ndarray:
 
 def confidences(table: PredictionTable) -> np.ndarray:
     """Gives the probability of each prediction, float64, shape (rows,); NaN where there is none."""
-    best: np.ndarray = np.exp(table.log_scores[np.arange(len(table.ids)), table.predictions])
+    best: np.ndarray = np.exp(table.log_scores[np.arange(len(table.labels)), table.predictions])
     best[table.predictions < 0] = np.nan
     return best
 

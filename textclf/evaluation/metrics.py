@@ -10,17 +10,21 @@ from torchmetrics.classification import MulticlassCalibrationError, MulticlassCo
 LARGEST_BELOW_ONE = 1 - 2**-24  # in float32
 
 
-def predicted_classes(log_scores: Tensor) -> Tensor:
-    """Gives the class with the highest score of each row.
+def predicted_classes(log_scores: Tensor, thresholds: Tensor | None = None) -> Tensor:
+    """Gives the class with the highest score of each row, or the highest multiple of its threshold.
+
+    For two classes with thresholds `1 - t` and `t`, that is class 1 where its probability is above `t`.
 
     Args:
         log_scores: Float scores, shape (batch, num_classes). A row holding NaN is an invalid answer, one that
             fits no class.
+        thresholds: Of the classes' probabilities, above 0, shape (num_classes,).
 
     Returns:
         Class indices, int64, shape (batch,): the first of equal scores, -1 for a row holding NaN.
     """
-    return log_scores.argmax(dim=1).masked_fill(log_scores.isnan().any(dim=1), -1)
+    shifted = log_scores if thresholds is None else log_scores - thresholds.log().to(log_scores)
+    return shifted.argmax(dim=1).masked_fill(log_scores.isnan().any(dim=1), -1)
 
 
 class SummedNegativeLogLikelihood(Metric):
@@ -101,13 +105,14 @@ class ClassificationMetrics(nn.Module):
             self.ece = MulticlassCalibrationError(num_classes, n_bins=15, norm="l1", validate_args=False, **options)
 
     @torch.no_grad()
-    def update(self, log_scores: Tensor, targets: Tensor) -> None:
+    def update(self, log_scores: Tensor, targets: Tensor, predictions: Tensor | None = None) -> None:
         """Adds a batch, which may be empty.
 
         Args:
             log_scores: Float32 or float64 log-probabilities (any scores without probabilities), shape
                 (batch, num_classes), NaN for an invalid answer.
             targets: Class indices, int64, shape (batch,).
+            predictions: Answered classes, -1 for an invalid answer; by default those of the highest score.
 
         Raises:
             ValueError: When the scores are not one row of `num_classes` per target.
@@ -117,7 +122,8 @@ class ClassificationMetrics(nn.Module):
                 f"log_scores has shape {tuple(log_scores.shape)} where"
                 f" {(len(targets), self.num_classes)} is needed: one row per target, one score per class"
             )
-        predictions = predicted_classes(log_scores)
+        if predictions is None:
+            predictions = predicted_classes(log_scores)
         answered = predictions >= 0
         self.confusion.update(predictions.masked_fill(~answered, self.num_classes), targets)
         if self.has_probabilities:

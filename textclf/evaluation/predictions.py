@@ -1,7 +1,8 @@
 """The prediction table: the interface between running a method and judging it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import pyarrow.parquet as pq
 from textclf.atomic import atomic_path
 from textclf.errors import UserError
 
-COLUMNS = ("id", "text", "label", "prediction", "scores")
+NUMBERS = ("label", "prediction", "scores")
+COLUMNS = ("id", "text", *NUMBERS)
 ADVICE = "give the report/predictions.parquet that `python -m textclf test` writes"
 
 
@@ -31,6 +33,7 @@ class PredictionTable:
         label_names: The classes' names, in the order of the indices.
         has_probabilities: Whether the method gives probabilities at all.
         text_pairs: The second texts, where the task has pairs.
+        temperature: What the method's own log-scores were divided by before they were normalised again.
     """
 
     ids: list[str]
@@ -41,6 +44,7 @@ class PredictionTable:
     label_names: tuple[str, ...]
     has_probabilities: bool
     text_pairs: list[str] | None = None
+    temperature: float = 1.0
 
     @property
     def metric_scores(self) -> np.ndarray:
@@ -60,62 +64,80 @@ class PredictionTable:
 
 def write_predictions(
     path: str | Path,
+    rows: Iterable[Mapping[str, Sequence[Any]]],
     *,
-    ids: Sequence[str],
-    texts: Sequence[str],
-    labels: np.ndarray | Sequence[int],
+    predictions: np.ndarray,
     log_scores: np.ndarray,
     label_names: Sequence[str],
     has_probabilities: bool = True,
-    text_pairs: Sequence[str] | None = None,
+    temperature: float = 1.0,
 ) -> None:
     """Writes a prediction table as a Parquet file.
 
     Its columns are `id`, `text`, `text_pair` (only when given), `label`, `prediction` (-1 for an invalid
     answer) and `scores` (a list of float64 per row, null for an invalid answer). The schema metadata holds
-    `label_names` and `has_probabilities` as JSON.
+    `label_names`, `has_probabilities` and `temperature` as JSON.
 
     Args:
         path: The file to write.
-        ids: The source's ids.
-        texts: The texts.
-        labels: True class indices, shape (rows,).
-        log_scores: Log-probabilities, shape (rows, num_classes); a row holding NaN is an invalid answer.
+        rows: Windows of rows, each with the columns `id`, `text`, `label`, and `text_pair` where there is one; so that
+            not all texts need to be in memory.
+        predictions: Answered class indices of all rows, shape (rows,); -1 for an answer that fits no class.
+        log_scores: Log-probabilities of all rows, shape (rows, num_classes); NaN for an answer that fits no class.
         label_names: The classes' names, in the order of the indices.
-        has_probabilities: Whether the scores are log-probabilities. If not, the predictions still come from
-            them, but `scores` is null.
-        text_pairs: The second texts, where the task has pairs.
+        has_probabilities: Whether the scores are log-probabilities. If not, `scores` is null.
+        temperature: What the method's own log-scores were divided by before they were normalised again.
 
     Raises:
         ValueError: When the arguments differ in their number of rows or classes.
     """
     log_scores = np.asarray(log_scores, dtype=np.float64)
-    if log_scores.shape != (len(ids), len(label_names)):
+    predictions = np.asarray(predictions, dtype=np.int64)
+    if log_scores.shape != (len(predictions), len(label_names)):
         raise ValueError(
-            f"log_scores has shape {log_scores.shape} where {(len(ids), len(label_names))} is needed:"
-            " one row per id, one score per label name"
+            f"log_scores has shape {log_scores.shape} where {(len(predictions), len(label_names))} is needed:"
+            " one row per prediction, one score per label name"
         )
-    answered = ~np.isnan(log_scores).any(axis=1)
-    predictions = np.where(answered, log_scores.argmax(axis=1), -1)
-    columns = {"id": pa.array(ids, pa.string()), "text": pa.array(texts, pa.string())}
-    if text_pairs is not None:
-        columns["text_pair"] = pa.array(text_pairs, pa.string())
-    columns["label"] = pa.array(labels, pa.int64())
-    columns["prediction"] = pa.array(predictions, pa.int64())
-    columns["scores"] = _score_lists(log_scores, answered & has_probabilities)
     metadata = {
         "label_names": json.dumps(list(label_names), ensure_ascii=False),
         "has_probabilities": json.dumps(has_probabilities),
+        "temperature": json.dumps(temperature),
     }
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.table(columns).replace_schema_metadata(metadata), temporary)
+    done, writer = 0, None
+    with atomic_path(path) as temporary, ExitStack() as stack:
+        for window in rows:
+            part = slice(done, done + len(window["id"]))
+            done = part.stop
+            table = _as_table(window, predictions[part], log_scores[part], has_probabilities)
+            if writer is None:
+                schema = table.schema.with_metadata(metadata)
+                writer = stack.enter_context(pq.ParquetWriter(temporary, schema))
+            writer.write_table(table.replace_schema_metadata(metadata))
+        if writer is None or done != len(predictions):
+            raise ValueError(f"there are {done} rows, and {len(predictions)} predictions")
 
 
-def read_predictions(path: str | Path) -> PredictionTable:
+def _as_table(
+    window: Mapping[str, Sequence[Any]], predictions: np.ndarray, log_scores: np.ndarray, has_probabilities: bool
+) -> pa.Table:
+    texts = {name: pa.array(window[name], pa.string()) for name in ("id", "text", "text_pair") if name in window}
+    return pa.table(
+        {
+            **texts,
+            "label": pa.array(window["label"], pa.int64()),
+            "prediction": pa.array(predictions),
+            "scores": _score_lists(log_scores, (predictions >= 0) & has_probabilities),
+        }
+    )
+
+
+def read_predictions(path: str | Path, rows: np.ndarray | None = None, texts: bool = True) -> PredictionTable:
     """Reads what `write_predictions` wrote.
 
     Args:
         path: The Parquet file.
+        rows: Numbers of the rows wanted, in the order wanted; all of them by default.
+        texts: Whether ids and texts are read too; else there are none, and a row takes few bytes.
 
     Returns:
         The table, in memory.
@@ -124,14 +146,16 @@ def read_predictions(path: str | Path) -> PredictionTable:
         UserError: When there is no such file, or it holds something else.
     """
     try:
-        table = pq.read_table(path)
+        schema = pq.read_schema(path)
+        wanted = [name for name in schema.names if texts or name in NUMBERS]
+        table = pq.read_table(path, columns=wanted) if rows is None else _picked(path, wanted, rows)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; {ADVICE}") from None
     except (pa.ArrowInvalid, OSError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path}: not a Parquet file that can be read ({reason}); {ADVICE}") from error
-    metadata = table.schema.metadata or {}
-    missing = [name for name in COLUMNS if name not in table.column_names]
+    metadata = schema.metadata or {}
+    missing = [name for name in COLUMNS if name not in schema.names]
     missing += [name for name in ("label_names", "has_probabilities") if name.encode() not in metadata]
     if missing:
         raise UserError(f"{path}: not a prediction table, it has no {', '.join(missing)}; {ADVICE}")
@@ -143,15 +167,29 @@ def read_predictions(path: str | Path) -> PredictionTable:
     except (pa.ArrowInvalid, ValueError) as error:
         raise UserError(f"{path}: not a whole prediction table ({error}); {ADVICE}") from error
     return PredictionTable(
-        ids=table["id"].to_pylist(),
-        texts=table["text"].to_pylist(),
+        ids=table["id"].to_pylist() if texts else [],
+        texts=table["text"].to_pylist() if texts else [],
         labels=labels,
         predictions=predictions,
         log_scores=log_scores,
         label_names=label_names,
         has_probabilities=json.loads(metadata[b"has_probabilities"]),
         text_pairs=table["text_pair"].to_pylist() if "text_pair" in table.column_names else None,
+        temperature=json.loads(metadata.get(b"temperature", "1.0")),
     )
+
+
+def _picked(path: str | Path, columns: list[str], rows: np.ndarray) -> pa.Table:
+    """Some rows of a file, of which little more is in memory at a time."""
+    order = np.argsort(rows)
+    parts, start = [], 0
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=columns):
+            here = rows[order][(rows[order] >= start) & (rows[order] < start + len(batch))]
+            parts.append(batch.take(pa.array(here - start)))
+            start += len(batch)
+        schema = pa.schema([file.schema_arrow.field(name) for name in columns])
+    return pa.Table.from_batches(parts, schema).take(pa.array(np.argsort(order)))
 
 
 def _score_lists(log_scores: np.ndarray, given: np.ndarray) -> Any:

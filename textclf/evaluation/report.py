@@ -3,6 +3,7 @@
 import json
 import math
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -26,6 +27,8 @@ KEYS = (
     "mcc",
     "nll",
     "ece",
+    "nll_uncalibrated",
+    "ece_uncalibrated",
     "majority_accuracy",
     "invalid",
 )
@@ -49,8 +52,8 @@ def write_report(
         UserError: When there is no prediction table at `table_path`, or one without rows.
     """
     folder = Path(folder)
-    table = read_predictions(table_path)
-    if not table.ids:
+    table = read_predictions(table_path, texts=False)
+    if not len(table.labels):
         raise UserError(f"{table_path}: the prediction table has no rows; test on a split that has some")
     metrics = summarize(table, split, examples_per_second)
     with atomic_path(folder / "metrics.json") as path:
@@ -73,11 +76,11 @@ def summarize(
         examples_per_second: Speed of the run, where it was measured.
 
     Returns:
-        The metrics of `ClassificationMetrics` under `<split>/<key>`, and `examples` and
-        `examples_per_second`, ready for strict JSON: None stands for what is not there, not a number, or
-        infinite.
+        The metrics of `ClassificationMetrics` under `<split>/<key>`, `nll_uncalibrated` and `ece_uncalibrated` where a
+        temperature is in force, and `examples` and `examples_per_second`, ready for strict JSON: None stands for what
+        is not there, not a number, or infinite.
     """
-    scores = {key: score.item() for key, score in _accumulate(table).compute().items()}
+    scores = _scores(table)
     summary: dict[str, float | int | None] = {
         f"{split}/{key}": _finite(scores.get(key)) for key in KEYS if key in scores or key in ("nll", "ece")
     }
@@ -97,8 +100,8 @@ def classification_report_text(table: PredictionTable) -> str:
     Returns:
         Several lines. Names in wide characters such as Hangul are aligned by their width on a terminal.
     """
-    scores = _accumulate(table).compute()
-    lines = [*_table_lines(table, scores["accuracy"].item()), ""]
+    scores = _scores(table)
+    lines = [*_table_lines(table, scores["accuracy"]), ""]
     for name, key, form in (
         ("majority class accuracy", "majority_accuracy", ".4f"),
         ("Matthews correlation", "mcc", ".4f"),
@@ -107,16 +110,29 @@ def classification_report_text(table: PredictionTable) -> str:
         ("examples", "examples", ".0f"),
         ("invalid answers", "invalid", ".0f"),
     ):
-        value = format(scores[key].item(), form) if key in scores else "no probabilities"
+        value = format(scores[key], form) if key in scores else "no probabilities"
         lines.append(f"{name + ':':<25}{value}")
+    if "ece_uncalibrated" in scores:
+        before = f"at 1: NLL {scores['nll_uncalibrated']:.4f}, ECE {scores['ece_uncalibrated']:.4f}"
+        lines.append(f"{'temperature:':<25}{table.temperature:.4f} ({before})")
     return "\n".join(lines) + "\n"
 
 
 def _accumulate(table: PredictionTable) -> ClassificationMetrics:
     # Only one process writes a report; it would wait for the others for ever if the metrics were gathered.
     metrics = ClassificationMetrics(len(table.label_names), table.has_probabilities, sync_on_compute=False)
-    metrics.update(torch.from_numpy(table.metric_scores), torch.tensor(table.labels))
+    metrics.update(torch.from_numpy(table.metric_scores), torch.tensor(table.labels), torch.tensor(table.predictions))
     return metrics
+
+
+def _scores(table: PredictionTable) -> dict[str, float]:
+    """All metrics; where a temperature is in force, `nll` and `ece` as they were without it, too."""
+    scores = {key: score.item() for key, score in _accumulate(table).compute().items()}
+    if table.has_probabilities and table.temperature != 1:
+        own = torch.from_numpy(table.log_scores * table.temperature).log_softmax(dim=1).numpy()
+        before = _scores(replace(table, log_scores=own, temperature=1.0))
+        scores |= {f"{key}_uncalibrated": before[key] for key in ("nll", "ece")}
+    return scores
 
 
 def _finite(value: float | None) -> float | None:

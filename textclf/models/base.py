@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import NoneType
 from typing import Any, ClassVar, Self
-from uuid import uuid4
-
-import torch
-from lightning.pytorch import LightningModule
-from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader
 
 import textclf
 from textclf.errors import UserError
-from textclf.evaluation.metrics import ClassificationMetrics
+from textclf.fingerprint import fingerprint, source_of
 from textclf.models.checkpoint import plain, read_checkpoint, resolve_class
+from textclf.models.evaluated import EvaluatedModule
 from textclf.types import Dataset
 
 
-class TextClassifier(LightningModule):
+class TextClassifier(EvaluatedModule):
     """A way of classifying texts; a subclass defines `log_scores` and whatever else it needs of the rest.
 
     The life of a method: `prepare` (once, from the train rows), `encode` (once per split, cached on disk), then per
@@ -33,13 +24,12 @@ class TextClassifier(LightningModule):
     `fitted` is replaced as a whole when that happens: build from it on use, not before.
 
     Attributes:
-        has_probabilities: False for a method that has answers but no probabilities.
         architecture: Arguments that must be as they were when the checkpoint was made.
         fitted: What `prepare` found.
         restored: Whether this object's state comes from a checkpoint.
+        text_steps: Cleaning steps that changed the texts it was trained on; `classify` and `predict` apply them too.
     """
 
-    has_probabilities: ClassVar[bool] = True
     architecture: ClassVar[tuple[str, ...]] = ("pretrained",)
 
     def __init__(self, num_classes: int, label_names: Sequence[str]) -> None:
@@ -52,18 +42,15 @@ class TextClassifier(LightningModule):
         Raises:
             UserError: The two do not agree.
         """
-        super().__init__()
+        super().__init__(num_classes, label_names)
         self.save_hyperparameters(logger=False)
         if num_classes != len(label_names):
             raise UserError(
                 f"num_classes is {num_classes}, but there are {len(label_names)} label_names: {list(label_names)}"
             )
-        self.num_classes = num_classes
-        self.label_names = tuple(label_names)
         self.fitted: dict[str, Any] = {}
         self.restored = False
-        self.val_metrics = ClassificationMetrics(num_classes, self.has_probabilities)
-        self.test_metrics = ClassificationMetrics(num_classes, self.has_probabilities)
+        self.text_steps: Sequence[Any] = ()
 
     # The contract with the data
 
@@ -78,6 +65,8 @@ class TextClassifier(LightningModule):
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """From texts to per-row fields and a `length` for batching; by default the length in characters.
+
+        A method that cuts long texts gives `cut`, the tokens cut off each row, so that they are counted and said.
 
         Args:
             rows: Columns `text`, and `text_pair` where there is one.
@@ -95,18 +84,6 @@ class TextClassifier(LightningModule):
         """
         return {name: rows[name] for name in ("text", "text_pair") if name in rows}
 
-    def log_scores(self, batch: dict[str, Any]) -> Tensor:
-        """Scores of each label.
-
-        Args:
-            batch: What `collate` gave, on this module's device.
-
-        Returns:
-            Log-probabilities in nats, fp32 or wider, shape `(batch, num_classes)`. A row of NaN is an answer that fits
-            no class.
-        """
-        raise NotImplementedError(f"{type(self).__name__} must define log_scores(batch)")
-
     def encoding_key(self) -> str:
         """A hash of all that `encode` depends on: part of the name of the cached rows.
 
@@ -114,84 +91,8 @@ class TextClassifier(LightningModule):
         A method whose encoding depends on less may say so, to keep its cached rows when another argument changes.
         """
         lineage = type(self).__mro__[: type(self).__mro__.index(TextClassifier)]
-        sources = [_source(kind) for kind in lineage]
-        digest = hashlib.sha256("\0".join([textclf.__version__, *sources, repr(plain(self.hparams))]).encode())
-        digest.update(_bytes_of(self.fitted))
-        return digest.hexdigest()
-
-    # Evaluation, the same for every method
-
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Counts one batch."""
-        self._evaluate(batch, self.val_metrics)
-
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Counts one batch; gives its `row` `(batch,)` and `log_scores` `(batch, num_classes)` to the callbacks."""
-        return self._evaluate(batch, self.test_metrics)
-
-    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Scores one batch of texts without labels."""
-        return {"row": batch["row"], "log_scores": self.log_scores(batch)}
-
-    def on_train_start(self) -> None:
-        """Refuses loaders that would give every process the same rows."""
-        self._refuse_plain_loaders(self.trainer.train_dataloader)
-
-    def on_validation_start(self) -> None:
-        """Refuses loaders that would give every process the same rows."""
-        self._refuse_plain_loaders(self.trainer.val_dataloaders)
-
-    def on_test_start(self) -> None:
-        """Refuses loaders that would give every process the same rows."""
-        self._refuse_plain_loaders(self.trainer.test_dataloaders)
-
-    def _refuse_plain_loaders(self, loaders: Any) -> None:
-        for loader in loaders if isinstance(loaders, list) else [loaders]:
-            rank_blind = isinstance(loader, DataLoader) and type(loader.batch_sampler) in (BatchSampler, NoneType)
-            if self.trainer.world_size > 1 and rank_blind:
-                raise UserError(
-                    f"a plain {type(loader).__name__} would give each of {self.trainer.world_size} processes the same "
-                    "rows: take the loaders of TextDataModule, give it a batch sampler that knows its rank, or run one "
-                    "process (--trainer.devices 1)"
-                )
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs `val/...` over the whole split."""
-        self._log_metrics("val", self.val_metrics)
-
-    def on_test_epoch_end(self) -> None:
-        """Logs `test/...` over the whole split."""
-        self._log_metrics("test", self.test_metrics)
-
-    def _evaluate(self, batch: dict[str, Any], metrics: ClassificationMetrics) -> dict[str, Tensor]:
-        log_scores = self.log_scores(batch)
-        if log_scores.dtype in (torch.float16, torch.bfloat16):
-            raise TypeError(f"{type(self).__name__}.log_scores gave {log_scores.dtype}: it must be float32 or wider")
-        log_scores = self._in_data_order(log_scores)
-        if batch.get("filler"):
-            return {"row": batch["row"][:0], "log_scores": log_scores[:0]}
-        metrics.update(log_scores, batch["labels"])
-        return {"row": batch["row"], "log_scores": log_scores}
-
-    def _in_data_order(self, log_scores: Tensor) -> Tensor:
-        """Puts the columns into the order of the data's labels, matched by name."""
-        data: Any = getattr(self.trainer, "datamodule", None)
-        names = self.label_names if data is None else tuple(data.label_names)
-        if names == self.label_names:
-            return log_scores
-        if set(names) != set(self.label_names):
-            raise UserError(
-                f"the model's labels are {', '.join(self.label_names)}, the data's are {', '.join(names)}: "
-                "evaluate it on data with the same labels"
-            )
-        return log_scores[:, [self.label_names.index(name) for name in names]]
-
-    def _log_metrics(self, split: str, metrics: ClassificationMetrics) -> None:
-        values = {f"{split}/{name}": value.float() for name, value in metrics.compute().items()}
-        # compute() has already reduced over the processes; Lightning warns where it is not told to reduce, and the mean
-        # of equal values changes nothing.
-        self.log_dict(values, sync_dist=True)
-        metrics.reset()
+        sources = [source_of(kind) for kind in lineage]
+        return fingerprint([textclf.__version__, sources, plain(self.hparams), self.fitted])
 
     # Checkpoints: weights, what was fitted, and how to build the object again
 
@@ -203,6 +104,9 @@ class TextClassifier(LightningModule):
             "class_path": f"{type(self).__module__}.{type(self).__qualname__}",
             "label_names": list(self.label_names),
             "fitted": self.fitted,
+            "thresholds": self.thresholds,
+            "text_steps": [step.as_config() for step in self.text_steps],
+            "temperature": self.temperature,
         }
         data = getattr(self._trainer, "datamodule", None)
         if data is not None:
@@ -243,15 +147,25 @@ class TextClassifier(LightningModule):
                     f"the checkpoint was trained with {name} {theirs!r}, the configuration says {ours!r}: "
                     "use the config.yaml of the checkpoint's own run"
                 )
+        from textclf.data.cleaning import TextStep
+
         self.label_names = tuple(saved["label_names"])
         self.fitted = saved["fitted"]
+        self.thresholds = saved["thresholds"]
+        self.text_steps = [
+            resolve_class(step["class_path"], TextStep, "the checkpoint")(**step["init_args"])  # type: ignore[type-abstract]
+            for step in saved["text_steps"]
+        ]
+        self.temperature = saved["temperature"]
         self.restored = True
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # one path, one way: no hparams file, no strictness
         cls, checkpoint_path: str | Path, map_location: Any = None, **arguments: Any
     ) -> Self:
-        """Builds the classifier that a checkpoint holds, in evaluation mode; nothing but the file is needed.
+        """Builds the classifier that a checkpoint holds, in evaluation mode.
+
+        Nothing but the file is needed, save for pretrained weights that were frozen.
 
         Args:
             checkpoint_path: A `.ckpt` of a run.
@@ -299,7 +213,7 @@ class TextClassifier(LightningModule):
             else ({"text": a, "text_pair": b} for a, b in _paired(texts, text_pairs))
         )
         scored = score_rows(self, rows, max_batch_tokens, total=len(texts) if isinstance(texts, Sequence) else None)
-        answers = (prediction_of(log_scores, self.label_names, self.has_probabilities) for log_scores in scored)
+        answers = (prediction_of(*row, self.label_names, self.has_probabilities) for row in scored)
         return [{"label": answer["label"], "score": answer["score"]} for answer in answers]
 
 
@@ -332,28 +246,8 @@ def check_class_weights(weights: dict[str, float], label_names: Sequence[str]) -
             raise UserError(f"class_weights gives {name} {weight}: give a number above 0")
 
 
-def _source(kind: type) -> str:
-    try:
-        return inspect.getsource(kind)
-    except (OSError, TypeError):  # typed into a console: nobody can tell whether it has changed
-        return uuid4().hex
-
-
 def _paired(texts: Iterable[str], pairs: Iterable[str]) -> Iterator[tuple[str, str]]:
     try:
         yield from zip(texts, pairs, strict=True)
     except ValueError as error:
         raise UserError(f"classify got more of one text than of the other ({error}): give pairs") from error
-
-
-def _bytes_of(fitted: Any) -> bytes:
-    def default(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            array = value.detach().cpu().contiguous()
-            content = hashlib.sha256(array.reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
-            return [str(array.dtype), list(array.shape), content]
-        raise TypeError(
-            f"self.fitted holds a {type(value).__name__}: keep numbers, strings, lists, dictionaries and tensors"
-        )
-
-    return json.dumps(fitted, default=default, sort_keys=True).encode()

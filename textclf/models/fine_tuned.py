@@ -1,12 +1,10 @@
-"""A pretrained encoder with a classification head, all of it trained."""
+"""An encoder with a classification head: pretrained or new, trained whole or in part."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -14,26 +12,31 @@ from torch import Tensor, nn
 
 import textclf
 from textclf.errors import UserError
+from textclf.fingerprint import fingerprint
 from textclf.hub import loading, local_reference
+from textclf.models import encoders
 from textclf.models.base import TextClassifier, check_class_weights
-from textclf.models.tokenization import tokenizer_files, tokenizer_from_files
+from textclf.models.lora import LoraSettings, add_lora
+from textclf.models.settings import build_settings
+from textclf.models.tokenization import tokenizer_files, tokenizer_from_files, train_word_pieces
 from textclf.types import Dataset, PreTrainedModel, PreTrainedTokenizerBase
-
-REMEDY = "pass --model.pretrained with a hub id that can be reached, a folder, or package://module/path"
 
 
 class FineTunedClassifier(TextClassifier):
-    """Fine-tunes any encoder that `AutoModelForSequenceClassification` knows.
+    """Fine-tunes any encoder that `AutoModelForSequenceClassification` knows, or trains a small BERT from scratch.
 
-    Weights are kept in fp32; `trainer.precision` chooses what is computed in. Source: Devlin et al., 2019,
+    Weights are kept in fp32; `trainer.precision` chooses what is computed in. A checkpoint holds no pretrained weights
+    that were frozen: they are loaded again, and known by their hashes. Source: Devlin et al., 2019,
     https://arxiv.org/abs/1810.04805.
     """
+
+    architecture = ("pretrained", "encoder_config", "lora", "freeze_layers")
 
     def __init__(
         self,
         num_classes: int,
         label_names: Sequence[str],
-        pretrained: str = "bert-base-multilingual-cased",
+        pretrained: str | None = "bert-base-multilingual-cased",
         max_length: int = 128,
         optimizer: Literal["adamw", "adam"] = "adamw",
         learning_rate: float = 5e-5,
@@ -42,13 +45,18 @@ class FineTunedClassifier(TextClassifier):
         schedule: Literal["constant", "linear", "cosine"] = "linear",
         label_smoothing: float = 0.0,
         class_weights: Literal["balanced"] | dict[str, float] | None = None,
+        encoder_config: dict[str, Any] | None = None,
+        lora: dict[str, Any] | None = None,
+        freeze_layers: int = 0,
+        gradient_checkpointing: bool = False,
+        compile: bool = False,
     ) -> None:
         """Takes the recipe; weights are loaded when training starts.
 
         Args:
             num_classes: Number of labels, linked from the data.
             label_names: Name of each class, linked from the data.
-            pretrained: Hub id, folder, or `package://module/path`.
+            pretrained: Hub id, folder, or `package://module/path`; null for `encoder_config`.
             max_length: Tokens of a text (or pair) that are read; the rest is cut off.
             optimizer: `adamw`, or `adam`, whose weight decay is added to the gradient.
             learning_rate: After warm-up.
@@ -57,9 +65,16 @@ class FineTunedClassifier(TextClassifier):
             schedule: Of the rate after warm-up: kept, or down to 0 along a line or half a cosine.
             label_smoothing: Share of the target that goes to all classes alike.
             class_weights: Weights of the classes in the loss by name; `balanced` takes them inverse to the counts.
+            encoder_config: A small BERT with random weights, and a tokenizer trained on the train rows, instead of
+                `pretrained`: any of `vocab_size`, `hidden_size`, `num_hidden_layers`, `num_attention_heads`,
+                `intermediate_size`, `hidden_dropout_prob`, `attention_probs_dropout_prob`, `lowercase`.
+            lora: Train adapters and the head only: any of `rank`, `alpha`, `dropout`, `target_modules`.
+            freeze_layers: Lower layers that are not trained, and the embeddings with them; 0 trains all.
+            gradient_checkpointing: Compute activations again in the backward pass, for less memory and more time.
+            compile: Use `torch.compile`; the first batches take long.
 
         Raises:
-            UserError: A value is out of range, or a weight's name is no label.
+            UserError: A value is out of range, a weight's name is no label, or arguments exclude each other.
         """
         super().__init__(num_classes, label_names)
         checks = {
@@ -68,78 +83,142 @@ class FineTunedClassifier(TextClassifier):
             "weight_decay": (weight_decay >= 0, "0 or more"),
             "warmup": (0 <= warmup <= (1 if isinstance(warmup, float) else math.inf), "steps (5) or a share (0.1)"),
             "label_smoothing": (0 <= label_smoothing < 1, "a share from 0 up to, not including, 1"),
+            "freeze_layers": (freeze_layers >= 0, "0 or more"),
         }
         for name, (good, allowed) in checks.items():
             if not good:
                 raise UserError(f"{name} {locals()[name]} is out of range: give {allowed}")
         if isinstance(class_weights, dict):
             check_class_weights(class_weights, label_names)
+        if (pretrained is None) == (encoder_config is None):
+            wrong = "is null without" if pretrained is None else f"{pretrained!r} stands beside"
+            raise UserError(
+                f"pretrained {wrong} an encoder_config: name an encoder that there is, or give `pretrained: null` and "
+                "`encoder_config: {}` for a new one"
+            )
+        if lora is not None and (freeze_layers or pretrained is None):
+            other = f"freeze_layers {freeze_layers}" if freeze_layers else "encoder_config"
+            raise UserError(f"lora freezes a pretrained encoder whole: leave {other} out")
+        self.new_encoder = None
+        if encoder_config is not None:
+            self.new_encoder = build_settings(encoders.EncoderConfig, "encoder_config", encoder_config)
+        self.lora = None if lora is None else build_settings(LoraSettings, "lora", lora)
         self.pretrained, self.max_length = pretrained, max_length
         self.optimizer, self.learning_rate, self.weight_decay = optimizer, learning_rate, weight_decay
         self.warmup, self.schedule = warmup, schedule
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
+        self.freeze_layers, self.gradient_checkpointing = freeze_layers, gradient_checkpointing
+        self.compiled = compile
         self.network: PreTrainedModel | None = None
         self._tokenizer: tuple[PreTrainedTokenizerBase, dict[str, str]] | None = None
+        self._frozen: set[str] = set()
+        self._frozen_hash = ""
         self.loss_weights: Tensor
         self.register_buffer("loss_weights", torch.ones(num_classes))
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The encoder's tokenizer: the checkpoint's own where there is one."""
+        """The encoder's tokenizer: the fitted one where there is one."""
         return self._load_tokenizer()[0]
 
     def _load_tokenizer(self) -> tuple[PreTrainedTokenizerBase, dict[str, str]]:
         """The tokenizer, and its files as they were before use: truncation leaves traces in them."""
-        stored = self.fitted["tokenizer"] if self.restored else None
+        stored = self.fitted.get("tokenizer")
         if self._tokenizer is None or (stored is not None and stored is not self._tokenizer[1]):
             if stored is not None:
                 self._tokenizer = tokenizer_from_files(stored), stored
+            elif self.pretrained is None:
+                raise UserError("a new encoder's tokenizer is not trained: run `fit` first, or load a checkpoint")
             else:
                 from transformers import AutoTokenizer
 
-                with loading("tokenizer", self.pretrained, REMEDY):
+                with loading("tokenizer", self.pretrained, encoders.REMEDY):
                     tokenizer = AutoTokenizer.from_pretrained(local_reference(self.pretrained))
                 self._tokenizer = tokenizer, tokenizer_files(tokenizer)
             longest = self._tokenizer[0].model_max_length
             if self.max_length > longest:
-                raise UserError(
-                    f"max_length {self.max_length} is more than {self.pretrained!r} can read: give at most {longest}"
-                )
+                encoder = repr(self.pretrained or "the new encoder")
+                raise UserError(f"max_length {self.max_length} is more than {encoder} can read: give at most {longest}")
         return self._tokenizer
 
     def configure_model(self) -> None:
-        """Builds the network once: from the pretrained weights, or, for a checkpoint's, from its configuration."""
+        """Builds the network once, and freezes what is not to be trained."""
         if self.network is not None:
             return
-        from transformers import AutoConfig, AutoModelForSequenceClassification
-
-        names = dict(enumerate(self.label_names))
-        labels = {
-            "num_labels": len(names),
-            "id2label": names,
-            "label2id": {name: i for i, name in names.items()},
-        }
-        if self.restored:
-            stored = json.loads(self.fitted["encoder_config"])
-            config = AutoConfig.for_model(stored["model_type"]).from_dict(stored)
-            self.network = AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
-                config, dtype=torch.float32
-            )
+        pretrained: set[int] = set()
+        if self.restored and "frozen" not in self.fitted:
+            network = encoders.stored_network(self.fitted["encoder_config"])
+        elif self.pretrained is not None:
+            network, pretrained = encoders.pretrained_network(self.pretrained, self.label_names)
         else:
-            with loading("model", self.pretrained, REMEDY):
-                self.network = AutoModelForSequenceClassification.from_pretrained(
-                    local_reference(self.pretrained),
-                    dtype=torch.float32,  # else the checkpoint's own, and bf16 master weights train badly
-                    ignore_mismatched_sizes=True,  # a head of another number of labels is replaced
-                    **labels,
+            assert self.new_encoder is not None
+            padding: Any = self.tokenizer.pad_token_id
+            sizes = len(self.tokenizer), padding, self.max_length
+            network = encoders.new_network(self.new_encoder, *sizes, self.label_names)
+        self.fitted.setdefault("encoder_config", network.config.to_json_string(use_diff=False))
+        if self.lora is not None:
+            add_lora(network, self.lora, pretrained)
+        if self.freeze_layers:
+            encoders.freeze_lower_layers(network, self.freeze_layers)
+        if self.gradient_checkpointing:
+            encoders.checkpoint_gradients(network)
+        if self.compiled:
+            network.compile(dynamic=True)  # in place: the weights keep their names
+        self.network = network.train()
+        parameters = self.named_parameters()
+        self._frozen = {name for name, p in parameters if id(p) in pretrained and not p.requires_grad}
+
+    # Checkpoints without frozen weights
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leaves out the frozen weights that can be loaded again, and keeps their hash."""
+        super().on_save_checkpoint(checkpoint)
+        weights = checkpoint["state_dict"]
+        kept = {name: weight for name, weight in weights.items() if name not in self._frozen}
+        fitted = {name: value for name, value in self.fitted.items() if name != "frozen"}
+        if self._frozen:
+            self._frozen_hash = self._frozen_hash or fingerprint({name: weights[name] for name in self._frozen})
+            fitted["frozen"] = self._frozen_hash
+        checkpoint["state_dict"], checkpoint["textclf"]["fitted"] = kept, fitted
+
+    def restore(self, checkpoint: Mapping[str, Any]) -> None:
+        """Takes all but the weights from a checkpoint; frozen ones may have moved: they are known by their hash."""
+        if "frozen" in checkpoint["textclf"]["fitted"]:
+            stored = {**checkpoint["hyper_parameters"], "pretrained": self.pretrained}
+            checkpoint = {**checkpoint, "hyper_parameters": stored}
+        super().restore(checkpoint)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Loads weights, and keeps the frozen ones that a checkpoint does not hold.
+
+        Raises:
+            UserError: The pretrained weights are others now.
+        """
+        left_out = {name: weight for name, weight in self.state_dict().items() if name not in state_dict}
+        if left_out and "frozen" in self.fitted:
+            if fingerprint(left_out) != self.fitted["frozen"]:
+                raise UserError(
+                    f"the weights of pretrained {self.pretrained!r} are not those that the checkpoint was trained on: "
+                    f"pass --model.pretrained with the place of the old ones"
                 )
-            self.fitted["encoder_config"] = self.network.config.to_json_string(use_diff=False)
-        self.network.train()
+            state_dict = {**left_out, **state_dict}
+        self._frozen, self._frozen_hash = self._frozen & left_out.keys(), ""
+        return super().load_state_dict(state_dict, strict, assign)
 
     # The contract
 
     def prepare(self, train_rows: Dataset) -> None:
-        """Keeps the tokenizer, and the class counts where `balanced` weights need them."""
+        """Trains a new encoder's tokenizer; keeps any, and the class counts where `balanced` weights need them."""
+        if self.new_encoder is not None and self.network is None:
+            columns = [name for name in ("text", "text_pair") if name in train_rows.column_names]
+
+            def batches() -> Iterator[list[str]]:
+                for batch in train_rows.iter(batch_size=1000):
+                    yield from (batch[name] for name in columns)
+
+            sizes = self.new_encoder.vocab_size, self.max_length
+            tokenizer = train_word_pieces(batches, *sizes, lowercase=self.new_encoder.lowercase)
+            self.fitted = {**self.fitted, "tokenizer": tokenizer_files(tokenizer)}
         self.fitted = {**self.fitted, "tokenizer": self._load_tokenizer()[1]}
         if self.class_weights == "balanced":
             counts = Counter(train_rows["label"])
@@ -147,21 +226,22 @@ class FineTunedClassifier(TextClassifier):
 
     def encoding_key(self) -> str:
         """The tokenizer's files and the length: nothing else changes what `encode` gives."""
-        files = json.dumps(self._load_tokenizer()[1], sort_keys=True)
         other = "" if type(self).encode is FineTunedClassifier.encode else super().encoding_key()
-        parts = (textclf.__version__, str(self.max_length), other, files)
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        return fingerprint([textclf.__version__, "cut", self.max_length, other, self._load_tokenizer()[1]])
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """Token ids, segment ids where the encoder has segments, and `length` in tokens."""
-        encoded = self.tokenizer(
-            rows["text"],
-            rows.get("text_pair"),
-            truncation=True,
-            max_length=self.max_length,
-            return_attention_mask=False,
-        )
-        return {**encoded, "length": [len(ids) for ids in encoded["input_ids"]]}
+        """Token ids, segment ids where the encoder has segments, `length` in tokens, and those `cut` off."""
+        texts, pairs = rows["text"], rows.get("text_pair")
+        encoded = self.tokenizer(texts, pairs, truncation=True, max_length=self.max_length, return_attention_mask=False)
+        lengths = [len(ids) for ids in encoded["input_ids"]]
+        cut = [0] * len(texts)
+        if full := [i for i, length in enumerate(lengths) if length == self.max_length]:
+            whole = self.tokenizer(
+                [texts[i] for i in full], pairs and [pairs[i] for i in full], return_attention_mask=False, verbose=False
+            )
+            for i, ids in zip(full, whole["input_ids"], strict=True):
+                cut[i] = len(ids) - self.max_length
+        return {**encoded, "length": lengths, "cut": cut}
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
         """Pads on the right: `input_ids`, `attention_mask`, and segment ids, int64 `(batch, seq)`."""

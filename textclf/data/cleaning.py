@@ -1,0 +1,287 @@
+"""Cleaning as a recipe: named steps in order, first those that change texts, then those that drop rows."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+import unicodedata
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from textclf.data.keys import KeyedRows
+from textclf.data.splitting import Split
+from textclf.errors import UserError
+from textclf.fingerprint import source_of
+
+
+class CleaningStep:
+    """One step; a subclass is a frozen dataclass, whose fields are its arguments.
+
+    Attributes:
+        why: The reason, for the table of what was done.
+    """
+
+    why: ClassVar[str] = ""
+
+    def identity(self) -> str:
+        """A hash of all that the step does: its arguments, and the source of its class."""
+        return hashlib.sha256(f"{self!r} {source_of(type(self))}".encode()).hexdigest()
+
+    def as_config(self) -> dict[str, Any]:
+        """Gives `class_path` and `init_args`, as a configuration has them."""
+        kind = type(self)
+        arguments = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}  # type: ignore[call-overload]
+        return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
+
+
+class TextStep(CleaningStep, ABC):
+    """Changes texts, in all splits alike, and in texts that are classified later."""
+
+    @abstractmethod
+    def clean(self, text: str) -> str:
+        """Gives the text as it should be."""
+
+
+@dataclass(frozen=True)
+class RowStep(CleaningStep, ABC):
+    """Drops rows of some splits; those of the test split are never dropped unless a recipe says so.
+
+    Attributes:
+        splits: The splits whose rows are judged. Validation rows that are held out of train are cleaned with it.
+    """
+
+    splits: Sequence[Split] = ("train",)
+
+    @abstractmethod
+    def keep(self, rows: KeyedRows) -> np.ndarray:
+        """Judges the rows that the steps before have left.
+
+        Returns:
+            Whether each stays, bool, shape `(rows,)`.
+        """
+
+
+# Steps that change texts
+
+
+@dataclass(frozen=True)
+class NormalizeUnicode(TextStep):
+    """Composes characters: Hangul that macOS has taken apart becomes syllables again.
+
+    Source: https://unicode.org/reports/tr15/.
+    """
+
+    why = "one spelling of each character"
+    form: Literal["NFC", "NFKC"] = "NFC"
+
+    def clean(self, text: str) -> str:
+        """Normalises it."""
+        return unicodedata.normalize(self.form, text)
+
+
+CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True)
+class RemoveControlCharacters(TextStep):
+    """Takes out byte-order marks, and puts a space for each control character but tab and line breaks."""
+
+    why = "remains of encodings"
+
+    def clean(self, text: str) -> str:
+        """Removes them."""
+        return CONTROL.sub(" ", text.replace("\ufeff", ""))
+
+
+ENTITY = re.compile(r"[& ](#\d{2,6}|#x[0-9a-f]{1,5}|quot|amp|lt|gt|apos|nbsp);", re.IGNORECASE)
+TAG = re.compile(
+    r"</?(?:a|b|br|div|em|font|h\d|hr|i|img|li|nobr|ol|p|span|strong|table|td|tr|u|ul)\b(?:[^<>]*>|[^<>]*=[^<>]*$)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class DecodeHTML(TextStep):
+    """Turns entities into characters, also those whose ampersand became a space, and takes out tags.
+
+    Only names of HTML's own tags are tags: the ticker symbol in `Dell Inc. <DELL.O>` stays.
+    """
+
+    why = "debris of web pages"
+
+    def clean(self, text: str) -> str:
+        """Decodes it."""
+        return TAG.sub(" ", html.unescape(ENTITY.sub(r"&\1;", text)))
+
+
+@dataclass(frozen=True)
+class JoinLines(TextStep):
+    r"""Makes one space of each run of white space and of backslashes that stand for line breaks; `\$` is a dollar."""
+
+    why = "line breaks of the source's layout"
+
+    def clean(self, text: str) -> str:
+        """Joins its lines."""
+        return re.sub(r"\s+", " ", re.sub(r"\\+", " ", re.sub(r"\\+\$", "$", text)))
+
+
+@dataclass(frozen=True)
+class StripWhitespace(TextStep):
+    """Takes off white space at both ends."""
+
+    why = "can leak the label"
+
+    def clean(self, text: str) -> str:
+        """Strips it."""
+        return text.strip()
+
+
+# Steps that drop rows
+
+
+@dataclass(frozen=True)
+class DropUnknownLabels(RowStep):
+    """Drops rows whose label is not among the label names; without this step, such a row is an error."""
+
+    why = "a label outside the known set"
+
+    def keep(self, rows: KeyedRows) -> np.ndarray:
+        """Keeps rows with a known label."""
+        return rows.labels >= 0
+
+
+@dataclass(frozen=True)
+class DropEmpty(RowStep):
+    """Drops rows without text, or, of pairs, without one of the two."""
+
+    why = "nothing to classify"
+
+    def keep(self, rows: KeyedRows) -> np.ndarray:
+        """Keeps rows with text."""
+        return ~rows.empty
+
+
+@dataclass(frozen=True)
+class ResolveConflicts(RowStep):
+    """Settles texts that occur with different labels.
+
+    Attributes:
+        rule: `majority` keeps the rows of the most frequent label, and none where several are equally frequent;
+            `drop_all` keeps none; `keep_first` keeps the rows with the label of the first.
+    """
+
+    why = "one text, several labels"
+    rule: Literal["majority", "drop_all", "keep_first"] = "majority"
+
+    def keep(self, rows: KeyedRows) -> np.ndarray:
+        """Keeps rows of texts with one label, and what the rule leaves of the others."""
+        classes = int(rows.labels.max(initial=0)) + 2  # one for -1
+        pairs = rows.groups * classes + rows.labels + 1
+        _, first, pair_of_row, counts = np.unique(pairs, return_index=True, return_inverse=True, return_counts=True)
+        group = rows.groups[first]
+        if self.rule == "keep_first":
+            score = -first
+        elif self.rule == "majority":
+            score = counts
+        else:
+            score = np.zeros_like(counts)
+        best = np.full(rows.groups.max(initial=-1) + 1, np.iinfo(score.dtype).min)
+        np.maximum.at(best, group, score)
+        wins = score == best[group]
+        winners = np.bincount(group[wins], minlength=len(best))
+        kept: np.ndarray = (wins & (winners[group] == 1))[pair_of_row]
+        return kept
+
+
+@dataclass(frozen=True)
+class DropRepeats(RowStep):
+    """Drops rows whose text and label stood before."""
+
+    why = "exact repeats"
+
+    def keep(self, rows: KeyedRows) -> np.ndarray:
+        """Keeps the first of each."""
+        pairs = rows.groups * (int(rows.labels.max(initial=0)) + 2) + rows.labels + 1
+        kept = np.zeros(len(pairs), dtype=bool)
+        kept[np.unique(pairs, return_index=True)[1]] = True
+        return kept
+
+
+@dataclass(frozen=True)
+class DropOverlap(RowStep):
+    """Drops rows whose text also stands in another split, which is thereby kept unseen.
+
+    Attributes:
+        others: The splits of the source that are compared with.
+    """
+
+    why = "also in the rows that are scored"
+    others: Sequence[Split] = ("validation", "test")
+
+    def keep(self, rows: KeyedRows) -> np.ndarray:
+        """Keeps rows that stand in none of the others."""
+        kept = np.ones(len(rows.labels), dtype=bool)
+        for other in self.others:
+            if other != rows.split:
+                kept &= ~rows.also_in(other)
+        return kept
+
+
+# Recipes
+
+TIDY: tuple[CleaningStep, ...] = (NormalizeUnicode(), RemoveControlCharacters(), StripWhitespace())
+HONEST: tuple[CleaningStep, ...] = (DropEmpty(), ResolveConflicts(), DropRepeats(), DropOverlap())
+DEFAULT: tuple[CleaningStep, ...] = (*TIDY, *HONEST)
+"""What a data set gets unless it says otherwise: texts are tidied in all splits, rows are dropped from train alone."""
+
+
+def check_recipe(steps: Sequence[CleaningStep]) -> None:
+    """Refuses an order in which a step could not do what it is for.
+
+    Raises:
+        UserError: A step on texts follows one on rows, or repeats are dropped before a majority is counted.
+    """
+    dropping: list[str] = []
+    for step in steps:
+        name = type(step).__name__
+        if isinstance(step, TextStep) and dropping:
+            raise UserError(f"cleaning: {name} changes texts, so it must come before {dropping[0]}, which drops rows")
+        if isinstance(step, ResolveConflicts) and step.rule == "majority" and "DropRepeats" in dropping:
+            raise UserError("cleaning: ResolveConflicts counts repeats for its majority: put it before DropRepeats")
+        if isinstance(step, RowStep):
+            dropping.append(name)
+
+
+def clean_columns(
+    columns: Mapping[str, list[Any]], steps: Sequence[TextStep]
+) -> tuple[dict[str, list[Any]], list[int]]:
+    """Applies text steps to columns of rows.
+
+    Args:
+        columns: `text`, and `text_pair` where there is one; others are left as they are.
+        steps: In order.
+
+    Returns:
+        The columns, and for each row which steps changed it: bit i is set for the step at place i.
+    """
+    result, changed = dict(columns), [0] * len(columns["text"])
+    for name in ("text", "text_pair"):
+        if name in columns:
+            texts: list[str] = list(columns[name])
+            for place, step in enumerate(steps):
+                for i, text in enumerate(texts):
+                    texts[i] = step.clean(text)
+                    if texts[i] != text:
+                        changed[i] |= 1 << place
+            result[name] = texts
+    return result, changed
+
+
+def text_steps(steps: Iterable[CleaningStep]) -> list[TextStep]:
+    """Those of a recipe that change texts."""
+    return [step for step in steps if isinstance(step, TextStep)]

@@ -1,0 +1,76 @@
+"""What became of the rows of each split, counted step by step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from textclf.data.splitting import SPLITS, Split
+
+READ = "rows read"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One step on one split.
+
+    Attributes:
+        split: Of the rows.
+        step: Name of the step.
+        changed: Rows whose text it changed.
+        dropped: Rows that it took away.
+        rows: Rows that are left.
+        why: The reason.
+        first: Whether the split has its rows from this step.
+    """
+
+    split: Split
+    step: str
+    changed: int
+    dropped: int
+    rows: int
+    why: str
+    first: bool
+
+
+class Ledger:
+    """The entries of all splits that were read; no row goes without one."""
+
+    def __init__(self) -> None:
+        """Starts empty."""
+        self.entries: list[Entry] = []
+
+    def add(self, split: Split, step: str, rows: int, *, why: str = "", changed: int = 0) -> None:
+        """Notes a step: `rows` are left after it."""
+        before = next((entry.rows for entry in reversed(self.entries) if entry.split == split), None)
+        dropped = 0 if before is None else before - rows
+        self.entries.append(Entry(split, step, changed, dropped, rows, why, first=before is None))
+
+    def records(self) -> list[dict[str, Any]]:
+        """The entries as dictionaries, for a file or a logger."""
+        names = ("split", "step", "changed", "dropped", "rows", "why")
+        return [{name: getattr(entry, name) for name in names} for entry in self.entries]
+
+    def __str__(self) -> str:
+        """A table: a line for each step, a column for each split; `~` are changed, `-` dropped."""
+        left = {entry.split: f"{entry.rows:,}" for entry in self.entries}
+        splits = [split for split in SPLITS if split in left]
+        steps = {entry.step: entry.why for entry in sorted(self.entries, key=lambda entry: entry.step != READ)}
+        cells = {(entry.step, entry.split): _cell(entry) for entry in self.entries}
+        lines = [["", *splits, ""]]
+        lines += [[step, *(cells.get((step, split), "") for split in splits), why] for step, why in steps.items()]
+        lines.append(["rows used", *(left[split] for split in splits), ""])
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(
+            f"{line[0]:<{widths[0]}}"
+            + "".join(f"  {cell:>{width}}" for cell, width in zip(line[1:-1], widths[1:-1], strict=True))
+            + (f"  {line[-1]}" if line[-1] else "")
+            for line in lines
+        )
+
+
+def _cell(entry: Entry) -> str:
+    if entry.first:
+        return f"{entry.rows:,}"
+    marks = [f"~{entry.changed:,}"] * (entry.changed > 0) + [f"-{entry.dropped:,}"] * (entry.dropped > 0)
+    return " ".join(marks) or "0"

@@ -1,0 +1,250 @@
+"""From a source to the rows of its splits: read, cleaned, divided, drawn from, and counted at each step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from textclf.console import say
+from textclf.data.cleaning import DEFAULT, TIDY, CleaningStep, DropUnknownLabels, RowStep, TextStep, text_steps
+from textclf.data.keys import KEY, KeyedRows, int_column, text_keys
+from textclf.data.ledger import READ, Ledger
+from textclf.data.splitting import SPLITS, Split, draw_shots, stratified_split
+from textclf.errors import UserError
+from textclf.types import Dataset
+
+TEST_SEED = 42
+"""A test split that is made here is the same whatever `seed` is, so that runs with other seeds can be compared."""
+
+
+class SplitRows:
+    """The half of a data module that knows rows, and neither trainer nor model.
+
+    Attributes:
+        label_names: Name of each class; the place is the label's index.
+        hub_id: Repository on the hub.
+        hub_config: Which of its data sets, where it has several.
+        hub_revision: Commit of it; a branch where none is known.
+        hub_fingerprints: Of the uncleaned rows of each split, where the revision is only a branch.
+        hub_splits: The splits that it has.
+        split_names: What the source calls a split, where it is called otherwise.
+        text_column: The source's column of texts.
+        text_pair_column: The source's column of second texts.
+        label_column: The source's column of labels: indices, or names.
+        id_column: The source's column of ids; the row number where it has none.
+        recipe: How it is cleaned unless the configuration says otherwise.
+        test_share: Of each class that becomes the test split where the source has none.
+        ledger: What became of the rows that were read.
+    """
+
+    label_names: Sequence[str]
+    hub_id: ClassVar[str]
+    hub_config: ClassVar[str | None] = None
+    hub_revision: ClassVar[str] = "main"
+    hub_fingerprints: ClassVar[dict[Split, str]] = {}
+    hub_splits: ClassVar[tuple[Split, ...]] = ("train", "test")
+    split_names: ClassVar[dict[Split, str]] = {}
+    text_column: str = "text"
+    text_pair_column: str | None = None
+    label_column: str = "label"
+    id_column: str | None = None
+    recipe: ClassVar[Sequence[CleaningStep]] = DEFAULT
+    test_share: ClassVar[float] = 0.0
+
+    data_dir: str | None
+    val_size: float
+    seed: int
+    limit: int | None
+    shots_per_class: int | None
+    cleaning: Sequence[CleaningStep]
+    ledger: Ledger
+    _rows: dict[Split, Dataset]
+    _sources: dict[Split, Dataset]
+
+    # The source
+
+    def source_splits(self) -> tuple[Split, ...]:
+        """The splits that the source itself has.
+
+        Raises:
+            UserError: `data_dir` does not exist. (It need not for `predict`, whose checkpoint knows the labels.)
+        """
+        if self.data_dir is None:
+            return self.hub_splits
+        if not Path(self.data_dir).is_dir():
+            raise UserError(
+                f"data_dir {self.data_dir!r} is not a folder: give one that holds train.parquet, test.csv, ..."
+            )
+        from textclf.data.reading import split_files
+
+        return tuple(s for s in SPLITS if (name := self._source_name(s)) and split_files(self.data_dir, name))
+
+    def _source_name(self, split: Split) -> str | None:
+        """What the source calls a split; None where that name means another one."""
+        return self.split_names.get(split, None if split in self.split_names.values() else split)
+
+    def load_split(self, split: Split) -> Dataset:
+        """Reads one split of the source, in the source's columns; override it for a source of another kind.
+
+        Raises:
+            UserError: It cannot be read; the message says what to pass.
+        """
+        from textclf.data.from_hub import read_hub
+        from textclf.data.reading import read_split
+
+        name = self._source_name(split) or split
+        if self.data_dir is not None:
+            return read_split(self.data_dir, name)
+        return read_hub(self.hub_id, self.hub_config, self.hub_revision, name)
+
+    def has_split(self, split: Split) -> bool:
+        """Whether there are rows for `split`, those made here included."""
+        source = self.source_splits()
+        made = {
+            "train": self.shots_per_class is not None and "test" in source,
+            "validation": self.val_size > 0 and "train" in source,
+            "test": self.test_share > 0 and "train" in source,
+        }
+        return split in source or made[split]
+
+    # Its rows
+
+    def rows(self, split: Split) -> Dataset:
+        """Rows of a split in order: `id` (str), `text` (str), `text_pair` (str, where there is one), `label` (int64).
+
+        Raises:
+            UserError: There is no such split, it is empty, or the source's columns or labels are not as expected.
+        """
+        if split not in self._rows:
+            if not self.has_split(split):
+                raise UserError(self._why_missing(split))
+            self._read(split)
+        if not len(self._rows[split]):
+            raise UserError(self._why_empty(split))
+        return self._rows[split]
+
+    def _read(self, split: Split) -> None:
+        held_out = split != "test" and self._held_out()
+        rows = self._cleaned("train" if held_out else split)
+        if held_out:
+            kept, held = stratified_split(int_column(rows, "label"), self.val_size, self.seed, text_keys(rows))
+            parts: dict[Split, np.ndarray] = {"train": kept, "validation": held}
+            for part, places in parts.items():
+                self._rows[part] = rows.select(places)
+                self.ledger.add(part, "held out for validation", len(places), why=f"val_size {self.val_size}")
+        else:
+            self._rows[split] = rows
+        if split == "test" and self.limit is not None:
+            self._rows["test"] = rows.select(range(min(self.limit, len(rows))))
+            self.ledger.add("test", "limit", len(self._rows["test"]), why=f"the first {self.limit}")
+        if split != "test" and "train" in self._rows and self.shots_per_class is not None and not self._divided():
+            self._draw(self.shots_per_class)
+
+    def _held_out(self) -> bool:
+        source = self.source_splits()
+        return "validation" not in source and "train" in source and self.val_size > 0
+
+    def _draw(self, shots: int) -> None:
+        rows = self._rows["train"]
+        self._rows["train"] = rows.select(draw_shots(int_column(rows, "label"), shots, self.seed, self.label_names))
+        self.ledger.add("train", "shots_per_class", len(self._rows["train"]), why=f"{shots} of each class")
+
+    def _cleaned(self, split: Split) -> Dataset:
+        """The source's rows after all steps."""
+        rows = KeyedRows(self._tidied(split), split, self._keys_of)
+        for step in self.cleaning:
+            if isinstance(step, RowStep) and split in step.splits:
+                rows = rows.select(step.keep(rows))
+                self.ledger.add(split, type(step).__name__, len(rows.keys), why=step.why)
+        return rows.rows
+
+    def _keys_of(self, split: Split) -> np.ndarray:
+        made = split == "test" and self.has_split("test")
+        return text_keys(self._tidied(split)) if made or split in self.source_splits() else np.empty(0, dtype=KEY)
+
+    def _tidied(self, split: Split) -> Dataset:
+        """The rows in the standard columns, after the steps that change texts; kept, since other splits compare."""
+        if split not in self._sources:
+            whole = self._divided()
+            if whole is None or split == "validation":
+                self._keep(split, *self._standard(split))
+            else:
+                rows, changed = self._standard(whole)
+                train, test = self._division(whole)
+                self._keep("train", rows.select(train), changed[train])
+                self._keep("test", rows.select(test), changed[test])
+        return self._sources[split]
+
+    def _standard(self, split: Split, steps: Sequence[TextStep] | None = None) -> tuple[Dataset, np.ndarray]:
+        """A split of the source in the standard columns, and for each row the steps that changed it, as bits."""
+        from textclf.data.reading import standard_columns
+
+        rows = standard_columns(
+            self.load_split(split),
+            text=self.text_column,
+            text_pair=self.text_pair_column,
+            label=self.label_column,
+            id_=self.id_column,
+            label_names=self.label_names,
+            steps=text_steps(self.cleaning) if steps is None else steps,
+            keep_unknown=any(isinstance(step, DropUnknownLabels) and split in step.splits for step in self.cleaning),
+        )
+        return rows.remove_columns("changed"), int_column(rows, "changed")
+
+    def _keep(self, split: Split, rows: Dataset, changed: np.ndarray) -> None:
+        self._sources[split] = rows
+        self.ledger.add(split, READ, len(rows))
+        for place, step in enumerate(text_steps(self.cleaning)):
+            count = int((changed >> place & 1).sum())
+            self.ledger.add(split, type(step).__name__, len(rows), why=step.why, changed=count)
+
+    def _divided(self) -> Split | None:
+        """The split that becomes train and test where the source has only one of the two."""
+        source = self.source_splits()
+        if "train" in source and "test" not in source and self.test_share:
+            return "train"
+        if "test" in source and "train" not in source and self.shots_per_class is not None:
+            return "test"
+        return None
+
+    def _division(self, whole: Split) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers of train and test; by texts that are tidied in one way, so that no recipe moves a row."""
+        rows, _ = self._standard(whole, text_steps(TIDY))
+        tidy = KeyedRows(rows, whole, lambda _: np.empty(0, dtype=KEY))
+        if whole == "train":
+            return stratified_split(tidy.labels, self.test_share, TEST_SEED, tidy.keys)
+        assert self.shots_per_class is not None
+        once = np.bincount(tidy.groups, minlength=1)[tidy.groups] == 1
+        drawn = draw_shots(tidy.labels, self.shots_per_class, self.seed, self.label_names, once & ~tidy.empty)
+        say(f"there is no train split: {len(drawn)} rows of the test split are learnt from, and are not scored")
+        return drawn, np.setdiff1d(np.arange(len(rows)), drawn)
+
+    # What is not there
+
+    def _why_missing(self, split: Split) -> str:
+        where = f"{self.data_dir!r} has" if self.data_dir else "the source has"
+        source = self.source_splits()
+        more = (
+            ", or pass --data.shots_per_class to learn from a few rows of test, which are then not scored"
+            if split == "train" and "test" in source
+            else ""
+        )
+        name = self._source_name(split) or split
+        return (
+            f"{type(self).__name__} has no {split!r} split: {where} only {', '.join(source) or 'none'}: "
+            f"add {name}.parquet, .csv, .tsv or .jsonl to it{more}"
+        )
+
+    def _why_empty(self, split: Split) -> str:
+        read = next(e.rows for e in self.ledger.entries if e.split == split)
+        if split == "validation" and self._held_out():
+            return (
+                f"val_size {self.val_size} holds out none of the {len(self._rows['train'])} train rows: "
+                "give a larger share, or 0 to train without validation"
+            )
+        if read:
+            return f"cleaning leaves none of the {read} rows of the {split!r} split: give other --data.cleaning steps"
+        return f"the {split!r} split is empty: {self.data_dir or type(self).__name__} gives no rows for it"

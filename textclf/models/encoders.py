@@ -1,0 +1,164 @@
+"""The networks behind `FineTunedClassifier`: from pretrained weights, from a checkpoint, or from nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+import torch
+from torch import nn
+
+from textclf.errors import UserError
+from textclf.hub import loading, local_reference
+from textclf.types import PreTrainedModel
+
+REMEDY = "pass --model.pretrained with a hub id that can be reached, a folder, or package://module/path"
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """A small BERT and its vocabulary, in the words of `transformers.BertConfig`.
+
+    Attributes:
+        vocab_size: Most word pieces that the tokenizer learns.
+        hidden_size: Width of a token's vector.
+        num_hidden_layers: Layers.
+        num_attention_heads: Heads of each; they share the width.
+        intermediate_size: Width inside the feed-forward part.
+        hidden_dropout_prob: Share of the activations that is dropped in training, before the head too.
+        attention_probs_dropout_prob: Share of the attention that is dropped.
+        lowercase: Whether capital letters are read as small ones.
+    """
+
+    vocab_size: int = 12000
+    hidden_size: int = 256
+    num_hidden_layers: int = 3
+    num_attention_heads: int = 4
+    intermediate_size: int = 1024
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    lowercase: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be built."""
+        sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+        for name, least in {"vocab_size": 100, **dict.fromkeys(sizes, 1)}.items():
+            if getattr(self, name) < least:
+                raise UserError(f"encoder_config: {name} {getattr(self, name)} is too small: give {least} or more")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"encoder_config: {name} {getattr(self, name)} is no share: give 0 up to, not incl., 1")
+        if self.hidden_size % self.num_attention_heads:
+            raise UserError(
+                f"encoder_config: hidden_size {self.hidden_size} cannot be shared among num_attention_heads "
+                f"{self.num_attention_heads}: give a multiple of it"
+            )
+
+
+def new_network(config: EncoderConfig, pieces: int, padding: int, length: int, labels: Sequence[str]) -> Any:
+    """Builds a small BERT with random weights.
+
+    Args:
+        config: Its sizes.
+        pieces: Entries of the tokenizer.
+        padding: Id of the padding token.
+        length: Tokens that it can read.
+        labels: Name of each class.
+    """
+    from transformers import AutoModelForSequenceClassification, BertConfig
+
+    return AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
+        BertConfig(
+            vocab_size=pieces,
+            hidden_size=config.hidden_size,
+            num_hidden_layers=config.num_hidden_layers,
+            num_attention_heads=config.num_attention_heads,
+            intermediate_size=config.intermediate_size,
+            hidden_dropout_prob=config.hidden_dropout_prob,
+            attention_probs_dropout_prob=config.attention_probs_dropout_prob,
+            max_position_embeddings=length,
+            pad_token_id=padding,
+            **_label_arguments(labels),
+        ),
+        dtype=torch.float32,
+    )
+
+
+def stored_network(config: str) -> Any:
+    """Builds the network of a checkpoint, whose weights come later, from its configuration as JSON."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    stored = json.loads(config)
+    return AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
+        AutoConfig.for_model(stored["model_type"]).from_dict(stored), dtype=torch.float32
+    )
+
+
+def pretrained_network(reference: str, labels: Sequence[str]) -> tuple[Any, set[int]]:
+    """Loads an encoder with a classification head.
+
+    Args:
+        reference: Hub id, folder, or `package://module/path`.
+        labels: Name of each class.
+
+    Returns:
+        The network in fp32, and the `id` of each parameter that came with it: the others were drawn at random.
+
+    Raises:
+        UserError: It cannot be loaded.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    with loading("model", reference, REMEDY):
+        network, found = AutoModelForSequenceClassification.from_pretrained(
+            local_reference(reference),
+            dtype=torch.float32,  # else the checkpoint's own, and bf16 master weights train badly
+            ignore_mismatched_sizes=True,  # a head of another number of labels is replaced
+            output_loading_info=True,
+            **_label_arguments(labels),
+        )
+    random = set(found["missing_keys"]) | {key for key, *_ in found["mismatched_keys"]}
+    return network, {id(p) for name, p in network.named_parameters() if name not in random}
+
+
+def freeze_lower_layers(network: PreTrainedModel, count: int) -> None:
+    """Freezes the embeddings and the first `count` layers of an encoder.
+
+    Raises:
+        UserError: It has fewer, or they cannot be found.
+    """
+    total = getattr(network.config, "num_hidden_layers", None)
+    lists = [module for module in network.base_model.modules() if isinstance(module, nn.ModuleList)]
+    layers = next((found for found in lists if len(found) == total), None)
+    if layers is None:
+        raise UserError(
+            f"freeze_layers {count}: the layers of a {type(network).__name__} are not found: give freeze_layers 0"
+        )
+    if count > len(layers):
+        raise UserError(f"freeze_layers {count} is more than the encoder has: give at most {len(layers)}")
+    inside = {id(p) for p in layers.parameters()}
+    below = takewhile(lambda p: id(p) not in inside, network.base_model.parameters())  # the embeddings come first
+    for parameter in [*below, *layers[:count].parameters()]:
+        parameter.requires_grad_(False)
+
+
+def checkpoint_gradients(network: PreTrainedModel) -> None:
+    """Makes each layer compute its activations again in the backward pass, for less memory.
+
+    Raises:
+        UserError: The architecture cannot.
+    """
+    try:
+        network.gradient_checkpointing_enable(  # type: ignore[no-untyped-call]
+            gradient_checkpointing_kwargs={"use_reentrant": False}
+        )
+    except ValueError as error:
+        raise UserError(f"a {type(network).__name__} cannot do gradient_checkpointing: set it to false") from error
+
+
+def _label_arguments(labels: Sequence[str]) -> dict[str, Any]:
+    names = dict(enumerate(labels))
+    return {"num_labels": len(names), "id2label": names, "label2id": {name: i for i, name in names.items()}}

@@ -1,0 +1,52 @@
+"""What a method wants to know of the loaders that it is given."""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import Any
+
+import numpy as np
+from torch.utils.data import BatchSampler, DataLoader
+
+from textclf.console import say
+from textclf.errors import UserError
+
+
+def as_list(loaders: Any) -> list[Any]:
+    """One loader, several, or none, as Lightning keeps them, as a list."""
+    return loaders if isinstance(loaders, list) else [loaders]
+
+
+def refuse_plain_loaders(loaders: Any, world_size: int) -> None:
+    """Refuses loaders that would give every process the same rows.
+
+    Raises:
+        UserError: There are several processes, and a loader that does not know of them.
+    """
+    for loader in as_list(loaders):
+        rank_blind = isinstance(loader, DataLoader) and type(loader.batch_sampler) in (BatchSampler, NoneType)
+        if world_size > 1 and rank_blind:
+            raise UserError(
+                f"a plain {type(loader).__name__} would give each of {world_size} processes the same rows: take the "
+                "loaders of TextDataModule, give it a batch sampler that knows its rank, or run one process "
+                "(--trainer.devices 1)"
+            )
+
+
+def say_what_was_cut(loaders: Any, split: str, max_length: int | None) -> None:
+    """Says how many of a split's rows were too long, and how many tokens were cut off them; nothing if none were.
+
+    The numbers stand in the encoded rows (`cut`), so they are there when the rows come from the cache, too.
+    """
+    for loader in as_list(loaders):
+        encoded = getattr(getattr(loader, "dataset", None), "encoded", None)
+        if encoded is None or "cut" not in encoded.column_names:
+            continue
+        cut = np.asarray(encoded["cut"])
+        if rows := np.count_nonzero(cut):
+            tokens = int(cut.sum())
+            share = tokens / (tokens + int(np.asarray(encoded["length"]).sum()))
+            say(
+                f"{split}: {rows:,} of {len(cut):,} rows are longer than max_length {max_length}: "
+                f"{tokens:,} tokens ({share:.1%}) are cut off"
+            )
