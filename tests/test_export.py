@@ -91,6 +91,37 @@ def test_the_card_tells_of_the_run(run, exported):
     assert (exported / "model.safetensors").stat().st_mode & 0o777 == (exported / "README.md").stat().st_mode & 0o777
 
 
+TWO = {"num_classes": 2, "label_names": ("negative", "positive"), "max_length": 32}
+
+
+def saved(model, rows_folder, folder):
+    """The checkpoint of a model after a step of training."""
+    options = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "accelerator": "cpu"}
+    trainer = Trainer(max_steps=1, default_root_dir=folder, **options)
+    trainer.fit(model, datamodule=FilesDataModule(str(rows_folder)))
+    trainer.save_checkpoint(folder / "model.ckpt")
+    return folder / "model.ckpt"
+
+
+@pytest.mark.parametrize("settings", [{}, {"lora": {"rank": 2}}])
+def test_temperature_adapters_and_thresholds(settings, tiny_encoder, rows_folder, tmp_path, capsys):
+    model = FineTunedClassifier(**TWO, pretrained=str(tiny_encoder), learning_rate=0.1, warmup=0, **settings)
+    model.temperature, model.thresholds = 0.05, {"negative": 0.99, "positive": 0.01}
+    checkpoint = saved(model, rows_folder, tmp_path)
+    card = card_of(checkpoint, tmp_path / "out")
+    ours = TextClassifier.load_from_checkpoint(checkpoint)
+    answers = ours.classify(TEXTS)
+    scores = scores_of_folder(tmp_path / "out", TEXTS)
+    assert [score[answer["label"]] for score, answer in zip(scores, answers, strict=True)] == pytest.approx(
+        [answer["score"] for answer in answers], abs=1e-5
+    )
+    assert max(max(score.values()) for score in scores) > 0.6  # the temperature is felt
+    said = capsys.readouterr().err
+    for text in (card, said):
+        assert "highest multiple of its threshold (negative 0.99, positive 0.01)" in text
+        assert "Texts were tidied first (`NormalizeUnicode`, " in text
+
+
 def copied(run, folder, *names):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -109,12 +140,9 @@ def test_the_card_gives_no_results_that_are_not_the_checkpoints(run, tiny_encode
     assert "the run has no report" in card
     assert "did not stand beside" in card
     assert "best checkpoint" in card_of(run / "checkpoints" / "last.ckpt", tmp_path / "c")
-    other = FineTunedClassifier(2, ("negative", "positive"), str(tiny_encoder), 32)
-    options = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "accelerator": "cpu"}
-    trainer = Trainer(max_steps=1, default_root_dir=tmp_path, **options)
-    trainer.fit(other, datamodule=FilesDataModule(str(rows_folder)))
-    trainer.save_checkpoint(copied(run, tmp_path / "d", *report) / "checkpoints" / "best.ckpt")
-    assert "of another checkpoint" in card_of(tmp_path / "d" / "checkpoints" / "best.ckpt", tmp_path / "e")
+    other = saved(FineTunedClassifier(**TWO, pretrained=str(tiny_encoder)), rows_folder, tmp_path)
+    other = other.rename(copied(run, tmp_path / "d", *report, "checkpoints/best.ckpt") / "checkpoints" / "best.ckpt")
+    assert "of another checkpoint" in card_of(other, tmp_path / "e")
 
 
 # What cannot be exported
@@ -129,12 +157,9 @@ def test_a_folder_that_holds_something_stays_as_it_is(run, tmp_path):
 
 
 def test_another_method(rows_folder, tmp_path):
-    options = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "accelerator": "cpu"}
-    trainer = Trainer(max_epochs=1, limit_train_batches=1, default_root_dir=tmp_path, **options)
-    trainer.fit(TfidfClassifier(2, ("negative", "positive"), min_df=1), datamodule=FilesDataModule(str(rows_folder)))
-    trainer.save_checkpoint(tmp_path / "tfidf.ckpt")
+    checkpoint = saved(TfidfClassifier(2, ("negative", "positive"), min_df=1), rows_folder, tmp_path)
     with pytest.raises(UserError, match="TfidfClassifier, which transformers alone cannot run"):
-        export_checkpoint(tmp_path / "tfidf.ckpt", tmp_path / "out")
+        export_checkpoint(checkpoint, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

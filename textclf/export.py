@@ -7,11 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from textclf.atomic import atomic_folder
+from textclf.console import say
 from textclf.errors import UserError
-from textclf.model_card import model_card
+from textclf.model_card import differences, model_card
 from textclf.models.base import TextClassifier
 from textclf.models.fine_tuned import FineTunedClassifier
+from textclf.models.lora import merged
 from textclf.models.tokenization import tokenizer_from_files
 
 PROBES = ("정말 재밌고 좋았어요.", "진짜 재미없네요 ㅋㅋ", "a joy to watch", "", "영화 film, " * 2000)
@@ -49,14 +54,27 @@ def export_checkpoint(checkpoint_path: str | Path, folder: str | Path) -> None:
         if config.is_file():
             shutil.copy(config, temporary)
         _compare(model, temporary)
+    for sentence in differences(model):
+        say(sentence)
 
 
 def _write_model(model: FineTunedClassifier, folder: Path) -> None:
     assert model.network is not None
-    model.network.save_pretrained(folder)
+    network = merged(model.network)
+    if model.temperature != 1:
+        _divide_logits(network, model)
+    network.save_pretrained(folder)
     tokenizer = tokenizer_from_files(model.fitted["tokenizer"])  # unused: truncation leaves traces in one
     tokenizer.model_max_length = model.max_length
     tokenizer.save_pretrained(folder)
+
+
+def _divide_logits(network: Any, model: FineTunedClassifier) -> None:
+    """Lets the last layer of the head divide by the temperature; `_compare` sees whether it was the last."""
+    linear = [m for m in network.modules() if isinstance(m, nn.Linear) and m.out_features == model.num_classes]
+    with torch.no_grad():
+        for parameter in linear[-1].parameters() if linear else ():
+            parameter.div_(model.temperature)
 
 
 def _compare(model: FineTunedClassifier, folder: Path) -> None:

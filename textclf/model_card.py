@@ -20,6 +20,9 @@ from textclf.evaluation.predictions import PredictionTable, read_predictions
 from textclf.models.checkpoint import read_checkpoint
 from textclf.models.fine_tuned import FineTunedClassifier
 
+CHECKED = 32
+"""Rows of a report that are scored again, to see whether it is of the checkpoint."""
+
 CARD = """\
 ---
 library_name: transformers
@@ -39,6 +42,7 @@ classifier(["..."])  # [{{"label": ..., "score": ...}}]; top_k=None gives the sc
 
 A text is cut at {max_length} tokens, as in training; without `truncation=True` a longer one may fail.
 
+{differences}
 ## Data
 
 {data}
@@ -69,11 +73,27 @@ def model_card(name: str, model: FineTunedClassifier, path: Path) -> str:
         pretrained=model.pretrained or "an encoder with random weights",
         labels=" and ".join(filter(None, (", ".join(model.label_names[:-1]), model.label_names[-1]))),
         max_length=model.max_length,
+        differences="".join(f"{sentence}\n\n" for sentence in differences(model)),
         data=_data(checkpoint["textclf"].get("data")),
         results=_results(model, path, run / "report"),
         command=_command(run / "config.yaml"),
         versions=_versions(checkpoint["textclf"]["version"], checkpoint["pytorch-lightning_version"]),
     )
+
+
+def differences(model: FineTunedClassifier) -> list[str]:
+    """What the checkpoint does with texts and answers, and a folder for `transformers` cannot: a sentence each."""
+    sentences = []
+    if model.text_steps:
+        steps = ", ".join(f"`{type(step).__name__}`" for step in model.text_steps)
+        sentences.append(f"Texts were tidied first ({steps} of `textclf.data.cleaning`); this folder does not do that.")
+    if model.thresholds:
+        limits = ", ".join(f"{name} {limit:.4g}" for name, limit in model.thresholds.items())
+        sentences.append(
+            f"The checkpoint answers the label with the highest multiple of its threshold ({limits}), and its results "
+            "are those answers'; the pipeline answers the most probable label. The scores are the same."
+        )
+    return sentences
 
 
 def _data(data: dict[str, Any] | None) -> str:
@@ -91,7 +111,8 @@ def _results(model: FineTunedClassifier, path: Path, report: Path) -> str:
         return "Not measured: the run's report is of its best checkpoint."
     try:
         metrics = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
-        table = read_predictions(report / "predictions.parquet")
+        first = np.arange(min(CHECKED, metrics["examples"]))
+        table = read_predictions(report / "predictions.parquet", first)
     except (OSError, ValueError):
         return "Not measured: the run has no report."
     if not _is_of(model, table):
@@ -102,14 +123,13 @@ def _results(model: FineTunedClassifier, path: Path, report: Path) -> str:
     return "\n".join([base, "", "| metric | value |", "|---|---|", *rows])
 
 
-def _is_of(model: FineTunedClassifier, table: PredictionTable, rows: int = 32, tolerance: float = 0.05) -> bool:
-    """Whether the first rows of a report, perhaps of another precision, are scored as the model scores them."""
+def _is_of(model: FineTunedClassifier, table: PredictionTable) -> bool:
+    """Whether rows of a report, perhaps of another precision, are scored as the model scores them."""
     try:
-        answers = model.classify(table.texts[:rows], table.text_pairs[:rows] if table.text_pairs else None)
+        scores = [answer["score"] for answer in model.classify(table.texts, table.text_pairs)]
     except UserError:
         return False
-    scores = [answer["score"] for answer in answers]
-    return bool(np.allclose(scores, confidences(table)[:rows], rtol=0, atol=tolerance))
+    return bool(np.allclose(scores, confidences(table), rtol=0, atol=0.05))
 
 
 def _command(config: Path) -> str:
