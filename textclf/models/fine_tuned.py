@@ -141,6 +141,16 @@ class FineTunedClassifier(TextClassifier):
                 raise UserError(f"max_length {self.max_length} is more than {encoder} can read: give at most {longest}")
         return self._tokenizer
 
+    def _train_tokenizer(self, rows: Dataset) -> PreTrainedTokenizerBase:
+        assert self.new_encoder is not None
+        columns = [name for name in ("text", "text_pair") if name in rows.column_names]
+
+        def batches() -> Iterator[list[str]]:
+            for batch in rows.iter(batch_size=1000):  # never all of them in memory
+                yield from (batch[name] for name in columns)
+
+        return train_word_pieces(batches, self.new_encoder.vocab_size, self.max_length, self.new_encoder.lowercase)
+
     def configure_model(self) -> None:
         """Builds the network once, and freezes what is not to be trained."""
         if self.network is not None:
@@ -177,7 +187,7 @@ class FineTunedClassifier(TextClassifier):
         kept = {name: weight for name, weight in weights.items() if name not in self._frozen}
         fitted = {name: value for name, value in self.fitted.items() if name != "frozen"}
         if self._frozen:
-            self._frozen_hash = self._frozen_hash or fingerprint({name: weights[name] for name in self._frozen})
+            self._frozen_hash = self._frozen_hash or fingerprint({n: weights[n] for n in self._frozen & weights.keys()})
             fitted["frozen"] = self._frozen_hash
         checkpoint["state_dict"], checkpoint["textclf"]["fitted"] = kept, fitted
 
@@ -199,7 +209,7 @@ class FineTunedClassifier(TextClassifier):
             if fingerprint(left_out) != self.fitted["frozen"]:
                 raise UserError(
                     f"the weights of pretrained {self.pretrained!r} are not those that the checkpoint was trained on: "
-                    f"pass --model.pretrained with the place of the old ones"
+                    "pass --model.pretrained with the place of the old ones"
                 )
             state_dict = {**left_out, **state_dict}
         self._frozen, self._frozen_hash = self._frozen & left_out.keys(), ""
@@ -209,17 +219,9 @@ class FineTunedClassifier(TextClassifier):
 
     def prepare(self, train_rows: Dataset) -> None:
         """Trains a new encoder's tokenizer; keeps any, and the class counts where `balanced` weights need them."""
-        if self.new_encoder is not None and self.network is None:
-            columns = [name for name in ("text", "text_pair") if name in train_rows.column_names]
-
-            def batches() -> Iterator[list[str]]:
-                for batch in train_rows.iter(batch_size=1000):
-                    yield from (batch[name] for name in columns)
-
-            sizes = self.new_encoder.vocab_size, self.max_length
-            tokenizer = train_word_pieces(batches, *sizes, lowercase=self.new_encoder.lowercase)
-            self.fitted = {**self.fitted, "tokenizer": tokenizer_files(tokenizer)}
-        self.fitted = {**self.fitted, "tokenizer": self._load_tokenizer()[1]}
+        new = self.new_encoder is not None and self.network is None  # a network keeps the tokenizer it was built for
+        files = tokenizer_files(self._train_tokenizer(train_rows)) if new else self._load_tokenizer()[1]
+        self.fitted = {**self.fitted, "tokenizer": files}
         if self.class_weights == "balanced":
             counts = Counter(train_rows["label"])
             self.fitted["class_counts"] = [counts[i] for i in range(self.num_classes)]
