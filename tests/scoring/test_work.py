@@ -5,6 +5,7 @@ import torch
 
 from tests.scoring.tiny import byte_tokenizer, tiny_model
 from textclf.scoring import LabelScorer, forward, label_log_likelihoods
+from textclf.scoring.batches import plan_batches
 from textclf.scoring.trie import build_trie, common_prefix, one_begins_another
 
 HEAD = "Which topic has this text? "
@@ -166,3 +167,18 @@ def test_common_prefix_and_beginnings():
     assert common_prefix([[1, 2, 3], [1, 2], [1, 2, 4]]) == 2
     assert common_prefix([[1], [2]]) == 0 and common_prefix([[7, 8]]) == 2
     assert one_begins_another([[1, 2], [1], [3], [1, 2]]) == [(1, 0), (1, 3), (0, 3)]
+
+
+def test_batches_waste_little_and_keep_to_the_budget():
+    lengths = sorted(([5, 40, 41, 200, 7, 39, 6] * 30), reverse=True)
+    batches = plan_batches(lengths, 2, 300, equal=False)
+    assert [start for start, _ in batches[1:]] == [stop for _, stop in batches[:-1]]
+    assert (batches[0][0], batches[-1][1]) == (0, len(lengths))
+    run = [(stop - start) * (lengths[start] + 2) for start, stop in batches]
+    assert max(run) <= 300
+    assert 1 - (sum(lengths) + 2 * len(lengths)) / sum(run) < 0.05
+
+
+def test_batches_of_equal_lengths():
+    assert plan_batches([9, 9, 9, 4, 4, 1], 0, 20, equal=True) == [(0, 2), (2, 3), (3, 5), (5, 6)]
+    assert plan_batches([500], 0, 20, equal=False) == [(0, 1)] and plan_batches([], 0, 20, equal=False) == []

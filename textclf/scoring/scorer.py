@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from textclf.errors import UserError
-from textclf.scoring.batches import by_length, default_budget, is_out_of_memory, next_batch
+from textclf.scoring.batches import by_length, default_budget, is_out_of_memory, plan_batches
 from textclf.scoring.cached import cached_scores
 from textclf.scoring.forward import Batch, Forward
 from textclf.scoring.packed import packed_scores
@@ -191,14 +191,17 @@ class LabelScorer:
         extra = self.trie.nodes if self.strategy == "packed" else 0
         left = by_length(lengths)
         while left:
-            picked = next_batch(left, lengths, extra, self.budget, equal)
-            edges = self._try(Batch.of([rows[i] for i in picked], prefix, self.forward.device), cache)
-            if edges is None:
-                self.budget = max(1, len(picked) * (lengths[picked[0]] + extra) // 2)
-                log.warning("out of memory: the token budget of a batch is now %d", self.budget)
-                continue
-            scores.log_likelihoods[picked], scores.logit_sums[picked] = map(self.trie.totals, edges)
-            left = left[len(picked) :]
+            for start, stop in plan_batches([lengths[i] for i in left], extra, self.budget, equal):
+                picked = left[start:stop]
+                edges = self._try(Batch.of([rows[i] for i in picked], prefix, self.forward.device), cache)
+                if edges is None:
+                    self.budget = max(1, len(picked) * (lengths[picked[0]] + extra) // 2)
+                    log.warning("out of memory: the token budget of a batch is now %d", self.budget)
+                    break
+                scores.log_likelihoods[picked], scores.logit_sums[picked] = map(self.trie.totals, edges)
+            else:
+                return
+            left = left[start:]
 
     def _try(self, batch: Batch, cache: Any) -> tuple[Tensor, Tensor] | None:
         """Runs a batch; None if it does not fit into memory and has more than one prompt."""
