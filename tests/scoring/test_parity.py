@@ -131,8 +131,8 @@ def test_a_model_in_training_is_scored_without_dropout_and_goes_on_training():
         ("gemma3", "packed", "window of 6 tokens"),
         ("bloom", "packed", "ALiBi"),
         ("mpt", "packed", "ALiBi"),
-        ("mamba", "packed", "keeps a state"),
-        ("mamba", "cached", "keeps a state"),
+        ("mamba", "packed", "takes no past_key_values"),
+        ("mamba", "cached", "takes no past_key_values"),
     ],
 )
 def test_what_would_be_wrong_is_refused(name, strategy, reason):

@@ -141,6 +141,7 @@ def test_a_prompt_beyond_the_context_is_named():
     ("change", "message"),
     [
         ({"labels": []}, "no labels"),
+        ({"prompts": "abc"}, "a list of texts is wanted, not the string 'abc'"),
         ({"labels": ["a", ""]}, "label '' has no tokens"),
         ({"strategy": "fast"}, "strategy is 'fast'"),
         ({"max_batch_tokens": 0}, "max_batch_tokens is 0"),

@@ -12,6 +12,16 @@ WIDE = {**SIZES, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads
 GROUPED = {**WIDE, "intermediate_size": 48, "num_key_value_heads": 2}
 MIXED = {**GROUPED, "head_dim": 8, "sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"]}
 OLD = {**SIZES, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128}
+SHARING = {
+    **MIXED,
+    "layer_types": MIXED["layer_types"] * 2,
+    "num_hidden_layers": 4,
+    "num_kv_shared_layers": 2,
+    "vocab_size_per_layer_input": 300,
+    "hidden_size_per_layer_input": 8,
+    "laurel_rank": 4,
+    "activation_sparsity_pattern": [0.0] * 4,
+}
 LOCAL = {"attention_types": [[["global", "local"], 1]], "num_layers": 2, "num_heads": 4, "window_size": 5}
 
 # name: (model type, its config)
@@ -32,6 +42,7 @@ CACHED = {
     "mistral": ("mistral", {**GROUPED, "sliding_window": 4}),
     "gemma2": ("gemma2", {**MIXED, "final_logit_softcapping": 3.0, "attn_logit_softcapping": 2.0}),
     "gemma3": ("gemma3_text", MIXED),
+    "gemma3n": ("gemma3n_text", SHARING),
     "gpt_neo": ("gpt_neo", {**WIDE, **LOCAL}),
     "bloom": ("bloom", {**SIZES, "hidden_size": 32, "n_layer": 2, "n_head": 4}),
     "mpt": ("mpt", {**SIZES, "d_model": 32, "n_layers": 2, "n_heads": 4, "max_seq_len": 128}),

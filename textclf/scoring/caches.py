@@ -31,7 +31,7 @@ def fork(cache: Any, rows: int | None = None, length: int | None = None) -> Any:
     forked = copy.copy(cache)
     forked.layers = [copy.copy(layer) for layer in cache.layers]
     for layer in forked.layers:
-        if not layer.is_initialized:  # layers that use another layer's states
+        if layer.keys is None:  # a layer that uses another layer's states
             continue
         if rows is not None:
             layer.keys = layer.keys.expand(rows, -1, -1, -1)
@@ -48,13 +48,11 @@ def windows(model: PreTrainedModel) -> list[int]:
     """Sizes of all windows that the model's layers may look through, as its config and transformers' cache tell."""
     config = model.config.get_text_config(decoder=True)
     named = (getattr(config, name, None) for name in ("window_size", "attention_chunk_size", "sliding_window"))
-    cached = (layer.sliding_window for layer in new_cache(model).layers if layer.is_sliding)
+    cached = (layer.sliding_window for layer in new_cache(model).layers if getattr(layer, "is_sliding", False))
     return sorted({int(size) for size in (*named, *cached) if size})
 
 
 def foreign_layers(model: PreTrainedModel) -> list[str]:
     """Kinds of cache layers that `fork` does not know: their states are written in place or hold more than keys."""
-    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
-
-    kinds = {type(layer) for layer in new_cache(model).layers}
-    return sorted(kind.__name__ for kind in kinds - {DynamicLayer, DynamicSlidingWindowLayer})
+    shared = {"DynamicLayer", "DynamicSlidingWindowLayer", "DummyLayer"}  # a dummy: a layer with no states of its own
+    return sorted({type(layer).__name__ for layer in new_cache(model).layers} - shared)

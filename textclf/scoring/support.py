@@ -125,7 +125,7 @@ def _find_out(model: PreTrainedModel) -> Support:
 def _no_shared_cache(model: PreTrainedModel) -> str | None:
     """The fact that forbids to reuse a cache, if there is one."""
     if "past_key_values" not in inspect.signature(model.forward).parameters:
-        return "it keeps a state, not a cache of keys and values that labels could share"
+        return "it takes no past_key_values: there is no cache of keys and values that labels could share"
     if foreign := foreign_layers(model):
         return f"its cache has layers that cannot be shared between labels: {', '.join(foreign)}"
     return None

@@ -13,11 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from textclf.errors import UserError
 from textclf.types import PreTrainedTokenizerBase
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, special: bool) -> list[list[int]]:
     """Tokenises each text whole: padding and truncation that were saved with the tokenizer are switched off."""
+    if isinstance(texts, str):
+        raise UserError(f"a list of texts is wanted, not the string {texts[:40]!r}: write [text]")
     if not texts:
         return []
     encoded = tokenizer(
