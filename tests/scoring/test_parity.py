@@ -1,0 +1,171 @@
+"""Every strategy gives what the plain route gives."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertLMHeadModel,
+    LlamaConfig,
+    T5Config,
+)
+
+from tests.scoring.tiny import CACHED, EVERY, GROUPED, PACKED, PLAIN, byte_tokenizer, tiny_model
+from textclf.scoring import LabelScorer, UnsupportedModelError, label_log_likelihoods
+
+PROMPTS = [
+    "Which topic? " + text
+    for text in ("cats", "", "rain in the north", "a", "사과", "one two three four five six seven", "cats", "dogs,")
+]
+LABELS = ["a", "abc", "abd", "ab", "긍정", "부정", "x"]
+STRATEGIES = {**dict.fromkeys(PACKED, ("packed", "cached")), **dict.fromkeys(CACHED, ("cached",))}
+CASES = [(name, strategy) for name, strategies in STRATEGIES.items() for strategy in strategies]
+
+
+def difference(model, prompts, labels, strategy, tokenizer=None, **options):
+    tokenizer = tokenizer or byte_tokenizer()
+    wanted = label_log_likelihoods(model, tokenizer, prompts, labels, strategy="plain")
+    got = label_log_likelihoods(model, tokenizer, prompts, labels, strategy=strategy, **options)
+    assert got.shape == wanted.shape == (len(prompts), len(labels)) and got.dtype == torch.float64
+    return float((got - wanted).abs().max())
+
+
+@pytest.mark.parametrize(("name", "strategy"), CASES)
+def test_agrees_with_plain(name, strategy):
+    assert difference(tiny_model(name), PROMPTS, LABELS, strategy, max_batch_tokens=100) < 1e-4
+
+
+@pytest.mark.parametrize("name", [name for name in PACKED if name not in ("gpt_neox",)])
+def test_eager_attention_agrees(name):
+    assert difference(tiny_model(name, "eager"), PROMPTS, LABELS, "packed", max_batch_tokens=200) < 1e-4
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_auto_takes_the_fastest_that_is_right(name):
+    scorer = LabelScorer(tiny_model(name), byte_tokenizer(), LABELS)
+    scorer(PROMPTS)
+    wanted = "packed" if name in PACKED else "cached" if name in CACHED else "plain"
+    assert scorer.strategy == wanted
+    assert (wanted == "packed") == ("not packed" not in scorer.reason)
+    assert scorer.reason
+
+
+@pytest.mark.parametrize("name", ["mistral", "gpt2"])
+@settings(max_examples=15)
+@given(
+    head=st.text("ab c", max_size=10),
+    tails=st.lists(st.text("ab긍c", max_size=12), min_size=1, max_size=6),
+    labels=st.lists(st.text("ab긍", min_size=1, max_size=3), min_size=1, max_size=6, unique=True),
+    budget=st.integers(1, 120),
+)
+def test_agrees_on_any_text(name, head, tails, labels, budget):
+    prompts = [head + tail for tail in tails]
+    assert difference(tiny_model(name), prompts, labels, "auto", max_batch_tokens=budget) < 1e-4
+
+
+@pytest.mark.parametrize("strategy", ["packed", "cached"])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_neither_padding_side_nor_batch_size_matters(strategy, side):
+    tokenizer, model = byte_tokenizer(padding_side=side), tiny_model("opt")
+    for budget in (1, 64, 10_000):
+        assert difference(model, PROMPTS, LABELS, strategy, tokenizer, max_batch_tokens=budget) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["mistral", "gemma2", "gemma3", "gpt_neo"])
+def test_a_window_is_right_at_every_length(name):
+    prompts = [text * repeats for text in ("a", "be", "b") for repeats in range(1, 12)]
+    assert difference(tiny_model(name), prompts, LABELS, "cached") < 1e-4
+
+
+def test_a_window_longer_than_all_texts_allows_packing():
+    scorer = LabelScorer(tiny_model("mistral, wide window"), byte_tokenizer(), LABELS)
+    assert scorer.support.against("packed", 128) is None
+    assert "window of 128" in scorer.support.against("packed", 129)
+
+
+def test_one_label_and_no_prompt():
+    model = tiny_model("llama")
+    assert difference(model, ["", "a"], ["a"], "packed") < 1e-4
+    assert label_log_likelihoods(model, byte_tokenizer(), [], LABELS).shape == (0, len(LABELS))
+
+
+def test_likelihoods_of_all_next_tokens_add_up_to_one():
+    letters = [chr(code) for code in range(128)]
+    scores = label_log_likelihoods(tiny_model("llama"), byte_tokenizer(), ["ab"], letters)
+    assert 0.1 < scores.exp().sum() < 1
+
+
+@pytest.mark.parametrize("strategy", ["packed", "cached"])
+def test_raw_logits_are_read_at_the_same_places(strategy):
+    scores = [
+        LabelScorer(tiny_model("gemma2" if strategy == "cached" else "qwen3"), byte_tokenizer(), LABELS, strategy=way)(
+            PROMPTS
+        ).logit_sums
+        for way in ("plain", strategy)
+    ]
+    assert torch.allclose(*scores, atol=1e-4)
+
+
+def test_half_precision_is_close():
+    model = tiny_model("llama", None, torch.bfloat16)
+    assert 0 < difference(model, PROMPTS, LABELS, "packed") < 1
+
+
+def test_a_model_in_training_is_scored_without_dropout_and_goes_on_training():
+    model = tiny_model("gpt2")
+    model.train()
+    try:
+        assert difference(model, PROMPTS, LABELS, "packed") < 1e-4
+        assert model.training
+    finally:
+        model.eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "strategy", "reason"),
+    [
+        ("mistral", "packed", "window of 4 tokens"),
+        ("gemma3", "packed", "window of 6 tokens"),
+        ("bloom", "packed", "ALiBi"),
+        ("mpt", "packed", "ALiBi"),
+        ("mamba", "packed", "takes no past_key_values"),
+        ("mamba", "cached", "takes no past_key_values"),
+    ],
+)
+def test_what_would_be_wrong_is_refused(name, strategy, reason):
+    with pytest.raises(UnsupportedModelError, match=reason):
+        label_log_likelihoods(tiny_model(name), byte_tokenizer(), PROMPTS, LABELS, strategy=strategy)
+
+
+def test_rotary_scaling_that_switches_with_the_length_is_scored_alone():
+    from transformers import AutoModelForCausalLM, Phi3Config
+
+    rope = {"rope_type": "longrope", "short_factor": [1.0] * 4, "long_factor": [4.0] * 4, "rope_theta": 1e4}
+    rope["original_max_position_embeddings"] = 32
+    config = Phi3Config(**GROUPED, rope_parameters=rope, original_max_position_embeddings=32)
+    scorer = LabelScorer(AutoModelForCausalLM.from_config(config).eval(), byte_tokenizer(), LABELS)
+    scorer(["short"])
+    assert scorer.strategy == "packed"
+    scorer(["short", "long " * 8])
+    assert scorer.strategy == "plain" and "rotary" in scorer.reason
+
+
+@pytest.mark.parametrize("kind", ["classifier", "encoder-decoder", "not causal"])
+def test_what_is_no_causal_model_is_refused(kind):
+    small = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+    if kind == "classifier":
+        model = AutoModelForSequenceClassification.from_config(LlamaConfig(**small, intermediate_size=48))
+    elif kind == "encoder-decoder":
+        model = AutoModelForSeq2SeqLM.from_config(T5Config(vocab_size=300, d_model=32, d_kv=8, num_layers=1))
+    else:
+        model = BertLMHeadModel(BertConfig(**small, intermediate_size=48, is_decoder=False))
+    with pytest.raises(UnsupportedModelError, match="causal"):
+        label_log_likelihoods(model, byte_tokenizer(), PROMPTS, LABELS)
+
+
+def test_plain_is_left_for_states():
+    assert set(PLAIN) == {"mamba"}
+    assert difference(tiny_model("mamba"), PROMPTS, LABELS, "auto") == 0

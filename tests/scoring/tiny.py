@@ -1,0 +1,81 @@
+"""Causal models with random weights, too small to be slow, and tokenizers for them."""
+
+from functools import cache
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+SIZES = {"vocab_size": 300, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+WIDE = {**SIZES, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 128}
+GROUPED = {**WIDE, "intermediate_size": 48, "num_key_value_heads": 2}
+MIXED = {**GROUPED, "head_dim": 8, "sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"]}
+OLD = {**SIZES, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128}
+SHARING = {
+    **MIXED,
+    "layer_types": MIXED["layer_types"] * 2,
+    "num_hidden_layers": 4,
+    "num_kv_shared_layers": 2,
+    "vocab_size_per_layer_input": 300,
+    "hidden_size_per_layer_input": 8,
+    "laurel_rank": 4,
+    "activation_sparsity_pattern": [0.0] * 4,
+}
+LOCAL = {"attention_types": [[["global", "local"], 1]], "num_layers": 2, "num_heads": 4, "window_size": 5}
+
+# name: (model type, its config)
+PACKED = {
+    "llama": ("llama", {**GROUPED, "tie_word_embeddings": True}),
+    "qwen2": ("qwen2", GROUPED),
+    "qwen3": ("qwen3", {**GROUPED, "head_dim": 8}),
+    "gpt2": ("gpt2", OLD),
+    "gpt_neox": ("gpt_neox", {**WIDE, "intermediate_size": 48}),
+    "opt": ("opt", {**WIDE, "ffn_dim": 48, "word_embed_proj_dim": 32}),
+    "olmo2": ("olmo2", GROUPED),
+    "phi3": ("phi3", GROUPED),
+    "gemma": ("gemma", {**GROUPED, "head_dim": 8}),
+    "falcon": ("falcon", {**WIDE, "alibi": False}),
+    "mistral, wide window": ("mistral", {**GROUPED, "sliding_window": 128}),
+}
+CACHED = {
+    "mistral": ("mistral", {**GROUPED, "sliding_window": 4}),
+    "gemma2": ("gemma2", {**MIXED, "final_logit_softcapping": 3.0, "attn_logit_softcapping": 2.0}),
+    "gemma3": ("gemma3_text", MIXED),
+    "gemma3n": ("gemma3n_text", SHARING),
+    "gpt_neo": ("gpt_neo", {**WIDE, **LOCAL}),
+    "bloom": ("bloom", {**SIZES, "hidden_size": 32, "n_layer": 2, "n_head": 4}),
+    "mpt": ("mpt", {**SIZES, "d_model": 32, "n_layers": 2, "n_heads": 4, "max_seq_len": 128}),
+    "falcon, alibi": ("falcon", {**WIDE, "alibi": True}),
+}
+PLAIN = {"mamba": ("mamba", {**SIZES, "hidden_size": 32, "num_hidden_layers": 2})}
+EVERY = {**PACKED, **CACHED, **PLAIN}
+
+
+@cache
+def tiny_model(name, attention=None, dtype=torch.float32):
+    """A model with weights large enough for its answers to differ by many nats."""
+    kind, config = EVERY[name]
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**config), attn_implementation=attention)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.25)
+    return model.to(dtype).eval()
+
+
+@cache
+def byte_tokenizer(bos=True, eos=False, merges=(), prefix_space=False, padding_side="right"):
+    """A byte-level tokenizer: a token per UTF-8 byte, but for what `merges` joins."""
+    signs = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pieces = ["<s>", "</s>", "<pad>", *signs, *(a + b for a, b in merges)]
+    bpe = models.BPE({piece: i for i, piece in enumerate(pieces)}, list(merges))
+    tokenizer = Tokenizer(bpe)
+    tokenizer.add_special_tokens(["<s>", "</s>", "<pad>"])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space, use_regex=False)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{'<s> ' if bos else ''}$A{' </s>' if eos else ''}", special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", padding_side=padding_side
+    )

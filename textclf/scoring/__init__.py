@@ -1,0 +1,20 @@
+"""How likely a causal language model finds each label after a prompt: exact, and each token run once."""
+
+from textclf.scoring.audit import BoundaryReport, LabelAudit, audit_labels
+from textclf.scoring.forward import Counters
+from textclf.scoring.plain import as_published
+from textclf.scoring.scorer import LabelScorer, LabelScores, context_length, label_log_likelihoods
+from textclf.scoring.support import UnsupportedModelError
+
+__all__ = [
+    "BoundaryReport",
+    "Counters",
+    "LabelAudit",
+    "LabelScorer",
+    "LabelScores",
+    "UnsupportedModelError",
+    "as_published",
+    "audit_labels",
+    "context_length",
+    "label_log_likelihoods",
+]
