@@ -16,6 +16,7 @@ os.environ |= {  # before anything imports datasets or huggingface_hub, which re
     "HF_DATASETS_CACHE": os.path.join(CACHE.name, "datasets"),
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "OMP_NUM_THREADS": "1",  # tiny models: threads would wait for each other far longer than they compute
     "TOKENIZERS_PARALLELISM": "false",
     "TQDM_DISABLE": "1",
     "WANDB_MODE": "offline",
