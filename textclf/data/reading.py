@@ -205,7 +205,9 @@ def standard_columns(
     wanted = {"text": text, "label": label, **({"text_pair": text_pair} if text_pair else {})}
     for column in wanted.values():
         if column not in source.column_names:
-            raise UserError(f"there is no column {column!r}: the rows have {', '.join(source.column_names)}")
+            raise UserError(
+                f"there is no column {column!r}: the rows have {', '.join(source.column_names)}; name one of these"
+            )
     for name in ("text", "text_pair"):
         if name in wanted and not _is_text(source.features[wanted[name]]):
             kind = source.features[wanted[name]]
