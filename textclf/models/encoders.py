@@ -33,13 +33,13 @@ class EncoderConfig:
         lowercase: Whether capital letters are read as small ones.
     """
 
-    vocab_size: int = 12000
+    vocab_size: int = 16000
     hidden_size: int = 256
-    num_hidden_layers: int = 3
+    num_hidden_layers: int = 2
     num_attention_heads: int = 4
-    intermediate_size: int = 1024
-    hidden_dropout_prob: float = 0.1
-    attention_probs_dropout_prob: float = 0.1
+    intermediate_size: int = 512
+    hidden_dropout_prob: float = 0.2
+    attention_probs_dropout_prob: float = 0.0  # else no fused attention on a CPU
     lowercase: bool = True
 
     def __post_init__(self) -> None:
