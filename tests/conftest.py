@@ -21,6 +21,7 @@ os.environ |= {  # before anything imports datasets or huggingface_hub, which re
     "TQDM_DISABLE": "1",
     "WANDB_MODE": "offline",
 }
+os.environ.pop("WANDB_DATA_DIR", None)
 
 WORDS = {
     "negative": ["지루한", "최악의", "dull", "awful", "돈 아까운", "a waste of time"],

@@ -1,5 +1,7 @@
 """From a source to the rows of its splits."""
 
+import csv
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -272,10 +274,13 @@ def test_any_texts_survive_to_the_batches_and_none_is_dropped_uncounted(
     train, test = [("글로 된 글", "n"), *train], [("또 하나", "p"), *test]  # texts that are all numbers are refused
     folder = tmp_path_factory.mktemp("mixed")
     for split, rows in (("train", train), ("test", test)):
-        table = Dataset.from_dict({"text": [text for text, _ in rows], "label": [label for _, label in rows]})
-        getattr(table, {"parquet": "to_parquet", "csv": "to_csv", "jsonl": "to_json"}[suffix])(
-            str(folder / f"{split}.{suffix}"), **({"force_ascii": False} if suffix == "jsonl" else {})
-        )
+        path = folder / f"{split}.{suffix}"
+        if suffix == "csv":
+            with path.open("w", encoding="utf-8", newline="") as file:
+                csv.writer(file, quoting=csv.QUOTE_ALL).writerows([("text", "label"), *rows])
+        else:
+            table = Dataset.from_dict({"text": [text for text, _ in rows], "label": [label for _, label in rows]})
+            table.to_parquet(path) if suffix == "parquet" else table.to_json(path, force_ascii=False)
     recipe = [*([StripWhitespace()] if strip else []), *tail]
     data = FilesDataModule(str(folder), label_names=["n", "p"], val_size=0, eval_batch_size=4, cleaning=recipe)
     model = Letters(2, ["n", "p"])
