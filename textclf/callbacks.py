@@ -178,7 +178,12 @@ class ReportWriter(Callback):
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
-        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's data connector
+        size = len(data.rows("test"))
+        # Room for all at once: many small arrays among the freed ones of each batch would keep the memory in pieces.
+        self._rows, self._predictions = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64)
+        self._scores = np.empty((size, data.num_classes))
+        self._count = 0
         self._started = time.perf_counter()
 
     def on_test_batch_end(
@@ -191,18 +196,17 @@ class ReportWriter(Callback):
         *args: Any,
     ) -> None:
         """Keeps a batch's scores."""
-        self._parts.append(
-            (
-                outputs["row"].cpu().numpy(),
-                outputs["prediction"].cpu().numpy(),
-                outputs["log_scores"].double().cpu().numpy(),
-            )
-        )
+        part = slice(self._count, self._count + len(outputs["row"]))
+        self._rows[part] = outputs["row"].cpu().numpy()
+        self._predictions[part] = outputs["prediction"].cpu().numpy()
+        self._scores[part] = outputs["log_scores"].double().cpu().numpy()
+        self._count = part.stop
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gathers, writes, and prints the report on the first process."""
         seconds = time.perf_counter() - self._started
-        gathered = gather(([np.concatenate(column) for column in zip(*self._parts, strict=True)], seconds), trainer)
+        mine = [column[: self._count] for column in (self._rows, self._predictions, self._scores)]
+        gathered = gather((mine, seconds), trainer)
         if trainer.is_global_zero:
             rows, predictions, scores = (
                 np.concatenate(column) for column in zip(*(g for g, _ in gathered), strict=True)
