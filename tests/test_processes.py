@@ -41,10 +41,10 @@ def write_rows(folder, sizes):
     words = {"negative": ["나쁜", "지루한", "dull", "bad"], "positive": ["좋은", "최고", "fine", "great"]}
     for split, size in sizes.items():
         lines = ["text,label"]
-        for _ in range(size):
+        for number in range(size):  # in each text, so that none is a repeat
             label = random.choice(["negative", "positive"])
             filler = random.choice(["영화", "the", "film", "연기", "of"], size=random.integers(1, 20))
-            lines.append(" ".join([*filler, random.choice(words[label])]) + f",{label}")
+            lines.append(" ".join([split, str(number), *filler, random.choice(words[label])]) + f",{label}")
         (folder / f"{split}.csv").write_text("\n".join(lines), encoding="utf-8")
     return folder
 

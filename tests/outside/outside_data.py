@@ -14,4 +14,5 @@ class WeatherDataModule(TextDataModule):
     def load_split(self, split):
         size = {"train": 200, "test": 41}[split]
         words = (("햇볕", "sunny"), ("소나기", "rain"))
-        return Dataset.from_list([{"text": f"day {i} {words[i % 2][i // 2 % 2]}", "label": i % 2} for i in range(size)])
+        texts = [f"{split}, day {i}: {words[i % 2][i // 2 % 2]}" for i in range(size)]
+        return Dataset.from_dict({"text": texts, "label": [i % 2 for i in range(size)]})

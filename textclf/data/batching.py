@@ -123,18 +123,18 @@ class LengthBatchSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         """Yields this process's batches of the epoch, without the first `skip`."""
         batches = self._shuffled() if self.shuffle else self._in_order()
-        yield from batches[self.skip :]
+        for batch in batches[self.skip :]:
+            yield batch.tolist()
 
-    def _batches(self, order: np.ndarray) -> list[list[int]]:
-        return [order[a:b].tolist() for a, b in zip(self.starts, self.starts[1:], strict=False)]
+    def _batches(self, order: np.ndarray) -> list[np.ndarray]:
+        return [order[a:b] for a, b in zip(self.starts, self.starts[1:], strict=False)]
 
-    def _in_order(self) -> list[list[int]]:
+    def _in_order(self) -> list[np.ndarray]:
         order = np.argsort(-self.lengths, kind="stable")
         mine = self._batches(order)[self.rank :: self.world_size]
-        filler = [~int(order[-1])] if len(order) else []
-        return mine + [filler] * (len(self) - len(mine))
+        return mine + [~order[-1:]] * (len(self) - len(mine))
 
-    def _shuffled(self) -> list[list[int]]:
+    def _shuffled(self) -> list[np.ndarray]:
         generator = np.random.default_rng((self.seed, self.epoch))
         rows = np.arange(len(self.lengths)) if self.balance is None else balanced_draw(self.balance, generator)
         shuffled = generator.permutation(rows)

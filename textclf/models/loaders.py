@@ -38,14 +38,16 @@ def say_what_was_cut(loaders: Any, split: str, max_length: int | None) -> None:
 
     The numbers stand in the encoded rows (`cut`), so they are there when the rows come from the cache, too.
     """
+    from textclf.data.keys import int_column  # data modules import methods
+
     for loader in as_list(loaders):
         encoded = getattr(getattr(loader, "dataset", None), "encoded", None)
         if encoded is None or "cut" not in encoded.column_names:
             continue
-        cut = np.asarray(encoded["cut"])
+        cut = int_column(encoded, "cut")
         if rows := np.count_nonzero(cut):
             tokens = int(cut.sum())
-            share = tokens / (tokens + int(np.asarray(encoded["length"]).sum()))
+            share = tokens / (tokens + int(int_column(encoded, "length").sum()))
             say(
                 f"{split}: {rows:,} of {len(cut):,} rows are longer than max_length {max_length}: "
                 f"{tokens:,} tokens ({share:.1%}) are cut off"
