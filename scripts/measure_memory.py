@@ -37,7 +37,7 @@ trainer:
 
 
 def write_rows(path: Path, rows: int, seed: int) -> None:
-    """Writes texts of 6 to 14 words, most of them different, in row groups of 10,000."""
+    """Writes texts of 8 to 16 words, most of them different, in row groups of 10,000."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -46,7 +46,11 @@ def write_rows(path: Path, rows: int, seed: int) -> None:
 
     def row() -> dict[str, str]:
         label = draw.choice(list(WORDS))
-        words = [draw.choice(WORDS[label]), *draw.choices(FILLING, k=draw.randint(4, 12)), str(draw.randrange(10**9))]
+        words = [
+            draw.choice(WORDS[label]),
+            *draw.choices(FILLING, k=draw.randint(4, 12)),
+            *map(str, draw.choices(range(1000), k=3)),
+        ]
         return {"text": " ".join(words), "label": label}
 
     with pq.ParquetWriter(path, schema) as writer:

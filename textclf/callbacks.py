@@ -19,6 +19,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from textclf.atomic import atomic_path
 from textclf.console import say
+from textclf.memory import HeapTrimmer
 from textclf.tracking import CleaningRecord, TestRecord, TrainingSpeed, record_config
 
 
@@ -310,4 +311,5 @@ def always() -> list[Callback]:
         LastCheckpoint(),
         ReportWriter(),
         TestRecord(),
+        HeapTrimmer(),
     ]

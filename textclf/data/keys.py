@@ -92,7 +92,7 @@ class KeyedRows:
 
 def int_column(rows: Dataset, name: str) -> np.ndarray:
     """A column of whole numbers, int64, shape `(rows,)`, without a Python number for each."""
-    if not len(rows):
-        return np.empty(0, dtype=np.int64)
-    column: np.ndarray = rows.select_columns([name]).with_format("arrow")[:].column(name).to_numpy()
-    return column.astype(np.int64)
+    # All at once, `datasets` would make an Arrow table for each row of a selection.
+    windows = rows.select_columns([name]).with_format("arrow").iter(batch_size=10_000)
+    parts: list[np.ndarray] = [window.column(name).to_numpy().astype(np.int64) for window in windows]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)

@@ -32,6 +32,7 @@ KEYS = (
     "majority_accuracy",
     "invalid",
 )
+WINDOW = 65_536  # rows counted at once
 
 
 def write_report(
@@ -121,7 +122,10 @@ def classification_report_text(table: PredictionTable) -> str:
 def _accumulate(table: PredictionTable) -> ClassificationMetrics:
     # Only one process writes a report; it would wait for the others for ever if the metrics were gathered.
     metrics = ClassificationMetrics(len(table.label_names), table.has_probabilities, sync_on_compute=False)
-    metrics.update(torch.from_numpy(table.metric_scores), torch.tensor(table.labels), torch.tensor(table.predictions))
+    scores = table.metric_scores
+    for start in range(0, len(scores), WINDOW):
+        columns = (column[start : start + WINDOW] for column in (scores, table.labels, table.predictions))
+        metrics.update(*map(torch.from_numpy, columns))
     return metrics
 
 

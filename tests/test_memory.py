@@ -1,0 +1,14 @@
+"""The heap is trimmed as batches go by."""
+
+from textclf import memory
+from textclf.memory import HeapTrimmer
+
+
+def test_trims_every_so_many_batches(monkeypatch):
+    calls = []
+    monkeypatch.setattr(memory, "trim_heap", lambda: calls.append(1))
+    trimmer = HeapTrimmer(every_n_batches=3)
+    for hook in ("on_train_batch_end", "on_validation_batch_end", "on_test_batch_end", "on_predict_batch_end") * 2:
+        getattr(trimmer, hook)(None, None)
+    assert len(calls) == 8 // 3
+
