@@ -11,4 +11,3 @@ def test_trims_every_so_many_batches(monkeypatch):
     for hook in ("on_train_batch_end", "on_validation_batch_end", "on_test_batch_end", "on_predict_batch_end") * 2:
         getattr(trimmer, hook)(None, None)
     assert len(calls) == 8 // 3
-
