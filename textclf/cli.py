@@ -25,6 +25,7 @@ from textclf.arguments import ArgumentsCLI
 from textclf.console import hush, say
 from textclf.data.base import TextDataModule
 from textclf.data.cleaning import text_steps
+from textclf.data.examples import show_examples
 from textclf.data.streaming import StreamedBatches
 from textclf.errors import UserError
 from textclf.models.base import PreparedClassifier, TextClassifier
@@ -191,6 +192,7 @@ class TextCLI(ArgumentsCLI):
         if self.trainer.world_size > 1:
             raise UserError("predict writes one stream, in order: run it in one process (--trainer.devices 1)")
         model.text_steps = text_steps(datamodule.cleaning)
+        show_examples(datamodule, model, "predict", datamodule.rows)
         rows = read_texts(self.options.texts, self.options.input, datamodule.text_column, datamodule.text_pair_column)
         batches = StreamedBatches(
             model, rows, batch_size=datamodule.eval_batch_size, max_batch_tokens=datamodule.max_batch_tokens

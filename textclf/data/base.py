@@ -15,6 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from textclf.console import say
 from textclf.data.batching import LengthBatchSampler
 from textclf.data.cleaning import CleaningStep, check_recipe, text_steps
+from textclf.data.examples import show_examples
 from textclf.data.keys import int_column
 from textclf.data.ledger import Ledger
 from textclf.data.loading import Collator, ResumableLoader, RowReader
@@ -140,13 +141,17 @@ class TextDataModule(SplitRows, LightningDataModule):
             return
         model: TextClassifier = self.trainer.lightning_module  # type: ignore[assignment]  # theirs is the base class
         model.text_steps = text_steps(self.cleaning)
+        show_examples(self, model, stage, self._read_once)
         needed = [split for split in NEEDED[stage] if stage != "fit" or split == "train" or self.has_split(split)]
         for split in needed:
-            self._one_goes_first(partial(self.rows, split))
+            self._read_once(split)
         if stage == "fit":
             self._prepare(model)
         for split in needed:
             self._encoded[split] = self._encode(model, split)
+
+    def _read_once(self, split: Split) -> Dataset:
+        return self._one_goes_first(partial(self.rows, split))
 
     def _prepare(self, model: TextClassifier) -> None:
         assert self.trainer is not None

@@ -38,6 +38,7 @@ class SplitRows:
         recipe: How it is cleaned unless the configuration says otherwise.
         test_share: Of each class that becomes the test split where the source has none.
         ledger: What became of the rows that were read.
+        sliced: Whether a part of a test split that stands alone is learnt from instead of scored.
     """
 
     label_names: Sequence[str]
@@ -53,6 +54,7 @@ class SplitRows:
     id_column: str | None = None
     recipe: ClassVar[Sequence[CleaningStep]] = DEFAULT
     test_share: ClassVar[float] = 0.0
+    sliced: bool = False
 
     data_dir: str | None
     val_size: float
@@ -104,11 +106,26 @@ class SplitRows:
         """Whether there are rows for `split`, those made here included."""
         source = self.source_splits()
         made = {
-            "train": self.shots_per_class is not None and "test" in source,
+            "train": (self.shots_per_class is not None or self.sliced) and "test" in source,
             "validation": self.val_size > 0 and "train" in source,
             "test": self.test_share > 0 and "train" in source,
         }
         return split in source or made[split]
+
+    def take_slice(self) -> None:
+        """Takes `val_size` of each class out of a test split that stands alone, to be learnt from.
+
+        Where `shots_per_class` is given, these rows are the slice.
+
+        Raises:
+            UserError: `val_size` is 0.
+        """
+        if self.shots_per_class is not None or self.sliced:
+            return
+        if not self.val_size:
+            raise UserError("val_size 0 takes no rows out of test to learn from, and there is no train split: give 0.1")
+        self._rows, self._sources, self.ledger = {}, {}, Ledger()
+        self.sliced = True
 
     # Its rows
 
@@ -206,7 +223,7 @@ class SplitRows:
         source = self.source_splits()
         if "train" in source and "test" not in source and self.test_share:
             return "train"
-        if "test" in source and "train" not in source and self.shots_per_class is not None:
+        if "test" in source and "train" not in source and (self.shots_per_class is not None or self.sliced):
             return "test"
         return None
 
@@ -216,9 +233,11 @@ class SplitRows:
         tidy = KeyedRows(rows, whole, lambda _: np.empty(0, dtype=KEY))
         if whole == "train":
             return stratified_split(tidy.labels, self.test_share, TEST_SEED, tidy.keys)
-        assert self.shots_per_class is not None
-        once = np.bincount(tidy.groups, minlength=1)[tidy.groups] == 1
-        drawn = draw_shots(tidy.labels, self.shots_per_class, self.seed, self.label_names, once & ~tidy.empty)
+        if self.shots_per_class is None:
+            drawn = stratified_split(tidy.labels, self.val_size, self.seed, tidy.keys)[1]
+        else:
+            once = np.bincount(tidy.groups, minlength=1)[tidy.groups] == 1
+            drawn = draw_shots(tidy.labels, self.shots_per_class, self.seed, self.label_names, once & ~tidy.empty)
         say(f"there is no train split: {len(drawn)} rows of the test split are learnt from, and are not scored")
         return drawn, np.setdiff1d(np.arange(len(rows)), drawn)
 

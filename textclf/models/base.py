@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -12,6 +13,22 @@ from textclf.fingerprint import fingerprint, source_of
 from textclf.models.checkpoint import plain, read_checkpoint, resolve_class
 from textclf.models.evaluated import EvaluatedModule
 from textclf.types import Dataset
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The labelled rows that a method without training asks for.
+
+    Attributes:
+        shots: Rows that it shows in its prompts, as many of each class.
+        seed: Of their draw.
+        fit: Whether it cannot score without rows that a few numbers are fitted to; else it takes what costs no row of
+            the test.
+    """
+
+    shots: int
+    seed: int
+    fit: bool
 
 
 class TextClassifier(EvaluatedModule):
@@ -61,6 +78,19 @@ class TextClassifier(EvaluatedModule):
 
         Args:
             train_rows: The train split, on disk: columns `id`, `text`, `label`, and `text_pair` where there is one.
+        """
+
+    def wanted(self) -> Wanted | None:
+        """The labelled rows that a method without training wants to see before rows are encoded; by default none."""
+        return None
+
+    def see(self, shown: Dataset | None, fit: Dataset | None, of_test: bool = False) -> None:
+        """Takes the rows that were wanted; called on every process, with the same ones.
+
+        Args:
+            shown: To be shown in prompts, in this order.
+            fit: To be fitted to, or None where there are none.
+            of_test: Whether `fit` was taken out of the test split, for nothing but this.
         """
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:

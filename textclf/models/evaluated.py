@@ -19,12 +19,14 @@ class EvaluatedModule(LightningModule):
 
     Attributes:
         has_probabilities: False for a method that has answers but no probabilities.
+        judged_together: True where a row's score depends on all rows of the split; see `settle`.
         temperature: What the log-scores are divided by in evaluation; see `textclf.temperature`.
         thresholds: Of each class by name, where they were tuned: the class of the highest multiple of its threshold is
             answered, not the most probable one; see `textclf.thresholds`.
     """
 
     has_probabilities: ClassVar[bool] = True
+    judged_together: bool = False
 
     def __init__(self, num_classes: int, label_names: Sequence[str]) -> None:
         """Takes the facts of the data.
@@ -39,6 +41,7 @@ class EvaluatedModule(LightningModule):
         self.temperature = 1.0
         self.thresholds: dict[str, float] | None = None
         self._seen_splits: set[str] = set()
+        self._waiting: list[tuple[Tensor, Tensor]] = []
         self.val_metrics = ClassificationMetrics(num_classes, self.has_probabilities)
         self.test_metrics = ClassificationMetrics(num_classes, self.has_probabilities)
 
@@ -53,6 +56,21 @@ class EvaluatedModule(LightningModule):
             no class.
         """
         raise NotImplementedError(f"{type(self).__name__} must define log_scores(batch)")
+
+    def settle(self, log_scores: Tensor) -> Tensor:
+        """Settles scores once all rows of a split have theirs; called on all processes, where `judged_together`.
+
+        Args:
+            log_scores: What `log_scores` gave for the rows of this process, shape `(rows, num_classes)`.
+
+        Returns:
+            Log-probabilities of the same shape.
+        """
+        return log_scores
+
+    def figures(self) -> dict[str, float]:
+        """Other figures of a test for `metrics.json`; called on all processes, at its end."""
+        return {}
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Counts one batch by its most probable classes; gives what `test_step` gives."""
@@ -107,9 +125,13 @@ class EvaluatedModule(LightningModule):
         if names != self.label_names:
             log_scores = log_scores[:, [self.label_names.index(name) for name in names]]
         result = {"row": batch["row"], **self._judge(log_scores, thresholds, names)}
-        if batch.get("filler"):
-            return {name: values[:0] for name, values in result.items()}
-        metrics.update(result["log_scores"], batch["labels"], result["prediction"])
+        filler = bool(batch.get("filler"))
+        if filler:
+            result = {name: values[:0] for name, values in result.items()}
+        if self.judged_together:
+            self._waiting.append((result["log_scores"], batch["labels"][: len(result["row"])]))
+        elif not filler:
+            metrics.update(result["log_scores"], batch["labels"], result["prediction"])
         return result
 
     def _judge(
@@ -144,6 +166,10 @@ class EvaluatedModule(LightningModule):
         return names
 
     def _log_metrics(self, split: str, metrics: ClassificationMetrics) -> None:
+        if self._waiting:
+            scores, labels = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
+            metrics.update(self.settle(scores), labels)
+            self._waiting.clear()
         values = {f"{split}/{name}": value.float() for name, value in metrics.compute().items()}
         # compute() has already reduced over the processes; Lightning warns where it is not told to reduce, and the mean
         # of equal values changes nothing.

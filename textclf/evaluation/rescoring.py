@@ -1,0 +1,68 @@
+"""Judging a run of label likelihood again by any score rule, from its stored scores alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from textclf.errors import UserError
+from textclf.evaluation.metrics import predicted_classes
+from textclf.evaluation.predictions import PredictionTable
+from textclf.evaluation.report import summarize
+from textclf.scoring.rules import RULES, Rule
+from textclf.scoring.stored import StoredScores
+
+Metrics = dict[str, float | int | None]
+COLUMNS = {
+    "rows": ("examples", "{:,}"),
+    "accuracy": ("test/accuracy", "{:.4f}"),
+    "macro F1": ("test/macro_f1", "{:.4f}"),
+    "NLL": ("test/nll", "{:.4f}"),
+    "ECE": ("test/ece", "{:.4f}"),
+    "majority": ("test/majority_accuracy", "{:.4f}"),
+}
+
+
+def rescore(stored: StoredScores, rules: Sequence[Rule] = RULES) -> tuple[dict[Rule, Metrics], list[str]]:
+    """Computes each rule's metrics, as a test with that rule would report them.
+
+    Args:
+        stored: A run's scores.
+        rules: Names of rules.
+
+    Returns:
+        Metrics by rule, and a line for each rule that the run has not stored enough for.
+    """
+    metrics, absent = {}, []
+    for rule in rules:
+        try:
+            scores, labels = stored.judged(rule)
+        except UserError as error:
+            absent.append(str(error))
+            continue
+        table = PredictionTable(
+            ids=[],
+            texts=[],
+            labels=labels,
+            predictions=predicted_classes(torch.from_numpy(scores)).numpy(),
+            log_scores=scores,
+            label_names=stored.label_names,
+            has_probabilities=True,
+        )
+        metrics[rule] = summarize(table)
+    return metrics, absent
+
+
+def rules_table(metrics: dict[Rule, Metrics], used: str) -> str:
+    """Lays the rules side by side, a line each; `*` marks the rule that the run itself used."""
+    lines = [["rule", *COLUMNS]]
+    for rule, values in metrics.items():
+        cells = [(values[key], form) for key, form in COLUMNS.values()]
+        name = f"{rule} *" if rule == used else rule
+        lines.append([name, *("-" if value is None else form.format(value) for value, form in cells)])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
+    )

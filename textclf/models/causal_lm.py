@@ -1,0 +1,310 @@
+"""Zero- and few-shot classification by how likely a causal language model finds each label after a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor
+
+import textclf
+from textclf.console import say
+from textclf.errors import UserError
+from textclf.fingerprint import fingerprint
+from textclf.models.base import TextClassifier, Wanted
+from textclf.models.causal_weights import dtype_of, load_config, load_network, load_tokenizer
+from textclf.models.label_words import class_shares, words_of
+from textclf.models.prompts import PromptTemplate, fit_texts, shortened, with_examples
+from textclf.models.tokenization import tokenizer_files
+from textclf.scoring import Counters, LabelScorer, as_published, audit_labels, context_length
+from textclf.scoring.rules import Array, Likelihoods, Rule, class_scores
+from textclf.types import Dataset, PreTrainedModel, PreTrainedTokenizerBase
+
+PROMPT = "Classify the text into one of these categories: {labels}.\n\nText: {text}\nCategory:"
+CONTENT_FREE = ("N/A", "", "[MASK]")
+
+Scores = dict[str, Array]
+"""Matrices by their names in `Likelihoods`, shape (rows, words)."""
+
+
+class CausalLMClassifier(TextClassifier):
+    """Asks a causal language model how likely each label word is after a prompt; nothing is trained.
+
+    A score rule makes class probabilities of the words' likelihoods. A test keeps these in `report/scores.parquet`, so
+    that `scripts/rescore.py` can judge it by every rule. Sources: Brown et al., 2020, https://arxiv.org/abs/2005.14165;
+    for the rules see `textclf.scoring.rules`.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        label_names: Sequence[str],
+        pretrained: str = "HuggingFaceTB/SmolLM2-135M-Instruct",
+        max_length: int | None = None,
+        prompt: str = PROMPT,
+        label_words: dict[str, str | list[str]] | None = None,
+        delimiter: str | None = None,
+        shots: int = 0,
+        shot_seed: int = 42,
+        chat_template: bool = False,
+        rule: Rule = "sum",
+        strategy: Literal["auto", "packed", "cached", "plain"] = "auto",
+        max_batch_tokens: int | None = None,
+        numerics: int = 0,
+        prior: dict[str, float] | None = None,
+        domain_premise: str | None = None,
+        content_free: list[str] | None = None,
+        load_options: dict[str, Any] | None = None,
+    ) -> None:
+        """Takes the recipe; weights are loaded when the test starts, in the dtype that `trainer.precision` names.
+
+        Args:
+            num_classes: Number of labels, linked from the data.
+            label_names: Name of each class, linked from the data.
+            pretrained: Hub id, folder, `package://module/path`, or a `.gguf` file in one of them.
+            max_length: Most tokens of a prompt; by default the model's context. Only the text is ever shortened.
+            prompt: With `{text}`, and `{text_pair}` and `{labels}` where they are wanted.
+            label_words: Word of each class by its name, or several, any of which counts; the names by default.
+            delimiter: Between prompt and word; by default a space, or nothing after a chat template or white space.
+            shots: Number of train rows that are shown, answered, before each text; as many of each class.
+            shot_seed: Of their draw and order.
+            chat_template: Whether the prompt is what the user says in the tokenizer's chat template.
+            rule: How likelihoods become scores; see `textclf.scoring.rules`.
+            strategy: How they are computed; `auto` takes the fastest that is right for the model.
+            max_batch_tokens: Tokens of a forward pass; by default what suits the device.
+            numerics: Test rows that are also scored the plain way in fp32, to tell what rounding costs.
+            prior: Share of each class by its name, for the rule `prior`.
+            domain_premise: What `domain_pmi` compares with; by default what stands behind the text in the prompt, or
+                the prompt without a text where nothing does.
+            content_free: Texts that say nothing, for `contextual`; "N/A", "" and "[MASK]" by default.
+            load_options: Handed to `from_pretrained`: `device_map`, `quantization_config`, `attn_implementation`, ...
+
+        Raises:
+            UserError: A value is out of range, the prompt has no `{text}`, or words or shares do not fit the classes.
+        """
+        super().__init__(num_classes, label_names)
+        for name, value, least in (
+            ("max_length", max_length, 1),
+            ("shots", shots, 0),
+            ("max_batch_tokens", max_batch_tokens, 1),
+            ("numerics", numerics, 0),
+        ):
+            if value is not None and value < least:
+                raise UserError(f"{name} {value} is too small: give {least} or more")
+        self.asked = PromptTemplate.of(prompt)
+        self.class_words = words_of(label_words, self.label_names)
+        self.prior = class_shares(prior, self.label_names)
+        if rule == "prior" and prior is None:
+            raise UserError("rule 'prior' needs prior: give each class's share by its name, as {name: 0.5, ...}")
+        if content_free == []:
+            raise UserError("content_free is empty: give a text, or leave it out")
+        if delimiter is None:
+            delimiter = "" if chat_template or self.asked.tail[-1:].isspace() else " "
+        self.words = [delimiter + word for words in self.class_words for word in words]
+        self.classes = np.repeat(np.arange(num_classes), [len(words) for words in self.class_words])
+        self.pretrained, self.max_length, self.delimiter = pretrained, max_length, delimiter
+        self.shots, self.shot_seed, self.chat_template = shots, shot_seed, chat_template
+        self.rule, self.strategy, self.max_batch_tokens = rule, strategy, max_batch_tokens
+        self.numerics, self.domain_premise = numerics, domain_premise
+        self.content_free = CONTENT_FREE if content_free is None else tuple(content_free)
+        self.load_options = load_options or {}
+        self.judged_together = rule == "batch"
+        self.fit_rows: tuple[Dataset, bool] | None = None
+        self.network: tuple[PreTrainedModel] | None = None  # not a module of this one: it is loaded, never saved
+        self._references: dict[str, Any] = {}
+        self.price: dict[str, float] = {}
+        self._said: tuple[Any, str] | None = None
+
+    # What is known without weights
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer, after a check that it tells all label words apart."""
+        tokenizer = load_tokenizer(self.pretrained, self.load_options)
+        if errors := audit_labels(tokenizer, [], self.words).errors:
+            raise UserError(f"label_words: {errors[0]}: give words that {self.pretrained!r} tells apart")
+        return tokenizer
+
+    @cached_property
+    def template(self) -> PromptTemplate:
+        """The prompt with the labels and examples in it: only a row's own texts are missing."""
+        examples = self.fitted.get("shots", [])
+        if len(examples) != self.shots:
+            raise UserError(f"shots {self.shots}: no examples are known here; run `test` or `predict`, or call `see`")
+        first = [words[0] for words in self.class_words]
+        answered = [(row, self.delimiter + first[self.label_names.index(row["label"])]) for row in examples]
+        chat = self.tokenizer if self.chat_template else None
+        return with_examples(self.asked, ", ".join(first), answered, chat)
+
+    @cached_property
+    def limit(self) -> int | None:
+        """Most tokens of a prompt, so that the longest label still fits behind it."""
+        context = context_length(load_config(self.pretrained, self.load_options))
+        longest = max(len(label.token_ids) for label in audit_labels(self.tokenizer, [], self.words).labels)
+        limits = [self.max_length, None if context is None else context - longest]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def wanted(self) -> Wanted:
+        """Shots; and rows to fit a prior to, of which every test keeps some where they cost no test row."""
+        return Wanted(self.shots, self.shot_seed, self.rule == "fitted_prior")
+
+    def see(self, shown: Dataset | None, fit: Dataset | None, of_test: bool = False) -> None:
+        """Keeps the examples; they are part of every prompt from now on."""
+        self.__dict__.pop("template", None)
+        self._references.pop("fit", None)
+        if shown is not None:
+            rows = [{**row, "label": self.label_names[row["label"]]} for row in shown]
+            self.fitted = {**self.fitted, "shots": rows}
+        self.fit_rows = None if fit is None else (fit, of_test)
+
+    # The contract
+
+    def encoding_key(self) -> str:
+        """The prompt with its examples, the tokenizer's files and the limit: nothing else changes `encode`."""
+        files = tokenizer_files(self.tokenizer)
+        return fingerprint([textclf.__version__, "prompt", self.template.parts, self.limit, files])
+
+    def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """Tokens of each prompt as `length`, characters `kept` of its texts, and tokens `cut` off."""
+        if "text_pair" in self.template.slots and "text_pair" not in rows:
+            raise UserError("prompt has {text_pair}, but the rows have one text each: leave it out")
+        columns = {name: rows[name] for name in set(self.template.slots)}
+        each = [dict(zip(columns, texts, strict=True)) for texts in zip(*columns.values(), strict=True)]
+        kept, lengths, cut = fit_texts(self.template, self.tokenizer, each, self.limit)
+        return {"length": lengths, "kept": kept, "cut": cut}
+
+    def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
+        """Makes the prompts themselves, list of str."""
+        texts = {name: rows[name] for name in ("text", "text_pair") if name in rows}
+        each = (dict(zip(texts, values, strict=True)) for values in zip(*texts.values(), strict=True))
+        pairs = zip(each, rows["kept"], strict=True)
+        return {"prompt": [self.template.fill(shortened(self.template, row, kept)) for row, kept in pairs]}
+
+    def configure_model(self) -> None:
+        """Loads the weights once."""
+        if self.network is None:
+            dtype = dtype_of("32" if self._trainer is None else str(self._trainer.precision))
+            self.network = (load_network(self.pretrained, self.load_options, dtype),)
+
+    @cached_property
+    def scorer(self) -> LabelScorer:
+        """The scorer of the label words, on this module's device unless `device_map` has put the weights elsewhere."""
+        self.configure_model()
+        assert self.network is not None
+        return self.new_scorer(self.network[0], self.strategy)
+
+    def new_scorer(self, network: PreTrainedModel, strategy: Any) -> LabelScorer:
+        """A scorer of the label words with work and prefix of its own."""
+        if not getattr(network, "hf_device_map", None):
+            network.to(self.device)  # type: ignore[arg-type]  # theirs is wrapped
+        with torch.autocast(self.device.type, enabled=False):
+            return LabelScorer(
+                network, self.tokenizer, self.words, strategy=strategy, max_batch_tokens=self.max_batch_tokens
+            )
+
+    def score(self, prompts: Sequence[str], scorer: LabelScorer | None = None, published: bool = False) -> Scores:
+        """Scores every label word after every prompt, in float64.
+
+        Args:
+            prompts: The prompts.
+            scorer: Instead of the one whose work is counted, and whose prefix is that of the rows.
+            published: Whether the misread sums of `as_published` are made as well.
+        """
+        scorer = scorer or self.scorer
+        with torch.autocast(self.device.type, enabled=False):
+            found = scorer(prompts)
+            scores = {"sums": found.log_likelihoods.numpy(), "logits": found.logit_sums.numpy()}
+            if published:
+                scores["published"] = as_published(scorer.model, self.tokenizer, prompts, self.words).numpy()
+        return scores
+
+    def log_scores(self, batch: dict[str, Any]) -> Tensor:
+        """Log-probabilities by the rule, float64, `(batch, num_classes)`; those of `batch` are settled later."""
+        self.scored = self.score(batch["prompt"], published=self.rule == "as_published")
+        if (self.scorer.strategy, self.scorer.reason) != self._said:
+            self._said = self.scorer.strategy, self.scorer.reason
+            say(f"labels are scored {self._said[0]} ({self._said[1]})")
+        scores = class_scores("sum" if self.judged_together else self.rule, self.likelihoods(self.scored))
+        return torch.from_numpy(scores).to(self.device, torch.float32 if self.device.type == "mps" else None)
+
+    def settle(self, log_scores: Tensor) -> Tensor:
+        """Batch calibration: divides by the mean probability of each class over the rows of all processes."""
+        total = torch.cat([log_scores.logsumexp(0), log_scores.new_tensor([len(log_scores)])])
+        parts = self.all_gather(total.to(self.device)).reshape(-1, len(total)).to(log_scores)  # type: ignore[union-attr]
+        mean = parts[:, :-1].logsumexp(0) - parts[:, -1].sum().log()
+        return (log_scores - mean).log_softmax(-1)
+
+    def likelihoods(self, scores: Scores, everything: bool = False) -> Likelihoods:
+        """What rules take: rows' scores, and what their own rule (or any rule) needs beside them."""
+        needs = {"pmi": "empty", "domain_pmi": "domain", "contextual": "content_free", "fitted_prior": "fit"}
+        wanted = list(needs.values()) if everything else [needs[self.rule]] if self.rule in needs else []
+        more = {name: value for part in wanted for name, value in self.reference(part).items()}
+        tokens = np.array([len(ids) for ids in self.scorer.label_ids])
+        return Likelihoods(
+            words=self.words, classes=self.classes, tokens=tokens, prior=self.prior, **{**scores, **more}
+        )
+
+    def reference(self, part: str) -> dict[str, Any]:
+        """The words' scores after what has no text of its own: `empty`, `domain`, `content_free`; and `fit` rows'."""
+        if part not in self._references:
+            self._references[part] = self._reference(part)
+        return self._references[part]  # type: ignore[no-any-return]
+
+    def _reference(self, part: str) -> dict[str, Any]:
+        scorer = self.new_scorer(self.scorer.model, self.strategy)
+        bare = {"text": "", "text_pair": ""}
+        if part == "empty":
+            start = self.tokenizer.bos_token or self.tokenizer.eos_token
+            return {} if start is None else {"empty": self.score([str(start)], scorer)["sums"][0]}
+        if part == "domain":
+            premise = self.domain_premise or self.template.tail.lstrip() or self.template.fill(bare)
+            return {"domain": self.score([premise], scorer)["sums"][0]}
+        if part == "content_free":
+            prompts = [self.template.fill({"text": text, "text_pair": text}) for text in self.content_free]
+            return {"content_free": self.score(prompts, scorer)["sums"]}
+        if self.fit_rows is None:
+            return {}
+        rows = self.fit_rows[0]
+        self.fit_scores = self.score(self.prompts(rows), scorer)
+        return {"fit_sums": self.fit_scores["sums"], "fit_labels": np.array(rows[:]["label"])}
+
+    def prompts(self, rows: Dataset) -> list[str]:
+        """The prompts of a few rows, as a list."""
+        columns = {name: list(values) for name, values in rows[:].items()}
+        return list(self.collate({**columns, **self.encode(columns)})["prompt"])
+
+    # Evaluation
+
+    def configure_callbacks(self) -> list[Callback]:
+        """What writes the likelihoods of a test."""
+        from textclf.score_record import ScoreRecord
+
+        return [ScoreRecord()]
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Adds to the base's results the words' matrices, float64 `(batch, words)`."""
+        result = super().test_step(batch, batch_idx)
+        rows = len(result["row"])
+        return result | {name: torch.from_numpy(matrix[:rows]) for name, matrix in self.scored.items()}
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Refuses a rule that must see all rows before it can judge one."""
+        if self.judged_together:
+            raise UserError(f"rule {self.rule!r} looks at all rows of a test at once: choose another one to predict")
+        return super().predict_step(batch, batch_idx)
+
+    def figures(self) -> dict[str, float]:
+        """The work of all processes, and what rounding costs where that was asked for."""
+        work = torch.tensor(list(asdict(self.scorer.counters).values()), device=self.device)
+        total = self.all_gather(work).reshape(-1, len(work)).sum(0).tolist()  # type: ignore[union-attr]
+        counted = Counters(*total)
+        return {
+            **{f"scoring/{name}": value for name, value in asdict(counted).items()},
+            "scoring/padding_share": counted.padding_share,
+            **self.price,
+        }

@@ -1,0 +1,42 @@
+"""What rounding costs: the scores of some rows against those of the plain route in fp32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from textclf.models.causal_weights import load_network
+from textclf.scoring.rules import class_scores
+
+if TYPE_CHECKING:
+    from textclf.models.causal_lm import CausalLMClassifier
+
+LOSSY = ("dtype", "quantization_config")
+
+
+@torch.inference_mode()
+def price_of_rounding(model: CausalLMClassifier, prompts: Sequence[str]) -> dict[str, float]:
+    """Scores prompts as the model does, and once more with its weights loaded in fp32, a pass per prompt and label.
+
+    Args:
+        model: Whose precision, quantisation and strategy are on trial.
+        prompts: Some prompts of the test.
+
+    Returns:
+        Number of prompts, largest difference of a label's log-likelihood in nats, and share of the prompts whose
+        prediction changes under the model's rule.
+    """
+    options = {name: value for name, value in model.load_options.items() if name not in LOSSY}
+    exact = model.new_scorer(load_network(model.pretrained, options, torch.float32), "plain")
+    own = model.new_scorer(model.scorer.model, model.strategy)
+    published = model.rule == "as_published"
+    scores = [model.score(prompts, scorer, published) for scorer in (own, exact)]
+    answers = [class_scores(model.rule, model.likelihoods(each)).argmax(1) for each in scores]
+    return {
+        "numerics/examples": len(prompts),
+        "numerics/largest_difference_nats": float(np.abs(scores[0]["sums"] - scores[1]["sums"]).max()),
+        "numerics/changed_predictions": float((answers[0] != answers[1]).mean()),
+    }

@@ -1,0 +1,144 @@
+"""The file of a run's likelihoods: all that the score rules need, so that no model is needed to judge again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from textclf.atomic import atomic_path
+from textclf.errors import UserError
+from textclf.scoring.rules import Array, Likelihoods, Rule, class_scores
+
+MATRICES = {"log_likelihoods": "sums", "logit_sums": "logits", "published": "published"}
+"""Columns of the file, and what `Likelihoods` calls them."""
+VECTORS = ("empty", "domain", "content_free", "prior")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredScores:
+    """The label words' scores of a run's rows.
+
+    Attributes:
+        ids: The source's ids, shape (rows,).
+        labels: True classes, shape (rows,).
+        scored: Rows that belong to the test, bool, shape (rows,).
+        fit: Rows that a prior is fitted to, bool, shape (rows,); those among them that are `scored` are not, where
+            the rule is fitted.
+        words: Everything of `Likelihoods` but the rows to fit to; for all rows.
+        label_names: Name of each class.
+        facts: What else is known of the run, as JSON takes it: the rule, the prompt, the work done.
+    """
+
+    ids: list[str]
+    labels: NDArray[np.int64]
+    scored: NDArray[np.bool_]
+    fit: NDArray[np.bool_]
+    words: Likelihoods
+    label_names: tuple[str, ...]
+    facts: dict[str, Any]
+
+    def judged(self, rule: Rule) -> tuple[Array, NDArray[np.int64]]:
+        """Applies a rule to the rows that it may be judged on.
+
+        Returns:
+            Log-probabilities, shape (judged rows, classes), and true classes, shape (judged rows,).
+
+        Raises:
+            UserError: The run has not stored what the rule needs.
+        """
+        if rule == "fitted_prior" and not self.fit.any():
+            raise UserError("rule 'fitted_prior' needs labelled rows that are not scored, and this run has none")
+        rows = self.scored & ~self.fit if rule == "fitted_prior" else self.scored
+        picked = replace(
+            self.words,
+            **{name: m[rows] for name in MATRICES.values() if (m := getattr(self.words, name)) is not None},
+            fit_sums=self.words.sums[self.fit],
+            fit_labels=self.labels[self.fit],
+        )
+        return class_scores(rule, picked), self.labels[rows]
+
+
+def write_scores(path: str | Path, stored: StoredScores) -> None:
+    """Writes a Parquet file, a row per text: `id`, `label`, `scored`, `fit`, and a list per matrix, one entry per word.
+
+    Its metadata are JSON: `words` and their `classes`, `tokens`, `characters` and `bytes`, `label_names`, the words'
+    log-likelihoods after the premises and content-free texts, `prior`, and the facts.
+    """
+    likelihoods = stored.words
+    count = len(likelihoods.words)
+    offsets = pa.array(np.arange(len(stored.ids) + 1) * count, pa.int32())
+    matrices = {name: getattr(likelihoods, part) for name, part in MATRICES.items()}
+    table = pa.table(
+        {
+            "id": pa.array(stored.ids, pa.string()),
+            "label": pa.array(stored.labels),
+            "scored": pa.array(stored.scored),
+            "fit": pa.array(stored.fit),
+            **{
+                name: pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(matrix).ravel()))
+                for name, matrix in matrices.items()
+                if matrix is not None
+            },
+        }
+    )
+    vectors = {name: getattr(likelihoods, name) for name in VECTORS}
+    metadata = {
+        "words": list(likelihoods.words),
+        "classes": likelihoods.classes.tolist(),
+        "tokens": likelihoods.tokens.tolist(),
+        "characters": [len(word) for word in likelihoods.words],
+        "bytes": [len(word.encode()) for word in likelihoods.words],
+        "label_names": list(stored.label_names),
+        **{name: None if vector is None else vector.tolist() for name, vector in vectors.items()},
+        "facts": stored.facts,
+    }
+    encoded = {name: json.dumps(value, ensure_ascii=False) for name, value in metadata.items()}
+    with atomic_path(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(encoded), temporary)
+
+
+def read_scores(path: str | Path) -> StoredScores:
+    """Reads what `write_scores` wrote.
+
+    Raises:
+        UserError: There is no such file, or it holds something else.
+    """
+    advice = "give a run in which `test` was run with a method of label likelihood"
+    if not Path(path).is_file():
+        raise UserError(f"{path}: there is no such file; {advice}")
+    try:
+        table = pq.read_table(path)
+        metadata = {name.decode(): json.loads(value) for name, value in (table.schema.metadata or {}).items()}
+        count = len(metadata["words"])
+        matrices = {
+            part: table[name].combine_chunks().flatten().to_numpy().reshape(len(table), count)
+            for name, part in MATRICES.items()
+            if name in table.column_names
+        }
+        vectors = {name: None if (v := metadata[name]) is None else np.array(v) for name in VECTORS}
+        words = Likelihoods(
+            words=metadata["words"],
+            classes=np.array(metadata["classes"]),
+            tokens=np.array(metadata["tokens"]),
+            **matrices,
+            **vectors,
+        )
+        flags = {name: table[name].to_numpy() for name in ("scored", "fit")}
+        return StoredScores(
+            ids=table["id"].to_pylist(),
+            labels=table["label"].to_numpy(),
+            words=words,
+            label_names=tuple(metadata["label_names"]),
+            facts=metadata["facts"],
+            **flags,
+        )
+    except (pa.ArrowInvalid, OSError, KeyError, ValueError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path}: not a file of label scores that can be read ({reason}); {advice}") from error
