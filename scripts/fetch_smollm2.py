@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from textclf.console import say
 from textclf.errors import UserError
@@ -39,20 +40,20 @@ def download(folder: Path) -> Path:
 
 
 def convert(weights: Path, out: Path) -> None:
-    """Writes weights (bf16) and tokenizer as `from_pretrained` reads them.
+    """Writes weights (fp32) and tokenizer as `from_pretrained` reads them.
 
-    A model that was read from a GGUF file refuses to be saved, so its weights go into a new one. The file keeps them in
-    about five bits: bf16 rounds them hardly more.
+    A model that was read from a GGUF file refuses to be saved, so its weights go into a new one.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    source = {"pretrained_model_name_or_path": str(weights.parent), "gguf_file": weights.name}
+    source: dict[str, Any] = {"pretrained_model_name_or_path": str(weights.parent), "gguf_file": weights.name}
     read = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-    read.config.dtype = None
-    model = AutoModelForCausalLM.from_config(read.config, dtype=torch.float32)
+    config = read.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config  # it is of the file, not of the weights
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     model.load_state_dict(read.state_dict())
-    model.tie_weights()
     model.save_pretrained(out)
     AutoTokenizer.from_pretrained(**source).save_pretrained(out)
 
@@ -65,8 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if out.exists() and any(out.iterdir()):
             raise UserError(f"{str(out)!r} is there and not empty: name another folder")
-        with TemporaryDirectory() as folder:
-            convert(download(Path(folder)), out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=out.parent) as folder:
+            convert(download(Path(folder)), Path(folder, "model"))
+            Path(folder, "model").replace(out)
     except UserError as error:
         print(f"fetch_smollm2: error: {error}", file=sys.stderr)
         return 2

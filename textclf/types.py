@@ -10,8 +10,16 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 else:
-    Dataset = LogisticRegression = PreTrainedModel = PreTrainedTokenizerBase = TfidfVectorizer = Any
+    Dataset = LogisticRegression = PreTrainedConfig = PreTrainedModel = Any
+    PreTrainedTokenizerBase = TfidfVectorizer = Any
 
-__all__ = ["Dataset", "LogisticRegression", "PreTrainedModel", "PreTrainedTokenizerBase", "TfidfVectorizer"]
+__all__ = [
+    "Dataset",
+    "LogisticRegression",
+    "PreTrainedConfig",
+    "PreTrainedModel",
+    "PreTrainedTokenizerBase",
+    "TfidfVectorizer",
+]

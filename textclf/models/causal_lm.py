@@ -117,7 +117,7 @@ class CausalLMClassifier(TextClassifier):
         self.fit_rows: tuple[Dataset, bool] | None = None
         self.network: tuple[PreTrainedModel] | None = None  # not a module of this one: it is loaded, never saved
         self._references: dict[str, Any] = {}
-        self.price: dict[str, float] = {}
+        self.work, self.price = Counters(), dict[str, float]()
         self._said: tuple[Any, str] | None = None
 
     # What is known without weights
@@ -300,11 +300,10 @@ class CausalLMClassifier(TextClassifier):
 
     def figures(self) -> dict[str, float]:
         """The work of all processes, and what rounding costs where that was asked for."""
-        work = torch.tensor(list(asdict(self.scorer.counters).values()), device=self.device)
-        total = self.all_gather(work).reshape(-1, len(work)).sum(0).tolist()  # type: ignore[union-attr]
-        counted = Counters(*total)
+        mine = torch.tensor(list(asdict(self.scorer.counters).values()), device=self.device)
+        self.work = Counters(*self.all_gather(mine).reshape(-1, len(mine)).sum(0).tolist())  # type: ignore[union-attr]
         return {
-            **{f"scoring/{name}": value for name, value in asdict(counted).items()},
-            "scoring/padding_share": counted.padding_share,
+            **{f"scoring/{name}": value for name, value in asdict(self.work).items()},
+            "scoring/padding_share": self.work.padding_share,
             **self.price,
         }

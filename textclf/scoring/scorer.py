@@ -22,7 +22,7 @@ from textclf.scoring.prefixes import PrefixCache
 from textclf.scoring.support import Strategy, UnsupportedModelError, support_of
 from textclf.scoring.tokens import label_token_ids, prompt_token_ids
 from textclf.scoring.trie import build_trie
-from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
+from textclf.types import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
@@ -219,9 +219,9 @@ class LabelScorer:
         return None
 
 
-def context_length(model: PreTrainedModel) -> int | None:
-    """Number of tokens that a model can take, or None where it has no limit."""
-    config = model.config.get_text_config(decoder=True)
+def context_length(model: PreTrainedModel | PreTrainedConfig) -> int | None:
+    """Number of tokens that a model, or one of its configuration, can take; None where it has no limit."""
+    config = getattr(model, "config", model).get_text_config(decoder=True)
     sizes = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len", "n_positions"))
     return next((int(size) for size in sizes if size), None)
 
