@@ -79,3 +79,17 @@ def byte_tokenizer(bos=True, eos=False, merges=(), prefix_space=False, padding_s
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", padding_side=padding_side
     )
+
+
+def save_tiny_lm(folder, context=1024):
+    """Saves a random Llama and a tokenizer of bytes, as a folder that `pretrained` takes."""
+    kind, config = PACKED["llama"]
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**{**config, "max_position_embeddings": context}))
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.25)
+    model.save_pretrained(folder)
+    tokenizer = byte_tokenizer()
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -52,7 +52,7 @@ def show_examples(data: TextDataModule, model: TextClassifier, stage: str, read:
         drawn = draw_examples(int_column(train, "label"), wanted.shots, wanted.seed, data.label_names)
         shown = train.select(drawn)
     fit = None
-    if wanted.fit or stage == "test" and (alone or data.has_split("validation")):
+    if wanted.fit or (stage == "test" and (alone or data.has_split("validation"))):
         fit = read("train" if alone else "validation")
         if alone:
             fit = fit.select(np.setdiff1d(np.arange(len(fit)), drawn))
@@ -90,8 +90,8 @@ def draw_examples(labels: np.ndarray, shots: int, seed: int, names: Sequence[str
         members = np.flatnonzero(labels == label)
         if len(members) < number:
             raise UserError(
-                f"shots {shots} asks for {number} rows of {names[label]!r}, and there are {len(members)} to learn from: "
-                "give fewer shots, or more train rows"
+                f"shots {shots} asks for {number} rows of {names[label]!r}, and there are {len(members)} to learn "
+                "from: give fewer shots, or more train rows"
             )
         drawn.append(generator.permutation(members)[:number])
     return generator.permutation(np.concatenate(drawn))

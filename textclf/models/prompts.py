@@ -127,7 +127,7 @@ def fit_texts(
         bare = lengths({long[0]: 0})[long[0]]
         if bare >= limit:
             raise UserError(
-                f"prompt leaves no room for the text: {bare} of its {limit} tokens are written without it; shorten the "
+                f"prompt leaves no room for the text: it has {bare} tokens without one, and {limit} fit; shorten the "
                 "prompt, show fewer shots, or give a larger max_length or a model with a longer context"
             )
         fits, too_many = dict.fromkeys(long, 0), {i: sizes[i] for i in long}

@@ -117,12 +117,12 @@ def read_scores(path: str | Path) -> StoredScores:
         table = pq.read_table(path)
         metadata = {name.decode(): json.loads(value) for name, value in (table.schema.metadata or {}).items()}
         count = len(metadata["words"])
-        matrices = {
+        matrices: dict[str, Any] = {
             part: table[name].combine_chunks().flatten().to_numpy().reshape(len(table), count)
             for name, part in MATRICES.items()
             if name in table.column_names
         }
-        vectors = {name: None if (v := metadata[name]) is None else np.array(v) for name in VECTORS}
+        vectors: dict[str, Any] = {name: None if (v := metadata[name]) is None else np.array(v) for name in VECTORS}
         words = Likelihoods(
             words=metadata["words"],
             classes=np.array(metadata["classes"]),

@@ -1,0 +1,111 @@
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from textclf.scoring.rules import RULES, Likelihoods
+from textclf.scoring.stored import StoredScores, read_scores, write_scores
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+from rescore import main
+
+NAMES = ("sport", "정치", "art")
+
+
+def made_scores(**parts):
+    """12 rows and 6 that a prior is fitted to, with two words for the second class."""
+    draw = np.random.default_rng(0)
+    sums = draw.normal(-5, 2, size=(18, 4))
+    return StoredScores(
+        ids=[f"row {i}" for i in range(18)],
+        labels=np.arange(18) % 3,
+        scored=np.arange(18) < 12,
+        fit=np.arange(18) >= 12,
+        words=Likelihoods(
+            words=[" sport", " 정치", " 정당", " art"],
+            classes=np.array([0, 1, 1, 2]),
+            tokens=np.array([1, 4, 5, 2]),
+            sums=sums,
+            logits=sums + draw.normal(size=(18, 4)),
+            empty=draw.normal(size=4),
+            domain=draw.normal(size=4),
+            content_free=draw.normal(size=(3, 4)),
+            **parts,
+        ),
+        label_names=NAMES,
+        facts={"rule": "sum", "prompt": "글: {text}"},
+    )
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+    write_scores(tmp_path / "report" / "scores.parquet", made_scores())
+    return tmp_path
+
+
+def test_what_is_written_is_read_again(run_folder):
+    stored, again = made_scores(), read_scores(run_folder / "report" / "scores.parquet")
+    assert (again.ids, again.label_names, again.facts) == (stored.ids, stored.label_names, stored.facts)
+    assert list(again.words.words) == list(stored.words.words)
+    for name in ("labels", "scored", "fit"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(stored, name))
+    for name in ("sums", "logits", "classes", "tokens", "empty", "domain", "content_free"):
+        np.testing.assert_array_equal(getattr(again.words, name), getattr(stored.words, name))
+    assert again.words.published is None
+
+
+def test_all_rules_stand_side_by_side(run_folder, capsys):
+    assert main([str(run_folder), "--json", str(run_folder / "rules.json")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:11]] == [
+        rule for rule in RULES if rule not in ("as_published", "prior")
+    ]
+    assert lines[1].split()[1:3] == ["*", "12"]
+    assert [line for line in lines if "'as_published'" in line and "score it again" in line]
+    assert [line for line in lines if "'prior'" in line]
+    metrics = json.loads((run_folder / "rules.json").read_text())
+    sums = made_scores().words.sums[:12]
+    classes = np.stack([sums[:, 0], np.logaddexp(sums[:, 1], sums[:, 2]), sums[:, 3]], axis=1)
+    assert metrics["sum"]["test/accuracy"] == pytest.approx((classes.argmax(1) == np.arange(12) % 3).mean())
+    assert metrics["sum"]["test/majority_accuracy"] == pytest.approx(1 / 3)
+
+
+def test_a_prior_may_be_given_afterwards(run_folder, capsys):
+    assert main([str(run_folder), "--rule", "sum", "prior", "--prior", "sport=1", "정치=1", "art=1"]) == 0
+    _, sums, prior = capsys.readouterr().out.splitlines()
+    assert sums.split()[2:] == prior.split()[1:]  # equal shares change nothing
+
+
+def test_rows_that_are_fitted_to_are_not_judged():
+    stored = made_scores()
+    overlapping = StoredScores(**{**vars(stored), "scored": np.ones(18, dtype=bool)})
+    assert len(overlapping.judged("sum")[1]) == 18
+    assert len(overlapping.judged("fitted_prior")[1]) == 12
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--rule", "best"], ["'best'", "fitted_prior"]),
+        (["--prior", "sport=1"], ["--prior sport=SHARE 정치=SHARE"]),
+        (["--prior", "sport=1", "정치=1", "art=much"], ["art=much"]),
+        (["--rule", "prior", "--prior", "sport=1", "정치=0", "art=1"], ["above 0"]),
+    ],
+)
+def test_mistakes(more, words, run_folder, capsys):
+    code = main([str(run_folder), *more])
+    said = capsys.readouterr()
+    line = (said.err or said.out).strip().splitlines()[-1]
+    assert code == (2 if said.err else 0)
+    for word in words:
+        assert word in line
+
+
+def test_no_run_and_a_file_of_another_kind(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 2
+    assert "no such file" in capsys.readouterr().err
+    (tmp_path / "scores.parquet").write_bytes(b"PAR1 not really")
+    assert main([str(tmp_path / "scores.parquet")]) == 2
+    assert "not a file of label scores" in capsys.readouterr().err
