@@ -1,7 +1,7 @@
 """Fine-tunes an encoder in plain torch and transformers, to be read from top to bottom.
 
 It does what `fit` does with a `FineTunedClassifier`; in fp32 on a CPU both end with the same weights, to the bit. They
-share one thing: `LengthBatchSampler`, which draws the batches of each epoch from the seed.
+share `LengthBatchSampler`, which draws the batches of each epoch from the seed, and a dropout that is fast on CPUs.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, get_scheduler
 
 from textclf.data.batching import LengthBatchSampler  # rows of similar length together: little padding
+from textclf.models.dropout import use_fast_dropout
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("encoder", help="hub id or folder of a pretrained encoder")
@@ -32,14 +33,14 @@ ids = {name: i for i, name in enumerate(names)}
 model = AutoModelForSequenceClassification.from_pretrained(
     options.encoder, dtype=torch.float32, label2id=ids, id2label=dict(enumerate(names))
 )
+use_fast_dropout(model)
 encoded = tokenizer([row["text"] for row in rows], truncation=True, max_length=options.max_length)
 lengths = [len(tokens) for tokens in encoded["input_ids"]]
 batches = LengthBatchSampler(lengths, batch_size=options.batch_size, shuffle=True, seed=options.seed)
 
-matrices = [p for p in model.parameters() if p.ndim > 1]
-vectors = [p for p in model.parameters() if p.ndim <= 1]  # biases, and the gains of norms, do not decay
-groups = [{"params": matrices, "weight_decay": 0.01}, {"params": vectors, "weight_decay": 0.0}]
-optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, fused=True)
+matrices = {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": 0.01}
+vectors = {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0}  # biases, gains of norms
+optimizer = torch.optim.AdamW([matrices, vectors], lr=options.learning_rate, fused=True)
 steps = options.epochs * len(batches)
 schedule = get_scheduler("linear", optimizer, num_warmup_steps=round(0.1 * steps), num_training_steps=steps)
 

@@ -16,6 +16,7 @@ from textclf.fingerprint import fingerprint
 from textclf.hub import loading, local_reference
 from textclf.models import encoders
 from textclf.models.base import TextClassifier, check_class_weights
+from textclf.models.dropout import use_fast_dropout
 from textclf.models.lora import LoraSettings, add_lora
 from textclf.models.settings import build_settings
 from textclf.models.tokenization import tokenizer_files, tokenizer_from_files, train_word_pieces
@@ -165,6 +166,7 @@ class FineTunedClassifier(TextClassifier):
             padding: Any = self.tokenizer.pad_token_id
             sizes = len(self.tokenizer), padding, self.max_length
             network = encoders.new_network(self.new_encoder, *sizes, self.label_names)
+        use_fast_dropout(network)
         self.fitted.setdefault("encoder_config", network.config.to_json_string(use_diff=False))
         if self.lora is not None:
             add_lora(network, self.lora, pretrained)
