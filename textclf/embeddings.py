@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,8 +25,10 @@ from textclf.vector_cache import Embedded, VectorCache, text_key
 
 Pooling = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
-WINDOW = 1024
-"""Texts that are tokenised and sorted together, and kept together: an interruption loses no more."""
+WINDOW = 8192
+"""Texts that are tokenised and sorted together, for little padding."""
+KEPT_TOGETHER = 512
+"""Texts whose vectors are written at once: an interruption loses no more."""
 BUDGETS = {"cpu": 2048, "cuda": 16384}
 """Tokens in a padded batch."""
 REMEDY = "pass --model.pretrained with a hub id that can be reached, a folder, or package://module/path"
@@ -99,7 +102,7 @@ class Embedder:
             # In the dtype of its file, so that the hash of the weights is the same wherever it runs.
             self.model = SentenceTransformer(local_reference(pretrained), model_kwargs={"dtype": "auto"})
         self.model.eval().requires_grad_(False)
-        self.prompt = self._prompt()
+        prompt = self._prompt()
         self._set_length(pretrained, max_length)
         self._set_pooling(pretrained)
         self.weights = weights_hash(self.model)
@@ -107,10 +110,25 @@ class Embedder:
         dimension = self.model.get_embedding_dimension()
         assert dimension is not None
         self.dimension = min(dimension, settings.truncate_dim or dimension)
-        self.cache = VectorCache((folder or default_folder()) / f"{self.key}.sqlite", self.dimension)
+        self.folder = folder or default_folder()
+        self._use(prompt)
 
-    @cached_property
-    def key(self) -> str:
+    def with_prompt(self, prompt: str) -> Embedder:
+        """The same encoder with another prompt, and with vectors of its own.
+
+        Args:
+            prompt: What is written before each text; nothing where empty.
+        """
+        other = copy(self)
+        other._use(prompt)
+        return other
+
+    def _use(self, prompt: str | None) -> None:
+        self.prompt = prompt or None
+        self.key = self._key()
+        self.cache = VectorCache(self.folder / f"{self.key}.sqlite", self.dimension)
+
+    def _key(self) -> str:
         """A hash of all that a vector depends on but the text."""
         settings = {k: v for k, v in asdict(self.settings).items() if k not in ("max_batch_tokens", "prompt_name")}
         resolved = {"prompt": self.prompt, "dtype": self.dtype, "max_length": self.model.max_seq_length}
@@ -129,39 +147,45 @@ class Embedder:
         by_key = {text_key(text): text for text in texts}
         found = self.cache.get(list(by_key))
         missing = {key: text for key, text in by_key.items() if key not in found}
-        for some in self._windows(missing):
-            found |= self.cache.add(dict(zip(some, self.compute([missing[key] for key in some]), strict=True)))
+        new: dict[bytes, Embedded] = {}
+        for key, value in self._progress(missing):
+            new[key] = value
+            if len(new) >= KEPT_TOGETHER or len(found) + len(new) == len(by_key):
+                found |= self.cache.add(new)
+                new = {}
         return [found[text_key(text)] for text in texts]
 
     def matrix(self, texts: Sequence[str]) -> np.ndarray:
         """The vectors of texts as float32, shape `(texts, dimension)`."""
         return np.stack([found.vector for found in self.embed(texts)]) if texts else np.empty((0, self.dimension))
 
-    def _windows(self, missing: dict[bytes, str]) -> Iterator[list[bytes]]:
+    def _progress(self, missing: dict[bytes, str]) -> Iterator[tuple[bytes, Embedded]]:
         from tqdm.auto import tqdm
 
         longest_first = sorted(missing, key=lambda key: -len(missing[key]))
-        with tqdm(total=len(missing), unit="text", disable=None if len(missing) > WINDOW else True) as bar:
+        with tqdm(total=len(missing), unit="text", disable=None if len(missing) > KEPT_TOGETHER else True) as bar:
             for start in range(0, len(longest_first), WINDOW):
-                some = longest_first[start : start + WINDOW]
-                yield some
-                bar.update(len(some))
+                keys = longest_first[start : start + WINDOW]
+                for place, value in self.compute([missing[key] for key in keys]):
+                    yield keys[place], value
+                    bar.update()
 
     @torch.inference_mode()
-    def compute(self, texts: Sequence[str]) -> list[Embedded]:
+    def compute(self, texts: Sequence[str]) -> Iterator[tuple[int, Embedded]]:
         """Embeds at most a window of texts, past the cache.
 
         Args:
             texts: In any order.
+
+        Yields:
+            The place of each text, and what it becomes; the longest first.
         """
-        found: dict[int, Embedded] = {}
         for places, features, lengths, cut in self._batches(texts):
             features = {k: v.to(self.model.device) if isinstance(v, Tensor) else v for k, v in features.items()}
             vectors = self.model(features)["sentence_embedding"].float()[:, : self.dimension]
             if self.settings.normalize:
                 vectors = nn.functional.normalize(vectors, dim=1)
-            found |= dict(zip(places, map(Embedded, vectors.cpu().numpy(), lengths, cut), strict=True))
-        return [found[place] for place in range(len(texts))]
+            yield from zip(places, map(Embedded, vectors.cpu().numpy(), lengths, cut), strict=True)
 
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], dict[str, Any], list[int], list[int]]]:
         """Places of texts, their features, the tokens that are read of each, and those cut off: the longest first."""
@@ -176,7 +200,7 @@ class Embedder:
         budget = self.settings.max_batch_tokens or BUDGETS.get(self.model.device.type, BUDGETS["cpu"])
         starts = batch_starts(lengths[order], 1, budget)
         padded_left = not bool(mask[:, 0].all())
-        for start, stop in zip(starts, starts[1:], strict=False):
+        for start, stop in pairwise(starts):
             places = order[start:stop]
             longest = int(lengths[places[0]])
             columns = slice(-longest, None) if padded_left else slice(longest)

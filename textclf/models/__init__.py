@@ -1,5 +1,16 @@
 from textclf.models.base import PreparedClassifier, TextClassifier
+from textclf.models.embedding_zero_shot import EmbeddingZeroShot
 from textclf.models.fine_tuned import FineTunedClassifier
+from textclf.models.linear_probe import LinearProbe
+from textclf.models.nearest_centroid import NearestCentroid
 from textclf.models.tfidf import TfidfClassifier
 
-__all__ = ["FineTunedClassifier", "PreparedClassifier", "TextClassifier", "TfidfClassifier"]
+__all__ = [
+    "EmbeddingZeroShot",
+    "FineTunedClassifier",
+    "LinearProbe",
+    "NearestCentroid",
+    "PreparedClassifier",
+    "TextClassifier",
+    "TfidfClassifier",
+]
