@@ -87,7 +87,7 @@ def ours(data: TextDataModule, train: Any, test: Any, fresh: bool) -> Callable[[
     def work() -> Counts:
         if fresh:
             shutil.rmtree(folder)
-        # Encoded rows are kept as well, beside the vectors; here they are made each time, from what the vectors' cache has.
+        # Encoded rows are kept as well, beside the vectors; here they are made anew in each round.
         with (
             tempfile.TemporaryDirectory() as encoded,
             mock.patch.object(reading, "cache_folder", lambda: Path(encoded)),

@@ -46,7 +46,7 @@ def encoder_for(embedder: Embedder, name: str) -> Any:
     from mteb.models import ModelMeta
     from mteb.models.abs_encoder import AbsEncoder
 
-    class Encoder(AbsEncoder):  # type: ignore[misc]  # MTEB's types are not read
+    class Encoder(AbsEncoder):
         mteb_model_meta = ModelMeta.create_empty(
             {"name": f"textclf/{name}", "revision": embedder.key, "similarity_fn_name": "cosine"}
         )
@@ -78,7 +78,7 @@ def task_over(data: TextDataModule) -> Any:
     splits = {split: data.rows(split) for split in ("train", "test")}
     hangul = any("가" <= letter <= "힣" for text in splits["test"][:100]["text"] for letter in text)
 
-    class Rows(AbsTaskClassification):  # type: ignore[misc]  # MTEB's types are not read
+    class Rows(AbsTaskClassification):
         metadata = TaskMetadata(
             name=name,
             description=f"The rows of {type(data).__name__}.",

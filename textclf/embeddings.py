@@ -215,7 +215,7 @@ class Embedder:
         cut = np.zeros_like(lengths)
         full = np.flatnonzero(lengths == self.model.max_seq_length)
         if len(full):
-            whole = self.model.tokenizer([(self.prompt or "") + texts[i] for i in full], verbose=False)
+            whole = self.model.tokenizer([(self.prompt or "") + texts[int(i)] for i in full], verbose=False)
             cut[full] = [len(ids) for ids in whole["input_ids"]]
             cut[full] -= lengths[full]
         return cut
@@ -246,7 +246,8 @@ class Embedder:
         modules = [name for name, module in self.model.named_children() if isinstance(module, PoolingModule)]
         if not modules:
             raise UserError(f"embedding: {pretrained!r} pools no tokens: leave pooling {self.settings.pooling!r} out")
-        width = self.model[0].get_embedding_dimension()
+        first: Any = self.model[0]
+        width = first.get_embedding_dimension()
         setattr(self.model, modules[0], PoolingModule(width, self.settings.pooling))
 
     def _set_dtype(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ class EmbeddingClassifier(TextClassifier):
     The encoder is no part of the module, nor of its checkpoints: they know it by the hash of its weights.
     """
 
-    architecture = ("max_length", "embedding")
+    architecture: ClassVar[tuple[str, ...]] = ("max_length", "embedding")
     encoded_together = 8192  # many texts, so that those of one batch are nearly of one length
 
     def __init__(

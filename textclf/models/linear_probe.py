@@ -119,7 +119,7 @@ class LinearProbe(EmbeddingClassifier):
             embeddings: float32 or float64, shape `(batch, features)`.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
-            logits = (embeddings @ self.weights.to(embeddings.dtype).T).double() + self.intercepts
+            logits: Tensor = (embeddings @ self.weights.to(embeddings.dtype).T).double() + self.intercepts
         if len(self.intercepts) == 1:
             return torch.cat([torch.zeros_like(logits), logits], dim=1)
         return logits
@@ -155,19 +155,17 @@ class LinearProbe(EmbeddingClassifier):
             C: Inverse strength of the regularisation.
         """
         optimizer: Any = self.optimizers()
-        last = {"loss": torch.tensor(0.0), "calls": 0}
 
         def closure() -> Tensor:
             optimizer.zero_grad()
             loss = self.loss(embeddings, labels, C)
             loss.backward()  # type: ignore[no-untyped-call]
-            last.update(loss=loss.detach(), calls=last["calls"] + 1)
             return loss
 
         optimizer.step(closure=closure)
-        closure()
+        loss = closure()
         steepest = max(float(p.grad.abs().max()) for p in (self.weights, self.intercepts) if p.grad is not None)
-        self.log_dict({"train/loss": last["loss"].float(), "train/C": C})
+        self.log_dict({"train/loss": loss.detach().float(), "train/C": C})
         if steepest > 100 * TOLERANCE:
             say(
                 f"L-BFGS has not converged at C {C:g}: the gradient is still {steepest:.1e} after at most "
@@ -187,7 +185,7 @@ class LinearProbe(EmbeddingClassifier):
         places[self.present] = torch.arange(len(self.present), device=labels.device)
         of_label = log_probs.gather(1, places[labels][:, None])[:, 0]
         weights = torch.tensor(self._loss_weights(), dtype=torch.float64, device=labels.device)
-        penalty = self.weights.square().sum() / (2 * C * sum(self.fitted["class_counts"]))
+        penalty: Tensor = self.weights.square().sum() / (2 * C * sum(self.fitted["class_counts"]))
         return penalty - (weights[labels] * of_label).mean()
 
     def _loss_weights(self) -> list[float]:

@@ -25,7 +25,7 @@ class NearestCentroid(EmbeddingClassifier, PreparedClassifier):
     Source: Snell et al., 2017, https://arxiv.org/abs/1703.05175, without its training.
     """
 
-    architecture = (*EmbeddingClassifier.architecture, "metric")
+    architecture = ("max_length", "embedding", "metric")
 
     def __init__(
         self,
