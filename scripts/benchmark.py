@@ -269,6 +269,14 @@ def evaluation(options: argparse.Namespace) -> dict[str, Work]:
     return contenders(short_texts(options.data_dir, options.rows), train=False)
 
 
+@part(unit="rows")
+def embedding(options: argparse.Namespace) -> dict[str, Work]:
+    """From texts to a trained linear probe on MiniLM, and to the scores of the test split."""
+    from benchmark_embeddings import contenders
+
+    return contenders(options.data_dir, options.rows)
+
+
 def short_texts(data_dir: str | None, number: int) -> list[str]:
     """Takes `number` texts, evenly spread over a train split.
 

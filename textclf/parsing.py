@@ -22,6 +22,7 @@ from textclf.atomic import out_of_space
 from textclf.data.base import TextDataModule
 from textclf.errors import UserError
 from textclf.models.base import PreparedClassifier, TextClassifier
+from textclf.models.embedded import EmbeddingClassifier
 
 AXES: dict[str, type[Any]] = {"model": TextClassifier, "data": TextDataModule}
 
@@ -118,7 +119,7 @@ def explain(message: str) -> str:
 
 def _ours(base: type[Any]) -> Iterator[type[Any]]:
     for kind in base.__subclasses__():
-        if kind is not PreparedClassifier:
+        if kind not in (PreparedClassifier, EmbeddingClassifier):
             yield kind
         yield from _ours(kind)
 

@@ -187,6 +187,7 @@ class TextDataModule(SplitRows, LightningDataModule):
             return rows.map(
                 model.encode,
                 batched=True,
+                batch_size=model.encoded_together,
                 cache_file_name=str(cache_folder() / f"{key}.arrow"),
                 new_fingerprint=key,
                 desc=f"encoding {split}",

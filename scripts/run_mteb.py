@@ -1,0 +1,172 @@
+"""Runs MTEB on the encoder that a configuration names: on its own tasks, or by its protocol on this project's rows.
+
+python scripts/run_mteb.py results --config configs/reference/R3.yaml --tasks STSBenchmark
+python scripts/run_mteb.py results --config configs/reference/R3.yaml --rows
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from textclf.atomic import atomic_path
+from textclf.data.base import TextDataModule
+from textclf.embeddings import Embedder
+from textclf.errors import UserError
+
+LANGUAGES = {True: "kor-Hang", False: "eng-Latn"}
+
+
+def require_mteb() -> Any:
+    """Imports MTEB, which would otherwise ask its own hub for results.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    os.environ.setdefault("MTEB_CACHE", str(Path.home() / ".cache" / "mteb"))
+    try:
+        import mteb
+    except ImportError as error:
+        raise UserError("MTEB is not installed: pip install -c scripts/constraints.txt -e '.[mteb]'") from error
+    return mteb
+
+
+def encoder_for(embedder: Embedder, name: str) -> Any:
+    """Gives MTEB an encoder: its vectors come from the cache where they are known.
+
+    Args:
+        embedder: With the prompt, pooling, length and dtype that the configuration says.
+        name: What results are filed under.
+    """
+    from mteb.models import ModelMeta
+    from mteb.models.abs_encoder import AbsEncoder
+
+    class Encoder(AbsEncoder):
+        mteb_model_meta = ModelMeta.create_empty(
+            {"name": f"textclf/{name}", "revision": embedder.key, "similarity_fn_name": "cosine"}
+        )
+
+        def __init__(self) -> None:
+            self.model = embedder
+
+        def encode(self, inputs: Any, **kwargs: Any) -> np.ndarray:
+            texts = [text for batch in inputs for text in batch["text"]]
+            return embedder.matrix(texts)
+
+    return Encoder()
+
+
+def task_over(data: TextDataModule) -> Any:
+    """Makes a task of a data module's rows, in MTEB's own way of measuring classification.
+
+    That is: 10 times, 8 train rows of each label are drawn, a logistic regression is fitted on them, and the test split
+    is scored; the mean accuracy is the figure.
+
+    Args:
+        data: Whose train and test splits are taken, cleaned as its recipe says.
+    """
+    from datasets import DatasetDict
+    from mteb.abstasks.classification import AbsTaskClassification
+    from mteb.abstasks.task_metadata import TaskMetadata
+
+    name = type(data).__name__.removesuffix("DataModule")
+    splits = {split: data.rows(split) for split in ("train", "test")}
+    hangul = any("가" <= letter <= "힣" for text in splits["test"][:100]["text"] for letter in text)
+
+    class Rows(AbsTaskClassification):
+        metadata = TaskMetadata(
+            name=name,
+            description=f"The rows of {type(data).__name__}.",
+            dataset={"path": data.data_dir or data.hub_id, "revision": "local" if data.data_dir else data.hub_revision},
+            type="Classification",
+            category="t2c",
+            eval_splits=["test"],
+            eval_langs=[LANGUAGES[hangul]],
+            main_score="accuracy",
+        )
+
+        def load_data(self, *args: Any, **kwargs: Any) -> None:
+            self.dataset = DatasetDict({s: rows.select_columns(["text", "label"]) for s, rows in splits.items()})
+            self.data_loaded = True
+
+    return Rows()
+
+
+def build(arguments: Sequence[str]) -> tuple[Any, TextDataModule]:
+    """Reads a configuration as the command line does; gives its model, which loads nothing yet, and its data.
+
+    Raises:
+        UserError: The configuration is wrong, or its method embeds nothing.
+    """
+    from textclf.cli import TextCLI
+    from textclf.models.embedded import EmbeddingClassifier
+
+    class Reader(TextCLI):
+        """Stops when the two are there."""
+
+        def instantiate_classes(self) -> None:
+            self.config_init = self.parser.instantiate_classes(self.config)
+            self.model, self.datamodule = (self._get(self.config_init, name) for name in ("model", "data"))
+
+        def before_instantiate_classes(self) -> None:
+            """Settles nothing: there is no run."""
+
+        def _run_subcommand(self, subcommand: str) -> None:
+            """Runs nothing."""
+
+    read = Reader(["test", *arguments])
+    if not isinstance(read.model, EmbeddingClassifier):
+        raise UserError(
+            f"{type(read.model).__name__} embeds nothing: lay configs/model/linear_probe.yaml over the data"
+        )
+    return read.model, read.datamodule
+
+
+def run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
+    """Runs the tasks one by one, and writes `FOLDER/<encoder>/<task>.json` after each."""
+    if bool(options.tasks) == options.rows:
+        raise UserError("give one of --tasks, with names of MTEB's, and --rows, for the rows of the configuration")
+    mteb = require_mteb()
+    model, data = build(arguments)
+    tasks = [task_over(data)] if options.rows else mteb.get_tasks(tasks=options.tasks)
+    name = Path(model.pretrained).name if "://" not in model.pretrained else model.pretrained.split("/")[2]
+    encoder = encoder_for(model.embedder, name)
+    for task in tasks:
+        task_name = task.metadata.name
+        try:
+            result = mteb.evaluate(encoder, task, cache=None, co2_tracker=False).task_results[0]
+        except (ConnectionError, OSError) as error:
+            raise UserError(
+                f"MTEB cannot load {task_name!r} ({error}): fill the hub's cache, or take --rows"
+            ) from error
+        path = Path(options.folder, name, f"{task_name}.json")
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(result.to_dict(), indent=2, default=str) + "\n", encoding="utf-8")
+        print(f"{task_name}: {task.metadata.main_score} {result.get_score():.4f} ({path})", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parses the command line, and gives the exit code: 2, after one line, where the user can mend it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0] if __doc__ else None,
+        epilog="All other arguments are those of `python -m textclf test`: configs first, then values.",
+    )
+    parser.add_argument("folder", metavar="FOLDER", help="of the results, as JSON")
+    parser.add_argument("--tasks", nargs="+", default=[], help="names of MTEB's tasks, which the hub has")
+    parser.add_argument("--rows", action="store_true", help="the rows of the configuration, by MTEB's protocol")
+    options, rest = parser.parse_known_args(arguments)
+    try:
+        run(options, rest)
+    except UserError as error:
+        print(f"run_mteb: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,252 @@
+"""Frozen encoders against sentence-transformers itself, and what makes a vector another one."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, StaticEmbedding, Transformer
+
+from tests.conftest import invented_rows
+from textclf.embeddings import Embedder, EmbeddingSettings, configuration
+from textclf.errors import UserError
+
+TEXTS = [text for text, _ in invented_rows(60, seed=3)] + ["", "영화", "the film " * 60]
+PROMPTS = {"query": "the plot: ", "passage": "영화: "}
+
+
+@pytest.fixture(scope="module")
+def model_folder(tiny_encoder, tmp_path_factory):
+    """A sentence-transformers model with mean pooling, length 1, and two prompts."""
+    folder = tmp_path_factory.mktemp("sentence-transformer")
+    encoder = Transformer(str(tiny_encoder), max_seq_length=32)
+    modules = [encoder, Pooling(encoder.get_embedding_dimension(), "mean"), Normalize()]
+    SentenceTransformer(modules=modules, prompts=PROMPTS, device="cpu").save(str(folder))
+    return folder
+
+
+@pytest.fixture
+def embedder(model_folder, tmp_path):
+    def build(reference=model_folder, max_length=None, **settings):
+        return Embedder(str(reference), max_length, EmbeddingSettings(**{"dtype": "float32", **settings}), tmp_path)
+
+    return build
+
+
+@pytest.fixture
+def oracle(model_folder):
+    return SentenceTransformer(str(model_folder), device="cpu", model_kwargs={"dtype": torch.float32})
+
+
+def close(one, other, atol=1e-6):
+    np.testing.assert_allclose(one, other, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("budget", [None, 1, 40, 100_000])
+def test_vectors_are_those_of_sentence_transformers(embedder, oracle, budget):
+    close(embedder(max_batch_tokens=budget).matrix(TEXTS), oracle.encode(TEXTS, batch_size=1))
+
+
+def test_padding_on_the_left(embedder, oracle):
+    one = embedder()
+    one.model.tokenizer.padding_side = "left"
+    close(one.matrix(TEXTS), oracle.encode(TEXTS, batch_size=1))
+
+
+@pytest.mark.parametrize("pooling", ["cls", "max", "mean", "lasttoken"])
+def test_poolings(embedder, oracle, pooling):
+    oracle[1] = Pooling(16, pooling)
+    close(embedder(pooling=pooling).matrix(TEXTS), oracle.encode(TEXTS, batch_size=1))
+
+
+def test_prompts_and_lengths_and_dimensions(embedder, oracle):
+    oracle.max_seq_length = 20
+    got = embedder(max_length=20, prompt_name="query", truncate_dim=8)
+    expected = oracle.encode(TEXTS, prompt_name="query", truncate_dim=8, normalize_embeddings=True)
+    close(got.matrix(TEXTS), expected)
+    assert got.dimension == 8
+    close(embedder(max_length=20, prompt="the plot: ", truncate_dim=8).matrix(TEXTS), expected)
+
+
+def test_a_prompt_can_be_left_out_of_pooling(tiny_encoder, embedder, tmp_path):
+    encoder = Transformer(str(tiny_encoder), max_seq_length=32)
+    model = SentenceTransformer(modules=[encoder, Pooling(16, "mean", include_prompt=False)], device="cpu")
+    model.save(str(tmp_path / "model"))
+    close(
+        embedder(tmp_path / "model", prompt="the plot: ").matrix(TEXTS),
+        model.encode(TEXTS, prompt="the plot: ", normalize_embeddings=True),
+    )
+
+
+def test_a_plain_encoder_gets_mean_pooling_and_its_own_length_where_asked(embedder, tiny_encoder, oracle):
+    oracle.max_seq_length = 64
+    plain = embedder(tiny_encoder, normalize=False)
+    assert not np.allclose(np.linalg.norm(plain.matrix(TEXTS), axis=1), 1)
+    close(embedder(tiny_encoder).matrix(TEXTS), oracle.encode(TEXTS))
+
+
+def test_an_encoder_without_tokens(embedder, tiny_encoder, tmp_path):
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(tiny_encoder / "tokenizer.json"))
+    model = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=8)], device="cpu")
+    model.save(str(tmp_path / "static"))
+    close(embedder(tmp_path / "static", normalize=False).matrix(TEXTS), model.encode(TEXTS))
+
+
+def test_bf16_is_near_and_what_follows_the_transformer_is_fp32(embedder):
+    narrow, wide = embedder(dtype="bfloat16").matrix(TEXTS), embedder().matrix(TEXTS)
+    assert not np.array_equal(narrow, wide)
+    close(narrow, wide, atol=0.05)
+    close(np.linalg.norm(narrow, axis=1), 1)
+
+
+def test_lengths_and_what_is_cut_off(embedder):
+    one = embedder(max_length=10)
+    for found, text in zip(one.embed(TEXTS), TEXTS, strict=True):
+        tokens = len(one.model.tokenizer(text)["input_ids"])
+        assert found.length == min(10, tokens)
+        assert found.cut == max(0, tokens - 10)
+
+
+# The cache
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """The texts that were embedded, not found."""
+    seen = []
+    compute = Embedder.compute
+
+    def counting(self, texts):
+        seen.extend(texts)
+        yield from compute(self, texts)
+
+    monkeypatch.setattr(Embedder, "compute", counting)
+    return seen
+
+
+def test_a_text_is_embedded_once(embedder, computed):
+    first = embedder().matrix(["a film", "the plot", "a film"])
+    assert sorted(computed) == ["a film", "the plot"]
+    computed.clear()
+    again = embedder(max_batch_tokens=7).matrix(["a film", "another", "the plot"])
+    assert computed == ["another"]
+    assert np.array_equal(first, again[[0, 2, 0]])
+
+
+def test_an_interruption_loses_little(embedder, computed, monkeypatch):
+    monkeypatch.setattr("textclf.embeddings.KEPT_TOGETHER", 10)
+    compute = Embedder.compute
+
+    def interrupted(self, texts):
+        for i, found in enumerate(compute(self, texts)):
+            if i == 35:
+                raise KeyboardInterrupt
+            yield found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Embedder, "compute", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            embedder().embed(TEXTS)
+    computed.clear()
+    embedder().embed(TEXTS)
+    assert len(computed) == len(set(TEXTS)) - 30
+
+
+CHANGES = [
+    {"max_length": 20},
+    {"prompt": "the plot: "},
+    {"prompt_name": "passage"},
+    {"pooling": "cls"},
+    {"normalize": False},
+    {"truncate_dim": 8},
+    {"dtype": "bfloat16"},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
+def test_each_part_of_the_key(embedder, computed, change):
+    embedder().embed(["a film"])
+    other = embedder(**change)
+    other.embed(["a film"])
+    assert computed == ["a film", "a film"]
+    embedder().embed(["a film"])
+    embedder(**change).embed(["a film"])
+    assert len(computed) == 2
+
+
+def test_the_same_text_under_two_prompts(embedder):
+    one = embedder(prompt_name="query")
+    other = one.with_prompt(PROMPTS["passage"])
+    assert not np.allclose(one.matrix(["a film"]), other.matrix(["a film"]))
+    assert np.array_equal(other.matrix(["a film"]), embedder(prompt_name="passage").matrix(["a film"]))
+    assert one.prompt == PROMPTS["query"]
+
+
+def test_the_same_prompt_under_two_names_is_one(embedder):
+    assert embedder(prompt="the plot: ").key == embedder(prompt_name="query").key
+    assert embedder(prompt="").key == embedder().key
+
+
+def change_weights(folder):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if name.endswith("value.bias"))
+    weights[name][0] += 1
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def change_tokenizer(folder):
+    whole = json.loads((folder / "tokenizer.json").read_text())
+    whole["normalizer"]["lowercase"] = False
+    (folder / "tokenizer.json").write_text(json.dumps(whole))
+
+
+def change_configuration(folder):
+    whole = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**whole, "layer_norm_eps": 0.1}))
+
+
+@pytest.mark.parametrize("change", [change_weights, change_tokenizer, change_configuration])
+def test_two_models_of_one_name_do_not_collide(model_folder, embedder, tmp_path, change):
+    keys = []
+    for name in ("here", "there"):
+        folder = tmp_path / name / "model"
+        shutil.copytree(model_folder, folder)
+        keys.append(embedder(folder).key)
+    assert keys[0] == keys[1] == embedder().key  # where it lies is no part of it
+    change(folder)
+    assert embedder(folder).key != keys[0]
+
+
+def test_the_configuration_is_plain(embedder):
+    assert json.dumps(configuration(embedder().model))
+
+
+# What a stranger gets wrong
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"pooling": "average"}, ["pooling 'average'", "mean"]),
+        ({"dtype": "int8"}, ["dtype 'int8'", "bfloat16"]),
+        ({"truncate_dim": 0}, ["truncate_dim 0", "1 or more"]),
+        ({"max_batch_tokens": "many"}, ["max_batch_tokens 'many'"]),
+        ({"prompt": "a", "prompt_name": "b"}, ["prompt_name 'b'", "one of the two"]),
+        ({"prompt_name": "nosuch"}, ["'nosuch'", "query, passage"]),
+        ({"max_length": 65}, ["max_length 65", "at most 64"]),
+        ({"reference": "./nowhere"}, ["'./nowhere'"]),
+        ({"reference": "nobody/nothing"}, ["'nobody/nothing'", "--model.pretrained"]),
+    ],
+)
+def test_mistakes_are_one_line(embedder, settings, words):
+    with pytest.raises(UserError) as raised:
+        embedder(**settings)
+    assert "\n" not in str(raised.value)
+    for word in words:
+        assert word in str(raised.value)

@@ -1,0 +1,236 @@
+"""Logistic regression on frozen embeddings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from textclf.console import say
+from textclf.errors import UserError
+from textclf.models.base import check_class_weights
+from textclf.models.embedded import EmbeddingClassifier
+from textclf.types import Dataset
+
+TOLERANCE = 1e-7
+"""Largest entry of the gradient of the mean loss at which L-BFGS is done."""
+
+
+class LinearProbe(EmbeddingClassifier):
+    """Multinomial logistic regression with an L2 penalty of the weights: the head alone is trained.
+
+    It has the optimum of scikit-learn's `LogisticRegression` at the same `C`: the sum of the rows' losses, times `C`,
+    plus half the squared norm of the weights, without the intercepts. Two classes share one vector, the log-odds of
+    the second. A class without train rows has the probability 0.
+
+    `lbfgs` collects the rows of an epoch and, at its last batch, goes to the optimum; with several values of `C` each
+    gets an epoch, from the smallest, and the best checkpoint (`val/macro_f1`) has the one that validation chose.
+    `adamw` follows the same loss by mini-batches, for rows that do not fit into memory.
+
+    Source: Alain and Bengio, 2016, https://arxiv.org/abs/1610.01644.
+    """
+
+    weights: nn.Parameter
+    intercepts: nn.Parameter
+
+    def __init__(
+        self,
+        num_classes: int,
+        label_names: Sequence[str],
+        pretrained: str = "sentence-transformers/all-mpnet-base-v2",
+        max_length: int | None = None,
+        embedding: dict[str, Any] | None = None,
+        C: float | list[float] = 1.0,
+        class_weights: Literal["balanced"] | dict[str, float] | None = None,
+        optimizer: Literal["lbfgs", "adamw"] = "lbfgs",
+        max_iterations: int = 1000,
+        learning_rate: float = 1e-2,
+    ) -> None:
+        """Takes the recipe; nothing of `lbfgs` is drawn at random.
+
+        Args:
+            num_classes: Number of labels, linked from the data.
+            label_names: Name of each class, linked from the data.
+            pretrained: Any encoder of sentence-transformers: hub id, folder, or `package://module/path`.
+            max_length: Tokens of a text that are read; as many as the encoder's own configuration says where null.
+            embedding: How texts become vectors: any of `prompt`, `prompt_name`, `pooling`, `normalize`,
+                `truncate_dim`, `dtype`, `max_batch_tokens`.
+            C: Inverse strength of the L2 regularisation; smaller is stronger. Of several, validation chooses one.
+            class_weights: Weights of the classes in the loss by name, 1 for those not named; `balanced`
+                takes them inverse to the counts.
+            optimizer: `lbfgs`, over all rows at once, or `adamw`, by mini-batches for `trainer.max_epochs`.
+            max_iterations: Most steps of `lbfgs`.
+            learning_rate: Of `adamw`.
+
+        Raises:
+            UserError: A value is out of range, or a weight's name is no label.
+        """
+        super().__init__(num_classes, label_names, pretrained, max_length, embedding)
+        self.grid = sorted(C) if isinstance(C, list) else [C]
+        for value in self.grid or [0.0]:
+            if not 0 < value < float("inf"):
+                raise UserError(f"C {C} is out of range: give a number above 0, such as 1.0, or a list of them")
+        if optimizer == "adamw" and len(self.grid) > 1:
+            raise UserError(f"C {C} is a choice, which adamw does not make: give one number, or optimizer lbfgs")
+        for name, number in {"max_iterations": max_iterations, "learning_rate": learning_rate}.items():
+            if number <= 0:
+                raise UserError(f"{name} {number} is out of range: give more than 0")
+        if isinstance(class_weights, dict):
+            check_class_weights(class_weights, label_names)
+        self.class_weights, self.optimizer = class_weights, optimizer
+        self.max_iterations, self.learning_rate = max_iterations, learning_rate
+        self.automatic_optimization = optimizer == "adamw"
+        self._collected: list[tuple[Tensor, Tensor]] = []
+
+    def prepare(self, train_rows: Dataset) -> None:
+        """Counts the classes, and keeps which encoder the head is made for."""
+        counts = Counter(train_rows["label"])
+        self.fitted = {
+            "encoder": self.embedder.weights,
+            "features": self.embedder.dimension * (4 if "text_pair" in train_rows.column_names else 1),
+            "class_counts": [counts[label] for label in range(self.num_classes)],
+        }
+
+    def configure_model(self) -> None:
+        """Makes the head, once: zeros, float64; it is small."""
+        if "weights" in self._parameters:
+            return
+        outputs = len(self.present)
+        outputs = 1 if outputs == 2 else outputs
+        self.weights = nn.Parameter(torch.zeros(outputs, self.fitted["features"], dtype=torch.float64))
+        self.intercepts = nn.Parameter(torch.zeros(outputs, dtype=torch.float64))
+
+    @property
+    def present(self) -> list[int]:
+        """The classes that have train rows."""
+        if "class_counts" not in self.fitted:
+            raise UserError(f"{type(self).__name__} is not fitted: run `fit` first, or load a checkpoint")
+        return [label for label, count in enumerate(self.fitted["class_counts"]) if count]
+
+    # The contract
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Logits of the classes that have train rows, float64, shape `(batch, present)`.
+
+        Args:
+            embeddings: float32 or float64, shape `(batch, features)`.
+        """
+        with torch.autocast(embeddings.device.type, enabled=False):
+            logits: Tensor = (embeddings @ self.weights.to(embeddings.dtype).T).double() + self.intercepts
+        if len(self.intercepts) == 1:
+            return torch.cat([torch.zeros_like(logits), logits], dim=1)
+        return logits
+
+    def log_scores(self, batch: dict[str, Any]) -> Tensor:
+        """Log-probabilities in nats, float64, shape `(batch, num_classes)`."""
+        logits = self.forward(batch["embeddings"])
+        scores = logits.new_full((len(logits), self.num_classes), -torch.inf)
+        scores[:, self.present] = logits.log_softmax(dim=1)
+        return scores
+
+    # Training
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
+        """One step of `adamw`; or a batch is kept, and after the last one L-BFGS solves the whole."""
+        if self.optimizer == "adamw":
+            loss = self.loss(batch["embeddings"], batch["labels"], self.grid[0])
+            self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch["labels"]))
+            return loss
+        self._collected.append((batch["embeddings"], batch["labels"]))
+        if self.trainer.is_last_batch:
+            embeddings, labels = (torch.cat(parts) for parts in zip(*self._collected, strict=True))
+            self._collected = []
+            self.solve(embeddings, labels, self.grid[self.current_epoch])
+        return None
+
+    def solve(self, embeddings: Tensor, labels: Tensor, C: float) -> None:
+        """Goes to the optimum, from where the head is.
+
+        Args:
+            embeddings: All rows, shape `(rows, features)`.
+            labels: Class indices, shape `(rows,)`.
+            C: Inverse strength of the regularisation.
+        """
+        optimizer: Any = self.optimizers()
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            loss = self.loss(embeddings, labels, C)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss
+
+        optimizer.step(closure=closure)
+        loss = closure()
+        steepest = max(float(p.grad.abs().max()) for p in (self.weights, self.intercepts) if p.grad is not None)
+        self.log_dict({"train/loss": loss.detach().float(), "train/C": C})
+        if steepest > 100 * TOLERANCE:
+            say(
+                f"L-BFGS has not converged at C {C:g}: the gradient is still {steepest:.1e} after at most "
+                f"{self.max_iterations} iterations; give more max_iterations, or a smaller C"
+            )
+
+    def loss(self, embeddings: Tensor, labels: Tensor, C: float) -> Tensor:
+        """The mean of the rows' losses in nats, and their share of the penalty; float64.
+
+        Args:
+            embeddings: Some or all rows, shape `(batch, features)`.
+            labels: Class indices, shape `(batch,)`.
+            C: Inverse strength of the regularisation.
+        """
+        log_probs = self.forward(embeddings).log_softmax(dim=1)
+        places = torch.zeros(self.num_classes, dtype=torch.int64, device=labels.device)
+        places[self.present] = torch.arange(len(self.present), device=labels.device)
+        of_label = log_probs.gather(1, places[labels][:, None])[:, 0]
+        weights = torch.tensor(self._loss_weights(), dtype=torch.float64, device=labels.device)
+        penalty: Tensor = self.weights.square().sum() / (2 * C * sum(self.fitted["class_counts"]))
+        return penalty - (weights[labels] * of_label).mean()
+
+    def _loss_weights(self) -> list[float]:
+        counts = self.fitted["class_counts"]
+        if isinstance(self.class_weights, dict):
+            return [float(self.class_weights.get(name, 1.0)) for name in self.label_names]
+        if self.class_weights == "balanced":
+            # As scikit-learn has it: rows / (classes that have rows * count).
+            return [sum(counts) / (len(self.present) * max(1, count)) for count in counts]
+        return [1.0] * len(counts)
+
+    def on_fit_start(self) -> None:
+        """Gives each `C` its epoch.
+
+        Raises:
+            UserError: There are several processes, or several values of `C` and nothing to choose by.
+        """
+        if self.optimizer != "lbfgs":
+            return
+        if self.trainer.world_size > 1:
+            raise UserError("fit: lbfgs takes all rows in one process: pass --trainer.devices 1, or optimizer adamw")
+        self.trainer.fit_loop.max_epochs = len(self.grid)
+
+    def on_train_epoch_start(self) -> None:
+        """Starts with no rows: an interrupted epoch is begun anew.
+
+        Raises:
+            UserError: There are several values of `C`, and no validation rows to choose by.
+        """
+        self._collected = []
+        if len(self.grid) > 1 and not sum(self.trainer.num_val_batches):
+            raise UserError(
+                f"C {self.grid} is a choice, and there is no validation split to choose by: give one number, or "
+                "--data.val_size"
+            )
+
+    def configure_optimizers(self) -> Any:
+        """L-BFGS, one step of which is the whole training, or AdamW, whose decay is in the loss."""
+        if self.optimizer == "adamw":
+            return torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=0.0)
+        return torch.optim.LBFGS(
+            self.parameters(),
+            max_iter=self.max_iterations,
+            max_eval=2 * self.max_iterations,
+            tolerance_grad=TOLERANCE,
+            tolerance_change=1e-14,
+            line_search_fn="strong_wolfe",
+        )

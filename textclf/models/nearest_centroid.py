@@ -1,0 +1,110 @@
+"""The class whose mean embedding is nearest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from textclf.errors import UserError
+from textclf.models.base import PreparedClassifier
+from textclf.models.embedded import EmbeddingClassifier
+from textclf.types import Dataset
+
+
+class NearestCentroid(EmbeddingClassifier, PreparedClassifier):
+    """Compares a text's embedding with the mean embedding of each class, fitted in one pass over the train rows.
+
+    Few shots: `--data.shots_per_class k`; `scripts/learning_curve.py` averages seeds. Scores are a softmax of
+    similarities over the temperature; the answer does not depend on it. A class without train rows has the
+    probability 0.
+
+    Source: Snell et al., 2017, https://arxiv.org/abs/1703.05175, without its training.
+    """
+
+    architecture = ("max_length", "embedding", "metric")
+
+    def __init__(
+        self,
+        num_classes: int,
+        label_names: Sequence[str],
+        pretrained: str = "sentence-transformers/all-mpnet-base-v2",
+        max_length: int | None = None,
+        embedding: dict[str, Any] | None = None,
+        metric: Literal["cosine", "euclidean"] = "cosine",
+        temperature: float = 0.05,
+    ) -> None:
+        """Takes the recipe.
+
+        Args:
+            num_classes: Number of labels, linked from the data.
+            label_names: Name of each class, linked from the data.
+            pretrained: Any encoder of sentence-transformers: hub id, folder, or `package://module/path`.
+            max_length: Tokens of a text that are read; as many as the encoder's own configuration says where null.
+            embedding: How texts become vectors: any of `prompt`, `prompt_name`, `pooling`, `normalize`,
+                `truncate_dim`, `dtype`, `max_batch_tokens`.
+            metric: Similarity is the cosine of the angle, or minus the squared Euclidean distance.
+            temperature: What similarities are divided by before the softmax; smaller is surer.
+
+        Raises:
+            UserError: A value is out of range.
+        """
+        super().__init__(num_classes, label_names, pretrained, max_length, embedding)
+        check_temperature(temperature)
+        self.metric, self.scale = metric, temperature
+
+    def prepare(self, train_rows: Dataset) -> None:
+        """Takes the mean of each class, in float64; rows are read a part at a time."""
+        counts = np.zeros(self.num_classes, dtype=np.int64)
+        sums: np.ndarray | None = None
+        for rows in train_rows.iter(batch_size=self.encoded_together):
+            vectors = self.collate(self.encode(rows))["embeddings"].double().numpy()
+            sums = np.zeros((self.num_classes, vectors.shape[1])) if sums is None else sums
+            np.add.at(sums, rows["label"], vectors)
+            counts += np.bincount(rows["label"], minlength=self.num_classes)
+        assert sums is not None
+        centroids = torch.from_numpy(sums / np.maximum(counts, 1)[:, None])
+        self.fitted = {"encoder": self.embedder.weights, "class_counts": counts.tolist(), "centroids": centroids}
+
+    def log_scores(self, batch: dict[str, Any]) -> Tensor:
+        """Log-probabilities in nats, float64, shape `(batch, num_classes)`.
+
+        Raises:
+            UserError: Nothing is fitted yet.
+        """
+        if not self.fitted:
+            raise UserError(f"{type(self).__name__} is not fitted: run `fit` first, or load a checkpoint")
+        vectors = batch["embeddings"].double()
+        centroids = self.fitted["centroids"].to(vectors.device)
+        if self.metric == "cosine":
+            similarities = cosines(vectors, centroids)
+        else:
+            similarities = -torch.cdist(vectors, centroids).square()
+        absent = torch.tensor(self.fitted["class_counts"], device=vectors.device) == 0
+        return (similarities / self.scale).masked_fill(absent, -torch.inf).log_softmax(dim=1)
+
+
+def cosines(vectors: Tensor, others: Tensor) -> Tensor:
+    """Cosines of the angles between two sets of vectors.
+
+    Args:
+        vectors: Shape `(batch, dimension)`.
+        others: Shape `(others, dimension)`.
+
+    Returns:
+        Shape `(batch, others)`.
+    """
+    return nn.functional.normalize(vectors, dim=1) @ nn.functional.normalize(others, dim=1).T
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuses a temperature that is not above 0.
+
+    Raises:
+        UserError: It is not.
+    """
+    if not 0 < temperature < float("inf"):
+        raise UserError(f"temperature {temperature} is out of range: give a number above 0, such as 0.05")
