@@ -1,5 +1,6 @@
 from textclf.models.base import PreparedClassifier, TextClassifier
 from textclf.models.fine_tuned import FineTunedClassifier
+from textclf.models.pretrained import PretrainedClassifier
 from textclf.models.tfidf import TfidfClassifier
 
-__all__ = ["FineTunedClassifier", "PreparedClassifier", "TextClassifier", "TfidfClassifier"]
+__all__ = ["FineTunedClassifier", "PreparedClassifier", "PretrainedClassifier", "TextClassifier", "TfidfClassifier"]
