@@ -1,6 +1,14 @@
 from textclf.models.base import PreparedClassifier, TextClassifier
 from textclf.models.fine_tuned import FineTunedClassifier
+from textclf.models.nli import NLIClassifier
 from textclf.models.pretrained import PretrainedClassifier
 from textclf.models.tfidf import TfidfClassifier
 
-__all__ = ["FineTunedClassifier", "PreparedClassifier", "PretrainedClassifier", "TextClassifier", "TfidfClassifier"]
+__all__ = [
+    "FineTunedClassifier",
+    "NLIClassifier",
+    "PreparedClassifier",
+    "PretrainedClassifier",
+    "TextClassifier",
+    "TfidfClassifier",
+]
