@@ -207,6 +207,8 @@ class ReportWriter(Callback):
         """Gathers, writes, and prints the report on the first process."""
         seconds = time.perf_counter() - self._started
         mine = [column[: self._count] for column in (self._rows, self._predictions, self._scores)]
+        model: Any = pl_module
+        figures = model.figures()
         gathered = gather((mine, seconds), trainer)
         if trainer.is_global_zero:
             rows, predictions, scores = (
@@ -214,7 +216,7 @@ class ReportWriter(Callback):
             )
             order = np.argsort(rows)
             speed = len(rows) / max(seconds for _, seconds in gathered)
-            self._write(trainer, pl_module, rows[order], predictions[order], scores[order], speed)
+            self._write(trainer, pl_module, rows[order], predictions[order], scores[order], speed, figures)
         trainer.strategy.barrier("report")
 
     def _write(
@@ -225,6 +227,7 @@ class ReportWriter(Callback):
         predictions: np.ndarray,
         scores: np.ndarray,
         examples_per_second: float,
+        figures: dict[str, float],
     ) -> None:
         from textclf.evaluation.predictions import write_predictions
         from textclf.evaluation.report import write_report
@@ -240,7 +243,7 @@ class ReportWriter(Callback):
             has_probabilities=model.has_probabilities,
             temperature=model.temperature,
         )
-        write_report(self.folder, path, examples_per_second=examples_per_second)
+        write_report(self.folder, path, examples_per_second=examples_per_second, figures=figures)
         print((self.folder / "report.txt").read_text(encoding="utf-8"))
         say(f"the report is in {self.folder}")
 

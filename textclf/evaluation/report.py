@@ -3,6 +3,7 @@
 import json
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +37,11 @@ WINDOW = 65_536  # rows counted at once
 
 
 def write_report(
-    folder: str | Path, table_path: str | Path, split: str = "test", examples_per_second: float | None = None
+    folder: str | Path,
+    table_path: str | Path,
+    split: str = "test",
+    examples_per_second: float | None = None,
+    figures: Mapping[str, float] | None = None,
 ) -> dict[str, float | int | None]:
     """Writes metrics.json, report.txt and confusion_matrix.png.
 
@@ -45,6 +50,7 @@ def write_report(
         table_path: The prediction table.
         split: The prefix of the metrics' names.
         examples_per_second: Speed of the run, where it was measured.
+        figures: What else the method has measured, for metrics.json.
 
     Returns:
         What metrics.json holds.
@@ -57,6 +63,7 @@ def write_report(
     if not len(table.labels):
         raise UserError(f"{table_path}: the prediction table has no rows; test on a split that has some")
     metrics = summarize(table, split, examples_per_second)
+    metrics |= {name: _finite(value) for name, value in (figures or {}).items()}
     with atomic_path(folder / "metrics.json") as path:
         path.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     with atomic_path(folder / "report.txt") as path:

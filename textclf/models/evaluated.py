@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -24,7 +24,7 @@ class EvaluatedModule(LightningModule):
             answered, not the most probable one; see `textclf.thresholds`.
     """
 
-    has_probabilities: ClassVar[bool] = True
+    has_probabilities: bool = True
 
     def __init__(self, num_classes: int, label_names: Sequence[str]) -> None:
         """Takes the facts of the data.
@@ -53,6 +53,10 @@ class EvaluatedModule(LightningModule):
             no class.
         """
         raise NotImplementedError(f"{type(self).__name__} must define log_scores(batch)")
+
+    def figures(self) -> dict[str, float]:
+        """Other figures of a test for `metrics.json`; called on all processes, at its end."""
+        return {}
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Counts one batch by its most probable classes; gives what `test_step` gives."""

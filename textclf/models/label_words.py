@@ -1,0 +1,48 @@
+"""Words and shares that are given per class, by the classes' names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from textclf.errors import UserError
+from textclf.scoring.rules import Array
+
+
+def words_of(words: Mapping[str, str | list[str]] | None, names: Sequence[str]) -> list[list[str]]:
+    """The words of each class, in the order of the classes; the names themselves where none are given.
+
+    Raises:
+        UserError: A name is no label, a label has no word, or a word is empty.
+    """
+    if words is None:
+        return [[name] for name in names]
+    _check_names("label_words", words, names)
+    lists = [[given] if isinstance(given := words[name], str) else list(given) for name in names]
+    for name, own in zip(names, lists, strict=True):
+        if not own or not all(own):
+            raise UserError(f"label_words gives {name!r} {words[name]!r}: give one word or more")
+    return lists
+
+
+def class_shares(shares: Mapping[str, float] | None, names: Sequence[str]) -> Array | None:
+    """Shares in the order of the classes.
+
+    Raises:
+        UserError: A name is no label, a label has no share, or a share is not above 0.
+    """
+    if shares is None:
+        return None
+    _check_names("prior", shares, names)
+    for name, share in shares.items():
+        if not share > 0:
+            raise UserError(f"prior gives {name!r} {share}: give a share above 0")
+    return np.array([shares[name] for name in names], dtype=np.float64)
+
+
+def _check_names(argument: str, given: Mapping[str, object], names: Sequence[str]) -> None:
+    unknown, missing = [n for n in given if n not in names], [n for n in names if n not in given]
+    if unknown or missing:
+        wrong = f"names {unknown[0]!r}, which is no label" if unknown else f"leaves out {missing[0]!r}"
+        raise UserError(f"{argument} has {len(given)} entries and {wrong}: give one for each of {', '.join(names)}")
