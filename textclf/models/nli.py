@@ -15,9 +15,9 @@ from textclf.fingerprint import fingerprint
 from textclf.models.base import TextClassifier
 from textclf.models.frozen import frozen_dtype, load_frozen, load_tokenizer, own_precision
 from textclf.models.label_map import folded
-from textclf.models.padded import padded
+from textclf.models.padded import chunked
 from textclf.models.tokenization import tokenizer_files
-from textclf.scoring.batches import by_length, default_budget, plan_batches
+from textclf.scoring.batches import default_budget
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -130,13 +130,10 @@ class NLIClassifier(TextClassifier):
         """
         names = [name for name in ("input_ids", "token_type_ids") if name in rows]
         fields: dict[str, list[Any]] = {name: [ids for row in rows[name] for ids in row] for name in names}
-        order = by_length([len(ids) for ids in fields["input_ids"]])
-        lengths = [len(fields["input_ids"][i]) for i in order]
-        budget = self.max_batch_tokens or default_budget(self.device)
-        parts = [order[start:stop] for start, stop in plan_batches(lengths, 0, budget, equal=False)]
-        padding = self.tokenizer.pad_token_id
-        chunks = [padded({name: [field[i] for i in part] for name, field in fields.items()}, padding) for part in parts]
-        return {"chunks": chunks, "order": torch.tensor(order)}
+        chunks, order = chunked(
+            fields, self.tokenizer.pad_token_id, self.max_batch_tokens or default_budget(self.device)
+        )
+        return {"chunks": chunks, "order": order}
 
     def log_scores(self, batch: dict[str, Any]) -> Tensor:
         """Log-probabilities of the labels, fp32, `(batch, num_classes)`, in nats."""

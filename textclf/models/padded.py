@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from textclf.scoring.batches import by_length, plan_batches
 from textclf.types import PreTrainedTokenizerBase
 
 
@@ -47,3 +49,23 @@ def padded(rows: dict[str, list[Any]], padding: int | None) -> dict[str, Tensor]
         )
         for name, field in fields.items()
     }
+
+
+def chunked(
+    fields: Mapping[str, list[Any]], padding: int | None, budget: int
+) -> tuple[list[dict[str, Tensor]], Tensor]:
+    """Sorts sequences by length, and cuts them into padded chunks.
+
+    Args:
+        fields: `input_ids`, and `token_type_ids` where there are some.
+        padding: Id of the padding token; None where there is none.
+        budget: Tokens of a chunk, padding included.
+
+    Returns:
+        Chunks, and the place of each of their sequences, in order, among `fields`, int64 `(sequences,)`.
+    """
+    order = by_length([len(ids) for ids in fields["input_ids"]])
+    lengths = [len(fields["input_ids"][i]) for i in order]
+    parts = [order[start:stop] for start, stop in plan_batches(lengths, 0, budget, equal=False)]
+    chunks = [padded({name: [field[i] for i in part] for name, field in fields.items()}, padding) for part in parts]
+    return chunks, torch.tensor(order)
