@@ -1,18 +1,26 @@
 from textclf.models.base import PreparedClassifier, TextClassifier
 from textclf.models.causal_lm import CausalLMClassifier
+from textclf.models.chat import ChatClassifier
 from textclf.models.embedding_zero_shot import EmbeddingZeroShot
 from textclf.models.fine_tuned import FineTunedClassifier
 from textclf.models.linear_probe import LinearProbe
 from textclf.models.nearest_centroid import NearestCentroid
+from textclf.models.nli import NLIClassifier
+from textclf.models.pretrained import PretrainedClassifier
+from textclf.models.seq2seq import Seq2SeqClassifier
 from textclf.models.tfidf import TfidfClassifier
 
 __all__ = [
     "CausalLMClassifier",
+    "ChatClassifier",
     "EmbeddingZeroShot",
     "FineTunedClassifier",
     "LinearProbe",
+    "NLIClassifier",
     "NearestCentroid",
     "PreparedClassifier",
+    "PretrainedClassifier",
+    "Seq2SeqClassifier",
     "TextClassifier",
     "TfidfClassifier",
 ]

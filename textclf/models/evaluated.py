@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -25,7 +25,7 @@ class EvaluatedModule(LightningModule):
             answered, not the most probable one; see `textclf.thresholds`.
     """
 
-    has_probabilities: ClassVar[bool] = True
+    has_probabilities: bool = True
     judged_together: bool = False
 
     def __init__(self, num_classes: int, label_names: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from textclf.models import encoders
 from textclf.models.base import TextClassifier, check_class_weights
 from textclf.models.dropout import use_fast_dropout
 from textclf.models.lora import LoraSettings, add_lora
+from textclf.models.padded import padded, tokenized
 from textclf.models.settings import build_settings
 from textclf.models.tokenization import tokenizer_files, tokenizer_from_files, train_word_pieces
 from textclf.types import Dataset, PreTrainedModel, PreTrainedTokenizerBase
@@ -235,29 +236,11 @@ class FineTunedClassifier(TextClassifier):
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Token ids, segment ids where the encoder has segments, `length` in tokens, and those `cut` off."""
-        texts, pairs = rows["text"], rows.get("text_pair")
-        encoded = self.tokenizer(texts, pairs, truncation=True, max_length=self.max_length, return_attention_mask=False)
-        lengths = [len(ids) for ids in encoded["input_ids"]]
-        cut = [0] * len(texts)
-        if full := [i for i, length in enumerate(lengths) if length == self.max_length]:
-            whole = self.tokenizer(
-                [texts[i] for i in full], pairs and [pairs[i] for i in full], return_attention_mask=False, verbose=False
-            )
-            for i, ids in zip(full, whole["input_ids"], strict=True):
-                cut[i] = len(ids) - self.max_length
-        return {**encoded, "length": lengths, "cut": cut}
+        return tokenized(self.tokenizer, rows, self.max_length)
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
         """Pads on the right: `input_ids`, `attention_mask`, and segment ids, int64 `(batch, seq)`."""
-        fields: dict[str, list[Any]] = {name: rows[name] for name in ("input_ids", "token_type_ids") if name in rows}
-        fields["attention_mask"] = [[1] * len(ids) for ids in rows["input_ids"]]
-        values = {"input_ids": self.tokenizer.pad_token_id or 0}
-        return {
-            name: nn.utils.rnn.pad_sequence(
-                [torch.tensor(row) for row in field], batch_first=True, padding_value=values.get(name, 0)
-            )
-            for name, field in fields.items()
-        }
+        return padded(rows, self.tokenizer.pad_token_id)
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
         """Logits, fp32, shape `(batch, num_classes)`."""

@@ -1,0 +1,299 @@
+"""Chat classification against a real server on loopback that has every trouble there is."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.chat_server import ChatServer, completion
+from textclf.chat import client
+from textclf.chat.answers import log_probs_of
+from textclf.cli import main
+from textclf.errors import UserError
+from textclf.evaluation.predictions import read_predictions
+from textclf.models import ChatClassifier
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+NAMES = ("negative", "positive")
+SECRET = "sk-a-secret-that-nobody-may-see"
+ANSWERS = {"부정": "negative", "긍정": "positive", "0": "negative", "1": "positive"}
+EXPECTED = {  # by hand: what a text leads to, 0, 1, or -1 for none
+    "good": 1,
+    "bad": 0,
+    "429 good": 1,
+    "500 bad": 0,
+    "hangs good": 1,
+    "breaks bad": 0,
+    "garbage good": 1,
+    "garbage always": -1,
+    "too long": -1,
+    "한국어": 1,
+    "empty": -1,
+    "marks": 0,
+    "wide": 1,
+    "talk": -1,
+    "minus": -1,
+    "no content": -1,
+    "your key": -1,
+}
+SAYS = {
+    "한국어": "긍정",
+    "empty": "",
+    "marks": ' "0." \n',
+    "wide": "１",
+    "talk": "It is positive.",
+    "minus": "-1",
+    "no content": None,
+}
+
+
+def reply(body):
+    text = body["messages"][-1]["content"].removeprefix("Judge: ")
+    return completion(SAYS[text] if text in SAYS else "1" if "good" in text else "0")
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    monkeypatch.setattr(client, "BACKOFF", 0.02)
+    with ChatServer(reply) as running:
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Rows with every trouble; the first text stands there twice."""
+    rows = [f'"{text}",{i % 2}' for i, text in enumerate([*EXPECTED, "good"])]
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "test.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    return tmp_path
+
+
+def options(server, folder, **values):
+    """A test's command line."""
+    given = {
+        "base_url": server.url,
+        "prompt": "Judge: [DOCUMENT]",
+        "answers": ANSWERS,
+        "cache": str(folder / "answers.sqlite"),
+        "timeout": 0.5,
+        "max_retries": 2,
+        **values,
+    }
+    (folder / "more.yaml").write_text(json.dumps({"model": {"init_args": given}}))
+    configs = (CONFIGS / "files.yaml", CONFIGS / "model" / "chat.yaml", folder / "more.yaml")
+    return [
+        "test",
+        *(f"--config={config}" for config in configs),
+        *("--data.data_dir", str(folder / "rows"), "--data.label_names", '["negative", "positive"]'),
+        *("--data.cleaning", "[]", "--trainer.logger", "textclf.loggers.WandbRunLogger"),
+    ]
+
+
+def run(server, folder, name="run", **values):
+    """The metrics and predictions of a test."""
+    main([*options(server, folder, **values), "--run_dir", str(folder / name)])
+    report = folder / name / "report"
+    return json.loads((report / "metrics.json").read_text()), read_predictions(report / "predictions.parquet")
+
+
+def refused(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert SECRET not in error
+    return error.strip().splitlines()[-1]
+
+
+def test_every_row_ends_as_a_class_or_as_invalid(server, folder, capsys):
+    metrics, table = run(server, folder)
+    assert dict(zip(table.texts, table.predictions.tolist(), strict=True)) == EXPECTED
+    assert metrics["test/invalid"] == sum(label < 0 for label in EXPECTED.values())
+    assert metrics["test/nll"] is None
+    assert (metrics["chat/failed"], metrics["chat/refused"]) == (1, 1)
+    assert metrics["chat/requests"] == sum(server.asked.values())
+    assert server.asked["Judge: good"] == 1, "it stands there twice"
+    assert set(server.answered.values()) == {1}
+    assert max(server.most, 0) <= 8
+    told = np.diff(server.pauses["Judge: 429 good"])
+    assert (told >= 0.3).all(), "Retry-After"
+    # Again: only what came to nothing is asked again.
+    before = server.asked.copy()
+    again, same = run(server, folder, "again")
+    assert (same.predictions == table.predictions).all()
+    assert set(server.asked - before) == {"Judge: garbage always"}
+    for name in ("test/accuracy", "chat/prompt_tokens", "chat/completion_tokens", "chat/refused"):
+        assert again[name] == metrics[name]
+    # The key is nowhere.
+    out = capsys.readouterr()
+    assert SECRET not in out.out + out.err
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".wandb" for path in files) and any(path.suffix == ".sqlite" for path in files)
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+
+
+def test_a_limit_stops_the_run_and_the_next_goes_on(server, folder, capsys):
+    keep = {"text": ["good", "bad", "한국어", "marks", "wide"]}
+    (folder / "rows" / "test.csv").write_text(
+        "text,label\n" + "\n".join(f"{t},{i % 2}" for i, t in enumerate(keep["text"]))
+    )
+    line = refused(capsys, *options(server, folder, max_requests=2), "--run_dir", str(folder / "a"))
+    assert "max_requests 2 is reached" in line and "go on" in line
+    assert sum(server.asked.values()) == 2
+    # 20 tokens at 1000 and 5 at 2000 a million: 0.03 each.
+    prices = {"input_price": 1000, "output_price": 2000, "concurrency": 1}
+    line = refused(capsys, *options(server, folder, max_cost=0.065, **prices), "--run_dir", str(folder / "b"))
+    assert "max_cost 0.065 is reached (0.060000 spent)" in line
+    assert sum(server.asked.values()) == 4
+    line = refused(capsys, *options(server, folder, replay=True), "--run_dir", str(folder / "c"))
+    assert "1 of 5 questions have no answer" in line
+    metrics, table = run(server, folder, "d", max_requests=1, **prices)
+    assert table.predictions.tolist() == [1, 0, 1, 0, 1]
+    assert (metrics["chat/requests"], metrics["chat/cached"]) == (1, 4)
+    assert metrics["chat/cost"] == pytest.approx(5 * 0.03)
+    assert metrics["chat/cost_of_run"] == pytest.approx(0.03)
+    assert set(server.asked.values()) == {1}
+
+
+def test_replay_needs_neither_server_nor_key(server, folder, monkeypatch, capsys):
+    (folder / "rows" / "test.csv").write_text("text,label\ngood,1\ntoo long,0\n")
+    _, table = run(server, folder)
+    before = server.asked.copy()
+    monkeypatch.delenv("OPENAI_API_KEY")
+    metrics, replayed = run(server, folder, "again", replay=True, concurrency=1)
+    assert replayed.predictions.tolist() == table.predictions.tolist() == [1, -1]
+    assert metrics["chat/requests"] == 0 and server.asked == before
+    line = refused(capsys, *options(server, folder, replay=True, temperature=0.5), "--run_dir", str(folder / "c"))
+    assert "2 of 2 questions" in line
+
+
+@pytest.mark.parametrize(
+    ("texts", "values", "words"),
+    [
+        (["forbidden"], {}, ["Incorrect API key provided: ***", "OPENAI_API_KEY"]),
+        (["too long"], {}, ["takes no request", "too many tokens, ***"]),
+        ([f"garbage always {i}" for i in range(12)], {"max_retries": 0}, ["no answer to 10 questions", "no chat"]),
+        (["good"], {"answer_format": "logprobs"}, ["no log-probabilities", "--model.answer_format text"]),
+        (["good"], {"base_url": "http://me:secret@127.0.0.1"}, ["more than an address"]),
+        (["good"], {"max_cost": 1}, ["input_price"]),
+        (["good"], {"prompt": "Judge"}, ["has no {text}"]),
+        (["good"], {"answers": {"1": "positive"}}, ["no answer means negative"]),
+        (["good"], {"answers": {"1": "good"}}, ["'good', which is no label"]),
+        (["good"], {"answers": {"Yes": "positive", "yes.": "negative"}}, ["'yes' twice"]),
+        (["good"], {"concurrency": 0}, ["concurrency 0"]),
+        (["good"], {"cache": "/dev/null/x"}, ["'/dev/null/x' cannot be used"]),
+    ],
+)
+def test_what_a_user_can_mend_is_said(texts, values, words, server, tmp_path, capsys):
+    with pytest.raises(UserError) as error:
+        given = {"base_url": server.url, "prompt": "{text}", "cache": str(tmp_path / "c"), **values}
+        ChatClassifier(2, NAMES, **given).classify(texts)
+    assert error.value.__cause__ is None or SECRET not in str(error.value.__cause__)
+    for word in words:
+        assert word in str(error.value)
+    assert SECRET not in str(error.value) + capsys.readouterr().err
+
+
+def test_a_key_is_asked_for(server, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with pytest.raises(UserError, match="OPENAI_API_KEY is not set"):
+        ChatClassifier(2, NAMES).configure_model()
+
+
+def test_json_answers(server, tmp_path):
+    says = {
+        "a": '{"answer": "긍정"}',
+        "b": '{"answer": 0}',
+        "c": "부정",
+        "d": '{"answer": "other"}',
+        "e": '["긍정", 1]',
+    }
+    server.reply = lambda body: completion(says[body["messages"][-1]["content"]])
+    model = ChatClassifier(
+        2,
+        NAMES,
+        base_url=server.url,
+        prompt="{text}",
+        answers=ANSWERS,
+        answer_format="json_schema",
+        cache=str(tmp_path / "c"),
+    )
+    found = model.classify(list(says))
+    assert [each["label"] for each in found] == ["positive", "negative", "negative", None, None]
+    assert [each["score"] for each in found] == [None] * 5
+    schema = server.bodies[0]["response_format"]["json_schema"]
+    assert schema["strict"] and schema["schema"]["properties"]["answer"]["enum"] == list(ANSWERS)
+    model.teardown("test")
+
+
+def step(*tokens):
+    """A written token and its alternatives, as (text or bytes, probability)."""
+    entries = [
+        {"token": t if isinstance(t, str) else "\ufffd", "bytes": list(t.encode() if isinstance(t, str) else t)}
+        | {"logprob": math.log(p)}
+        for t, p in tokens
+    ]
+    return {**entries[0], "top_logprobs": entries}
+
+
+KOREAN = "긍정".encode()
+
+
+@pytest.mark.parametrize(
+    ("steps", "answers", "expected"),
+    [
+        ([step(("1", 0.7), ("0", 0.2), (" 1", 0.05), ("x", 0.05))], ["0", "1"], [0.2, 0.75]),
+        ([step(("Pos", 0.6), ("neg", 0.3), ("Neg", 0.1)), step(("itive", 1.0))], ["negative", "positive"], [0.4, 0.6]),
+        ([step((' "', 0.5), ("x", 0.5)), step(("no", 0.8), ("yes", 0.2))], ["yes", "no"], [0.1, 0.4]),
+        ([step(("a", 1.0)), step(("b", 0.75), ("c", 0.25))], ["ab", "ac", "d"], [0.75, 0.25, 0.25]),
+        ([step(("1", 0.9), ("2", 0.1)), step((".", 0.5), ("0", 0.5))], ["1", "10", "2"], [0.45, 0.45, 0.1]),
+        ([step(("1", 0.9), ("2", 0.1))], ["1", "10", "2"], [0.9, 0.1, 0.1]),
+        ([step((KOREAN[:2], 0.9), ("부", 0.1)), step((KOREAN[2:], 1.0))], ["부정", "긍정"], [0.1, 0.9]),
+        ([step(("maybe", 0.9), ("x", 0.1))], ["yes", "no"], None),
+    ],
+)
+def test_probabilities_of_answers_by_hand(steps, answers, expected):
+    found = log_probs_of(steps, answers)
+    assert (found is None) == (expected is None)
+    if expected is not None:
+        assert np.exp(found) == pytest.approx(expected)
+
+
+def test_log_probabilities_of_the_server(server, folder):
+    (folder / "rows" / "test.csv").write_text("text,label\ngood,1\nbad,0\nodd,1\n")
+    shown = {
+        "good": step(("1", 0.9), ("0", 0.1)),
+        "bad": step(("0", 0.6), ("1", 0.2), ("긍", 0.1)),
+        "odd": step(("x", 1.0)),
+    }
+    server.reply = lambda body: completion("?", {"content": [shown[body["messages"][-1]["content"].split()[-1]]]})
+    metrics, table = run(server, folder, answer_format="logprobs", answers={"0": "negative", "1": "positive"})
+    assert table.predictions.tolist() == [1, 0, -1]
+    assert np.exp(table.log_scores[:2]) == pytest.approx(np.array([[0.1, 0.9], [0.75, 0.25]]))
+    assert metrics["test/nll"] == pytest.approx(-(math.log(0.9) + math.log(0.75)) / 2)
+    assert server.bodies[0]["top_logprobs"] == 20
+
+
+def test_everything_that_is_sent_is_in_the_key(server, tmp_path):
+    def ask(**values):
+        model = ChatClassifier(2, NAMES, base_url=server.url, prompt="{text}", cache=str(tmp_path / "c"), **values)
+        model.classify(["good"])
+        model.teardown("test")
+
+    for values in ({}, {"model": "x"}, {"system": "{labels}?"}, {"temperature": None}, {"options": {"seed": 1}}, {}):
+        ask(**values)
+    assert sum(server.asked.values()) == 5
+    assert server.bodies[2]["messages"][0] == {"role": "system", "content": "negative, positive?"}
+    assert "temperature" not in server.bodies[3] and server.bodies[4]["seed"] == 1
+
+
+def test_texts_are_filled_in_once(server, tmp_path):
+    model = ChatClassifier(2, NAMES, base_url=server.url, prompt="{labels}: [DOCUMENT]", cache=str(tmp_path / "c"))
+    row = {"text": "[DOCUMENT] {labels} {text}"}
+    assert model.request(row)["messages"][0]["content"] == "negative, positive: [DOCUMENT] {labels} {text}"

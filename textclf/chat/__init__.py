@@ -1,0 +1,1 @@
+"""Questions to a chat server, and what its answers mean. No Lightning here."""

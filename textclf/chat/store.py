@@ -1,0 +1,59 @@
+"""Answers that were paid for, kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from textclf.errors import UserError
+
+
+def default_store() -> Path:
+    """Where answers are kept, for all runs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "textclf", "chat.sqlite")
+
+
+class AnswerStore:
+    """Answers by all that was sent for them: the address, and the whole request (the key is no part of it).
+
+    SQLite, from Python's own library: several runs may use one file at once, and nothing in it can run code.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Takes the file; it is made when it is first used."""
+        self.path = path
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=60)) as connection, connection:
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, request TEXT, answer TEXT)"
+                )
+                yield connection
+        except (sqlite3.Error, OSError) as error:
+            raise UserError(f"cache {str(self.path)!r} cannot be used ({error}): name another file") from error
+
+    def get(self, url: str, request: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The answer to a request, if there is one."""
+        with self._open() as connection:
+            row = connection.execute("SELECT answer FROM answers WHERE key = ?", [_key(url, request)]).fetchone()
+        answer: dict[str, Any] | None = None if row is None else json.loads(row[0])
+        return answer
+
+    def put(self, url: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+        """Keeps an answer."""
+        values = [_key(url, request), json.dumps(request, ensure_ascii=False), json.dumps(answer, ensure_ascii=False)]
+        with self._open() as connection:
+            connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", values)
+
+
+def _key(url: str, request: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([url, request], sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,220 @@
+"""Classification by asking a chat server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from textclf.chat.answers import (
+    Parse,
+    as_scores,
+    class_of,
+    content_of,
+    format_fields,
+    json_answer,
+    log_probs_of,
+    simplified,
+)
+from textclf.chat.client import Answer, ChatServer, Limits
+from textclf.chat.store import AnswerStore, default_store
+from textclf.console import say
+from textclf.errors import UserError
+from textclf.models.base import TextClassifier
+from textclf.models.prompts import PromptTemplate
+
+PROMPT = "Classify the text into one of these categories: {labels}.\n\nText: {text}\n\nAnswer with the category alone."
+
+
+class ChatClassifier(TextClassifier):
+    """Asks any OpenAI-compatible server for the label of each text; nothing is trained.
+
+    Answers are kept on disk by all that was sent, so that no question is paid for twice, and a run that was stopped
+    goes on where it stood. The key comes from the environment (`OPENAI_API_KEY`) and is written nowhere.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        label_names: Sequence[str],
+        model: str = "gpt-4o-mini",
+        base_url: str | None = None,
+        system: str | None = None,
+        prompt: str = PROMPT,
+        answers: dict[str, str] | None = None,
+        parse: Parse = "equals",
+        answer_format: Literal["text", "json_schema", "logprobs"] = "text",
+        temperature: float | None = 0.0,
+        options: dict[str, Any] | None = None,
+        concurrency: int = 8,
+        timeout: float = 60.0,
+        max_retries: int = 6,
+        max_requests: int | None = None,
+        max_cost: float | None = None,
+        input_price: float = 0.0,
+        output_price: float = 0.0,
+        replay: bool = False,
+        cache: str | None = None,
+    ) -> None:
+        """Takes the question and the limits; the server is asked when the test starts.
+
+        Args:
+            num_classes: Number of labels, linked from the data.
+            label_names: Name of each class, linked from the data.
+            model: As the server calls it.
+            base_url: Of the server, such as `http://localhost:8000/v1`; by default `OPENAI_BASE_URL`,
+                else OpenAI's own.
+            system: What the system says, before the question; `{labels}` stands for the answers.
+            prompt: What the user says: with `{text}` or `[DOCUMENT]`, and `{text_pair}` and `{labels}` where wanted.
+            answers: From answers to labels; several may mean one. The labels' names by default.
+            parse: Whether an answer `equals` one of `answers` or `contains` it; case and marks around it do not count.
+            answer_format: What the server is asked for: `text`, one of the answers by `json_schema`, or `logprobs` of
+                the answers' tokens, which alone give probabilities.
+            temperature: Of the server's draw; null leaves it to the server.
+            options: More fields of the request, such as `{max_tokens: 5, seed: 1}`.
+            concurrency: Questions at once.
+            timeout: Seconds for one try.
+            max_retries: Tries after the first, after pauses that grow, or that the server asks for.
+            max_requests: Stop before more tries than these.
+            max_cost: Stop before the run costs more, by the prices.
+            input_price: Of a million tokens of prompts.
+            output_price: Of a million tokens of answers.
+            replay: Take all answers from the cache, and ask nothing.
+            cache: File of answers; `~/.cache/textclf/chat.sqlite` by default.
+
+        Raises:
+            UserError: A value is out of range, the prompt has no slot for the text, or the answers do not fit the
+                labels.
+        """
+        self.has_probabilities = answer_format == "logprobs"
+        super().__init__(num_classes, label_names)
+        checks = {
+            "concurrency": (concurrency >= 1, "1 or more"),
+            "timeout": (timeout > 0, "seconds, more than 0"),
+            "max_retries": (max_retries >= 0, "0 or more"),
+            "max_requests": (max_requests is None or max_requests >= 0, "0 or more"),
+            "max_cost": (max_cost is None or input_price > 0 or output_price > 0, "input_price and output_price, too"),
+        }
+        for name, (good, allowed) in checks.items():
+            if not good:
+                raise UserError(f"{name} {locals()[name]} cannot be kept: give {allowed}")
+        if base_url is not None and ("@" in base_url or "?" in base_url):
+            raise UserError(
+                "base_url holds more than an address: give the key as OPENAI_API_KEY in the environment alone"
+            )
+        self.template = PromptTemplate.of(prompt.replace("[DOCUMENT]", "{text}"))
+        self.answers = {name: name for name in label_names} if answers is None else answers
+        self.words = _words(self.answers, self.label_names)
+        self.model, self.base_url, self.system, self.parse = model, base_url, system, parse
+        self.answer_format, self.options = answer_format, options or {}
+        self.server_temperature = temperature  # `self.temperature` is that of calibration
+        self.limits = Limits(concurrency, timeout, max_retries, max_requests, max_cost, (input_price, output_price))
+        self.replay, self.cache = replay, cache
+        self.server: ChatServer | None = None
+
+    def setup(self, stage: str) -> None:
+        """Refuses several processes: each would ask for itself, with limits of its own."""
+        if self._trainer is not None and self.trainer.world_size > 1:
+            raise UserError("ChatClassifier asks from one process: pass --trainer.devices 1, and a higher concurrency")
+
+    def configure_model(self) -> None:
+        """Looks for the key and the package before anything is asked."""
+        if self.server is None:
+            store = AnswerStore(Path(self.cache).expanduser() if self.cache else default_store())
+            self.server = ChatServer(self.base_url, store, self.limits, self.replay)
+
+    def request(self, row: dict[str, str]) -> dict[str, Any]:
+        """All that is sent for a row: `text`, and `text_pair` where the prompt has it."""
+        labels = ", ".join(self.answers)
+        system = [] if self.system is None else [{"role": "system", "content": self.system.replace("{labels}", labels)}]
+        question = {"role": "user", "content": self.template.fill({**row, "labels": labels})}
+        drawn = {} if self.server_temperature is None else {"temperature": self.server_temperature}
+        form = format_fields(self.answer_format, list(self.answers))
+        return {"model": self.model, "messages": [*system, question], **drawn, **form, **self.options}
+
+    def log_scores(self, batch: dict[str, Any]) -> Tensor:
+        """Asks for all rows of a batch.
+
+        Returns:
+            Log-probabilities in nats, float64, `(batch, num_classes)`; 0 and -inf where there are only answers; NaN for
+            an answer that fits no label.
+        """
+        if self.server is None:
+            self.configure_model()
+        assert self.server is not None
+        if "text_pair" in self.template.slots and "text_pair" not in batch:
+            raise UserError("prompt has {text_pair}, but the rows have one text each: leave it out")
+        columns = [name for name in ("text", "text_pair") if name in batch]
+        rows = [
+            dict(zip(columns, texts, strict=True)) for texts in zip(*(batch[name] for name in columns), strict=True)
+        ]
+        answers = self.server.ask([self.request(row) for row in rows])
+        if self.has_probabilities:
+            return torch.from_numpy(np.stack([self._probable(answer) for answer in answers])).to(self.device)
+        return as_scores([self.read(answer) for answer in answers], self.num_classes).to(self.device)
+
+    def read(self, answer: Answer | None) -> int | None:
+        """The class that an answer means; None where it fits none."""
+        if answer is None:
+            return None
+        content = content_of(answer)
+        if self.answer_format == "json_schema":
+            content = json_answer(content)
+        return class_of(simplified(content), self.words, self.parse)
+
+    def _probable(self, answer: Answer | None) -> np.ndarray:
+        """Log-probabilities of the classes, `(num_classes,)`; NaN where none of the answers is shown."""
+        invalid = np.full(self.num_classes, np.nan)
+        if answer is None or "error" in answer:
+            return invalid
+        steps = (answer["choices"][0].get("logprobs") or {}).get("content")
+        if steps is None:
+            raise UserError(f"{self.model!r} gives no log-probabilities there: pass --model.answer_format text")
+        words = [word for own in self.words for word in own]
+        found = log_probs_of(steps, words)
+        if found is None:
+            return invalid
+        ends = np.cumsum([0, *map(len, self.words)])
+        scores = np.array([np.logaddexp.reduce(found[a:b]) for a, b in pairwise(ends)])
+        return np.asarray(scores - np.logaddexp.reduce(scores))
+
+    def figures(self) -> dict[str, float]:
+        """What was asked, tokens and cost."""
+        spent = {} if self.server is None else asdict(self.server.spent)
+        return {f"chat/{name}": value for name, value in spent.items()}
+
+    def teardown(self, stage: str) -> None:
+        """Says what it came to, and ends the connections."""
+        if self.server is None:
+            return
+        spent = self.server.spent
+        tokens = f"{spent.prompt_tokens:,} tokens asked, {spent.completion_tokens:,} answered"
+        kept = f"{spent.requests:,} requests sent, {spent.cached:,} answers from {str(self.server.store.path)!r}"
+        say(f"{kept}; {tokens}; cost {spent.cost:.4f}, of this run {spent.cost_of_run:.4f}")
+        self.server.close()
+        self.server = None
+
+
+def _words(answers: dict[str, str], label_names: Sequence[str]) -> list[list[str]]:
+    """The answers of each class, simplified.
+
+    Raises:
+        UserError: An answer means no label, a label has no answer, or two answers are the same.
+    """
+    words: list[list[str]] = [[] for _ in label_names]
+    for answer, name in answers.items():
+        if name not in label_names:
+            raise UserError(f"answers maps {answer!r} to {name!r}, which is no label: give {', '.join(label_names)}")
+        words[list(label_names).index(name)].append(simplified(answer) or answer.strip())
+    flat = [word for own in words for word in own]
+    if twice := [word for word in flat if not word or flat.count(word) > 1]:
+        raise UserError(f"answers has {twice[0]!r} twice, or empty, but for case and marks: write them otherwise")
+    if lost := [name for name, own in zip(label_names, words, strict=True) if not own]:
+        raise UserError(f"no answer means {', '.join(lost)}: give answers {{answer: label}} for every label")
+    return words

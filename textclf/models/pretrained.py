@@ -1,0 +1,114 @@
+"""A ready-made classifier, used as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+import textclf
+from textclf.errors import UserError
+from textclf.fingerprint import fingerprint
+from textclf.models.base import TextClassifier
+from textclf.models.frozen import frozen_dtype, load_frozen, load_tokenizer, own_precision, say_if_foreign
+from textclf.models.label_map import map_labels
+from textclf.models.padded import padded, tokenized
+from textclf.models.tokenization import tokenizer_files
+from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class PretrainedClassifier(TextClassifier):
+    """Tests any model that `AutoModelForSequenceClassification` loads with its own head.
+
+    Its labels are matched with the data's by name, or by `label_map`, several of theirs to one of ours. Probabilities
+    are the softmax of its logits. Nothing is trained.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        label_names: Sequence[str],
+        pretrained: str = "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
+        max_length: int = 512,
+        label_map: dict[str, str | None] | None = None,
+        unmapped: Literal["drop", "sum"] = "drop",
+    ) -> None:
+        """Takes the model's reference; it is loaded when it is needed.
+
+        Args:
+            num_classes: Number of labels, linked from the data.
+            label_names: Name of each class, linked from the data.
+            pretrained: Hub id, folder, or `package://module/path`.
+            max_length: Tokens of a text (or pair) that are read; the rest is cut off.
+            label_map: From the model's labels to the data's, or to null for one that the data do not have; those that
+                it does not name are matched by name, whatever their case and spaces. Several may mean one: their
+                probabilities are added.
+            unmapped: What becomes of the probability of labels mapped to null: `drop` compares the others as if those
+                were not there (they are normalised again); `sum` leaves it out, so that a row's probabilities sum to
+                less than 1. Predictions are the same.
+
+        Raises:
+            UserError: `max_length` is too small.
+        """
+        super().__init__(num_classes, label_names)
+        if max_length < 3:
+            raise UserError(f"max_length {max_length} is too small: give 3 or more")
+        self.pretrained, self.max_length = pretrained, max_length
+        self.label_map, self.unmapped = label_map, unmapped
+        self.network: PreTrainedModel | None = None
+        self._looked = False
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer."""
+        return load_tokenizer(self.pretrained, self.max_length)
+
+    def configure_model(self) -> None:
+        """Loads the model, and matches its labels with the data's."""
+        if self.network is not None:
+            return
+        network = load_frozen("AutoModelForSequenceClassification", self.pretrained, frozen_dtype(self))
+        names = network.config.id2label
+        theirs = [str(names[i]) for i in range(len(names))]
+        self.targets = map_labels(theirs, self.label_names, self.label_map)
+        self.network = network
+
+    def encoding_key(self) -> str:
+        """The tokenizer's files and the length: nothing else changes what `encode` gives."""
+        other = "" if type(self).encode is PretrainedClassifier.encode else super().encoding_key()
+        files = tokenizer_files(
+            load_tokenizer(self.pretrained, self.max_length)
+        )  # truncation leaves traces in a used one
+        return fingerprint([textclf.__version__, "cut", self.max_length, other, files])
+
+    def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """Token ids, segment ids where the model has segments, `length` in tokens, and those `cut` off."""
+        return tokenized(self.tokenizer, rows, self.max_length)
+
+    def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
+        """Pads on the right: `input_ids`, `attention_mask`, and segment ids, int64 `(batch, seq)`; and `text`."""
+        return {**padded(rows, self.tokenizer.pad_token_id), "text": rows["text"]}
+
+    def log_scores(self, batch: dict[str, Any]) -> Tensor:
+        """Log-probabilities of the data's labels, fp32, `(batch, num_classes)`, in nats."""
+        assert self.network is not None, "configure_model comes first"
+        if not self._looked:
+            self._looked = True
+            say_if_foreign(self.tokenizer, self.pretrained, batch["text"])
+        fields = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
+        with own_precision(self.network):
+            logits: Tensor = self.network(**fields).logits.float()
+        return self.mapped(logits)
+
+    def mapped(self, logits: Tensor) -> Tensor:
+        """From logits `(batch, theirs)` to log-probabilities of the data's labels, `(batch, num_classes)`."""
+        known = [i for i, target in enumerate(self.targets) if target is not None]
+        if self.unmapped == "drop":
+            logits = logits[:, known].log_softmax(-1)
+        else:
+            logits = logits.log_softmax(-1)[:, known]
+        members = [[j for j, i in enumerate(known) if self.targets[i] == label] for label in range(self.num_classes)]
+        return torch.stack([logits[:, columns].logsumexp(-1) for columns in members], dim=1)

@@ -1,0 +1,182 @@
+"""Classification with an encoder-decoder: by the likelihood of each label, or by what it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+import textclf
+from textclf.chat.answers import Parse, as_scores, class_of
+from textclf.errors import UserError
+from textclf.fingerprint import fingerprint
+from textclf.models.base import TextClassifier
+from textclf.models.frozen import frozen_dtype, load_frozen, load_tokenizer, own_precision
+from textclf.models.label_words import words_of
+from textclf.models.padded import chunked
+from textclf.models.prompts import PromptTemplate, fit_texts, shortened, with_examples
+from textclf.models.tokenization import tokenizer_files
+from textclf.scoring.batches import default_budget
+from textclf.scoring.seq2seq import seq2seq_scores, target_token_ids
+from textclf.scoring.tokens import prompt_token_ids
+from textclf.scoring.trie import LabelTrie, build_trie
+from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
+
+PROMPT = "Classify the text into one of these categories: {labels}. Text: {text} Category:"
+
+
+class Seq2SeqClassifier(TextClassifier):
+    """Asks an encoder-decoder such as T5 or BART; nothing is trained.
+
+    `likelihood` compares how likely each label word is as the whole answer. `generate` lets the model write, greedily,
+    and reads a class out of that; there are no probabilities then. Weights are bf16 where the trainer computes in bf16,
+    else fp32, never fp16, in which T5 overflows. Source: Raffel et al., 2020, https://arxiv.org/abs/1910.10683.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        label_names: Sequence[str],
+        pretrained: str = "google/flan-t5-base",
+        max_length: int = 512,
+        prompt: str = PROMPT,
+        label_words: dict[str, str | list[str]] | None = None,
+        mode: Literal["likelihood", "generate"] = "likelihood",
+        parse: Parse = "equals",
+        otherwise: str | None = None,
+        max_new_tokens: int = 20,
+        max_batch_tokens: int | None = None,
+    ) -> None:
+        """Takes the question; the model is loaded when it is needed.
+
+        Args:
+            num_classes: Number of labels, linked from the data.
+            label_names: Name of each class, linked from the data.
+            pretrained: Hub id, folder, or `package://module/path`.
+            max_length: Tokens of a prompt that are read; only the text is ever shortened.
+            prompt: With `{text}`, and `{text_pair}` and `{labels}` where they are wanted.
+            label_words: Word of each class by its name, or several, any of which counts; the names by default. The
+                class `otherwise` needs none.
+            mode: `likelihood` or `generate`.
+            parse: Whether a written answer `equals` a word or `contains` it, to the letter.
+            otherwise: Class of an answer that fits no class, or several; by default it is invalid.
+            max_new_tokens: Tokens that are written at most.
+            max_batch_tokens: Tokens of texts that run together, padding included; by default few on a CPU.
+
+        Raises:
+            UserError: A value is out of range, the prompt has no `{text}`, or words do not fit the classes.
+        """
+        self.has_probabilities = mode == "likelihood"
+        super().__init__(num_classes, label_names)
+        for name, value in (("max_length", max_length), ("max_new_tokens", max_new_tokens)):
+            if value < 1:
+                raise UserError(f"{name} {value} is too small: give 1 or more")
+        if otherwise is not None and (otherwise not in label_names or mode == "likelihood"):
+            wrong = (
+                "is no label" if otherwise not in label_names else "needs mode generate: a likelihood always decides"
+            )
+            raise UserError(f"otherwise {otherwise!r} {wrong}: give one of {', '.join(label_names)}, or leave it out")
+        self.pretrained, self.max_length, self.mode, self.parse = pretrained, max_length, mode, parse
+        self.otherwise = None if otherwise is None else list(label_names).index(otherwise)
+        asked = [name for name in label_names if name != otherwise or name in (label_words or {name})]
+        given = dict(zip(asked, words_of(label_words, asked), strict=True))
+        self.words = [given.get(name, []) for name in label_names]
+        labels = ", ".join(words[0] if words else name for words, name in zip(self.words, label_names, strict=True))
+        self.template = with_examples(PromptTemplate.of(prompt), labels, [], None)
+        self.max_new_tokens, self.max_batch_tokens = max_new_tokens, max_batch_tokens
+        self.network: PreTrainedModel | None = None
+        self._decided_otherwise = 0
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer."""
+        return load_tokenizer(self.pretrained, self.max_length)
+
+    @cached_property
+    def trie(self) -> LabelTrie:
+        """All label words as a tree of tokens."""
+        return build_trie(target_token_ids(self.tokenizer, [word for words in self.words for word in words]))
+
+    def configure_model(self) -> None:
+        """Loads the weights once."""
+        if self.network is None:
+            self.network = load_frozen("AutoModelForSeq2SeqLM", self.pretrained, frozen_dtype(self))
+
+    # The contract
+
+    def encoding_key(self) -> str:
+        """The prompt, the tokenizer's files and the length: nothing else changes what `encode` gives."""
+        other = "" if type(self).encode is Seq2SeqClassifier.encode else super().encoding_key()
+        files = tokenizer_files(load_tokenizer(self.pretrained, self.max_length))
+        return fingerprint([textclf.__version__, "filled", self.max_length, self.template.parts, other, files])
+
+    def prompts(self, rows: dict[str, list[Any]]) -> tuple[list[str], list[int]]:
+        """The prompt of each row, its text shortened to fit, and the tokens cut off."""
+        if "text_pair" in self.template.slots and "text_pair" not in rows:
+            raise UserError("prompt has {text_pair}, but the rows have one text each: leave it out")
+        names = [name for name in ("text", "text_pair") if name in rows]
+        each = [dict(zip(names, texts, strict=True)) for texts in zip(*(rows[name] for name in names), strict=True)]
+        ends = len(self.tokenizer("a")["input_ids"]) - len(prompt_token_ids(self.tokenizer, ["a"])[0])
+        kept, _, cut = fit_texts(self.template, self.tokenizer, each, self.max_length - ends)
+        pairs = zip(each, kept, strict=True)
+        return [self.template.fill(shortened(self.template, row, count)) for row, count in pairs], cut
+
+    def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """Token ids of the filled prompts, `length` in tokens, and those `cut` off."""
+        prompts, cut = self.prompts(rows)
+        ids = self.tokenizer(prompts, return_attention_mask=False, return_token_type_ids=False)["input_ids"]
+        return {"input_ids": ids, "length": [len(row) for row in ids], "cut": cut}
+
+    def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
+        """Cuts rows into `chunks`, each with int64 `(rows, seq)`, and tells their `order`."""
+        budget = self.max_batch_tokens or default_budget(self.device)
+        chunks, order = chunked({"input_ids": rows["input_ids"]}, self.tokenizer.pad_token_id, budget)
+        return {"chunks": chunks, "order": order}
+
+    def log_scores(self, batch: dict[str, Any]) -> Tensor:
+        """Scores of the labels.
+
+        Returns:
+            Log-probabilities in nats, float64 `(batch, num_classes)`; without probabilities 0 and -inf, and NaN for an
+            answer that fits no class.
+        """
+        assert self.network is not None, "configure_model comes first"
+        with own_precision(self.network):
+            if self.mode == "generate":
+                classes = [self.decide(answer) for chunk in batch["chunks"] for answer in self.write(chunk)]
+                if not batch.get("filler"):
+                    self._decided_otherwise += classes.count(None)
+                scores = as_scores([self.otherwise if c is None else c for c in classes], self.num_classes)
+            else:
+                totals = torch.cat([seq2seq_scores(self.network, chunk, self.trie) for chunk in batch["chunks"]])
+                of_class = torch.split(totals, [len(words) for words in self.words], dim=1)
+                scores = torch.stack([words.logsumexp(1) for words in of_class], dim=1).log_softmax(1)
+        in_order = torch.empty_like(scores)
+        in_order[batch["order"].cpu()] = scores
+        return in_order.to(self.device, torch.float32 if self.device.type == "mps" else None)
+
+    def write(self, chunk: dict[str, Tensor]) -> list[str]:
+        """What the model writes, greedily, to each prompt of a chunk."""
+        network: Any = self.network
+        ids = network.generate(**chunk, do_sample=False, num_beams=1, max_new_tokens=self.max_new_tokens)
+        return [str(answer) for answer in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+
+    def decide(self, answer: str) -> int | None:
+        """The class that a written answer fits; None where it fits none, or several."""
+        return class_of(answer, self.words, self.parse)
+
+    # A test's figures
+
+    def on_test_epoch_start(self) -> None:
+        """Starts counting."""
+        self._decided_otherwise = 0
+
+    def figures(self) -> dict[str, float]:
+        """How many answers fitted no class and were given to `otherwise`, on all processes."""
+        if self.otherwise is None:
+            return {}
+        count = self.all_gather(torch.tensor(self._decided_otherwise, device=self.device))
+        return {"test/otherwise": int(count.sum())}  # type: ignore[union-attr]
