@@ -95,7 +95,9 @@ def stored_scores(model: Any, rows: Dataset, scores: dict[str, np.ndarray], data
         scored = np.concatenate([scored, np.full(len(aside), of_test)])
         fit = np.concatenate([fit, np.ones(len(aside), dtype=bool)])
         unknown = np.full_like(likelihoods.fit_sums, np.nan)  # misread sums are made of scored rows alone
-        whole = {name: np.concatenate([m, model.fit_scores.get(name, unknown)]) for name, m in scores.items()}
+        whole: dict[str, Any] = {
+            name: np.concatenate([m, model.fit_scores.get(name, unknown)]) for name, m in scores.items()
+        }
         likelihoods = replace(likelihoods, **whole)
     facts = {
         **{name: getattr(model, name) for name in ("rule", "pretrained", "shots", "shot_seed", "content_free")},

@@ -71,7 +71,8 @@ def load_network(reference: str, options: Mapping[str, Any], dtype: torch.dtype)
     with loading("model", reference, REMEDY):
         place, file = source(reference)
         network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(place, **file, **{"dtype": dtype, **options})
-    return network.eval()
+    network.train(False)
+    return network
 
 
 def dtype_of(precision: str) -> torch.dtype:

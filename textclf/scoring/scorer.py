@@ -221,7 +221,8 @@ class LabelScorer:
 
 def context_length(model: PreTrainedModel | PreTrainedConfig) -> int | None:
     """Number of tokens that a model, or one of its configuration, can take; None where it has no limit."""
-    config = getattr(model, "config", model).get_text_config(decoder=True)
+    whole: Any = getattr(model, "config", model)
+    config = whole.get_text_config(decoder=True)
     sizes = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len", "n_positions"))
     return next((int(size) for size in sizes if size), None)
 
