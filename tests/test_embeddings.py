@@ -50,7 +50,7 @@ def test_vectors_are_those_of_sentence_transformers(embedder, oracle, budget):
 
 
 def test_padding_on_the_left(embedder, oracle):
-    one = embedder()
+    one = embedder(max_batch_tokens=1)  # each text alone: no padding is left to count as positions
     one.model.tokenizer.padding_side = "left"
     close(one.matrix(TEXTS), oracle.encode(TEXTS, batch_size=1))
 
@@ -227,6 +227,12 @@ def test_the_configuration_is_plain(embedder):
     assert json.dumps(configuration(embedder().model))
 
 
+def test_use_leaves_no_trace_in_the_key(embedder):
+    one = embedder()
+    one.embed(TEXTS)
+    assert one.with_prompt("").key == embedder().key
+
+
 # What a stranger gets wrong
 
 
@@ -238,7 +244,7 @@ def test_the_configuration_is_plain(embedder):
         ({"truncate_dim": 0}, ["truncate_dim 0", "1 or more"]),
         ({"max_batch_tokens": "many"}, ["max_batch_tokens 'many'"]),
         ({"prompt": "a", "prompt_name": "b"}, ["prompt_name 'b'", "one of the two"]),
-        ({"prompt_name": "nosuch"}, ["'nosuch'", "query, passage"]),
+        ({"prompt_name": "nosuch"}, ["'nosuch'", "passage"]),
         ({"max_length": 65}, ["max_length 65", "at most 64"]),
         ({"reference": "./nowhere"}, ["'./nowhere'"]),
         ({"reference": "nobody/nothing"}, ["'nobody/nothing'", "--model.pretrained"]),

@@ -17,7 +17,6 @@ import xxhash
 from torch import Tensor, nn
 
 import textclf
-from textclf.data.batching import batch_starts
 from textclf.errors import UserError
 from textclf.hub import loading, local_reference
 from textclf.precision import choose_precision
@@ -106,6 +105,7 @@ class Embedder:
         self._set_length(pretrained, max_length)
         self._set_pooling(pretrained)
         self.weights = weights_hash(self.model)
+        self._configuration = configuration(self.model)  # before use, which leaves traces in a tokenizer
         self.dtype = self._set_dtype()
         dimension = self.model.get_embedding_dimension()
         assert dimension is not None
@@ -132,7 +132,7 @@ class Embedder:
         """A hash of all that a vector depends on but the text."""
         settings = {k: v for k, v in asdict(self.settings).items() if k not in ("max_batch_tokens", "prompt_name")}
         resolved = {"prompt": self.prompt, "dtype": self.dtype, "max_length": self.model.max_seq_length}
-        parts = [textclf.__version__, self.weights, configuration(self.model), {**settings, **resolved}]
+        parts = [textclf.__version__, self.weights, self._configuration, {**settings, **resolved}]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
     def embed(self, texts: Sequence[str]) -> list[Embedded]:
@@ -189,6 +189,8 @@ class Embedder:
 
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], dict[str, Any], list[int], list[int]]]:
         """Places of texts, their features, the tokens that are read of each, and those cut off: the longest first."""
+        from textclf.data.batching import batch_starts  # data modules import methods, which import this
+
         features = self.model.preprocess(list(texts), prompt=self.prompt)
         mask = features.get("attention_mask")
         if mask is None or mask.ndim != 2:  # no tokens, or no padding: nothing is won by sorting
@@ -300,4 +302,6 @@ def configuration(model: Any) -> list[Any]:
         files: Any = tokenizer_files(tokenizer)
     else:
         files = tokenizer.to_str() if hasattr(tokenizer, "to_str") else repr(tokenizer)
-    return [modules, None if model.config is None else model.config.to_dict(), files]
+    config = {} if model.config is None else model.config.to_dict()
+    here = ("_name_or_path", "transformers_version")  # where and by what it was loaded: not what it computes
+    return [modules, {name: value for name, value in config.items() if name not in here}, files]

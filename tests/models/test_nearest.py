@@ -83,7 +83,7 @@ def test_descriptions_are_matched_by_name(tiny_encoder):
 
 
 def test_the_answer_does_not_depend_on_the_temperature(tiny_encoder):
-    cold, warm = (scores(zero_shot(tiny_encoder, temperature=t)) for t in (0.001, 10.0))
+    cold, warm = (scores(zero_shot(tiny_encoder, label_texts=LABEL_TEXTS, temperature=t)) for t in (0.001, 10.0))
     assert torch.equal(cold.argmax(dim=1), warm.argmax(dim=1))
     assert cold.exp().max() > warm.exp().max()
 

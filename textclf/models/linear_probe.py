@@ -143,14 +143,15 @@ class LinearProbe(EmbeddingClassifier):
         if self.trainer.is_last_batch:
             embeddings, labels = (torch.cat(parts) for parts in zip(*self._collected, strict=True))
             self._collected = []
-            self.solve(embeddings, labels, self.grid[self.current_epoch])
+            with torch.autocast(embeddings.device.type, enabled=False):  # the backward pass, too
+                self.solve(embeddings.double(), labels, self.grid[self.current_epoch])
         return None
 
     def solve(self, embeddings: Tensor, labels: Tensor, C: float) -> None:
         """Goes to the optimum, from where the head is.
 
         Args:
-            embeddings: All rows, shape `(rows, features)`.
+            embeddings: All rows, float64: where C is large, float32 stops short of it. Shape `(rows, features)`.
             labels: Class indices, shape `(rows,)`.
             C: Inverse strength of the regularisation.
         """
@@ -165,7 +166,9 @@ class LinearProbe(EmbeddingClassifier):
         optimizer.step(closure=closure)
         loss = closure()
         steepest = max(float(p.grad.abs().max()) for p in (self.weights, self.intercepts) if p.grad is not None)
-        self.log_dict({"train/loss": loss.detach().float(), "train/C": C})
+        self.log_dict(
+            {"train/loss": loss.detach().float(), "train/C": C}, on_step=False, on_epoch=True, batch_size=len(labels)
+        )
         if steepest > 100 * TOLERANCE:
             say(
                 f"L-BFGS has not converged at C {C:g}: the gradient is still {steepest:.1e} after at most "
