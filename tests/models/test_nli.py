@@ -91,7 +91,7 @@ def plain_loop(folder, texts, hypotheses, multi_label, places):
 @pytest.mark.parametrize("budget", [1, 200, None])
 def test_it_agrees_with_a_plain_loop(kind, multi_label, budget, nli_model):
     folder = nli_model(kind=kind)
-    template, label_texts = "이 영화 {} .", {"negative": "지루한", "mixed": "dull and great"}
+    template, label_texts = "이 영화 {label} .", {"negative": "지루한", "mixed": "dull and great"}
     model = NLIClassifier(3, NAMES, folder, 64, template, label_texts, multi_label, budget)
     hypotheses = ["이 영화 지루한 .", "이 영화 positive .", "이 영화 dull and great ."]
     assert model.hypotheses == hypotheses
@@ -140,7 +140,7 @@ def test_a_run_and_what_is_refused(nli_model, rows_folder, tmp_path, capsys):
     for more, words in {
         "--model.max_length 5": "a hypothesis alone has",
         "--model.max_length 999": "at most 64",
-        "--model.hypothesis_template film": "must have one {}",
+        "--model.hypothesis_template film": "must have one {label}",
         "--model.label_texts {good:fine}": "good, which is no label: the labels are negative, positive",
         "--model.label_texts {negative:positive}": "the same hypothesis",
     }.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -34,7 +35,7 @@ class NLIClassifier(TextClassifier):
         label_names: Sequence[str],
         pretrained: str = "MoritzLaurer/mDeBERTa-v3-base-mnli-xnli",
         max_length: int = 512,
-        hypothesis_template: str = "This example is {}.",
+        hypothesis_template: str = "This example is {label}.",
         label_texts: dict[str, str] | None = None,
         multi_label: bool = False,
         max_batch_tokens: int | None = None,
@@ -46,25 +47,28 @@ class NLIClassifier(TextClassifier):
             label_names: Name of each class, linked from the data.
             pretrained: Hub id, folder, or `package://module/path` of a model whose labels name entailment.
             max_length: Tokens of text and hypothesis that are read; the text is cut, never the hypothesis.
-            hypothesis_template: What is asked; `{}` stands for the label.
+            hypothesis_template: What is asked; `{label}` stands for the label, or `{}`, as transformers writes it.
             label_texts: What stands for a label in the template, by name; the name itself by default.
             multi_label: Whether each label is judged alone, entailment against contradiction (and the results then
                 normalised); else the labels' entailment logits compete in one softmax.
             max_batch_tokens: Tokens of pairs that run together, padding included; by default few on a CPU.
 
         Raises:
-            UserError: The template has no one `{}`, a label's text is for no label, or two labels have the same text.
+            UserError: The template has no one slot, a label's text is for no label, or two labels have the same text.
         """
         super().__init__(num_classes, label_names)
-        if hypothesis_template.count("{}") != 1:
-            raise UserError(f"hypothesis_template {hypothesis_template!r} must have one {{}}, where the label stands")
+        parts = re.split(r"\{(?:label)?\}", hypothesis_template)
+        if len(parts) != 2:
+            raise UserError(
+                f"hypothesis_template {hypothesis_template!r} must have one {{label}}, where it is to stand"
+            )
         texts = label_texts or {}
         if unknown := set(texts) - set(label_names):
             raise UserError(
                 f"label_texts names {', '.join(sorted(unknown))}, which is no label: "
                 f"the labels are {', '.join(label_names)}"
             )
-        self.hypotheses = [hypothesis_template.replace("{}", texts.get(name, name)) for name in label_names]
+        self.hypotheses = [texts.get(name, name).join(parts) for name in label_names]
         if len(set(self.hypotheses)) < num_classes:
             raise UserError(f"label_texts {texts} give two labels the same hypothesis: write others")
         self.pretrained, self.max_length = pretrained, max_length
