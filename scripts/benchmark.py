@@ -277,6 +277,31 @@ def embedding(options: argparse.Namespace) -> dict[str, Work]:
     return contenders(options.data_dir, options.rows)
 
 
+@part(unit="rows")
+def likelihood(options: argparse.Namespace) -> dict[str, Work]:
+    """Four topics' likelihood with a causal LM, on test texts of a folder such as AG News."""
+    from benchmark_likelihood import contenders
+
+    return contenders(options, test_texts(options))
+
+
+@part(unit="rows")
+def likelihood_growth(options: argparse.Namespace) -> dict[str, Work]:
+    """The same, for more labels and for longer prompts."""
+    from benchmark_likelihood import growth
+
+    return growth(options, test_texts(options))
+
+
+def test_texts(options: argparse.Namespace) -> list[str]:
+    """The first texts of a test split, as they are; sentences of BBC News where there is no folder."""
+    from textclf.data.reading import read_split
+
+    if options.data_dir is None:
+        return short_texts(None, options.rows)
+    return list(read_split(options.data_dir, "test")[: options.rows]["text"])
+
+
 def short_texts(data_dir: str | None, number: int) -> list[str]:
     """Takes `number` texts, evenly spread over a train split.
 
@@ -342,7 +367,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", metavar="FILE", help="write everything there as well, each single time included")
     parser.add_argument("--list", action="store_true", help="name the parts, and do nothing")
     parser.add_argument("--rows", type=int, default=512, help="batching: number of texts (default: 512)")
-    parser.add_argument("--data_dir", help="batching: folder of Rotten Tomatoes; sentences of BBC News by default")
+    parser.add_argument("--data_dir", help="folder of a data set; sentences of BBC News by default")
+    smollm2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    parser.add_argument("--pretrained", default=smollm2, help="likelihood: causal LM (default: SmolLM2-135M-Instruct)")
     options = parser.parse_args(arguments)
     try:
         if options.list:

@@ -1,0 +1,244 @@
+"""Label likelihood with a small causal LM: what each way of computing it costs; and a picture of how that grows.
+
+`scripts/benchmark.py likelihood likelihood_growth --json REPORT` measures; run by itself, this draws the growth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from benchmark_training import matmul_rate, multiplied_weights
+
+from textclf.console import say
+from textclf.errors import UserError
+from textclf.models.causal_weights import load_network, load_tokenizer
+from textclf.scoring import LabelScorer
+from textclf.scoring.tokens import label_token_ids, prompt_token_ids
+
+Counts = dict[str, float]
+Scores = Callable[[Sequence[str]], torch.Tensor]
+"""From prompts to log-likelihoods of the labels, (prompts, labels)."""
+
+PROMPT = (
+    "Classify the following news article into one of four categories: World, Sports, Business, or Sci/Tech. "
+    "The classification should be based solely on the content of the article.\nArticle:\n"
+)
+TOPICS = [" World", " Sports", " Business", " Sci/Tech"]
+ACTIONS = "activate cancel replace report check change unlock dispute track verify close request cash_in renew explain"
+THINGS = (
+    "a lost card, a pending transfer, my account balance, the exchange rate, a direct debit, a refund that is late, "
+    "my online password, the monthly fee, a cash withdrawal, my personal details"
+)
+LABELS, LENGTHS = (2, 10, 40, 77, 150), (32, 128, 512, 1024)
+SIZES = (4, 8, 16, 32, 64)
+"""Batch sizes that lm-evaluation-harness may take its best of."""
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1.0}
+"""Nats by which two ways may differ: rounding alone makes tenths of a nat in bf16."""
+
+
+def contenders(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, Callable[[], Counts]]:
+    """Sets up all ways for four topics, the loop of one fp32 pass per prompt and label first."""
+    prompts = [PROMPT + text for text in texts]
+    exact, quick = (Model(options.pretrained, dtype) for dtype in (torch.float32, torch.bfloat16))
+    ways: dict[str, tuple[Model, Scores]] = {
+        "a pass per label, fp32": (exact, exact.scorer(TOPICS, "plain")),
+        "batches of passes, fp32": (exact, partial(exact.full_passes, TOPICS)),
+        "batches of passes, bf16": (quick, partial(quick.full_passes, TOPICS)),
+        "cached, bf16": (quick, quick.scorer(TOPICS, "cached")),
+        "packed, fp32": (exact, exact.scorer(TOPICS, "packed")),
+        "packed, bf16": (quick, quick.scorer(TOPICS, "packed")),
+    }
+    if harness := quick.harness(TOPICS, prompts):
+        ways["lm-evaluation-harness, bf16"] = quick, harness
+    check(ways, prompts[:: max(1, len(prompts) // 4)])
+    rate = matmul_rate()
+    return {name: counted(model, TOPICS, scores, prompts, rate) for name, (model, scores) in ways.items()}
+
+
+def growth(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, Callable[[], Counts]]:
+    """Sets up the bf16 ways for more and more labels, and for longer and longer prompts, on one in 40 texts."""
+    texts = texts[:: max(1, min(40, len(texts) // 2))]
+    model, rate = Model(options.pretrained, torch.bfloat16), matmul_rate()
+    cases = {f"{count} labels": (intents(count), [PROMPT + text for text in texts]) for count in LABELS}
+    cases |= {f"{length} tokens": (TOPICS, model.cut(texts, length)) for length in LENGTHS}
+    found = {}
+    for case, (labels, prompts) in cases.items():
+        ways = {"packed": model.scorer(labels, "packed"), "cached": model.scorer(labels, "cached")}
+        if harness := model.harness(labels, prompts):
+            ways["lm-evaluation-harness"] = harness
+        check({name: (model, scores) for name, scores in ways.items()}, prompts[:1])
+        for name, scores in ways.items():
+            found[f"{name}, {case}"] = counted(model, labels, scores, prompts, rate)
+    return found
+
+
+def intents(count: int) -> list[str]:
+    """Invented intents of a bank's customers, such as ` replace a lost card`."""
+    things = THINGS.split(", ")
+    every = [f" {action.replace('_', ' ')} {thing}" for thing in things for action in ACTIONS.split()]
+    return [every[i * len(every) // count] for i in range(count)]
+
+
+class Model:
+    """A causal LM in one dtype, and its ways of scoring."""
+
+    def __init__(self, pretrained: str, dtype: torch.dtype) -> None:
+        """Loads it."""
+        self.tokenizer = load_tokenizer(pretrained, {})
+        self.network, self.dtype = load_network(pretrained, {}, dtype), dtype
+        if torch.cuda.is_available():
+            self.network.to("cuda")  # type: ignore[arg-type]  # theirs is wrapped
+
+    def scorer(self, labels: Sequence[str], strategy: Any) -> Scores:
+        """Ours, without what was kept of the round before."""
+
+        def scores(prompts: Sequence[str]) -> torch.Tensor:
+            return LabelScorer(self.network, self.tokenizer, labels, strategy=strategy)(prompts).log_likelihoods
+
+        return scores
+
+    @torch.inference_mode()
+    def full_passes(self, labels: Sequence[str], prompts: Sequence[str], size: int = 16) -> torch.Tensor:
+        """Each prompt with each label whole, sorted by length, 16 in a batch, all logits projected."""
+        rows = [
+            (p, t) for p in prompt_token_ids(self.tokenizer, prompts) for t in label_token_ids(self.tokenizer, labels)
+        ]
+        order = sorted(range(len(rows)), key=lambda i: -sum(map(len, rows[i])))
+        found = torch.empty(len(rows), dtype=torch.float64)
+        for start in range(0, len(rows), size):
+            places = order[start : start + size]
+            whole = [torch.tensor([*rows[i][0], *rows[i][1]]) for i in places]
+            ids = torch.nn.utils.rnn.pad_sequence(whole, batch_first=True).to(self.network.device)
+            mask = torch.arange(ids.shape[1]) < torch.tensor([len(row) for row in whole])[:, None]
+            logits = self.network(input_ids=ids, attention_mask=mask.to(ids.device), use_cache=False).logits
+            for i, row in zip(places, logits, strict=True):
+                prompt, label = rows[i]
+                read = row[len(prompt) - 1 : len(prompt) + len(label) - 1].float().log_softmax(-1)
+                found[i] = read.gather(1, torch.tensor(label, device=read.device)[:, None]).double().sum()
+        return found.view(len(prompts), len(labels))
+
+    def harness(self, labels: Sequence[str], prompts: Sequence[str]) -> Scores | None:
+        """lm-evaluation-harness at the batch size that is fastest on a few prompts; None where it is not installed."""
+        if find_spec("lm_eval") is None:
+            say("lm-evaluation-harness is not installed (pip install -e '.[bench]'): it is left out")
+            return None
+        from lm_eval.api.instance import Instance
+        from lm_eval.models.huggingface import HFLM
+
+        # It warns of each model that it is given loaded.
+        logging.getLogger("lm_eval").setLevel(logging.ERROR)
+        device = str(self.network.device)
+        sizes = {size: HFLM(self.network, tokenizer=self.tokenizer, batch_size=size, device=device) for size in SIZES}
+
+        def scores(size: int, prompts: Sequence[str]) -> torch.Tensor:
+            pairs = [(prompt, label) for prompt in prompts for label in labels]
+            requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
+            found = [value for value, _ in sizes[size].loglikelihood(requests, disable_tqdm=True)]
+            return torch.tensor(found, dtype=torch.float64).view(len(prompts), len(labels))
+
+        def seconds(size: int) -> float:
+            started = time.perf_counter()
+            scores(size, prompts[: -(-max(SIZES) // len(labels))])
+            return time.perf_counter() - started
+
+        return partial(scores, min(SIZES, key=seconds))
+
+    def cut(self, texts: Sequence[str], length: int) -> list[str]:
+        """As many prompts of about `length` tokens each, cut one after the other out of the joined texts."""
+        ids: list[int] = self.tokenizer(" ".join(texts) * (1 + length // 16), add_special_tokens=False)["input_ids"]
+        starts = [i * length % (len(ids) - length) for i in range(len(texts))]
+        return [self.tokenizer.decode(ids[start : start + length]) for start in starts]
+
+
+def check(ways: dict[str, tuple[Model, Scores]], prompts: Sequence[str]) -> None:
+    """Refuses to time what gives other scores than the first way."""
+    expected = None
+    for name, (model, scores) in ways.items():
+        found = scores(prompts)
+        expected = found if expected is None else expected
+        if not (difference := (found - expected).abs().max().item()) <= TOLERANCE[model.dtype]:  # NaN is caught, too
+            raise RuntimeError(f"{name!r} gives other likelihoods than the first way: off by {difference:.2g} nats")
+
+
+def counted(
+    model: Model, labels: Sequence[str], scores: Scores, prompts: Sequence[str], rate: float
+) -> Callable[[], Counts]:
+    """Adds rows, and the share of the machine's bf16 matrix products, counting only the work that nobody can spare."""
+    needed = LabelScorer(model.network, model.tokenizer, labels)
+    rows = prompt_token_ids(model.tokenizer, prompts)
+    prefix = needed.prefixes.serve(rows)[0]
+    tokens = prefix + sum(len(row) - prefix + needed.trie.nodes for row in rows)
+    head = model.network.get_output_embeddings()  # type: ignore[no-untyped-call]
+    size = head.weight.numel()
+    work = 2 * (multiplied_weights(model.network) - size) * tokens + 2 * size * len(rows) * (1 + needed.trie.nodes)
+
+    def measured() -> Counts:
+        started = time.perf_counter()
+        scores(prompts)
+        share = work / (time.perf_counter() - started) / rate
+        counts = {"rows": len(prompts), "labels": len(labels), "prompt tokens": sum(map(len, rows)) / len(rows)}
+        return {**counts, "needed tokens": tokens, "share of matmul": round(share, 3)}
+
+    return measured
+
+
+def draw(report: dict[str, Any], path: Path) -> None:
+    """Draws seconds per text against the number of labels and the length of prompts.
+
+    Args:
+        report: What `benchmark.py --json` wrote.
+        path: A PNG file.
+    """
+    from matplotlib.figure import Figure
+
+    from textclf.atomic import atomic_path
+
+    try:
+        measured = report["parts"]["likelihood_growth"]["contenders"]
+    except KeyError:
+        raise UserError(
+            "the report has no part likelihood_growth: run `benchmark.py likelihood_growth --json`"
+        ) from None
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    for place, (unit, count, title) in enumerate(
+        (("labels", "labels", "number of labels"), ("tokens", "prompt tokens", "tokens of a prompt, four labels")), 1
+    ):
+        axes = figure.add_subplot(1, 2, place)
+        chosen = [c for c in measured if c["name"].endswith(f" {unit}")]
+        for way in dict.fromkeys(c["name"].rpartition(", ")[0] for c in chosen):
+            points = [
+                (c["counts"][count], c["median"] / c["counts"]["rows"]) for c in chosen if c["name"].startswith(way)
+            ]
+            axes.plot(*zip(*points, strict=True), marker="o", label=way)
+        axes.set(xlabel=title, ylabel="seconds a text, bf16", xscale="log", yscale="log")
+        axes.legend()
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parses the command line, and gives the exit code: 2, after one line, where the user can mend it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("report", metavar="REPORT", type=Path, help="JSON file of benchmark.py likelihood_growth")
+    parser.add_argument("picture", metavar="PICTURE", type=Path, help="PNG file to write")
+    options = parser.parse_args(arguments)
+    try:
+        draw(json.loads(options.report.read_text(encoding="utf-8")), options.picture)
+    except (UserError, OSError, json.JSONDecodeError) as error:
+        print(f"benchmark_likelihood: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
