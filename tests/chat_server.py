@@ -72,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
         if "500" in text and times <= 2:
             return self.send(500, {"error": {"message": "oh"}})
         if "hangs" in text and times <= 1:
-            time.sleep(1.5)
+            time.sleep(5)
             return None
         if "breaks" in text and times <= 2:
             return self.send(200, completion("1"), {"Content-Length": "99999"})

@@ -79,7 +79,7 @@ def options(server, folder, **values):
         "prompt": "Judge: [DOCUMENT]",
         "answers": ANSWERS,
         "cache": str(folder / "answers.sqlite"),
-        "timeout": 3.0,
+        "timeout": 2.5,
         "max_retries": 2,
         **values,
     }
