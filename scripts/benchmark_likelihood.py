@@ -157,7 +157,7 @@ class Model:
         """As many prompts of about `length` tokens each, cut one after the other out of the joined texts."""
         ids: list[int] = self.tokenizer(" ".join(texts) * (1 + length // 16), add_special_tokens=False)["input_ids"]
         starts = [i * length % (len(ids) - length) for i in range(len(texts))]
-        return [self.tokenizer.decode(ids[start : start + length]) for start in starts]
+        return [str(self.tokenizer.decode(ids[start : start + length])) for start in starts]
 
 
 def check(ways: dict[str, tuple[Model, Scores]], prompts: Sequence[str]) -> None:
