@@ -101,7 +101,10 @@ def stored_scores(model: Any, rows: Dataset, scores: dict[str, np.ndarray], data
         }
         likelihoods = replace(likelihoods, **whole)
     facts = {
-        **{name: getattr(model, name) for name in ("rule", "pretrained", "shots", "shot_seed", "content_free", "premise")},
+        **{
+            name: getattr(model, name)
+            for name in ("rule", "pretrained", "shots", "shot_seed", "content_free", "premise")
+        },
         "prompt": "".join(f"{{{part}}}" if i % 2 else part for i, part in enumerate(model.template.parts)),
         "strategy": model.scorer.strategy,
         "reason": model.scorer.reason,
