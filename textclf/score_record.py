@@ -62,8 +62,9 @@ class ScoreRecord(Callback):
         parts = [part for process in gather(self._parts, trainer) for part in process]
         if trainer.is_global_zero:
             columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-            order = np.argsort(columns.pop("row"))
-            rows = _data(trainer).rows("test")
+            places = columns.pop("row")
+            order = np.argsort(places)
+            rows = _data(trainer).rows("test").select(places[order])
             path = run_folder(trainer) / "report" / "scores.parquet"
             write_scores(path, stored_scores(model, rows, {n: c[order] for n, c in columns.items()}, _data(trainer)))
             work = asdict(model.work)
@@ -100,7 +101,10 @@ def stored_scores(model: Any, rows: Dataset, scores: dict[str, np.ndarray], data
         }
         likelihoods = replace(likelihoods, **whole)
     facts = {
-        **{name: getattr(model, name) for name in ("rule", "pretrained", "shots", "shot_seed", "content_free")},
+        **{
+            name: getattr(model, name)
+            for name in ("rule", "pretrained", "shots", "shot_seed", "content_free", "premise")
+        },
         "prompt": "".join(f"{{{part}}}" if i % 2 else part for i, part in enumerate(model.template.parts)),
         "strategy": model.scorer.strategy,
         "reason": model.scorer.reason,

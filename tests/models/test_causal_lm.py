@@ -1,5 +1,7 @@
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -290,6 +292,34 @@ def test_a_test_split_alone(lm, test_alone, tmp_path, capsys):
     assert not any(text in stored.facts["prompt"] for text in table.texts)
     assert (stored.fit & ~stored.scored).sum() == 4
     assert rescore(stored, ["fitted_prior"])[0]["fitted_prior"]["examples"] == 54
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["batch", "fitted_prior"])
+def test_two_processes_give_what_one_gives(rule, lm, rows_folder, tmp_path):
+    """Seven batches; and two, one of them empty for the second process."""
+    for limit, size in ((21, 3), (2, 2)):
+        found = []
+        for processes in (1, 2):
+            folder = tmp_path / f"{limit}-{processes}"
+            more = ("--model.rule", rule, "--data.limit", str(limit), "--data.eval_batch_size", str(size))
+            several = ("--trainer.devices", str(processes), "--trainer.strategy", "ddp")
+            command = ["test", *options(lm, rows_folder, *more, *several), "--run_dir", str(folder)]
+            done = subprocess.run([sys.executable, "-m", "textclf", *command], capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr[-3000:]
+            found.append(
+                (
+                    json.loads((folder / "report" / "metrics.json").read_text()),
+                    read_predictions(folder / "report" / "predictions.parquet"),
+                    read_scores(folder / "report" / "scores.parquet"),
+                )
+            )
+        (one, table, stored), (two, other_table, other) = found
+        np.testing.assert_allclose(table.log_scores, other_table.log_scores, atol=1e-4)
+        np.testing.assert_allclose(stored.words.sums, other.words.sums, atol=1e-4)
+        assert stored.ids == other.ids
+        for name in ("test/accuracy", "test/nll", "test/ece", "examples"):
+            assert one[name] == pytest.approx(two[name], abs=1e-4), name
 
 
 # Use

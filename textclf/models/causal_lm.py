@@ -141,6 +141,11 @@ class CausalLMClassifier(TextClassifier):
         chat = self.tokenizer if self.chat_template else None
         return with_examples(self.asked, ", ".join(first), answered, chat)
 
+    @property
+    def premise(self) -> str:
+        """What `domain_pmi` compares with."""
+        return self.domain_premise or self.template.tail.lstrip() or self.template.fill({"text": "", "text_pair": ""})
+
     @cached_property
     def limit(self) -> int | None:
         """Most tokens of a prompt, so that the longest label still fits behind it."""
@@ -156,7 +161,7 @@ class CausalLMClassifier(TextClassifier):
     def see(self, shown: Dataset | None, fit: Dataset | None, of_test: bool = False) -> None:
         """Keeps the examples; they are part of every prompt from now on."""
         self.__dict__.pop("template", None)
-        self._references.pop("fit", None)
+        self._references.clear()  # the others follow the prompt
         if shown is not None:
             rows = [{**row, "label": self.label_names[row["label"]]} for row in shown]
             self.fitted = {**self.fitted, "shots": rows}
@@ -257,13 +262,11 @@ class CausalLMClassifier(TextClassifier):
 
     def _reference(self, part: str) -> dict[str, Any]:
         scorer = self.new_scorer(self.scorer.model, self.strategy)
-        bare = {"text": "", "text_pair": ""}
         if part == "empty":
             start = self.tokenizer.bos_token or self.tokenizer.eos_token
             return {} if start is None else {"empty": self.score([str(start)], scorer)["sums"][0]}
         if part == "domain":
-            premise = self.domain_premise or self.template.tail.lstrip() or self.template.fill(bare)
-            return {"domain": self.score([premise], scorer)["sums"][0]}
+            return {"domain": self.score([self.premise], scorer)["sums"][0]}
         if part == "content_free":
             prompts = [self.template.fill({"text": text, "text_pair": text}) for text in self.content_free]
             return {"content_free": self.score(prompts, scorer)["sums"]}
@@ -305,5 +308,6 @@ class CausalLMClassifier(TextClassifier):
         return {
             **{f"scoring/{name}": value for name, value in asdict(self.work).items()},
             "scoring/padding_share": self.work.padding_share,
+            "scoring/parameters": sum(p.numel() for p in self.scorer.model.parameters()),
             **self.price,
         }

@@ -48,7 +48,8 @@ def say_what_was_cut(loaders: Any, split: str, max_length: int | None) -> None:
         if rows := np.count_nonzero(cut):
             tokens = int(cut.sum())
             share = tokens / (tokens + int(int_column(encoded, "length").sum()))
+            limit = "the model can read" if max_length is None else f"max_length {max_length}"
             say(
-                f"{split}: {rows:,} of {len(cut):,} rows are longer than max_length {max_length}: "
+                f"{split}: {rows:,} of {len(cut):,} rows are longer than {limit}: "
                 f"{tokens:,} tokens ({share:.1%}) are cut off"
             )
