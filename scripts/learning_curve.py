@@ -6,6 +6,7 @@ python scripts/learning_curve.py runs/curve -c configs/rotten_tomatoes.yaml -c c
 import argparse
 import csv
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -64,6 +65,7 @@ def measure(folder: Path, shots: int, seed: int, arguments: Sequence[str], metri
     if not report.is_file():
         from textclf.cli import main as textclf
 
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its lines do not go where the others go
         own = ["--data.shots_per_class", str(shots), "--data.seed", str(seed), "--seed_everything", str(seed)]
         log = folder / "log.txt"
         try:

@@ -109,12 +109,11 @@ def build(arguments: Sequence[str]) -> tuple[Any, TextDataModule]:
     class Reader(TextCLI):
         """Stops when the two are there."""
 
-        def instantiate_classes(self) -> None:
-            self.config_init = self.parser.instantiate_classes(self.config)
-            self.model, self.datamodule = (self._get(self.config_init, name) for name in ("model", "data"))
+        def instantiate_trainer(self, **kwargs: Any) -> Any:
+            """Makes none: there is no run."""
 
         def before_instantiate_classes(self) -> None:
-            """Settles nothing: there is no run."""
+            """Settles nothing."""
 
         def _run_subcommand(self, subcommand: str) -> None:
             """Runs nothing."""

@@ -15,7 +15,7 @@ from textclf.models.base import check_class_weights
 from textclf.models.embedded import EmbeddingClassifier
 from textclf.types import Dataset
 
-TOLERANCE = 1e-7
+TOLERANCE = 1e-9
 """Largest entry of the gradient of the mean loss at which L-BFGS is done."""
 
 

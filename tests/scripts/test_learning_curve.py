@@ -1,0 +1,86 @@
+import csv
+import importlib.util
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "learning_curve.py"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("learning_curve_under_test", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_interval_of_a_mean(script):
+    point = script.interval(4, [0.5, 0.6, 0.7])
+    assert point.mean == pytest.approx(0.6)
+    # Student's t with two degrees of freedom: 4.3027 times the standard error, 0.1 / sqrt(3).
+    assert point.high - point.mean == pytest.approx(4.302653 * 0.1 / math.sqrt(3), rel=1e-6)
+    assert point.high - point.mean == pytest.approx(point.mean - point.low)
+    assert math.isnan(script.interval(4, [0.5]).low)
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says(script):
+    draw = np.random.default_rng(0)
+    points = [script.interval(1, draw.normal(size=4).tolist()) for _ in range(2000)]
+    assert np.mean([point.low <= 0 <= point.high for point in points]) == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.fixture
+def arguments(rows_folder, tmp_path):
+    config = {
+        "model": {"class_path": "TfidfClassifier", "init_args": {"min_df": 1}},
+        "data": {"class_path": "FilesDataModule", "init_args": {"data_dir": str(rows_folder)}},
+        "trainer": {"max_epochs": 1, "limit_train_batches": 1, "accelerator": "cpu", "logger": False},
+    }
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(config))
+    return [str(tmp_path / "curve"), "--config", str(tmp_path / "small.yaml"), "--seeds", "0", "1"]
+
+
+def test_a_curve_is_measured_and_goes_on_where_it_was(script, arguments, tmp_path, capsys):
+    folder = tmp_path / "curve"
+    assert script.main([*arguments, "--shots", "2"]) == 0
+    runs = sorted(path.name for path in folder.glob("shots-*"))
+    assert runs == ["shots-2-seed-0", "shots-2-seed-1"]
+    reports = [folder / run / "report" / "metrics.json" for run in runs]
+    before = [path.stat().st_mtime_ns for path in reports]
+    assert script.main([*arguments, "--shots", "8", "2"]) == 0
+    assert [path.stat().st_mtime_ns for path in reports] == before
+    with (folder / "curve.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["shots"] for row in rows] == ["2", "8"]
+    scores = [json.loads(path.read_text())["test/macro_f1"] for path in reports]
+    assert float(rows[0]["mean"]) == pytest.approx(np.mean(scores))
+    config = yaml.safe_load((folder / "shots-8-seed-1" / "config.yaml").read_text())
+    data = config["data"]["init_args"]
+    assert (data["shots_per_class"], data["seed"], config["seed_everything"]) == (8, 1, 1)
+    assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert "95 % interval" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--shots", "31"], ["shots-31-seed-0: shots_per_class 31 is more than the 30 rows"]),
+        (["--shots", "2", "--metric", "accuracy"], ["--metric 'accuracy'", "test/accuracy"]),
+        (["--shots", "2", "--model.min_d", "1"], ["'min_d'"]),
+    ],
+)
+def test_mistakes_are_one_line(script, arguments, more, words, capsys):
+    assert script.main([*arguments, *more]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert error[-1].startswith("learning_curve: error: ")
+    assert len(error) == 1
+    for word in words:
+        assert word in error[-1]
