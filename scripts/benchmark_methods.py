@@ -138,7 +138,7 @@ def test(model: Any, texts: Sequence[str], precision: Any) -> None:
             labels = [i % model.num_classes for i in range(len(texts))]
             return Dataset.from_dict({"text": list(texts), "label": labels})
 
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet: Any = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     runner = Trainer(precision=precision, enable_checkpointing=False, use_distributed_sampler=False, **quiet)
     runner.test(model, datamodule=Rows(cleaning=[]), verbose=False)
 
@@ -156,7 +156,7 @@ def encoder_with_head(labels: Sequence[str]) -> str:
 
     folder, place = mkdtemp(), local_reference(MINILM)
     torch.manual_seed(0)
-    names = {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
+    names: Any = {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
     network = AutoModelForSequenceClassification.from_pretrained(place, dtype=torch.float32, **names)
     network.save_pretrained(folder)
     AutoTokenizer.from_pretrained(place).save_pretrained(folder)
@@ -171,9 +171,9 @@ def encoder_decoder() -> str:
 
     folder, tokenizer = mkdtemp(), AutoTokenizer.from_pretrained(local_reference(MINILM))
     torch.manual_seed(0)
-    layers = {"num_layers": 8, "num_decoder_layers": 8, "num_heads": 6, "d_kv": 64, "d_model": 512, "d_ff": 1024}
-    marks = {"pad_token_id": 0, "decoder_start_token_id": 0, "eos_token_id": tokenizer.sep_token_id}
-    gated = {"feed_forward_proj": "gated-gelu", "vocab_size": len(tokenizer)}
+    layers: Any = {"num_layers": 8, "num_decoder_layers": 8, "num_heads": 6, "d_kv": 64, "d_model": 512, "d_ff": 1024}
+    marks: Any = {"pad_token_id": 0, "decoder_start_token_id": 0, "eos_token_id": tokenizer.sep_token_id}
+    gated: Any = {"feed_forward_proj": "gated-gelu", "vocab_size": len(tokenizer)}
     network = T5ForConditionalGeneration(T5Config(**layers, **marks, **gated))
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
