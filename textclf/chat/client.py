@@ -221,7 +221,7 @@ class ChatServer:
 
     def _check_limits(self) -> None:
         most, dear = self.limits.max_requests, self.limits.max_cost
-        again = "what was answered is kept; raise it and run the same command again to go on"
+        again = "what was answered is kept; raise it and run the command again, in another run folder, to go on"
         if self._stop is None and most is not None and self.spent.requests >= most:
             self._stop = UserError(f"max_requests {most} is reached: {again}")
         # What is under way may cost as much as the dearest answer so far.
