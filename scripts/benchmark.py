@@ -42,6 +42,7 @@ class Part:
     set_up: SetUp
     unit: str | None
     bound: float | None
+    warm: bool
 
 
 @dataclass(frozen=True)
@@ -56,26 +57,27 @@ class Measured:
 PARTS: dict[str, Part] = {}
 
 
-def part(unit: str | None = None, bound: float | None = None) -> Callable[[SetUp], SetUp]:
+def part(unit: str | None = None, bound: float | None = None, warm: bool = False) -> Callable[[SetUp], SetUp]:
     """Makes a part of a function from options to contenders, under the function's name.
 
     Args:
         unit: The count whose rate per second is shown, such as `rows`.
         bound: How many times the baseline's seconds each contender may take.
+        warm: Whether setting up runs each contender a little, and there is no need to run it whole beforehand.
     """
 
     def register(set_up: SetUp) -> SetUp:
-        PARTS[set_up.__name__] = Part(set_up, unit, bound)
+        PARTS[set_up.__name__] = Part(set_up, unit, bound, warm)
         return set_up
 
     return register
 
 
 def measure(
-    contenders: dict[str, Work], repeats: int, clock: Callable[[], float] = time.perf_counter
+    contenders: dict[str, Work], repeats: int, warm: bool = False, clock: Callable[[], float] = time.perf_counter
 ) -> list[Measured]:
     """Warms each contender up once, then times them in turn, round by round: a drift of the machine hits all alike."""
-    counts = {name: work() for name, work in contenders.items()}
+    counts = {} if warm else {name: work() for name, work in contenders.items()}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats):
         for name, work in contenders.items():
@@ -277,7 +279,7 @@ def embedding(options: argparse.Namespace) -> dict[str, Work]:
     return contenders(options.data_dir, options.rows)
 
 
-@part(unit="rows")
+@part(unit="rows", warm=True)
 def likelihood(options: argparse.Namespace) -> dict[str, Work]:
     """Four topics' likelihood with a causal LM, on test texts of a folder such as AG News."""
     from benchmark_likelihood import contenders
@@ -285,7 +287,7 @@ def likelihood(options: argparse.Namespace) -> dict[str, Work]:
     return contenders(options, test_texts(options))
 
 
-@part(unit="rows")
+@part(unit="rows", warm=True)
 def likelihood_growth(options: argparse.Namespace) -> dict[str, Work]:
     """The same, for more labels and for longer prompts."""
     from benchmark_likelihood import growth
@@ -368,7 +370,7 @@ def run(options: argparse.Namespace) -> None:
         print(f"{name:<14} {'none' if value is None else value}", flush=True)
     for name in dict.fromkeys(options.parts or PARTS):
         each, load = PARTS[name], [os.getloadavg()[0]]
-        summary = summarize(measure(each.set_up(options), options.repeats), each.unit)
+        summary = summarize(measure(each.set_up(options), options.repeats, each.warm), each.unit)
         load.append(os.getloadavg()[0])  # ours included; far above our threads, others disturbed the times
         print(f"\n{name}: {options.repeats} rounds, load {load[0]:.1f} to {load[1]:.1f}; ratios to the first line")
         print(table(summary, each.unit, each.bound), flush=True)

@@ -33,7 +33,7 @@ PROMPT = (
     "Classify the following news article into one of four categories: World, Sports, Business, or Sci/Tech. "
     "The classification should be based solely on the content of the article.\nArticle:\n"
 )
-TOPICS = [" World", " Sports", " Business", " Sci/Tech"]
+TOPICS = ["World", "Sports", "Business", "Sci/Tech"]
 ACTIONS = "activate cancel replace report check change unlock dispute track verify close request cash_in renew explain"
 THINGS = (
     "a lost card, a pending transfer, my account balance, the exchange rate, a direct debit, a refund that is late, "
@@ -49,17 +49,20 @@ TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1.0}
 def contenders(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, Callable[[], Counts]]:
     """Sets up all ways for four topics, the loop of one fp32 pass per prompt and label first."""
     prompts = [PROMPT + text for text in texts]
-    exact, quick = (Model(options.pretrained, dtype) for dtype in (torch.float32, torch.bfloat16))
+    exact, quick, fused = (
+        Model(options.pretrained, dtype) for dtype in (torch.float32, torch.bfloat16, torch.bfloat16)
+    )
+    fused.network.set_attn_implementation("sdpa")
     ways: dict[str, tuple[Model, Scores]] = {
-        "a pass per label, fp32": (exact, exact.scorer(TOPICS, "plain")),
-        "batches of passes, fp32": (exact, partial(exact.full_passes, TOPICS)),
+        "a pass per label, fp32": (exact, partial(exact.loop, TOPICS)),
         "batches of passes, bf16": (quick, partial(quick.full_passes, TOPICS)),
         "cached, bf16": (quick, quick.scorer(TOPICS, "cached")),
         "packed, fp32": (exact, exact.scorer(TOPICS, "packed")),
+        "packed, fused attention, bf16": (fused, fused.scorer(TOPICS, "packed")),
         "packed, bf16": (quick, quick.scorer(TOPICS, "packed")),
     }
-    if harness := quick.harness(TOPICS, prompts):
-        ways["lm-evaluation-harness, bf16"] = quick, harness
+    if harness := fused.harness(TOPICS, prompts):
+        ways["lm-evaluation-harness, bf16"] = fused, harness
     check(ways, prompts[:: max(1, len(prompts) // 4)])
     rate = matmul_rate()
     return {name: counted(model, TOPICS, scores, prompts, rate) for name, (model, scores) in ways.items()}
@@ -106,6 +109,19 @@ class Model:
             return LabelScorer(self.network, self.tokenizer, labels, strategy=strategy)(prompts).log_likelihoods
 
         return scores
+
+    @torch.inference_mode()
+    def loop(self, labels: Sequence[str], prompts: Sequence[str]) -> torch.Tensor:
+        """What a notebook writes (R13): the prompt with one label whole, one after the other."""
+        found = torch.empty(len(prompts), len(labels), dtype=torch.float64)
+        for i, prompt in enumerate(prompts):
+            head = self.tokenizer(prompt, return_tensors="pt")["input_ids"]
+            for j, label in enumerate(labels):
+                tail = self.tokenizer(label, return_tensors="pt", add_special_tokens=False)["input_ids"]
+                logits = self.network(torch.cat([head, tail], 1).to(self.network.device)).logits[0].float()
+                read = logits[head.shape[1] - 1 : -1].log_softmax(-1)
+                found[i, j] = read.gather(1, tail.T.to(read.device)).sum()
+        return found
 
     @torch.inference_mode()
     def full_passes(self, labels: Sequence[str], prompts: Sequence[str], size: int = 16) -> torch.Tensor:

@@ -50,7 +50,7 @@ class Workshop:
 
 def test_contenders_run_in_turn_after_a_warm_up_that_is_not_timed(benchmark):
     workshop = Workshop(a=[99, 1, 2], b=[99, 3, 4], c=[99, 5, 6])
-    measured = benchmark.measure(workshop.contenders, 2, workshop.clock)
+    measured = benchmark.measure(workshop.contenders, 2, clock=workshop.clock)
     assert workshop.log == list("abc" * 3)
     assert {m.name: m.seconds for m in measured} == {"a": [1, 2], "b": [3, 4], "c": [5, 6]}
     assert measured[0].counts == {"rows": 12, "runs": 3}
@@ -59,12 +59,12 @@ def test_contenders_run_in_turn_after_a_warm_up_that_is_not_timed(benchmark):
 def test_both_ratios_are_to_the_first_contender(benchmark):
     # The two ratios differ here: medians 2 and 3, but round by round 4, 1.5 and 0.5.
     workshop = Workshop(base=[0, 1, 2, 4], other=[0, 4, 3, 2])
-    base, other = benchmark.summarize(benchmark.measure(workshop.contenders, 3, workshop.clock), "rows")
+    base, other = benchmark.summarize(benchmark.measure(workshop.contenders, 3, clock=workshop.clock), "rows")
     assert (base["ratio"], base["paired_ratio"], base["rate"]) == (1, 1, 6)
     assert (other["median"], other["min"], other["max"], other["rate"]) == (3, 2, 4, 4)
     assert (other["ratio"], other["paired_ratio"]) == (1.5, 1.5)
     workshop = Workshop(base=[0, 1, 2, 4], other=[0, 2, 6, 3])
-    _, other = benchmark.summarize(benchmark.measure(workshop.contenders, 3, workshop.clock))
+    _, other = benchmark.summarize(benchmark.measure(workshop.contenders, 3, clock=workshop.clock))
     assert (other["ratio"], other["paired_ratio"], other["rate"]) == (1.5, 2, None)
 
 

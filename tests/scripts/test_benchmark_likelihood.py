@@ -1,6 +1,7 @@
 import json
 import sys
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,8 @@ def test_all_ways_give_the_same_scores(options):
     model = benchmark_likelihood.Model(options.pretrained, torch.float32)
     prompts, labels = ["short", "a longer prompt", "긴"], [" a", " bcd", " b", "정치"]
     expected = model.scorer(labels, "plain")(prompts)
-    for scores in (model.full_passes(labels, prompts, size=5), model.scorer(labels, "cached")(prompts)):
+    ways = model.loop, partial(model.full_passes, size=5)
+    for scores in (*(way(labels, prompts) for way in ways), model.scorer(labels, "cached")(prompts)):
         torch.testing.assert_close(scores, expected, atol=1e-4, rtol=0)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from textclf.attention import use_products
 from textclf.errors import UserError
 from textclf.hub import loading, local_reference
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
@@ -72,6 +73,7 @@ def load_network(reference: str, options: Mapping[str, Any], dtype: torch.dtype)
         place, file = source(reference)
         network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(place, **file, **{"dtype": dtype, **options})
     network.train(False)
+    use_products(network)
     return network
 
 

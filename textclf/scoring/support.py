@@ -26,6 +26,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from textclf.attention import NAME as PRODUCTS
 from textclf.errors import UserError
 from textclf.scoring.cached import cached_scores
 from textclf.scoring.caches import foreign_layers, new_cache, windows
@@ -137,7 +138,7 @@ def _no_packing(model: PreTrainedModel, support: Support) -> str | None:
         return "it takes no position_ids: its positions come from the 2-D mask (ALiBi)"
     if getattr(model.config, "alibi", False):
         return "its positions come from the 2-D mask (ALiBi)"
-    if model.config._attn_implementation not in ("sdpa", "eager"):
+    if model.config._attn_implementation not in ("sdpa", "eager", PRODUCTS):
         return f"its attention {model.config._attn_implementation!r} takes no 4-D mask: load it with 'sdpa'"
     if support.windows and support.windows[0] < TRIAL:
         return f"it looks through a window of {support.windows[0]} tokens"
