@@ -33,7 +33,7 @@ PROMPT = (
     "Classify the following news article into one of four categories: World, Sports, Business, or Sci/Tech. "
     "The classification should be based solely on the content of the article.\nArticle:\n"
 )
-TOPICS = ["World", "Sports", "Business", "Sci/Tech"]
+TOPICS = [" World", " Sports", " Business", " Sci/Tech"]  # with a space: the harness tokenises prompt and label as one
 ACTIONS = "activate cancel replace report check change unlock dispute track verify close request cash_in renew explain"
 THINGS = (
     "a lost card, a pending transfer, my account balance, the exchange rate, a direct debit, a refund that is late, "
