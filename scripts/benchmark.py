@@ -7,32 +7,22 @@ first. A contender does the work once and returns counts of it; counts do not wo
 import argparse
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 from typing import Any
+
+from benchmark_frame import ROOT, Counts, Work, machine, measure, process, summarize, table
 
 from textclf.atomic import atomic_path
 from textclf.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[1]
-
-Counts = dict[str, float]
-Work = Callable[[], Counts]
-"""Does the work once, to its end (on a GPU, too), and says how much it was."""
 SetUp = Callable[[argparse.Namespace], dict[str, Work]]
-
-
-# The frame
 
 
 @dataclass(frozen=True)
@@ -43,15 +33,6 @@ class Part:
     unit: str | None
     bound: float | None
     warm: bool
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A contender's seconds, one entry per round, and its counts."""
-
-    name: str
-    seconds: list[float]
-    counts: Counts
 
 
 PARTS: dict[str, Part] = {}
@@ -71,107 +52,6 @@ def part(unit: str | None = None, bound: float | None = None, warm: bool = False
         return set_up
 
     return register
-
-
-def measure(
-    contenders: dict[str, Work], repeats: int, warm: bool = False, clock: Callable[[], float] = time.perf_counter
-) -> list[Measured]:
-    """Warms each contender up once, then times them in turn, round by round: a drift of the machine hits all alike."""
-    counts = {} if warm else {name: work() for name, work in contenders.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(repeats):
-        for name, work in contenders.items():
-            start = clock()
-            counts[name] = work()
-            seconds[name].append(clock() - start)
-    return [Measured(name, seconds[name], counts[name]) for name in contenders]
-
-
-def summarize(measured: Sequence[Measured], unit: str | None = None) -> list[dict[str, Any]]:
-    """What is reported of each contender; the baseline is the first.
-
-    `rate` is in units per second; `ratio` is that of the medians, to the baseline; `paired_ratio` is the median of the
-    ratios of single rounds.
-    """
-    baseline = measured[0].seconds
-    return [
-        {
-            "name": m.name,
-            "median": median(m.seconds),
-            "min": min(m.seconds),
-            "max": max(m.seconds),
-            "rate": m.counts[unit] / median(m.seconds) if unit else None,
-            "ratio": median(m.seconds) / median(baseline),
-            "paired_ratio": median(own / base for own, base in zip(m.seconds, baseline, strict=True)),
-            "counts": m.counts,
-            "seconds": m.seconds,
-        }
-        for m in measured
-    ]
-
-
-def table(summary: Sequence[dict[str, Any]], unit: str | None = None, bound: float | None = None) -> str:
-    """A line per contender: seconds, rate, ratios, and a column per count; below them, who exceeds the bound."""
-    counts = list(dict.fromkeys(name for row in summary for name in row["counts"]))
-    lines = [["", "median s", "min s", "max s", *([f"{unit}/s"] if unit else []), "ratio", "paired", *counts]]
-    for row in summary:
-        rate = [f"{row['rate']:,.1f}"] if unit else []
-        amounts = [f"{row['counts'][name]:,.6g}" if name in row["counts"] else "-" for name in counts]
-        times = [f"{row[name]:.3f}" for name in ("median", "min", "max")]
-        lines.append([row["name"], *times, *rate, f"{row['ratio']:.3f}", f"{row['paired_ratio']:.3f}", *amounts])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = [
-        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
-        for line in lines
-    ]
-    if bound:
-        over = [row["name"] for row in summary if row["ratio"] > bound]
-        text.append(f"at most {bound:g} times the baseline: {'exceeded by ' + ', '.join(over) if over else 'kept'}")
-    return "\n".join(text)
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers depend on: processor, memory, GPU, precision, versions, and the moment."""
-    import torch
-
-    from textclf.precision import choose_precision
-
-    try:
-        cpu = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.MULTILINE)[0]
-    except (OSError, IndexError):  # not Linux, or a processor that gives no name
-        cpu = platform.processor() or platform.machine()
-    git = ["git", "--no-optional-locks", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
-    except OSError:  # there is no git
-        commit = ""
-    precision, why = choose_precision("auto")
-    return {
-        "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-        "commit": commit or None,
-        "system": platform.platform(),
-        "cpu": f"{cpu} ({torch.backends.cpu.get_cpu_capability()})",
-        "cores": os.cpu_count(),
-        "torch threads": torch.get_num_threads(),
-        "memory GiB": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "native bf16": precision == "bf16-mixed",
-        "precision": f"{precision}: {why}",
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "lightning", "transformers")},
-    }
-
-
-def process(command: Sequence[str], counts: Counts | None = None) -> Work:
-    """A contender that is a whole process, start-up included; its counts, if any, are known beforehand."""
-
-    def work() -> Counts:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(command)} ended with exit code {done.returncode}:\n{done.stderr[-2000:]}")
-        return counts or {}
-
-    return work
 
 
 # The parts

@@ -8,6 +8,9 @@ import pytest
 from textclf.data.base import TextDataModule
 from textclf.errors import UserError
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+import benchmark_frame
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
 
 
@@ -56,6 +59,13 @@ def test_contenders_run_in_turn_after_a_warm_up_that_is_not_timed(benchmark):
     assert measured[0].counts == {"rows": 12, "runs": 3}
 
 
+def test_what_was_warmed_while_setting_up_is_not_run_again(benchmark):
+    workshop = Workshop(a=[1, 2], b=[3, 4])
+    measured = benchmark.measure(workshop.contenders, 2, warm=True, clock=workshop.clock)
+    assert workshop.log == list("abab")
+    assert {m.name: m.seconds for m in measured} == {"a": [1, 2], "b": [3, 4]}
+
+
 def test_both_ratios_are_to_the_first_contender(benchmark):
     # The two ratios differ here: medians 2 and 3, but round by round 4, 1.5 and 0.5.
     workshop = Workshop(base=[0, 1, 2, 4], other=[0, 4, 3, 2])
@@ -70,8 +80,8 @@ def test_both_ratios_are_to_the_first_contender(benchmark):
 
 def test_the_table_has_a_row_per_contender_and_a_column_per_count(benchmark):
     measured = [
-        benchmark.Measured("in order", [2.0, 1.0, 4.0], {"rows": 512.0, "tokens": 28672.0, "padding": 0.4321}),
-        benchmark.Measured("by length", [1.0, 0.5, 3.0], {"rows": 512.0}),
+        benchmark_frame.Measured("in order", [2.0, 1.0, 4.0], {"rows": 512.0, "tokens": 28672.0, "padding": 0.4321}),
+        benchmark_frame.Measured("by length", [1.0, 0.5, 3.0], {"rows": 512.0}),
     ]
     head, first, second = benchmark.table(benchmark.summarize(measured, "rows"), "rows").splitlines()
     assert head.split() == "median s min s max s rows/s ratio paired rows tokens padding".split()
@@ -81,7 +91,9 @@ def test_the_table_has_a_row_per_contender_and_a_column_per_count(benchmark):
 
 
 def test_below_the_table_stands_who_exceeds_the_bound(benchmark):
-    measured = [benchmark.Measured(name, [seconds], {}) for name, seconds in {"base": 1.0, "a": 1.3, "b": 1.4}.items()]
+    measured = [
+        benchmark_frame.Measured(name, [seconds], {}) for name, seconds in {"base": 1.0, "a": 1.3, "b": 1.4}.items()
+    ]
     assert benchmark.table(benchmark.summarize(measured), bound=1.3).endswith("baseline: exceeded by b")
     assert benchmark.table(benchmark.summarize(measured[:2]), bound=1.3).endswith("baseline: kept")
 
@@ -132,9 +144,9 @@ def test_list_tells_the_parts_and_runs_none(benchmark, capsys):
 
 
 def test_a_process_gives_the_counts_it_was_given_and_its_failure_is_seen(benchmark):
-    assert benchmark.process([sys.executable, "-Sc", "pass"], {"modules": 3})() == {"modules": 3}
+    assert benchmark_frame.process([sys.executable, "-Sc", "pass"], {"modules": 3})() == {"modules": 3}
     with pytest.raises(RuntimeError, match="exit code 5"):
-        benchmark.process([sys.executable, "-Sc", "raise SystemExit(5)"])()
+        benchmark_frame.process([sys.executable, "-Sc", "raise SystemExit(5)"])()
 
 
 def test_short_texts_are_spread_over_the_split(benchmark, tmp_path, monkeypatch):

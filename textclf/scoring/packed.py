@@ -19,17 +19,7 @@ from textclf.scoring.trie import LabelTrie
 
 
 def packed_scores(forward: Forward, batch: Batch, trie: LabelTrie, prefix: Any) -> tuple[Tensor, Tensor]:
-    """Scores all labels after each prompt of a batch.
-
-    Args:
-        forward: The model.
-        batch: Prompts.
-        trie: Labels.
-        prefix: Cache of the prompts' common prefix, one row, or None.
-
-    Returns:
-        Log-probabilities and raw logits of the trie's edges, shape (batch, edges).
-    """
+    """Scores all labels after each prompt of a batch; takes and returns what `cached_scores` does."""
     rows = len(batch.ids)
     nodes = trie.tokens.to(forward.device).expand(rows, -1)
     depths = trie.depths.to(forward.device)
