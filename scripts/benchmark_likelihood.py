@@ -48,7 +48,7 @@ TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1.0}
 
 def contenders(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, Callable[[], Counts]]:
     """Sets up all ways for four topics, the loop of one fp32 pass per prompt and label first."""
-    prompts = [PROMPT + text for text in texts]
+    prompts = [PROMPT + text.strip() for text in texts]  # the harness would move spaces to the label
     exact, quick, fused = (
         Model(options.pretrained, dtype) for dtype in (torch.float32, torch.bfloat16, torch.bfloat16)
     )
@@ -72,7 +72,7 @@ def growth(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, Calla
     """Sets up the bf16 ways for more and more labels, and for longer and longer prompts, on one in 40 texts."""
     texts = texts[:: max(1, min(40, len(texts) // 2))]
     model, rate = Model(options.pretrained, torch.bfloat16), matmul_rate()
-    cases = {f"{count} labels": (intents(count), [PROMPT + text for text in texts]) for count in LABELS}
+    cases = {f"{count} labels": (intents(count), [PROMPT + text.strip() for text in texts]) for count in LABELS}
     cases |= {f"{length} tokens": (TOPICS, model.cut(texts, length)) for length in LENGTHS}
     found = {}
     for case, (labels, prompts) in cases.items():
@@ -173,7 +173,7 @@ class Model:
         """As many prompts of about `length` tokens each, cut one after the other out of the joined texts."""
         ids: list[int] = self.tokenizer(" ".join(texts) * (1 + length // 16), add_special_tokens=False)["input_ids"]
         starts = [i * length % (len(ids) - length) for i in range(len(texts))]
-        return [str(self.tokenizer.decode(ids[start : start + length])) for start in starts]
+        return [str(self.tokenizer.decode(ids[start : start + length])).strip() for start in starts]
 
 
 def check(ways: dict[str, tuple[Model, Scores]], prompts: Sequence[str]) -> None:
