@@ -46,7 +46,8 @@ def summarize(measured: Sequence[Measured], unit: str | None = None) -> list[dic
     """What is reported of each contender; the baseline is the first.
 
     `rate` is in units per second; `ratio` is that of the medians, to the baseline; `paired_ratio` is the median of the
-    ratios of single rounds.
+    ratios of single rounds. A count named `matmul seconds`, what the needed matrix products would take at the machine's
+    own rate, is told as its share of the median.
     """
     baseline = measured[0].seconds
     return [
@@ -58,11 +59,18 @@ def summarize(measured: Sequence[Measured], unit: str | None = None) -> list[dic
             "rate": m.counts[unit] / median(m.seconds) if unit else None,
             "ratio": median(m.seconds) / median(baseline),
             "paired_ratio": median(own / base for own, base in zip(m.seconds, baseline, strict=True)),
-            "counts": m.counts,
+            "counts": _with_share(m),
             "seconds": m.seconds,
         }
         for m in measured
     ]
+
+
+def _with_share(measured: Measured) -> Counts:
+    counts = dict(measured.counts)
+    if (seconds := counts.pop("matmul seconds", None)) is not None:
+        counts["share of matmul"] = round(seconds / median(measured.seconds), 3)
+    return counts
 
 
 def table(summary: Sequence[dict[str, Any]], unit: str | None = None, bound: float | None = None) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmark_training import matmul_rate, multiplied_weights
+from benchmark_training import matmul_rate, multiplied_weights, peak_memory
 
 from textclf.console import say
 from textclf.errors import UserError
@@ -39,9 +39,11 @@ THINGS = (
     "a lost card, a pending transfer, my account balance, the exchange rate, a direct debit, a refund that is late, "
     "my online password, the monthly fee, a cash withdrawal, my personal details"
 )
-LABELS, LENGTHS = (2, 10, 40, 77, 150), (32, 128, 512, 1024)
-SIZES = (4, 8, 16, 32, 64)
+LABELS, LENGTHS, TEXTS = (2, 10, 40, 77, 150), (32, 128, 512, 1024), (50, 200, 800)
+SIZES = (1, 2, 4, 8, 16, 32, 64)
 """Batch sizes that lm-evaluation-harness may take its best of."""
+FEW = 10
+"""Texts on which growth with labels and lengths is measured."""
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1.0}
 """Nats by which two ways may differ: rounding alone makes tenths of a nat in bf16."""
 
@@ -69,11 +71,11 @@ def contenders(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, C
 
 
 def growth(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, Callable[[], Counts]]:
-    """Sets up the bf16 ways for more and more labels, and for longer and longer prompts, on one in 40 texts."""
-    texts = texts[:: max(1, min(40, len(texts) // 2))]
+    """Sets up the bf16 ways for more and more labels, longer and longer prompts, and more and more texts."""
+    some = texts[:: max(1, len(texts) // FEW)][:FEW]
     model, rate = Model(options.pretrained, torch.bfloat16), matmul_rate()
-    cases = {f"{count} labels": (intents(count), [PROMPT + text.strip() for text in texts]) for count in LABELS}
-    cases |= {f"{length} tokens": (TOPICS, model.cut(texts, length)) for length in LENGTHS}
+    cases = {f"{count} labels": (intents(count), [PROMPT + text.strip() for text in some]) for count in LABELS}
+    cases |= {f"{length} tokens": (TOPICS, model.cut(some, length)) for length in LENGTHS}
     found = {}
     for case, (labels, prompts) in cases.items():
         ways = {"packed": model.scorer(labels, "packed"), "cached": model.scorer(labels, "cached")}
@@ -82,6 +84,9 @@ def growth(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, Calla
         check({name: (model, scores) for name, scores in ways.items()}, prompts[:1])
         for name, scores in ways.items():
             found[f"{name}, {case}"] = counted(model, labels, scores, prompts, rate)
+    for count in TEXTS:
+        prompts = [PROMPT + texts[i % len(texts)].strip() for i in range(count)]
+        found[f"packed, {count} texts"] = counted(model, TOPICS, model.scorer(TOPICS, "packed"), prompts, rate)
     return found
 
 
@@ -163,8 +168,10 @@ class Model:
             return torch.tensor(found, dtype=torch.float64).view(len(prompts), len(labels))
 
         def seconds(size: int) -> float:
+            few = prompts[: -(-max(SIZES) // len(labels))]
+            scores(size, few[:1])
             started = time.perf_counter()
-            scores(size, prompts[: -(-max(SIZES) // len(labels))])
+            scores(size, few)
             return time.perf_counter() - started
 
         return partial(scores, min(SIZES, key=seconds))
@@ -189,7 +196,7 @@ def check(ways: dict[str, tuple[Model, Scores]], prompts: Sequence[str]) -> None
 def counted(
     model: Model, labels: Sequence[str], scores: Scores, prompts: Sequence[str], rate: float
 ) -> Callable[[], Counts]:
-    """Adds rows, and the share of the machine's bf16 matrix products, counting only the work that nobody can spare."""
+    """Adds what was done: rows, tokens that nobody can spare, what their products cost, and memory."""
     needed = LabelScorer(model.network, model.tokenizer, labels)
     rows = prompt_token_ids(model.tokenizer, prompts)
     prefix = needed.prefixes.serve(rows)[0]
@@ -199,11 +206,10 @@ def counted(
     work = 2 * (multiplied_weights(model.network) - size) * tokens + 2 * size * len(rows) * (1 + needed.trie.nodes)
 
     def measured() -> Counts:
-        started = time.perf_counter()
-        scores(prompts)
-        share = work / (time.perf_counter() - started) / rate
+        with peak_memory() as peak:
+            scores(prompts)
         counts = {"rows": len(prompts), "labels": len(labels), "prompt tokens": sum(map(len, rows)) / len(rows)}
-        return {**counts, "needed tokens": tokens, "share of matmul": round(share, 3)}
+        return {**counts, "needed tokens": tokens, "peak MiB": peak[0] // 2**20, "matmul seconds": work / rate}
 
     return measured
 
@@ -225,11 +231,14 @@ def draw(report: dict[str, Any], path: Path) -> None:
         raise UserError(
             "the report has no part likelihood_growth: run `benchmark.py likelihood_growth --json`"
         ) from None
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    for place, (unit, count, title) in enumerate(
-        (("labels", "labels", "number of labels"), ("tokens", "prompt tokens", "tokens of a prompt, four labels")), 1
-    ):
-        axes = figure.add_subplot(1, 2, place)
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    panels = {
+        "labels": ("labels", "number of labels"),
+        "tokens": ("prompt tokens", "tokens of a prompt, four labels"),
+        "texts": ("rows", "number of texts, four labels"),
+    }
+    for place, (unit, (count, title)) in enumerate(panels.items(), 1):
+        axes = figure.add_subplot(1, 3, place)
         chosen = [c for c in measured if c["name"].endswith(f" {unit}")]
         for way in dict.fromkeys(c["name"].rpartition(", ")[0] for c in chosen):
             points = [

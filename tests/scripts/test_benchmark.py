@@ -90,6 +90,23 @@ def test_the_table_has_a_row_per_contender_and_a_column_per_count(benchmark):
     assert len(head) == len(first) == len(second)
 
 
+def test_the_share_of_matmul_is_of_the_median(benchmark):
+    (row,) = benchmark.summarize([benchmark_frame.Measured("base", [1.0, 2.0, 9.0], {"matmul seconds": 0.5})])
+    assert row["counts"] == {"share of matmul": 0.25}
+
+
+def test_what_cannot_be_set_up_is_left_out_unless_it_was_asked_for(benchmark, capsys):
+    @benchmark.part()
+    def hopeless(options):
+        """Never."""
+        raise UserError("no model here")
+
+    assert benchmark.main(["--repeats", "1"]) == 0
+    told = capsys.readouterr().out
+    assert "hopeless is left out: no model here" in told and "fake: 1 rounds" in told
+    assert benchmark.main(["hopeless"]) == 2
+
+
 def test_below_the_table_stands_who_exceeds_the_bound(benchmark):
     measured = [
         benchmark_frame.Measured(name, [seconds], {}) for name, seconds in {"base": 1.0, "a": 1.3, "b": 1.4}.items()

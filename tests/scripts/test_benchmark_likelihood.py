@@ -46,9 +46,11 @@ def test_other_scores_are_not_timed(options):
 def test_labels_and_lengths_grow(options, monkeypatch, tmp_path):
     monkeypatch.setattr(benchmark_likelihood, "LABELS", (2, 5))
     monkeypatch.setattr(benchmark_likelihood, "LENGTHS", (16,))
+    monkeypatch.setattr(benchmark_likelihood, "TEXTS", (3,))
     ways = benchmark_likelihood.growth(options, ["A storm is near.", "Shares fell."])
     assert list(ways) == [
-        f"{way}, {case}" for case in ("2 labels", "5 labels", "16 tokens") for way in ("packed", "cached")
+        *(f"{way}, {case}" for case in ("2 labels", "5 labels", "16 tokens") for way in ("packed", "cached")),
+        "packed, 3 texts",
     ]
     contenders = [{"name": name, "median": 1.0, "counts": work()} for name, work in ways.items()]
     assert contenders[2]["counts"]["labels"] == 5
