@@ -63,8 +63,8 @@ def contenders(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, C
         "packed, fused attention, bf16": (fused, fused.scorer(TOPICS, "packed")),
         "packed, bf16": (quick, quick.scorer(TOPICS, "packed")),
     }
-    if harness := fused.harness(TOPICS, prompts):
-        ways["lm-evaluation-harness, bf16"] = fused, harness
+    if size := fused.best_size(prompts):
+        ways["lm-evaluation-harness, bf16"] = fused, fused.harness(TOPICS, size)
     check(ways, prompts[:: max(1, len(prompts) // 4)])
     rate = matmul_rate()
     return {name: counted(model, TOPICS, scores, prompts, rate) for name, (model, scores) in ways.items()}
@@ -74,13 +74,14 @@ def growth(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, Calla
     """Sets up the bf16 ways for more and more labels, longer and longer prompts, and more and more texts."""
     some = texts[:: max(1, len(texts) // FEW)][:FEW]
     model, rate = Model(options.pretrained, torch.bfloat16), matmul_rate()
+    size = model.best_size([PROMPT + text.strip() for text in some])
     cases = {f"{count} labels": (intents(count), [PROMPT + text.strip() for text in some]) for count in LABELS}
     cases |= {f"{length} tokens": (TOPICS, model.cut(some, length)) for length in LENGTHS}
     found = {}
     for case, (labels, prompts) in cases.items():
         ways = {"packed": model.scorer(labels, "packed"), "cached": model.scorer(labels, "cached")}
-        if harness := model.harness(labels, prompts):
-            ways["lm-evaluation-harness"] = harness
+        if size:
+            ways["lm-evaluation-harness"] = model.harness(labels, size)
         check({name: (model, scores) for name, scores in ways.items()}, prompts[:1])
         for name, scores in ways.items():
             found[f"{name}, {case}"] = counted(model, labels, scores, prompts, rate)
@@ -148,33 +149,38 @@ class Model:
                 found[i] = read.gather(1, torch.tensor(label, device=read.device)[:, None]).double().sum()
         return found.view(len(prompts), len(labels))
 
-    def harness(self, labels: Sequence[str], prompts: Sequence[str]) -> Scores | None:
-        """lm-evaluation-harness at the batch size that is fastest on a few prompts; None where it is not installed."""
-        if find_spec("lm_eval") is None:
-            say("lm-evaluation-harness is not installed (pip install -e '.[bench]'): it is left out")
-            return None
+    def harness(self, labels: Sequence[str], size: int) -> Scores:
+        """lm-evaluation-harness, `size` requests in a batch."""
         from lm_eval.api.instance import Instance
         from lm_eval.models.huggingface import HFLM
 
         # It warns of each model that it is given loaded.
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
         device = str(self.network.device)
-        sizes = {size: HFLM(self.network, tokenizer=self.tokenizer, batch_size=size, device=device) for size in SIZES}
+        theirs = HFLM(self.network, tokenizer=self.tokenizer, batch_size=size, device=device)
 
-        def scores(size: int, prompts: Sequence[str]) -> torch.Tensor:
+        def scores(prompts: Sequence[str]) -> torch.Tensor:
             pairs = [(prompt, label) for prompt in prompts for label in labels]
             requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
-            found = [value for value, _ in sizes[size].loglikelihood(requests, disable_tqdm=True)]
+            found = [value for value, _ in theirs.loglikelihood(requests, disable_tqdm=True)]
             return torch.tensor(found, dtype=torch.float64).view(len(prompts), len(labels))
 
+        return scores
+
+    def best_size(self, prompts: Sequence[str]) -> int | None:
+        """The batch size at which the harness is fastest on a few prompts; None where it is not installed."""
+        if find_spec("lm_eval") is None:
+            say("lm-evaluation-harness is not installed (pip install -e '.[bench]'): it is left out")
+            return None
+
         def seconds(size: int) -> float:
-            few = prompts[: -(-max(SIZES) // len(labels))]
-            scores(size, few[:1])
+            scores, few = self.harness(TOPICS, size), prompts[: -(-max(SIZES) // len(TOPICS))]
+            scores(few[:1])
             started = time.perf_counter()
-            scores(size, few)
+            scores(few)
             return time.perf_counter() - started
 
-        return partial(scores, min(SIZES, key=seconds))
+        return min(SIZES, key=seconds)
 
     def cut(self, texts: Sequence[str], length: int) -> list[str]:
         """As many prompts of about `length` tokens each, cut one after the other out of the joined texts."""
