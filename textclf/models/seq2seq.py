@@ -207,4 +207,4 @@ def greedy(network: PreTrainedModel) -> Any:
     }
     start = getattr(own, "decoder_start_token_id", None)
     marks["decoder_start_token_id"] = decoder_start(network) if start is None else start
-    return GenerationConfig(**marks, do_sample=False, num_beams=1)
+    return GenerationConfig(**marks, do_sample=False, num_beams=1)  # type: ignore[no-untyped-call]
