@@ -230,3 +230,25 @@ def test_more_tokens_than_there_are_places_for(seq2seq_model):
         Seq2SeqClassifier(2, NAMES[:2], seq2seq_model(kind), limit, "{text}").configure_model()
     with pytest.raises(UserError, match=r"max_length 513 is more than .* can read: give at most 512"):
         Seq2SeqClassifier(2, NAMES[:2], seq2seq_model("bart"), 513, "{text}").configure_model()
+
+
+def test_true_precisions_on_the_command_line(seq2seq_model, rows_folder, tmp_path, capsys):
+    files = [f"--config={CONFIGS / name}" for name in ("files.yaml", "model/seq2seq.yaml")]
+    options = [
+        "--data.data_dir",
+        str(rows_folder),
+        "--model.pretrained",
+        seq2seq_model("t5"),
+        "--model.max_length",
+        "200",
+    ]
+    run = ["--trainer.logger", "false", "--trainer.accelerator", "cpu", "--run_dir", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as stop:
+        main(["test", *files, *options, *run, "--trainer.precision", "16-true"])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and "Traceback" not in error
+    assert error.strip().splitlines()[-1].endswith("give bf16-true or 32-true")
+    main(["test", *files, *options, *run[:-1], str(tmp_path / "again"), "--trainer.precision", "bf16-true"])
+    table = read_predictions(tmp_path / "again" / "report" / "predictions.parquet")
+    sums = torch.tensor(table.log_scores).exp().sum(1)
+    torch.testing.assert_close(sums, torch.ones_like(sums), atol=1e-6, rtol=0)
