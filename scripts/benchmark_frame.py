@@ -88,7 +88,7 @@ def table(summary: Sequence[dict[str, Any]], unit: str | None = None, bound: flo
         for line in lines
     ]
     if bound:
-        over = [row["name"] for row in summary if row["ratio"] > bound]
+        over = [row["name"] for row in summary[1:] if row["ratio"] > bound]
         text.append(f"at most {bound:g} times the baseline: {'exceeded by ' + ', '.join(over) if over else 'kept'}")
     return "\n".join(text)
 

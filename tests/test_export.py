@@ -14,10 +14,12 @@ from tests.conftest import invented_rows
 from textclf.cli import main
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
+from textclf.evaluation.predictions import read_predictions
 from textclf.export import export_checkpoint, scores_of_folder
 from textclf.models import FineTunedClassifier, TextClassifier, TfidfClassifier
 
 ROOT = Path(__file__).parents[1]
+FIVE = list(invented_rows(30, seed=8))
 TEXTS = [text for text, _ in invented_rows(60, seed=7)] + ["the film " * 100, "", "영화 개재밌어 ㅋㅋㅋㅋㅋ"]
 
 
@@ -143,6 +145,70 @@ def test_the_card_gives_no_results_that_are_not_the_checkpoints(run, tiny_encode
     other = saved(FineTunedClassifier(**TWO, pretrained=str(tiny_encoder)), rows_folder, tmp_path)
     other = other.rename(copied(run, tmp_path / "d", *report, "checkpoints/best.ckpt") / "checkpoints" / "best.ckpt")
     assert "of another checkpoint" in card_of(other, tmp_path / "e")
+
+
+# Ready-made, in this project itself
+
+
+def judged(folder, rows_folder, run_dir, *options):
+    """The metrics and the prediction table of `PretrainedClassifier` on the test rows."""
+    files = [f"--config={ROOT / 'configs' / name}" for name in ("files.yaml", "model/pretrained.yaml")]
+    main(
+        [
+            *("test", *files, "--data.data_dir", str(rows_folder), "--model.pretrained", str(folder)),
+            *("--model.max_length", "32", "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"),
+            *("--trainer.logger", "false", "--run_dir", str(run_dir), *options),
+        ]
+    )
+    metrics = json.loads((run_dir / "report" / "metrics.json").read_text())
+    del metrics["examples_per_second"]
+    return metrics, read_predictions(run_dir / "report" / "predictions.parquet")
+
+
+def permuted(exported, folder, order):
+    """The same classifier with its labels, and the rows of its head, in another order."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    network = AutoModelForSequenceClassification.from_pretrained(exported)
+    names = [network.config.id2label[i] for i in order]
+    network.config.id2label = dict(enumerate(names))
+    network.config.label2id = {name: i for i, name in enumerate(names)}
+    with torch.no_grad():
+        for parameter in network.classifier.parameters():
+            parameter.copy_(parameter[list(order)].clone())
+    network.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(exported).save_pretrained(folder)
+    return folder
+
+
+def test_an_export_predicts_as_its_checkpoint_did_in_any_order_of_labels(run, exported, rows_folder, tmp_path):
+    metrics, table = judged(exported, rows_folder, tmp_path / "run")
+    expected = TextClassifier.load_from_checkpoint(run / "checkpoints" / "best.ckpt").classify(table.texts)
+    assert [table.label_names[i] for i in table.predictions] == [answer["label"] for answer in expected]
+    assert set(table.predictions) == {0, 1}
+    best = torch.tensor(table.log_scores).exp().amax(dim=1).tolist()
+    assert best == pytest.approx([answer["score"] for answer in expected], abs=1e-5)
+    other, same = judged(permuted(exported, tmp_path / "other", (1, 0)), rows_folder, tmp_path / "again")
+    assert json.loads((tmp_path / "other" / "config.json").read_text())["id2label"] == {
+        "0": "positive",
+        "1": "negative",
+    }
+    assert other == pytest.approx(metrics, abs=1e-6)
+    assert (same.predictions == table.predictions).all()
+
+
+def test_an_export_of_five_labels_comes_to_two(tiny_encoder, rows_folder, tmp_path):
+    stars = [f"{i} star{'s' * (i > 1)}" for i in range(1, 6)]
+    (tmp_path / "five").mkdir()
+    lines = [f'"{text}",{stars[(i % 3 + 3 * (label == "positive")) % 5]}' for i, (text, label) in enumerate(FIVE)]
+    (tmp_path / "five" / "train.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    model = FineTunedClassifier(5, stars, pretrained=str(tiny_encoder), max_length=32, learning_rate=0.1, warmup=0)
+    export_checkpoint(saved(model, tmp_path / "five", tmp_path), tmp_path / "out")
+    to_two = dict(zip(stars, ["negative", "negative", None, "positive", "positive"], strict=True))
+    _, table = judged(tmp_path / "out", rows_folder, tmp_path / "run", "--model.label_map", json.dumps(to_two))
+    for found, score in zip(table.log_scores, scores_of_folder(tmp_path / "out", table.texts), strict=True):
+        low, high = score["1 star"] + score["2 stars"], score["4 stars"] + score["5 stars"]
+        assert torch.tensor(found).exp().tolist() == pytest.approx([low / (low + high), high / (low + high)], abs=1e-5)
 
 
 # What cannot be exported

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import shlex
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,7 @@ def test_it_runs_from_end_to_end(name, stand_in, films):
     metrics, table = run(name, films, "--model.pretrained", stand_in(name))
     assert metrics["examples"] == len(table.texts) == 6
     assert metrics.get("test/otherwise") == (6 if name.startswith("R6") else None), "random weights write no label"
+    assert metrics.get("test/no_label") == metrics.get("test/otherwise")
     assert metrics["test/invalid"] == 0
 
 
@@ -127,6 +129,19 @@ def test_the_sentences_are_predicted(name, stand_in, capsys):
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["text"] for row in rows] == SENTENCES[name]
     assert {row["label"] for row in rows} <= {*NAMES}
+
+
+def test_r9_shows_its_stars(stand_in, capsys):
+    """The second command in the config's head, as it stands there but for the model."""
+    head = [line[2:] for line in (CONFIGS / "R9.yaml").read_text(encoding="utf-8").splitlines() if line[0] == "#"]
+    start = next(i for i, line in enumerate(head) if "configs/files.yaml" in line)
+    words = shlex.split(" ".join(head[start : start + 4]))
+    assert words[:4] == ["python", "-m", "textclf", "predict"] and words.count("--texts") == 1
+    arguments = [str(CONFIGS.parents[1] / word) if word.startswith("configs/") else word for word in words[3:]]
+    main([*arguments, "--model.pretrained", stand_in("R9"), "--trainer.accelerator", "cpu"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["text"] for row in rows] == SENTENCES["R9"]
+    assert {tuple(row["scores"]) for row in rows} == {STARS}
 
 
 # What is sent
@@ -189,14 +204,26 @@ def test_what_r10_asks(stand_in):
             },
         ),
         (
-            "R2",
-            ("NEGATIVE", "POSITIVE"),
-            {(p, 1 - p): (p, 1 - p) for p in (0.9, 0.6, 0.49, 0.22, 0.01)},
+            "R2",  # theirs in another order than ours
+            ("POSITIVE", "NEGATIVE"),
+            {
+                (0.9, 0.1): (0.1, 0.9),
+                (0.6, 0.4): (0.4, 0.6),
+                (0.49, 0.51): (0.51, 0.49),
+                (0.22, 0.78): (0.78, 0.22),
+                (0.01, 0.99): (0.99, 0.01),
+            },
         ),
         (
             "R8",
-            ("NEGATIVE", "POSITIVE"),
-            {(p, 1 - p): (p, 1 - p) for p in (0.22, 0.5, 0.51, 0.999, 0.1)},
+            ("POSITIVE", "NEGATIVE"),
+            {
+                (0.78, 0.22): (0.22, 0.78),  # the sentence of the documents
+                (0.5, 0.5): (0.5, 0.5),
+                (0.45, 0.55): (0.55, 0.45),
+                (0.001, 0.999): (0.999, 0.001),
+                (1.0, 0.0): (0.0, 1.0),
+            },
         ),
         (
             "R9",

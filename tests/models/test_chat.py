@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.chat_server import ChatServer, completion
-from textclf.chat import client
-from textclf.chat.answers import log_probs_of
+from tests.chat_server import ChatServer, completion, step
+from textclf.chat import client, retries
 from textclf.cli import main
 from textclf.errors import UserError
 from textclf.evaluation.predictions import read_predictions
@@ -57,7 +56,7 @@ def reply(body):
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
-    monkeypatch.setattr(client, "BACKOFF", 0.02)
+    monkeypatch.setattr(retries, "BACKOFF", 0.02)
     with ChatServer(reply) as running:
         yield running
         running.shutdown()
@@ -100,13 +99,15 @@ def run(server, folder, name="run", **values):
     return json.loads((report / "metrics.json").read_text()), read_predictions(report / "predictions.parquet")
 
 
-def refused(capsys, *arguments):
+def refused(capsys, *arguments, said=()):
     with pytest.raises(SystemExit) as stop:
         main(list(arguments))
     assert stop.value.code == 2
     error = capsys.readouterr().err
     assert "Traceback" not in error
     assert SECRET not in error
+    for words in said:
+        assert words in error
     return error.strip().splitlines()[-1]
 
 
@@ -119,7 +120,7 @@ def test_every_row_ends_as_a_class_or_as_invalid(server, folder, capsys):
     assert metrics["chat/requests"] == sum(server.asked.values())
     assert server.asked["Judge: good"] == 1, "it stands there twice"
     assert set(server.answered.values()) == {1}
-    assert max(server.most, 0) <= 8
+    assert 1 < server.most <= 8
     told = np.diff(server.pauses["Judge: 429 good"])
     assert (told >= 0.3).all(), "Retry-After"
     # Again: only what came to nothing is asked again.
@@ -142,7 +143,8 @@ def test_a_limit_stops_the_run_and_the_next_goes_on(server, folder, capsys):
     (folder / "rows" / "test.csv").write_text(
         "text,label\n" + "\n".join(f"{t},{i % 2}" for i, t in enumerate(keep["text"]))
     )
-    line = refused(capsys, *options(server, folder, max_requests=2), "--run_dir", str(folder / "a"))
+    said = ["2 requests sent", "40 tokens asked, 10 answered; no prices given"]
+    line = refused(capsys, *options(server, folder, max_requests=2), "--run_dir", str(folder / "a"), said=said)
     assert "max_requests 2 is reached" in line and "go on" in line
     assert sum(server.asked.values()) == 2
     # 20 tokens at 1000 and 5 at 2000 a million: 0.03 each.
@@ -166,6 +168,7 @@ def test_replay_needs_neither_server_nor_key(server, folder, monkeypatch, capsys
     before = server.asked.copy()
     monkeypatch.delenv("OPENAI_API_KEY")
     metrics, replayed = run(server, folder, "again", replay=True, concurrency=1)
+    assert metrics["chat/cost"] is None and metrics["chat/prompt_tokens"] == 20, "there are no prices"
     assert replayed.predictions.tolist() == table.predictions.tolist() == [1, -1]
     assert metrics["chat/requests"] == 0 and server.asked == before
     line = refused(capsys, *options(server, folder, replay=True, temperature=0.5), "--run_dir", str(folder / "c"))
@@ -176,11 +179,20 @@ def test_replay_needs_neither_server_nor_key(server, folder, monkeypatch, capsys
     ("texts", "values", "words"),
     [
         (["forbidden"], {}, ["Incorrect API key provided: ***", "OPENAI_API_KEY"]),
-        (["too long"], {}, ["takes no request", "too many tokens, ***"]),
+        ([f"too long {i}" for i in range(10)], {}, ["takes no request", "too many tokens, ***", "answer_format"]),
+        (["bad", "no credit"], {"concurrency": 1}, ["insufficient balance, ***", "its account"]),
+        (["bad", "tomorrow"], {"concurrency": 1}, ["asks to wait 3600 s", "what was answered is kept"]),
+        (["good"], {"options": {"max_token": 5}}, ["options cannot be sent", "'max_token'", "extra_body"]),
+        (["good"], {"options": {"extra_headers": {"x-api-key": SECRET}}}, ["cannot have extra_headers"]),
+        (["good"], {"options": {"stream": True}}, ["cannot have stream"]),
         ([f"garbage always {i}" for i in range(12)], {"max_retries": 0}, ["no answer to 10 questions", "no chat"]),
         (["good"], {"answer_format": "logprobs"}, ["no log-probabilities", "--model.answer_format text"]),
         (["good"], {"base_url": "http://me:secret@127.0.0.1"}, ["more than an address"]),
+        (["good"], {"base_url": "127.0.0.1/v1"}, ["'127.0.0.1/v1' is no address", "http://"]),
+        ([f"good {i}" for i in range(10)], {"base_url": "http://127.0.0.1:9", "max_retries": 0}, ["attempts failed"]),
         (["good"], {"max_cost": 1}, ["input_price"]),
+        (["good"], {"max_cost": 0, "input_price": 1}, ["max_cost 0 ", "more than 0"]),
+        (["good"], {"output_price": -1}, ["output_price -1", "0 or more"]),
         (["good"], {"prompt": "Judge"}, ["has no {text}"]),
         (["good"], {"answers": {"1": "positive"}}, ["no answer means negative"]),
         (["good"], {"answers": {"1": "good"}}, ["'good', which is no label"]),
@@ -213,6 +225,9 @@ def test_json_answers(server, tmp_path):
         "c": "부정",
         "d": '{"answer": "other"}',
         "e": '["긍정", 1]',
+        "f": '{"answer": null}',
+        "g": '{"answer": ["긍정"]}',
+        "h": '{"answer": {"긍정": 1}}',
     }
     server.reply = lambda body: completion(says[body["messages"][-1]["content"]])
     model = ChatClassifier(
@@ -220,49 +235,16 @@ def test_json_answers(server, tmp_path):
         NAMES,
         base_url=server.url,
         prompt="{text}",
-        answers=ANSWERS,
+        answers={**ANSWERS, "None": "negative"},
         answer_format="json_schema",
         cache=str(tmp_path / "c"),
     )
     found = model.classify(list(says))
-    assert [each["label"] for each in found] == ["positive", "negative", "negative", None, None]
-    assert [each["score"] for each in found] == [None] * 5
+    assert [each["label"] for each in found] == ["positive", "negative", "negative", *[None] * 5]
+    assert [each["score"] for each in found] == [None] * 8
     schema = server.bodies[0]["response_format"]["json_schema"]
-    assert schema["strict"] and schema["schema"]["properties"]["answer"]["enum"] == list(ANSWERS)
+    assert schema["strict"] and schema["schema"]["properties"]["answer"]["enum"] == [*ANSWERS, "None"]
     model.teardown("test")
-
-
-def step(*tokens):
-    """A written token and its alternatives, as (text or bytes, probability)."""
-    entries = [
-        {"token": t if isinstance(t, str) else "\ufffd", "bytes": list(t.encode() if isinstance(t, str) else t)}
-        | {"logprob": math.log(p)}
-        for t, p in tokens
-    ]
-    return {**entries[0], "top_logprobs": entries}
-
-
-KOREAN = "긍정".encode()
-
-
-@pytest.mark.parametrize(
-    ("steps", "answers", "expected"),
-    [
-        ([step(("1", 0.7), ("0", 0.2), (" 1", 0.05), ("x", 0.05))], ["0", "1"], [0.2, 0.75]),
-        ([step(("Pos", 0.6), ("neg", 0.3), ("Neg", 0.1)), step(("itive", 1.0))], ["negative", "positive"], [0.4, 0.6]),
-        ([step((' "', 0.5), ("x", 0.5)), step(("no", 0.8), ("yes", 0.2))], ["yes", "no"], [0.1, 0.4]),
-        ([step(("a", 1.0)), step(("b", 0.75), ("c", 0.25))], ["ab", "ac", "d"], [0.75, 0.25, 0.25]),
-        ([step(("1", 0.9), ("2", 0.1)), step((".", 0.5), ("0", 0.5))], ["1", "10", "2"], [0.45, 0.45, 0.1]),
-        ([step(("1", 0.9), ("2", 0.1))], ["1", "10", "2"], [0.9, 0.1, 0.1]),
-        ([step((KOREAN[:2], 0.9), ("부", 0.1)), step((KOREAN[2:], 1.0))], ["부정", "긍정"], [0.1, 0.9]),
-        ([step(("maybe", 0.9), ("x", 0.1))], ["yes", "no"], None),
-    ],
-)
-def test_probabilities_of_answers_by_hand(steps, answers, expected):
-    found = log_probs_of(steps, answers)
-    assert (found is None) == (expected is None)
-    if expected is not None:
-        assert np.exp(found) == pytest.approx(expected)
 
 
 def test_log_probabilities_of_the_server(server, folder):
@@ -278,6 +260,52 @@ def test_log_probabilities_of_the_server(server, folder):
     assert np.exp(table.log_scores[:2]) == pytest.approx(np.array([[0.1, 0.9], [0.75, 0.25]]))
     assert metrics["test/nll"] == pytest.approx(-(math.log(0.9) + math.log(0.75)) / 2)
     assert server.bodies[0]["top_logprobs"] == 20
+
+
+def test_an_answer_without_log_probabilities_is_invalid_where_others_have_them(server, tmp_path):
+    shown = {"content": [step(("positive", 0.9), ("negative", 0.1))]}
+    answers = {
+        "a": completion("positive", shown),
+        "b": completion("positive", None),
+        "c": completion(None, shown),
+        "d": completion(None, None),
+        "e": completion("positive", {"content": [{"token": "positive"}]}),
+        "f": completion("positive", {"content": [{"token": "positive", "logprob": None}]}),
+        "g": completion("positive", [1]),
+        "h": completion("positive", {"content": []}),
+    }
+    server.reply = lambda body: answers[body["messages"][-1]["content"]]
+    model = ChatClassifier(
+        2, NAMES, base_url=server.url, prompt="{text}", answer_format="logprobs", cache=str(tmp_path / "c")
+    )
+    invalid = {"label": None, "score": None}
+    first = model.classify(["d"])
+    assert first == [invalid], "no answer, so nothing is known of the server"
+    with pytest.raises(UserError, match="no log-probabilities"):
+        model.classify(["b"])
+    found = model.classify(list(answers))
+    assert [each["label"] for each in found] == ["positive", None, "positive", *[None] * 5]
+    assert found[0]["score"] == pytest.approx(0.9)
+    assert model.classify(["b"]) == [invalid], "others of the run have shown theirs"
+    model.teardown("test")
+
+
+def test_any_precision_of_the_trainer(server, folder):
+    (folder / "rows" / "test.csv").write_text("text,label\ngood,1\nbad,0\n")
+    main([*options(server, folder), "--run_dir", str(folder / "run"), "--trainer.precision", "bf16-true"])
+    assert read_predictions(folder / "run" / "report" / "predictions.parquet").predictions.tolist() == [1, 0]
+
+
+def test_texts_are_asked_in_their_order_and_many_at_once_however_long(server, tmp_path, monkeypatch):
+    at_once, ask = [], client.ChatServer.ask
+    monkeypatch.setattr(client.ChatServer, "ask", lambda self, rows: at_once.append(len(rows)) or ask(self, rows))
+    model = ChatClassifier(2, NAMES, base_url=server.url, prompt="{text}", answers=ANSWERS, cache=str(tmp_path / "c"))
+    texts = [f"{'good' if i % 3 else 'bad'} {'long ' * (i % 7 * 1000)}{i}" for i in range(70)]
+    assert [each["label"] for each in model.classify(texts)] == [NAMES[i % 3 > 0] for i in range(70)]
+    assert at_once == [64, 6]
+    places = [texts.index(body["messages"][0]["content"]) for body in server.bodies]
+    assert max(abs(place - i) for i, place in enumerate(places)) < 16
+    model.teardown("test")
 
 
 def test_everything_that_is_sent_is_in_the_key(server, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, DebertaV2Config, pipeline
 
-from tests.conftest import invented_rows
+from tests.conftest import invented_rows, real_texts
 from textclf.cli import main
 from textclf.errors import UserError
 from textclf.evaluation.predictions import read_predictions
@@ -88,16 +88,17 @@ def plain_loop(folder, texts, hypotheses, multi_label, places):
 
 @pytest.mark.parametrize("kind", [BertConfig, DebertaV2Config])
 @pytest.mark.parametrize("multi_label", [False, True])
-@pytest.mark.parametrize("budget", [1, 200, None])
-def test_it_agrees_with_a_plain_loop(kind, multi_label, budget, nli_model):
+@pytest.mark.parametrize(("budget", "texts"), [(1, TEXTS), (200, TEXTS), (None, TEXTS), (None, "real")])
+def test_it_agrees_with_a_plain_loop(kind, multi_label, budget, texts, nli_model):
+    texts = real_texts() if texts == "real" else texts
     folder = nli_model(kind=kind)
     template, label_texts = "이 영화 {label} .", {"negative": "지루한", "mixed": "dull and great"}
     model = NLIClassifier(3, NAMES, folder, 64, template, label_texts, multi_label, budget)
     hypotheses = ["이 영화 지루한 .", "이 영화 positive .", "이 영화 dull and great ."]
     assert model.hypotheses == hypotheses
-    wanted = plain_loop(folder, TEXTS, hypotheses, multi_label, (1, 2))
-    assert wanted.std(0).min() > 0.01
-    torch.testing.assert_close(probabilities(model, TEXTS), wanted, atol=1e-4, rtol=0)
+    wanted = plain_loop(folder, texts, hypotheses, multi_label, (1, 2))
+    assert wanted.std(0).min() > 0.005
+    torch.testing.assert_close(probabilities(model, texts), wanted, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("multi_label", [False, True])

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
+from tests.scoring.tiny import byte_tokenizer
 from textclf.cli import main
 from textclf.errors import UserError
 from textclf.evaluation.predictions import read_predictions
 from textclf.models import PretrainedClassifier
-from textclf.models.frozen import foreign_share
+from textclf.models.frozen import foreign_share, has_words, say_if_foreign
 from textclf.models.label_map import map_labels
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -125,13 +127,52 @@ def test_there_is_nothing_to_fit(ready_made, rows_folder, capsys):
     assert "nothing to train" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_tokenizer_of_another_language_is_noticed(ready_made, tiny_encoder, capsys):
+def test_heads_whose_labels_do_not_exclude_each_other_are_refused(ready_made):
+    folder = Path(ready_made(NAMES))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "problem_type": "multi_label_classification"}))
+    with pytest.raises(UserError, match="judges each of its labels alone"):
+        PretrainedClassifier(2, NAMES, str(folder), 64).configure_model()
+
+
+def test_more_tokens_than_there_are_places_for(ready_made, tmp_path):
+    """BERT's table has a row for each place; RoBERTa's first ones, up to the padding's, are none."""
+    model = PretrainedClassifier(2, NAMES, ready_made(NAMES), 64)
+    model.tokenizer.model_max_length = 10**30  # as many say
+    model.tokenizer.save_pretrained(tmp_path)
+    for kind, most in (("Bert", 64), ("Roberta", 61)):
+        sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+        ids = {"id2label": dict(enumerate(NAMES)), "pad_token_id": 2, "vocab_size": len(model.tokenizer)}
+        config = getattr(transformers, f"{kind}Config")(max_position_embeddings=64, **sizes, **ids)
+        AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path)
+        fits = PretrainedClassifier(2, NAMES, str(tmp_path), most)
+        fits.configure_model()
+        assert len(fits.classify(["film " * 100])) == 1
+        with pytest.raises(UserError, match=f"max_length {most + 1} is more than .* can read: give at most {most}"):
+            PretrainedClassifier(2, NAMES, str(tmp_path), most + 1).configure_model()
+
+
+def test_a_tokenizer_of_another_language_is_noticed(ready_made, tmp_path, capsys):
     tokenizer = AutoTokenizer.from_pretrained(PretrainedClassifier(2, NAMES, MINILM, 128).tokenizer.name_or_path)
     assert foreign_share(tokenizer, KOREAN) > 0.9
     assert foreign_share(tokenizer, ["A film that I would not see again, 10/10 for its actors."]) < 0.2
     assert foreign_share(tokenizer, ["", "!!! 100"]) == 0
+    assert has_words(tokenizer) and not has_words(byte_tokenizer())
     model = PretrainedClassifier(2, NAMES, ready_made(NAMES), 64)
     model.configure_model()
     model.classify(["это кино", "ფილმი"])
     model.classify(["это кино"])
     assert capsys.readouterr().err.count("is it a model for their language?") == 1
+    say_if_foreign(byte_tokenizer(), "bytes", KOREAN)
+    assert capsys.readouterr().err == "", "its pieces are bytes in every language"
+
+
+@pytest.mark.parametrize("strange", [5, 95])
+def test_a_languages_share_is_that_of_the_split_not_of_its_longest_rows(strange, ready_made, tmp_path, capsys):
+    longest = [f"{'это кино ' * 12}{i}" for i in range(strange)]
+    (tmp_path / "rows").mkdir()
+    lines = [f"{text},{NAMES[i % 2]}" for i, text in enumerate([*longest, *["the film"] * (100 - strange)])]
+    (tmp_path / "rows" / "test.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    options = ["--model.pretrained", ready_made(NAMES), "--data.eval_batch_size", "4", "--data.cleaning", "[]"]
+    run(tmp_path / "rows", tmp_path / "run", *options)
+    assert ("is it a model for their language?" in capsys.readouterr().err) == (strange == 95)

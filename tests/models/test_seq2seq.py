@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForSeq2SeqLM, BartConfig, T5Config
+from transformers import AutoModelForSeq2SeqLM, BartConfig, GenerationConfig, T5Config
 
-from tests.conftest import invented_rows
+from tests.conftest import invented_rows, real_texts
 from tests.scoring.tiny import SIZES, byte_tokenizer
 from textclf.cli import main
 from textclf.errors import UserError
@@ -62,10 +62,10 @@ def scores(model, texts):
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-@pytest.mark.parametrize("budget", [1, None])
-def test_likelihoods_agree_with_a_plain_loop(kind, budget, seq2seq_model):
+@pytest.mark.parametrize(("budget", "real"), [(1, False), (None, False), (None, True)])
+def test_likelihoods_agree_with_a_plain_loop(kind, budget, real, seq2seq_model):
     model = Seq2SeqClassifier(3, NAMES, seq2seq_model(kind), 200, PROMPT, WORDS, max_batch_tokens=budget)
-    found, prompts = scores(model, TEXTS)
+    found, prompts = scores(model, real_texts() if real else TEXTS)
     flat = [word for words in model.words for word in words]
     assert flat == ["bad", "ba", "awful", "good", "긍정", "부정"]
     labels = target_token_ids(model.tokenizer, flat)
@@ -99,17 +99,36 @@ def test_only_the_text_is_shortened(seq2seq_model):
     assert [row[-1] for row in encoded["input_ids"]] == [1, 1]
 
 
-def test_generation_in_batches_writes_what_it_writes_alone(seq2seq_model):
+def bend(folder):
+    """Settings beside a model that would make its generation other than greedy."""
+    settings = GenerationConfig.from_pretrained(folder)
+    settings.update(min_length=20, no_repeat_ngram_size=1, forced_bos_token_id=7, num_beams=3, suppress_tokens=[5])
+    settings.save_pretrained(folder)
+
+
+def greedily(network, ids, steps):
+    """The oracle: the likeliest token, time after time."""
+    written = [network.config.decoder_start_token_id]
+    while len(written) <= steps and network.config.eos_token_id not in written[1:]:  # BART starts with its end
+        logits = network(input_ids=torch.tensor([ids]), decoder_input_ids=torch.tensor([written])).logits
+        written.append(int(logits[0, -1].argmax()))
+    return written
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_generation_in_batches_is_greedy_whatever_the_model_brings(kind, seq2seq_model):
+    folder = seq2seq_model(kind)
+    bend(folder)
     options = {"mode": "generate", "label_words": WORDS, "max_new_tokens": 8}
-    model = Seq2SeqClassifier(3, NAMES, seq2seq_model("t5"), 200, PROMPT, **options)
+    model = Seq2SeqClassifier(3, NAMES, folder, 200, PROMPT, **options)
     found, prompts = scores(model, TEXTS)
     assert found.isnan().all(), "random weights write no label"
     rows = {"text": TEXTS}
     batch = model.collate({**rows, **model.encode(rows)})
     written = [answer for chunk in batch["chunks"] for answer in model.write(chunk)]
     for answer, place in zip(written, batch["order"].tolist(), strict=True):
-        ids = torch.tensor([model.tokenizer(prompts[place])["input_ids"]])
-        (alone,) = model.network.generate(ids, do_sample=False, num_beams=1, max_new_tokens=8)
+        with torch.inference_mode():
+            alone = greedily(model.network, model.tokenizer(prompts[place])["input_ids"], 8)
         assert answer == model.tokenizer.decode(alone, skip_special_tokens=True)
 
 
@@ -144,6 +163,7 @@ def test_answers_that_fit_no_class_are_counted(seq2seq_model, rows_folder, tmp_p
     assert results["equals"] == ([0, 0, -1, -1, 1, -1, -1], 4, None)
     assert results["contains"] == ([0, 0, 0, -1, 1, -1, -1], 3, None)
     assert results["otherwise"] == ([0, 0, 0, 1, 1, 0, 1], 0, 3)
+    assert metrics["test/no_label"] == 1, "'Negative' names one, the empty answer none"
 
 
 @pytest.mark.parametrize(
@@ -168,7 +188,7 @@ def test_labels_that_the_tokenizer_cannot_tell_apart(seq2seq_model):
         _ = model.trie
 
 
-def test_never_in_fp16(seq2seq_model):
+def test_never_in_fp16(seq2seq_model, capsys):
     model = Seq2SeqClassifier(2, NAMES[:2], seq2seq_model("t5"), 64)
 
     class Trainer:
@@ -177,7 +197,58 @@ def test_never_in_fp16(seq2seq_model):
     model._trainer = Trainer()
     model.configure_model()
     assert model.network.dtype == torch.float32
+    assert "Seq2SeqClassifier computes in fp32, not in fp16" in capsys.readouterr().err
     model.network = None
     Trainer.precision = "bf16-mixed"
     model.configure_model()
     assert model.network.dtype == torch.bfloat16
+    assert capsys.readouterr().err == ""
+    model.network = None
+    Trainer.precision = "16-true"
+    with pytest.raises(UserError, match=r"16-true: .* may overflow in fp16: give bf16-true or 32-true"):
+        model.configure_model()
+
+
+@pytest.mark.parametrize("mode", ["likelihood", "generate"])
+def test_scores_do_not_follow_the_default_dtype(mode, seq2seq_model):
+    """`bf16-true` makes bf16 the default within a step: sums of log-probabilities in it would be off by percents."""
+    more = {"otherwise": "positive"} if mode == "generate" else {}
+    model = Seq2SeqClassifier(2, NAMES[:2], seq2seq_model("t5"), 200, "{text}", mode=mode, **more)
+    wanted, _ = scores(model, TEXTS)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        found, _ = scores(model, TEXTS)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.dtype == wanted.dtype == (torch.float64 if mode == "likelihood" else torch.float32)
+    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=0)
+
+
+def test_more_tokens_than_there_are_places_for(seq2seq_model):
+    assert BART["max_position_embeddings"] == 512
+    for limit, kind in ((512, "bart"), (5000, "t5")):
+        Seq2SeqClassifier(2, NAMES[:2], seq2seq_model(kind), limit, "{text}").configure_model()
+    with pytest.raises(UserError, match=r"max_length 513 is more than .* can read: give at most 512"):
+        Seq2SeqClassifier(2, NAMES[:2], seq2seq_model("bart"), 513, "{text}").configure_model()
+
+
+def test_true_precisions_on_the_command_line(seq2seq_model, rows_folder, tmp_path, capsys):
+    files = [f"--config={CONFIGS / name}" for name in ("files.yaml", "model/seq2seq.yaml")]
+    options = [
+        "--data.data_dir",
+        str(rows_folder),
+        "--model.pretrained",
+        seq2seq_model("t5"),
+        "--model.max_length",
+        "200",
+    ]
+    run = ["--trainer.logger", "false", "--trainer.accelerator", "cpu", "--run_dir", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as stop:
+        main(["test", *files, *options, *run, "--trainer.precision", "16-true"])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and "Traceback" not in error
+    assert error.strip().splitlines()[-1].endswith("give bf16-true or 32-true")
+    main(["test", *files, *options, *run[:-1], str(tmp_path / "again"), "--trainer.precision", "bf16-true"])
+    table = read_predictions(tmp_path / "again" / "report" / "predictions.parquet")
+    sums = torch.tensor(table.log_scores).exp().sum(1)
+    torch.testing.assert_close(sums, torch.ones_like(sums), atol=1e-6, rtol=0)

@@ -113,6 +113,10 @@ def test_below_the_table_stands_who_exceeds_the_bound(benchmark):
     ]
     assert benchmark.table(benchmark.summarize(measured), bound=1.3).endswith("baseline: exceeded by b")
     assert benchmark.table(benchmark.summarize(measured[:2]), bound=1.3).endswith("baseline: kept")
+    faster = [
+        benchmark_frame.Measured(name, [seconds], {}) for name, seconds in {"base": 8.0, "a": 1.9, "b": 2.1}.items()
+    ]
+    assert benchmark.table(benchmark.summarize(faster), bound=0.25).endswith("baseline: exceeded by b")
 
 
 def test_json_holds_the_machine_the_options_and_each_single_time(benchmark, tmp_path, capsys):

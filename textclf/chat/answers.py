@@ -42,7 +42,7 @@ def simplified(answer: str) -> str:
 
 def as_scores(classes: Sequence[int | None], num_classes: int) -> Tensor:
     """Scores `(rows, num_classes)` of answers without probabilities: 0 for the class, -inf for others, NaN for none."""
-    scores = torch.full((len(classes), num_classes), -math.inf)
+    scores = torch.full((len(classes), num_classes), -math.inf, dtype=torch.float32)  # whatever the default is
     for row, label in zip(scores, classes, strict=True):
         if label is None:
             row.fill_(math.nan)
@@ -57,12 +57,19 @@ def content_of(answer: Mapping[str, Any]) -> str:
 
 
 def json_answer(content: str) -> str:
-    """The `answer` in a JSON object; the text itself where it is none."""
+    """The `answer` in a JSON object, where it is a word or a number; the text itself where there is no object."""
     try:
         value = json.loads(content)["answer"]
     except (ValueError, KeyError, TypeError):
         return content
-    return str(value)
+    return str(value) if isinstance(value, str | int | float) else ""
+
+
+def steps_of(answer: Mapping[str, Any]) -> list[Any] | None:
+    """The log-probabilities that a server shows with an answer, token by token; None where it shows none."""
+    shown = answer["choices"][0].get("logprobs")
+    steps = shown.get("content") if isinstance(shown, Mapping) else None
+    return steps if isinstance(steps, list) else None
 
 
 def format_fields(kind: str, answers: Sequence[str]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ def default_store() -> Path:
 class AnswerStore:
     """Answers by all that was sent for them: the address, and the whole request (the key is no part of it).
 
-    SQLite, from Python's own library: several runs may use one file at once, and nothing in it can run code.
+    What is to be asked again another time stands there, too, marked so (`again`): a replay takes it as it was. SQLite,
+    from Python's own library: several runs may use one file at once, and nothing in it can run code.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,18 +42,19 @@ class AnswerStore:
         except (sqlite3.Error, OSError) as error:
             raise UserError(f"cache {str(self.path)!r} cannot be used ({error}): name another file") from error
 
-    def get(self, url: str, request: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The answer to a request, if there is one."""
+    def get(self, url: str, request: Mapping[str, Any], replay: bool = False) -> dict[str, Any] | None:
+        """The answer to a request, if there is one; one that is marked `again` counts in a `replay` alone."""
         with self._open() as connection:
             row = connection.execute("SELECT answer FROM answers WHERE key = ?", [_key(url, request)]).fetchone()
         answer: dict[str, Any] | None = None if row is None else json.loads(row[0])
-        return answer
+        return None if answer is not None and "again" in answer and not replay else answer
 
     def put(self, url: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
-        """Keeps an answer."""
+        """Keeps an answer; one that is marked `again` never takes another's place."""
+        done = "IGNORE" if "again" in answer else "REPLACE"
         values = [_key(url, request), json.dumps(request, ensure_ascii=False), json.dumps(answer, ensure_ascii=False)]
         with self._open() as connection:
-            connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", values)
+            connection.execute(f"INSERT OR {done} INTO answers VALUES (?, ?, ?)", values)
 
 
 def _key(url: str, request: Mapping[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -21,8 +20,10 @@ from textclf.chat.answers import (
     json_answer,
     log_probs_of,
     simplified,
+    steps_of,
 )
-from textclf.chat.client import Answer, ChatServer, Limits
+from textclf.chat.client import Answer, ChatServer, server_url
+from textclf.chat.spending import Limits
 from textclf.chat.store import AnswerStore, default_store
 from textclf.console import say
 from textclf.errors import UserError
@@ -30,6 +31,11 @@ from textclf.models.base import TextClassifier
 from textclf.models.prompts import PromptTemplate
 
 PROMPT = "Classify the text into one of these categories: {labels}.\n\nText: {text}\n\nAnswer with the category alone."
+REFUSED = ("extra_headers", "extra_query", "stream")
+"""Not taken as `options`: the first two may hold a key, and would be written down; a stream comes in bits."""
+PRICED = "more than 0, and input_price and output_price, too"
+EQUAL_LENGTH = 64
+"""Of every text: they are asked in their own order, and 64 at a time where a batch is 4,096 tokens."""
 
 
 class ChatClassifier(TextClassifier):
@@ -75,14 +81,16 @@ class ChatClassifier(TextClassifier):
             answers: From answers to labels; several may mean one. The labels' names by default.
             parse: Whether an answer `equals` one of `answers` or `contains` it; case and marks around it do not count.
             answer_format: What the server is asked for: `text`, one of the answers by `json_schema`, or `logprobs` of
-                the answers' tokens, which alone give probabilities.
+                the answers' tokens, which alone give probabilities. Choose what the server can; one that cannot says so
+                (or ignores it: answers are then read as text).
             temperature: Of the server's draw; null leaves it to the server.
-            options: More fields of the request, such as `{max_tokens: 5, seed: 1}`.
+            options: More fields of the request, such as `{max_tokens: 5, seed: 1}`; the server's own stand under
+                `extra_body`.
             concurrency: Questions at once.
             timeout: Seconds for one try.
             max_retries: Tries after the first, after pauses that grow, or that the server asks for.
             max_requests: Stop before more tries than these.
-            max_cost: Stop before the run costs more, by the prices.
+            max_cost: Stop before the run costs more, by the prices and the dearest answer so far.
             input_price: Of a million tokens of prompts.
             output_price: Of a million tokens of answers.
             replay: Take all answers from the cache, and ask nothing.
@@ -99,15 +107,16 @@ class ChatClassifier(TextClassifier):
             "timeout": (timeout > 0, "seconds, more than 0"),
             "max_retries": (max_retries >= 0, "0 or more"),
             "max_requests": (max_requests is None or max_requests >= 0, "0 or more"),
-            "max_cost": (max_cost is None or input_price > 0 or output_price > 0, "input_price and output_price, too"),
+            "input_price": (input_price >= 0, "0 or more"),
+            "output_price": (output_price >= 0, "0 or more"),
+            "max_cost": (max_cost is None or max_cost > 0 < input_price + output_price, PRICED),
         }
         for name, (good, allowed) in checks.items():
             if not good:
                 raise UserError(f"{name} {locals()[name]} cannot be kept: give {allowed}")
-        if base_url is not None and ("@" in base_url or "?" in base_url):
-            raise UserError(
-                "base_url holds more than an address: give the key as OPENAI_API_KEY in the environment alone"
-            )
+        if wrong := [name for name in REFUSED if name in (options or {})]:
+            raise UserError(f"options cannot have {wrong[0]}: leave it out, and give the key as OPENAI_API_KEY alone")
+        server_url(base_url)  # complains before anything is written
         self.template = PromptTemplate.of(prompt.replace("[DOCUMENT]", "{text}"))
         self.answers = {name: name for name in label_names} if answers is None else answers
         self.words = _words(self.answers, self.label_names)
@@ -117,6 +126,11 @@ class ChatClassifier(TextClassifier):
         self.limits = Limits(concurrency, timeout, max_retries, max_requests, max_cost, (input_price, output_price))
         self.replay, self.cache = replay, cache
         self.server: ChatServer | None = None
+        self._shown = False
+
+    def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """The same `length` for every text."""
+        return {"length": [EQUAL_LENGTH] * len(rows["text"])}
 
     def setup(self, stage: str) -> None:
         """Refuses several processes: each would ask for itself, with limits of its own."""
@@ -154,30 +168,39 @@ class ChatClassifier(TextClassifier):
         rows = [
             dict(zip(columns, texts, strict=True)) for texts in zip(*(batch[name] for name in columns), strict=True)
         ]
-        answers = self.server.ask([self.request(row) for row in rows])
+        try:
+            answers = self.server.ask([self.request(row) for row in rows])
+        except (UserError, KeyboardInterrupt):
+            self._say_what_it_came_to()
+            raise
         if self.has_probabilities:
+            self._shown = self._shown or any("error" not in each and steps_of(each) is not None for each in answers)
             return torch.from_numpy(np.stack([self._probable(answer) for answer in answers])).to(self.device)
         return as_scores([self.read(answer) for answer in answers], self.num_classes).to(self.device)
 
-    def read(self, answer: Answer | None) -> int | None:
+    def read(self, answer: Answer) -> int | None:
         """The class that an answer means; None where it fits none."""
-        if answer is None:
-            return None
         content = content_of(answer)
         if self.answer_format == "json_schema":
             content = json_answer(content)
         return class_of(simplified(content), self.words, self.parse)
 
-    def _probable(self, answer: Answer | None) -> np.ndarray:
-        """Log-probabilities of the classes, `(num_classes,)`; NaN where none of the answers is shown."""
+    def _probable(self, answer: Answer) -> np.ndarray:
+        """Log-probabilities of the classes, `(num_classes,)`; NaN where none of the answers is shown.
+
+        Raises:
+            UserError: The server has answered, and not shown log-probabilities with any answer of the run.
+        """
         invalid = np.full(self.num_classes, np.nan)
-        if answer is None or "error" in answer:
-            return invalid
-        steps = (answer["choices"][0].get("logprobs") or {}).get("content")
+        steps = None if "error" in answer else steps_of(answer)
         if steps is None:
-            raise UserError(f"{self.model!r} gives no log-probabilities there: pass --model.answer_format text")
-        words = [word for own in self.words for word in own]
-        found = log_probs_of(steps, words)
+            if content_of(answer) and not self._shown:
+                raise UserError(f"{self.model!r} gives no log-probabilities there: pass --model.answer_format text")
+            return invalid
+        try:
+            found = log_probs_of(steps, [word for own in self.words for word in own])
+        except (LookupError, TypeError, ValueError, AttributeError):  # steps that are not as they should be
+            return invalid
         if found is None:
             return invalid
         ends = np.cumsum([0, *map(len, self.words)])
@@ -185,20 +208,23 @@ class ChatClassifier(TextClassifier):
         return np.asarray(scores - np.logaddexp.reduce(scores))
 
     def figures(self) -> dict[str, float]:
-        """What was asked, tokens and cost."""
-        spent = {} if self.server is None else asdict(self.server.spent)
+        """What was asked, tokens and cost (null without prices)."""
+        spent = {} if self.server is None else self.server.account.figures()
         return {f"chat/{name}": value for name, value in spent.items()}
 
     def teardown(self, stage: str) -> None:
         """Says what it came to, and ends the connections."""
         if self.server is None:
             return
-        spent = self.server.spent
-        tokens = f"{spent.prompt_tokens:,} tokens asked, {spent.completion_tokens:,} answered"
-        kept = f"{spent.requests:,} requests sent, {spent.cached:,} answers from {str(self.server.store.path)!r}"
-        say(f"{kept}; {tokens}; cost {spent.cost:.4f}, of this run {spent.cost_of_run:.4f}")
+        self._say_what_it_came_to()
         self.server.close()
         self.server = None
+
+    def _say_what_it_came_to(self) -> None:
+        assert self.server is not None
+        account, place = self.server.account, str(self.server.store.path)
+        asked = f"{account.spent.requests:,} requests sent, {account.spent.cached:,} answers from {place!r}"
+        say(f"{asked}; {account.summary()}")
 
 
 def _words(answers: dict[str, str], label_names: Sequence[str]) -> list[list[str]]:

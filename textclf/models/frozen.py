@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from torch import nn
 
 from textclf.console import say
 from textclf.errors import UserError
@@ -18,6 +20,13 @@ from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
 
 FOREIGN = 0.75
 """Share of single letters from which on a tokenizer does not know a language; Korean ones stay below it in Korean."""
+
+WORDS = 0.1
+"""Share of a vocabulary that is longer than a letter, at least, where a tokenizer has words."""
+SAMPLE = 200
+"""Texts that tell whether a tokenizer knows their language."""
+PLACES = ("position_embeddings", "embed_positions", "wpe")
+"""Names of the tables of places in transformers' models."""
 
 
 def load_frozen(kind: str, reference: str, dtype: torch.dtype) -> Any:
@@ -45,6 +54,22 @@ def load_frozen(kind: str, reference: str, dtype: torch.dtype) -> Any:
     return network.eval().requires_grad_(False)
 
 
+def check_positions(network: PreTrainedModel, reference: str, max_length: int) -> None:
+    """Refuses more tokens than a model has places for: beyond them its tables end.
+
+    (Tokenizers do not always know. The first rows of a table may stand for no place: up to the padding's, or those of
+    an offset. Relative places have no end.)
+
+    Raises:
+        UserError: `max_length` is more.
+    """
+    for name, table in network.named_modules():
+        if isinstance(table, nn.Embedding) and name.rpartition(".")[2] in PLACES:
+            before = getattr(table, "offset", 0 if table.padding_idx is None else table.padding_idx + 1)
+            if max_length > (most := table.num_embeddings - int(before)):
+                raise UserError(f"max_length {max_length} is more than {reference!r} can read: give at most {most}")
+
+
 def load_tokenizer(reference: str, max_length: int) -> PreTrainedTokenizerBase:
     """Loads a model's tokenizer.
 
@@ -70,8 +95,16 @@ def frozen_dtype(module: LightningModule) -> torch.dtype:
     """The type of weights that are never trained: bf16 where the trainer computes in bf16, else fp32.
 
     Never fp16: ready-made models may overflow in it (T5 and mDeBERTa do).
+
+    Raises:
+        UserError: The trainer would make it fp16 all the same.
     """
     precision = "" if module._trainer is None else str(module._trainer.precision)
+    name = type(module).__name__
+    if precision == "16-true":
+        raise UserError(f"precision 16-true: models of {name} may overflow in fp16: give bf16-true or 32-true")
+    if precision == "16-mixed":
+        say(f"{name} computes in fp32, not in fp16, in which its models may overflow (precision 16-mixed)")
     return torch.bfloat16 if precision.startswith("bf16") else torch.float32
 
 
@@ -83,12 +116,29 @@ def own_precision(network: PreTrainedModel) -> Iterator[None]:
 
 
 def say_if_foreign(tokenizer: PreTrainedTokenizerBase, reference: str, texts: Sequence[str]) -> None:
-    """Says so where a tokenizer takes most of some texts to pieces."""
-    if (share := foreign_share(tokenizer, texts)) >= FOREIGN:
+    """Says so where a tokenizer takes most of some texts to pieces; one whose pieces are letters does so with all."""
+    if (share := foreign_share(tokenizer, texts)) >= FOREIGN and has_words(tokenizer):
         say(
             f"the tokenizer of {reference!r} turns {share:.0%} of these texts into unknown pieces or single letters: "
             "is it a model for their language?"
         )
+
+
+def a_sample(texts: Any) -> list[str]:
+    """Some of a split's texts, the same ones each time: they may be sorted, and the first ones tell little.
+
+    Args:
+        texts: Anything with a length that takes a place: a list, or a column.
+    """
+    places = random.Random(0).sample(range(len(texts)), min(len(texts), SAMPLE))
+    return [str(texts[i]) for i in sorted(places)]
+
+
+def has_words(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a share of a vocabulary is longer than a letter: not where the pieces are bytes or single letters."""
+    pieces = set(random.Random(0).sample(range(len(tokenizer)), min(len(tokenizer), 1000)))
+    texts = [str(tokenizer.decode([i])).strip().removeprefix("##") for i in pieces - set(tokenizer.all_special_ids)]
+    return sum(len(text) > 1 and text.isalpha() for text in texts) > WORDS * len(texts)
 
 
 def foreign_share(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> float:

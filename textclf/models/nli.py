@@ -14,7 +14,7 @@ import textclf
 from textclf.errors import UserError
 from textclf.fingerprint import fingerprint
 from textclf.models.base import TextClassifier
-from textclf.models.frozen import frozen_dtype, load_frozen, load_tokenizer, own_precision
+from textclf.models.frozen import check_positions, frozen_dtype, load_frozen, load_tokenizer, own_precision
 from textclf.models.label_map import folded
 from textclf.models.padded import chunked
 from textclf.models.tokenization import tokenizer_files
@@ -93,6 +93,7 @@ class NLIClassifier(TextClassifier):
         if self.network is not None:
             return
         network = load_frozen("AutoModelForSequenceClassification", self.pretrained, frozen_dtype(self))
+        check_positions(network, self.pretrained, self.max_length)
         self.entailment, self.contradiction = entailment_places(network.config.id2label, self.pretrained)
         self.network = network
 

@@ -13,8 +13,17 @@ import textclf
 from textclf.errors import UserError
 from textclf.fingerprint import fingerprint
 from textclf.models.base import TextClassifier
-from textclf.models.frozen import frozen_dtype, load_frozen, load_tokenizer, own_precision, say_if_foreign
+from textclf.models.frozen import (
+    a_sample,
+    check_positions,
+    frozen_dtype,
+    load_frozen,
+    load_tokenizer,
+    own_precision,
+    say_if_foreign,
+)
 from textclf.models.label_map import map_labels
+from textclf.models.loaders import as_list
 from textclf.models.padded import padded, tokenized
 from textclf.models.tokenization import tokenizer_files
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
@@ -46,9 +55,10 @@ class PretrainedClassifier(TextClassifier):
             label_map: From the model's labels to the data's, or to null for one that the data do not have; those that
                 it does not name are matched by name, whatever their case and spaces. Several may mean one: their
                 probabilities are added.
-            unmapped: What becomes of the probability of labels mapped to null: `drop` compares the others as if those
-                were not there (they are normalised again); `sum` leaves it out, so that a row's probabilities sum to
-                less than 1. Predictions are the same.
+            unmapped: What becomes of the probability of labels mapped to null. `drop` takes them out before the
+                softmax; to renormalise, that is, to divide the others by their sum, is the same. `sum` takes the
+                softmax over all and only adds up: a row then sums to less than 1, and its NLL counts what went to the
+                dropped labels as lost. Predictions are the same.
 
         Raises:
             UserError: `max_length` is too small.
@@ -71,6 +81,12 @@ class PretrainedClassifier(TextClassifier):
         if self.network is not None:
             return
         network = load_frozen("AutoModelForSequenceClassification", self.pretrained, frozen_dtype(self))
+        check_positions(network, self.pretrained, self.max_length)
+        if getattr(network.config, "problem_type", None) == "multi_label_classification":
+            raise UserError(
+                f"{self.pretrained!r} judges each of its labels alone (multi_label_classification): name a model whose "
+                "labels exclude each other"
+            )
         names = network.config.id2label
         theirs = [str(names[i]) for i in range(len(names))]
         self.targets = map_labels(theirs, self.label_names, self.label_map)
@@ -95,13 +111,24 @@ class PretrainedClassifier(TextClassifier):
     def log_scores(self, batch: dict[str, Any]) -> Tensor:
         """Log-probabilities of the data's labels, fp32, `(batch, num_classes)`, in nats."""
         assert self.network is not None, "configure_model comes first"
-        if not self._looked:
-            self._looked = True
-            say_if_foreign(self.tokenizer, self.pretrained, batch["text"])
+        if not self._looked:  # a stream of texts: there is no split to look at
+            self._judge_language(batch["text"])
         fields = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
         with own_precision(self.network):
             logits: Tensor = self.network(**fields).logits.float()
         return self.mapped(logits)
+
+    def _look_at(self, split: str, loaders: Any) -> None:
+        super()._look_at(split, loaders)
+        for loader in as_list(loaders):
+            encoded = getattr(getattr(loader, "dataset", None), "encoded", None)
+            if encoded is not None and len(encoded) and not self._looked:
+                self._judge_language(encoded["text"])
+
+    def _judge_language(self, texts: Sequence[str]) -> None:
+        """Says, once, where the tokenizer does not know the language of some texts."""
+        self._looked = True
+        say_if_foreign(self.tokenizer, self.pretrained, a_sample(texts))
 
     def mapped(self, logits: Tensor) -> Tensor:
         """From logits `(batch, theirs)` to log-probabilities of the data's labels, `(batch, num_classes)`."""

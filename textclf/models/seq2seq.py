@@ -14,13 +14,13 @@ from textclf.chat.answers import Parse, as_scores, class_of
 from textclf.errors import UserError
 from textclf.fingerprint import fingerprint
 from textclf.models.base import TextClassifier
-from textclf.models.frozen import frozen_dtype, load_frozen, load_tokenizer, own_precision
+from textclf.models.frozen import check_positions, frozen_dtype, load_frozen, load_tokenizer, own_precision
 from textclf.models.label_words import words_of
 from textclf.models.padded import chunked
 from textclf.models.prompts import PromptTemplate, fit_texts, shortened, with_examples
 from textclf.models.tokenization import tokenizer_files
 from textclf.scoring.batches import default_budget
-from textclf.scoring.seq2seq import seq2seq_scores, target_token_ids
+from textclf.scoring.seq2seq import decoder_start, seq2seq_scores, target_token_ids
 from textclf.scoring.tokens import prompt_token_ids
 from textclf.scoring.trie import LabelTrie, build_trie
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
@@ -88,7 +88,7 @@ class Seq2SeqClassifier(TextClassifier):
         self.template = with_examples(PromptTemplate.of(prompt), labels, [], None)
         self.max_new_tokens, self.max_batch_tokens = max_new_tokens, max_batch_tokens
         self.network: PreTrainedModel | None = None
-        self._decided_otherwise = 0
+        self._counts = {"otherwise": 0, "no_label": 0}
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -102,8 +102,12 @@ class Seq2SeqClassifier(TextClassifier):
 
     def configure_model(self) -> None:
         """Loads the weights once."""
-        if self.network is None:
-            self.network = load_frozen("AutoModelForSeq2SeqLM", self.pretrained, frozen_dtype(self))
+        if self.network is not None:
+            return
+        network = load_frozen("AutoModelForSeq2SeqLM", self.pretrained, frozen_dtype(self))
+        check_positions(network, self.pretrained, self.max_length)
+        network.generation_config = greedy(network)
+        self.network = network
 
     # The contract
 
@@ -146,9 +150,10 @@ class Seq2SeqClassifier(TextClassifier):
         assert self.network is not None, "configure_model comes first"
         with own_precision(self.network):
             if self.mode == "generate":
-                classes = [self.decide(answer) for chunk in batch["chunks"] for answer in self.write(chunk)]
+                answers = [answer for chunk in batch["chunks"] for answer in self.write(chunk)]
+                classes = [self.decide(answer) for answer in answers]
                 if not batch.get("filler"):
-                    self._decided_otherwise += classes.count(None)
+                    self._count(answers, classes)
                 scores = as_scores([self.otherwise if c is None else c for c in classes], self.num_classes)
             else:
                 totals = torch.cat([seq2seq_scores(self.network, chunk, self.trie) for chunk in batch["chunks"]])
@@ -161,7 +166,7 @@ class Seq2SeqClassifier(TextClassifier):
     def write(self, chunk: dict[str, Tensor]) -> list[str]:
         """What the model writes, greedily, to each prompt of a chunk."""
         network: Any = self.network
-        ids = network.generate(**chunk, do_sample=False, num_beams=1, max_new_tokens=self.max_new_tokens)
+        ids = network.generate(**chunk, max_new_tokens=self.max_new_tokens)
         return [str(answer) for answer in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
     def decide(self, answer: str) -> int | None:
@@ -170,13 +175,36 @@ class Seq2SeqClassifier(TextClassifier):
 
     # A test's figures
 
+    def _count(self, answers: Sequence[str], classes: Sequence[int | None]) -> None:
+        """Counts what fits no class, and what has no label's name or word in it, whatever the case."""
+        known = {word.casefold() for words in (self.label_names, *self.words) for word in words}
+        self._counts["otherwise"] += sum(each is None for each in classes)
+        self._counts["no_label"] += sum(not any(word in answer.casefold() for word in known) for answer in answers)
+
     def on_test_epoch_start(self) -> None:
         """Starts counting."""
-        self._decided_otherwise = 0
+        self._counts = dict.fromkeys(self._counts, 0)
 
     def figures(self) -> dict[str, float]:
-        """How many answers fitted no class and were given to `otherwise`, on all processes."""
+        """Over all processes: answers that were given to `otherwise`, and those that name no label at all."""
         if self.otherwise is None:
             return {}
-        count = self.all_gather(torch.tensor(self._decided_otherwise, device=self.device))
-        return {"test/otherwise": int(count.sum())}  # type: ignore[union-attr]
+        counts: Any = self.all_gather(torch.tensor(list(self._counts.values()), device=self.device))
+        totals = counts.view(-1, len(self._counts)).sum(0).tolist()
+        return {f"test/{name}": total for name, total in zip(self._counts, totals, strict=True)}
+
+
+def greedy(network: PreTrainedModel) -> Any:
+    """Settings of generation with a model's own marks and nothing else.
+
+    (What else its files bring, such as a least length or words that are not to come again, would bend the answers.)
+    """
+    from transformers import GenerationConfig
+
+    own: Any = network.generation_config
+    marks: dict[str, Any] = {
+        name: getattr(own, name, None) for name in ("bos_token_id", "eos_token_id", "pad_token_id")
+    }
+    start = getattr(own, "decoder_start_token_id", None)
+    marks["decoder_start_token_id"] = decoder_start(network) if start is None else start
+    return GenerationConfig(**marks, do_sample=False, num_beams=1)  # type: ignore[no-untyped-call]

@@ -49,7 +49,7 @@ def seq2seq_scores(model: PreTrainedModel, inputs: Mapping[str, Tensor], trie: L
     encoder: Any = model.get_encoder()
     encoded = encoder(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
     rows = len(inputs["input_ids"])
-    log_probs = torch.empty(rows, len(trie.reads), device=model.device)
+    log_probs = torch.empty(rows, len(trie.reads), device=model.device, dtype=torch.float32)  # whatever the default is
 
     def step(tokens: Tensor, cache: Any, first: int) -> Any:
         """Runs the same tokens for each text, and notes the edges that are read at them."""

@@ -1,0 +1,47 @@
+"""An event loop beside the caller."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Background:
+    """An event loop in a thread of its own, so that a caller may have one too (as notebooks do)."""
+
+    def __init__(self) -> None:
+        """Starts it."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T], interrupt: Callable[[], None] | None = None) -> T:
+        """Runs it to its end.
+
+        Args:
+            work: What is to be done.
+            interrupt: Called in the loop's thread at Ctrl-C, to bring the work to a soon end, which is awaited; a
+                second Ctrl-C ends it at once.
+        """
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            if interrupt is not None:
+                self._loop.call_soon_threadsafe(interrupt)
+                with suppress(Exception):
+                    future.result()
+            raise
+        finally:
+            future.cancel()
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
