@@ -43,9 +43,13 @@ class StreamedBatches:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yields batches, a window's before the next window's.
 
-        `row` tells each row's place in the stream, `given` its text before the model's text steps.
+        `row` tells each row's place in the stream, `given` its text before the model's text steps. What was cut off
+        texts is said at the end.
         """
+        from textclf.models.loaders import say_cut  # methods import this module
+
         stream, first = iter(self.rows), 0
+        rows_cut = tokens_cut = tokens_left = 0
         while window := list(islice(stream, WINDOW)):
             given: dict[str, list[Any]] = {name: [row[name] for row in window] for name in window[0]}
             columns, _ = clean_columns(given, self.model.text_steps)
@@ -60,6 +64,10 @@ class StreamedBatches:
                     kept["id"] = rows["id"]
                 yield {**self.model.collate(rows), **kept, "row": torch.tensor(places) + first}
             first += len(window)
+            rows_cut += sum(number > 0 for number in columns.get("cut", ()))
+            tokens_cut += sum(columns.get("cut", ()))
+            tokens_left += sum(columns["length"])
+        say_cut("texts", rows_cut, first, tokens_cut, tokens_left, getattr(self.model, "max_length", None))
 
 
 class InOrder:
