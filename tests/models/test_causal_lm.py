@@ -209,7 +209,7 @@ def test_long_texts_are_counted_and_said(lm, rows_folder, tmp_path, capsys, like
     assert f"{too_long} of 21 rows are longer than max_length 60" in said
     assert "20 labelled rows are scored beforehand, for the rule fitted_prior" in said
     lost = sum(len(text.encode()) - len(text.encode()[:room].decode(errors="ignore").encode()) for text in table.texts)
-    assert (metrics["scoring/texts_cut"], metrics["scoring/tokens_cut"]) == (too_long, lost)
+    assert (metrics["texts_cut"], metrics["tokens_cut"]) == (too_long, lost)
     expected = [likelihood(f"Film: {kept}\nIt is", f" {name}") for name in NAMES]
     assert stored.words.sums[longest] == pytest.approx(expected, abs=1e-4)
 

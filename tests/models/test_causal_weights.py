@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from tests.scoring.tiny import byte_tokenizer, save_tiny_lm, write_gguf
+from tests.scoring.tiny import MERGES, byte_tokenizer, save_tiny_lm, write_gguf
 from textclf import attention
 from textclf.models import CausalLMClassifier
 from textclf.models.causal_weights import load_network, source
@@ -32,18 +32,18 @@ def test_a_file_is_read_as_its_model(tmp_path):
     classifier = CausalLMClassifier(2, NAMES, pretrained=str(tmp_path / "model.gguf"), prompt="Film: {text}\nIt is")
     labels = [" negative", " positive"]
     assert classifier.words == labels
-    expected = label_log_likelihoods(model, byte_tokenizer(), PROMPTS, labels, strategy="plain")
+    expected = label_log_likelihoods(model, byte_tokenizer(merges=MERGES), PROMPTS, labels, strategy="plain")
     classifier.bos = "always"  # the file does not say that its tokenizer writes one
     torch.testing.assert_close(torch.from_numpy(classifier.score(PROMPTS)["sums"]), expected, atol=1e-4, rtol=0)
 
 
-def test_device_map_puts_the_weights_where_it_says(lm):
+def test_device_map_puts_the_weights_where_it_says(lm, monkeypatch):
     plain, mapped = (
         CausalLMClassifier(2, NAMES, pretrained=str(lm), load_options=options)
         for options in (None, {"device_map": "cpu"})
     )
     mapped.configure_model()
-    assert {str(device) for device in mapped.network[0].hf_device_map.values()} == {"cpu"}
+    monkeypatch.setattr(mapped.network[0], "to", None)  # nor are they moved from there
     torch.testing.assert_close(*(torch.from_numpy(m.score(PROMPTS)["sums"]) for m in (plain, mapped)))
     assert len(mapped.classify(["a joy"])) == 1
 

@@ -54,12 +54,25 @@ CACHED = {
 }
 PLAIN = {"mamba": ("mamba", {**SIZES, "hidden_size": 32, "num_hidden_layers": 2})}
 EVERY = {**PACKED, **CACHED, **PLAIN}
+WINDOWS = ("sliding_window", "window_size")
+WIDENED = {  # as most windows are, for most texts
+    f"{name}, widened": (kind, {**config, **{size: 64 for size in WINDOWS if size in config}})
+    for name, (kind, config) in CACHED.items()
+    if set(WINDOWS) & set(config)
+}
+EXPERTS = {"num_local_experts": 4, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+OTHERS = {
+    **{name: (name, GROUPED) for name in ("cohere", "granite", "olmo", "phi", "smollm3", "stablelm")},
+    **{name: (name, {**GROUPED, "sliding_window": 64}) for name in ("exaone4", "olmo3", "starcoder2")},
+    **{name: (name, {**GROUPED, **EXPERTS, "head_dim": 8}) for name in ("mixtral", "qwen3_moe")},
+}
+MERGES = (("a", "b"), ("i", "t"))
 
 
 @cache
 def tiny_model(name, attention=None, dtype=torch.float32):
     """A model with weights large enough for its answers to differ by many nats."""
-    kind, config = EVERY[name]
+    kind, config = {**EVERY, **WIDENED, **OTHERS}[name]
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**config), attn_implementation=attention)
     for parameter in model.parameters():
@@ -103,7 +116,8 @@ def write_gguf(path):
     """Writes a random Llama and its tokenizer of bytes into a GGUF file; gives the model, as it must be read again."""
     from gguf import GGUFWriter, TokenType
 
-    tokens = byte_tokenizer().convert_ids_to_tokens(range(len(byte_tokenizer())))
+    tokenizer = byte_tokenizer(merges=MERGES)
+    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
     kind, config = PACKED["llama"]
     config = CONFIG_MAPPING[kind](**{**config, "vocab_size": len(tokens), "tie_word_embeddings": False})
     torch.manual_seed(0)
@@ -120,7 +134,7 @@ def write_gguf(path):
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(tokens)
     writer.add_token_types([TokenType.CONTROL] * 3 + [TokenType.NORMAL] * (len(tokens) - 3))
-    writer.add_token_merges([])
+    writer.add_token_merges([" ".join(pair) for pair in MERGES])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(1)
     for name, weights in gguf_tensors(model).items():

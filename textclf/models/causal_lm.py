@@ -212,7 +212,7 @@ class CausalLMClassifier(TextClassifier):
 
     def new_scorer(self, network: PreTrainedModel, strategy: Any, bos: Bos) -> LabelScorer:
         """A scorer of the label words with work and prefix of its own."""
-        if not getattr(network, "hf_device_map", None):
+        if "device_map" not in self.load_options and not getattr(network, "hf_device_map", None):
             network.to(self.device)  # type: ignore[arg-type]  # theirs is wrapped
         with torch.autocast(self.device.type, enabled=False):
             return LabelScorer(
@@ -269,8 +269,8 @@ class CausalLMClassifier(TextClassifier):
         """
         needs = {"pmi": "empty", "domain_pmi": "domain", "contextual": "content_free", "fitted_prior": "fit"}
         wanted = list(needs.values()) if everything else [needs[self.rule]] if self.rule in needs else []
-        parts = [score_beside(self, part, network)[0] if network else self.reference(part) for part in wanted]
-        more = {name: value for part in parts for name, value in part.items()}
+        found = self.reference if network is None else lambda part: score_beside(self, part, network)[0]
+        more = {name: value for part in wanted for name, value in found(part).items()}
         tokens = np.array([len(ids) for ids in self.scorer.label_ids])
         return Likelihoods(
             words=self.words, classes=self.classes, tokens=tokens, prior=self.prior, **{**scores, **more}
@@ -324,7 +324,7 @@ class CausalLMClassifier(TextClassifier):
             "scoring/tokens_beside": beside,
             "scoring/padding_share": self.work.padding_share,
             "scoring/parameters": sum(p.numel() for p in self.scorer.model.parameters()),
-            "scoring/texts_cut": cut[0],
-            "scoring/tokens_cut": cut[1],
+            "texts_cut": cut[0],
+            "tokens_cut": cut[1],
             **self.price,
         }
