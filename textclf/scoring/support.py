@@ -43,12 +43,12 @@ Scores = Callable[[Forward, Batch, LabelTrie, Any], tuple[Tensor, Tensor]]
 TRIAL = 12  # columns of the longest row of the trial
 SHOWN = {
     "packed": set(
-        "cohere exaone4 falcon gemma gemma2 gemma3_text gemma3n_text gpt2 gpt_neo gpt_neox granite llama mistral mixtral "
-        "olmo olmo2 olmo3 opt phi phi3 qwen2 qwen3 qwen3_moe smollm3 stablelm starcoder2".split()
+        "cohere exaone4 falcon gemma gemma2 gemma3_text gemma3n_text gpt2 gpt_neo gpt_neox granite llama mistral "
+        "mixtral olmo olmo2 olmo3 opt phi phi3 qwen2 qwen3 qwen3_moe smollm3 stablelm starcoder2".split()
     ),
     "cached": {"bloom"},
 }
-"""Kinds of models whose packed rows and cached prefix, or the latter alone, were shown to agree with the plain route."""
+"""Kinds of models whose packed rows and cached prefix, or the latter alone, agree with the plain route in the tests."""
 
 
 class UnsupportedModelError(UserError):
