@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -66,7 +66,7 @@ class ScoreRecord(Callback):
             rows = _data(trainer).rows("test").select(places[order])
             path = run_folder(trainer) / "report" / "scores.parquet"
             write_scores(path, stored_scores(model, rows, {n: c[order] for n, c in columns.items()}, _data(trainer)))
-            say(facts_lines({"work": asdict(model.work)})[0])
+            say(facts_lines({"work": model.work})[0])
             say(f"every rule's figures: python scripts/rescore.py {run_folder(trainer)}")
         trainer.strategy.barrier("scores")
 
@@ -104,9 +104,9 @@ def stored_scores(model: Any, rows: Dataset, scores: dict[str, np.ndarray], data
             for name in ("rule", "pretrained", "shots", "shot_seed", "bos", "content_free", "premise")
         },
         "prompt": "".join(f"{{{part}}}" if i % 2 else part for i, part in enumerate(model.template.parts)),
-        "strategies": {name: n for name in get_args(Strategy) if (n := getattr(model.work, name))},
+        "strategies": {name: n for name in get_args(Strategy) if (n := model.work[name])},
         "reasons": model.scorer.reasons,
-        "work": asdict(model.work),
+        "work": model.work,
         "numerics": model.price,
     }
     return StoredScores(

@@ -124,7 +124,7 @@ class CausalLMClassifier(TextClassifier):
         self._references: dict[str, Any] = {}
         self._beside: list[Counters] = []  # work done for them
         self.fit_scores: Scores = {}
-        self.work, self.price = Counters(), dict[str, float]()
+        self.work, self.price = dict[str, int](), dict[str, float]()
         self._said: tuple[Any, str] | None = None
 
     # What is known without weights
@@ -312,17 +312,19 @@ class CausalLMClassifier(TextClassifier):
     def figures(self) -> dict[str, float]:
         """The work of all processes, what was cut off texts, and what rounding costs where that was asked for.
 
-        `tokens_beside` are those of `tokens` that were run for what rules need beside the test's rows.
+        `tokens_beside` and `prompts_beside` were run for what rules need beside the test's rows; the rest leaves them
+        out.
         """
-        done = np.array([list(asdict(counters).values()) for counters in (self.scorer.counters, *self._beside)])
-        mine = torch.tensor([*done.sum(0), done[1:, 0].sum()], device=self.device)
-        *total, beside = self.all_gather(mine).reshape(-1, len(mine)).sum(0).tolist()  # type: ignore[union-attr]
-        self.work = Counters(*total)
+        own = asdict(self.scorer.counters)
+        own["tokens_beside"] = sum(work.tokens for work in self._beside)
+        own["prompts_beside"] = sum(work.packed + work.cached + work.plain for work in self._beside)
+        mine = torch.tensor(list(own.values()), device=self.device)
+        total = self.all_gather(mine).reshape(-1, len(mine)).sum(0).tolist()  # type: ignore[union-attr]
+        self.work = dict(zip(own, total, strict=True))
         cut = cut_of(getattr(self.trainer, "test_dataloaders", None))
         return {
-            **{f"scoring/{name}": value for name, value in asdict(self.work).items()},
-            "scoring/tokens_beside": beside,
-            "scoring/padding_share": self.work.padding_share,
+            **{f"scoring/{name}": value for name, value in self.work.items()},
+            "scoring/padding_share": self.work["padding"] / max(1, self.work["padding"] + self.work["tokens"]),
             "scoring/parameters": sum(p.numel() for p in self.scorer.model.parameters()),
             "texts_cut": cut[0],
             "tokens_cut": cut[1],

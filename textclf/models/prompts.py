@@ -104,7 +104,8 @@ def as_chat(messages: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokenize
     from jinja2 import TemplateError
 
     try:
-        whole = str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True))
+        turns = [dict(message) for message in messages]
+        whole = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
     except TemplateError as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"the tokenizer's chat template fails ({reason}): set chat_template to false") from error
