@@ -154,7 +154,8 @@ def _bos_notices(tokenizer: PreTrainedTokenizerBase, counts: tuple[int, int] | N
     """What one should know of BOS, where it does not stand exactly once, and what is done about it."""
     if counts is None or counts == (1, 1):
         return []
-    done = {"tokenizer": "at most one is kept", "always": "one is scored", "never": "none is scored"}[bos]
+    left = "at most one is kept" if counts[1] > 1 else "'always' as policy of BOS adds one"
+    done = {"tokenizer": left, "always": "one is scored", "never": "none is scored"}[bos]
     return [f"prompts start with {counts[0]} to {counts[1]} BOS tokens, not with one ({tokenizer.bos_token!r}): {done}"]
 
 
