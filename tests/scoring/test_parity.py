@@ -165,7 +165,7 @@ def test_half_precision_is_close():
     assert 0 < difference(model, PROMPTS, LABELS, "packed") < 1
 
 
-@pytest.mark.parametrize("name", [*EVERY, *WIDENED])
+@pytest.mark.parametrize("name", ["llama", "gpt2", *CACHED, *WIDENED, *PLAIN])
 def test_half_precision_takes_what_was_shown_in_full_precision(name):
     """A trial in bf16 sees little, MPT's padding behind a prefix among it."""
     full, half = (support_of(tiny_model(name, None, dtype)) for dtype in (torch.float32, torch.bfloat16))
