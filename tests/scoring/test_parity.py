@@ -103,7 +103,7 @@ def agrees_on(name, head, tails, picks, labels, budget, side):
 
 
 @pytest.mark.parametrize("name", [*PACKED, *CACHED])
-@settings(max_examples=6)
+@settings(max_examples=5)
 @ANY
 def test_agrees_on_any_text(name, **drawn):
     agrees_on(name, **drawn)
@@ -127,7 +127,7 @@ def test_neither_padding_side_nor_batch_size_matters(strategy, side):
 
 @pytest.mark.parametrize("name", ["mistral", "qwen2, window", "gemma2", "gemma3", "gpt_neo"])
 def test_a_window_is_right_at_every_length(name):
-    prompts = [text * repeats for text in ("a", "be", "b") for repeats in range(1, 12)]
+    prompts = [text * repeats for text in ("a", "be") for repeats in range(1, 12)]
     assert difference(tiny_model(name), prompts, LABELS, "cached") < 1e-4
 
 
