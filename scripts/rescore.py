@@ -14,12 +14,12 @@ def run(options: argparse.Namespace) -> None:
     """Prints the rules' metrics, and what the run has not stored.
 
     Raises:
-        UserError: There is no such run, rule or label.
+        UserError: There is no such run, rule or label; or the run has not stored what a rule that is asked for needs.
     """
     import numpy as np
 
     from textclf.atomic import atomic_path
-    from textclf.evaluation.rescoring import rescore, rules_table
+    from textclf.evaluation.rescoring import facts_lines, rescore, rules_table
     from textclf.scoring.rules import RULES
     from textclf.scoring.stored import read_scores
 
@@ -40,11 +40,16 @@ def run(options: argparse.Namespace) -> None:
     metrics, absent = rescore(stored, options.rule or RULES)
     if metrics:
         print(rules_table(metrics, stored.facts["rule"]))
-    for line in absent:
-        print(f"rescore: {line}")
+    for line in facts_lines(stored.facts):
+        print(line)
+    if not options.rule:
+        for line in absent:
+            print(f"rescore: {line}")
     if options.json:
         with atomic_path(options.json) as temporary:
             temporary.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    if options.rule and absent:
+        raise UserError("; ".join(absent))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -43,27 +43,39 @@ def test_what_the_products_leave_to_the_fused_kernel(monkeypatch):
     bias = torch.ones(1, 4, 5, 5)
     biased, _ = sdpa_attention_forward(module, query, key, value, seen, position_bias=bias)
     assert torch.equal(attention.attend(module, query, key, value, seen, position_bias=bias)[0], biased)
+    ignored = {"dropout": 0.0, "sliding_window": 3, "position_ids": bias}
+    for unknown in ({"is_causal": False}, {"anything": 1}):
+        left = attention.attend(module, query, key, value, seen, **ignored, **unknown)[0]
+        assert torch.equal(left, expected)
+    with pytest.raises(TypeError):  # the products: nothing unknown is asked for
+        attention.attend(module, query, key, value, seen, **ignored, anything=None)
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2", "qwen3", "gpt_neox", "mistral"])
+@pytest.mark.parametrize("name", attention.MODELS)
 @pytest.mark.parametrize("strategy", ["packed", "cached"])
-def test_labels_score_the_same_with_both(name, strategy):
+def test_labels_score_the_same_with_both(name, strategy, monkeypatch):
     if name == "mistral" and strategy == "packed":
         strategy = "auto"  # its window forbids packing
+    products = []
+    softmax = torch.Tensor.softmax
+    monkeypatch.setattr(torch.Tensor, "softmax", lambda *given: products.append(1) or softmax(*given))
     labels, prompts = [" a", " bcd", "정치"], ["short", "a much longer prompt", "긴"]
     attention.use_products(tiny_model.__wrapped__(name, dtype=torch.bfloat16))  # makes the name known
     model = tiny_model.__wrapped__(name)
     scores = []
     for implementation in ("sdpa", attention.NAME):
+        assert not products
         model.set_attn_implementation(implementation)
         scorer = LabelScorer(model, byte_tokenizer(), labels, strategy=strategy)
         scores.append(scorer(prompts).log_likelihoods)
     torch.testing.assert_close(*scores, atol=1e-4, rtol=0)
+    assert products  # none of what these models hand on is unknown
 
 
-def test_only_bf16_models_with_fused_attention_are_changed():
+def test_only_bf16_models_of_known_kinds_with_fused_attention_are_changed():
     exact, eager = tiny_model.__wrapped__("llama"), tiny_model.__wrapped__("llama", "eager", torch.bfloat16)
-    for model in (exact, eager):
+    other = tiny_model.__wrapped__("gemma3", dtype=torch.bfloat16)
+    for model in (exact, eager, other):
         before = model.config._attn_implementation
         attention.use_products(model)
         assert model.config._attn_implementation == before

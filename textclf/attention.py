@@ -2,7 +2,8 @@
 
 There torch's fused kernel works through small blocks, and for the lengths of prompts and sentences two matrix products
 are faster (`python scripts/benchmark.py likelihood` has both). They need memory for all scores at once, so that long
-rows are left to the fused kernel, as is whatever else a model asks of it.
+rows are left to the fused kernel, as is whatever else a model asks of it. Only kinds of models that were compared with
+that kernel are changed.
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ from textclf.types import PreTrainedModel
 
 NAME = "textclf_products"
 MOST_SCORES = 2**26  # of a batch in one layer: 128 MiB in bf16
+MODELS = ("gemma", "gpt2", "gpt_neox", "llama", "mistral", "olmo2", "opt", "phi3", "qwen2", "qwen3")
+IDLE = {"position_ids", "sliding_window", "use_cache"}
+"""What models hand on to their attention although the mask, or the caller, has seen to it."""
 
 
 def use_products(model: PreTrainedModel) -> None:
-    """Makes a model with bf16 weights attend by products wherever that is faster than `sdpa`, which it had."""
+    """Makes a bf16 model of a known kind attend by products instead of `sdpa`, where there is no GPU to run it."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
-    if model.dtype == torch.bfloat16 and model.config._attn_implementation == "sdpa":
+    known = model.config.model_type in MODELS and model.config._attn_implementation == "sdpa"
+    if known and model.dtype == torch.bfloat16 and not torch.cuda.is_available():
         AttentionInterface.register(NAME, attend)
         AttentionMaskInterface.register(NAME, sdpa_mask)
         model.set_attn_implementation(NAME)
@@ -72,7 +77,6 @@ def attend(
 
 
 def _plain(options: dict[str, Any]) -> bool:
-    """Whether nothing is asked for that only the fused kernel, or the model's own way, does."""
-    return not options.get("dropout") and not any(
-        options.get(name) is not None for name in ("softcap", "position_bias", "s_aux", "cache")
-    )
+    """Whether nothing is asked for that only the fused kernel, or the model's own way, may do."""
+    unknown = (value for name, value in options.items() if name not in IDLE and name != "dropout")
+    return not options.get("dropout") and all(value is None for value in unknown)

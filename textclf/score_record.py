@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -13,10 +13,12 @@ from textclf.console import say
 from textclf.data.keys import int_column, text_keys
 from textclf.data.splitting import stratified_split
 from textclf.errors import UserError
+from textclf.evaluation.rescoring import facts_lines, rounding_line
 from textclf.models.numerics import price_of_rounding
 from textclf.scoring import audit_labels
 from textclf.scoring.rules import Likelihoods
 from textclf.scoring.stored import StoredScores, write_scores
+from textclf.scoring.support import Strategy
 from textclf.types import Dataset
 
 SAMPLE = 16
@@ -34,7 +36,7 @@ class ScoreRecord(Callback):
         """
         model: Any = pl_module
         rows = _data(trainer).rows("test")
-        audit = audit_labels(model.tokenizer, model.prompts(_spread(rows, SAMPLE)), model.words)
+        audit = audit_labels(model.tokenizer, model.prompts(_spread(rows, SAMPLE)), model.words, model.bos)
         if audit.errors:
             raise UserError(audit.errors[0])
         for notice in audit.notices:
@@ -42,11 +44,8 @@ class ScoreRecord(Callback):
         model.likelihoods({"sums": np.empty((0, len(model.words)))}, everything=True)
         if model.numerics and trainer.is_global_zero:
             model.price = price_of_rounding(model, model.prompts(_spread(rows, model.numerics)))
-            number, nats, changed = model.price.values()
-            say(
-                f"numerics: {number} rows against the plain way in fp32: a label differs by {nats:.3g} nats at most, "
-                f"{changed:.1%} of the predictions change"
-            )
+            rows_tried, nats, changed = model.price.values()
+            say(rounding_line(int(rows_tried), nats, changed))
         self._parts: list[dict[str, np.ndarray]] = []
 
     def on_test_batch_end(
@@ -67,8 +66,7 @@ class ScoreRecord(Callback):
             rows = _data(trainer).rows("test").select(places[order])
             path = run_folder(trainer) / "report" / "scores.parquet"
             write_scores(path, stored_scores(model, rows, {n: c[order] for n, c in columns.items()}, _data(trainer)))
-            work = asdict(model.work)
-            say("work: " + ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in work.items()))
+            say(facts_lines({"work": model.work})[0])
             say(f"every rule's figures: python scripts/rescore.py {run_folder(trainer)}")
         trainer.strategy.barrier("scores")
 
@@ -103,12 +101,12 @@ def stored_scores(model: Any, rows: Dataset, scores: dict[str, np.ndarray], data
     facts = {
         **{
             name: getattr(model, name)
-            for name in ("rule", "pretrained", "shots", "shot_seed", "content_free", "premise")
+            for name in ("rule", "pretrained", "shots", "shot_seed", "bos", "content_free", "premise")
         },
         "prompt": "".join(f"{{{part}}}" if i % 2 else part for i, part in enumerate(model.template.parts)),
-        "strategy": model.scorer.strategy,
-        "reason": model.scorer.reason,
-        "work": asdict(model.work),
+        "strategies": {name: n for name in get_args(Strategy) if (n := model.work[name])},
+        "reasons": model.scorer.reasons,
+        "work": model.work,
         "numerics": model.price,
     }
     return StoredScores(

@@ -19,9 +19,10 @@ from textclf.data.examples import draw_examples
 from textclf.errors import UserError
 from textclf.evaluation.predictions import read_predictions
 from textclf.evaluation.rescoring import rescore
-from textclf.models import CausalLMClassifier
-from textclf.models.causal_weights import dtype_of, source
-from textclf.models.prompts import PromptTemplate, fit_texts, shortened, with_examples
+from textclf.models import CausalLMClassifier, numerics
+from textclf.models.causal_weights import dtype_of
+from textclf.scoring import rules
+from textclf.scoring.rules import RULES, class_scores
 from textclf.scoring.stored import read_scores
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -107,11 +108,11 @@ def test_a_prior_is_fitted_to_validation_rows(zero_shot, rows_folder, likelihood
     assert stored.words.sums[24] == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("rule", ["sum", "byte_mean", "pmi", "domain_pmi", "contextual", "batch", "fitted_prior"])
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "as_published"])
 def test_rescoring_gives_what_a_run_with_that_rule_reports(rule, zero_shot, lm, rows_folder, tmp_path):
     judged, absent = rescore(zero_shot[2], [rule])
     assert not absent
-    more = ("--model.rule", rule, "--data.eval_batch_size", "8")
+    more = ("--model.rule", rule, "--data.eval_batch_size", "8", "--model.prior", "{negative: 1, positive: 3}")
     metrics, table, stored = zero_shot if rule == "sum" else run(lm, rows_folder, tmp_path / "run", *more)
     for name, value in judged[rule].items():
         if name.startswith("test/") or name == "examples":
@@ -154,8 +155,33 @@ def test_work_and_the_price_of_rounding_are_reported(lm, rows_folder, tmp_path, 
     tokens = sum(1 + len(prompt.encode()) for prompt in prompts) + len(prompts) * nodes
     saved = metrics["scoring/prefix_tokens"] * (len(prompts) - 1)
     assert metrics["scoring/tokens"] == tokens - saved
-    assert stored.facts["strategy"] == "packed"
+    assert metrics["scoring/tokens_beside"] > 20 * len(" negative")
+    assert stored.facts["strategies"] == {"packed": 21}
+    assert metrics["scoring/prompts_beside"] == stored.facts["work"]["prompts_beside"] == 20 + 5  # 5 have no text
+    assert stored.facts["reasons"] == {"packed": "one pass for a prompt and all labels"}
     assert "labels are scored packed (one pass for a prompt and all labels)" in capsys.readouterr().err
+
+
+def test_each_precision_is_judged_by_references_of_its_own(lm, monkeypatch):
+    given = {"pretrained": str(lm), "prompt": PROMPT, "rule": "pmi"}
+    model = CausalLMClassifier(2, NAMES, **given, load_options={"dtype": "bfloat16"})
+    judged = []
+    monkeypatch.setattr(numerics, "class_scores", lambda rule, given: judged.append(given) or class_scores(rule, given))
+    numerics.price_of_rounding(model, ["Film: a joy\nIt is"])
+    own, exact = (each.empty for each in judged)
+    expected = CausalLMClassifier(2, NAMES, **given).reference("empty")["empty"]
+    np.testing.assert_allclose(exact, expected, atol=1e-4)
+    assert np.abs(own - expected).max() > 1e-3
+
+
+def test_a_prior_is_fitted_once(lm, monkeypatch):
+    model = CausalLMClassifier(2, NAMES, pretrained=str(lm), prompt=PROMPT, rule="fitted_prior")
+    model.see(None, Dataset.from_dict({"text": ["a bore", "a joy", "fine"], "label": [0, 1, 1]}))
+    calls, fit = [], rules.fit_shift
+    monkeypatch.setattr(rules, "fit_shift", lambda *given: calls.append(given) or fit(*given))
+    for text in ("a joy", "dull"):
+        model.log_scores({"prompt": [f"Film: {text}\nIt is"]})
+    assert len(calls) == 1
 
 
 def test_weights_are_loaded_in_the_precision_of_the_trainer(lm):
@@ -171,77 +197,44 @@ def test_weights_are_loaded_in_the_precision_of_the_trainer(lm):
     assert not model.state_dict()
 
 
-def test_a_file_of_a_folder_or_repository():
-    assert source("org/repo/model-q4.gguf") == ("org/repo", {"gguf_file": "model-q4.gguf"})
-    assert source("org/repo") == ("org/repo", {})
-
-
 # Prompts
 
 
-def test_templates_are_filled_once():
-    template = with_examples(PromptTemplate.of("{labels}? {text} {x} {text_pair}:"), "a, b", [], None)
-    assert (
-        template.fill({"text": "{labels} {text_pair}", "text_pair": "{text}"})
-        == "a, b? {labels} {text_pair} {x} {text}:"
-    )
-
-
-def test_examples_stand_before_the_prompt():
-    template = with_examples(
-        PromptTemplate.of("Q {text}\nA"), "", [({"text": "{text}"}, " yes"), ({"text": "no?"}, " no")], None
-    )
-    assert template.fill({"text": "now"}) == "Q {text}\nA yes\n\nQ no?\nA no\n\nQ now\nA"
-
-
-def test_examples_are_turns_of_a_chat(lm, tmp_path):
-    tokenizer = AutoTokenizer.from_pretrained(lm)
-    tokenizer.chat_template = (
-        "<s>{% for m in messages %}[{{ m.role }}]{{ m.content }}[end]{% endfor %}"
-        "{% if add_generation_prompt %}[assistant]{% endif %}"
-    )
-    template = with_examples(PromptTemplate.of("Q {text}"), "", [({"text": "eins"}, " yes")], tokenizer)
-    assert template.fill({"text": "zwei"}) == "<s>[user]Q eins[end][assistant]yes[end][user]Q zwei[end][assistant]"
-    AutoModelForCausalLM.from_pretrained(lm).save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
-    model = CausalLMClassifier(2, NAMES, pretrained=str(tmp_path), prompt="Q {text}", chat_template=True)
-    assert model.words == ["negative", "positive"]
-    rows = model.encode({"text": ["drei"]})
-    assert rows["length"] == [1 + len("[user]Q drei[end][assistant]")]  # one BOS
-
-
-def test_only_the_text_is_shortened(lm):
-    tokenizer = byte_tokenizer()
-    template = PromptTemplate(("시작: ", "text", " 끝"))
-    texts = ["짧다", "가나다라마바사" * 30, "abc" * 100]
-    kept, lengths, cut = fit_texts(template, tokenizer, [{"text": text} for text in texts], 80)
-    for text, number, length, lost in zip(texts, kept, lengths, cut, strict=True):
-        prompt = template.fill(shortened(template, {"text": text}, number))
-        assert prompt.startswith("시작: ")
-        assert prompt.endswith(" 끝")
-        assert length == 1 + len(prompt.encode()) <= 80
-        assert lost == len(text.encode()) - len(text[:number].encode())
-        assert number == len(text) or 1 + len(template.fill({"text": text[: number + 1]}).encode()) > 80
-    assert kept[0] == 2
-
-
-def test_the_longer_of_two_texts_is_shortened_first():
-    template = PromptTemplate(("", "text", "|", "text_pair", ""))
-    row = {"text": "a" * 50, "text_pair": "b" * 10}
-    assert shortened(template, row, 30) == {"text": "a" * 20, "text_pair": "b" * 10}
-    assert shortened(template, row, 10) == {"text": "a" * 5, "text_pair": "b" * 5}
-    assert shortened(template, row, 60) == row
-
-
 def test_long_texts_are_counted_and_said(lm, rows_folder, tmp_path, capsys, likelihood):
-    _, table, stored = run(lm, rows_folder, tmp_path / "run", "--model.max_length", "60")
+    metrics, table, stored = run(lm, rows_folder, tmp_path / "run", "--model.max_length", "60")
     longest = max(range(21), key=lambda i: len(table.texts[i].encode()))
     room = 60 - 1 - len("Film: \nIt is")
     kept = table.texts[longest].encode()[:room].decode(errors="ignore")
     too_long = sum(len(text.encode()) > room for text in table.texts)
-    assert f"{too_long} of 21 rows are longer than max_length 60" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{too_long} of 21 rows are longer than max_length 60" in said
+    assert "20 labelled rows are scored beforehand, for the rule fitted_prior" in said
+    lost = sum(len(text.encode()) - len(text.encode()[:room].decode(errors="ignore").encode()) for text in table.texts)
+    assert (metrics["texts_cut"], metrics["tokens_cut"]) == (too_long, lost)
     expected = [likelihood(f"Film: {kept}\nIt is", f" {name}") for name in NAMES]
     assert stored.words.sums[longest] == pytest.approx(expected, abs=1e-4)
+
+
+def test_predict_says_what_it_cut(lm, rows_folder, capsys):
+    texts = ["--texts", '["a fine film", "ab", "a film that is as long as it is fine"]']
+    main(["predict", *options(lm, rows_folder, "--model.max_length", "30", *texts)])
+    assert "texts: 1 of 3 rows are longer than max_length 30: 19 tokens" in capsys.readouterr().err
+    main(["predict", *options(lm, rows_folder, *texts)])
+    assert "longer than" not in capsys.readouterr().err
+
+
+def test_the_policy_of_bos_reaches_tokens_and_key(lm):
+    models = {
+        bos: CausalLMClassifier(2, NAMES, pretrained=str(lm), prompt=PROMPT, bos=bos)
+        for bos in ("tokenizer", "always", "never")
+    }
+    lengths = {bos: model.encode({"text": ["a joy"]})["length"] for bos, model in models.items()}
+    assert lengths == {"tokenizer": [18], "always": [18], "never": [17]}
+    assert len({model.encoding_key() for model in models.values()}) == 3
+    sums = [model.score(["Film: a joy\nIt is"])["sums"] for model in models.values()]
+    np.testing.assert_allclose(sums[0], sums[1])
+    assert np.abs(sums[0] - sums[2]).max() > 0.01
+    assert models["never"].reference("empty")["empty"].shape == (2,)
 
 
 # Examples
@@ -454,6 +447,13 @@ def test_reference_prompts_are_the_documents(name, head, words):
     assert model.rule == "as_published"
     assert config["data"]["init_args"] == {"limit": 50, "cleaning": []}
     assert model.pretrained == "google/gemma-2b"
+
+
+def test_the_published_anchor_can_be_computed_by_one_line(lm, capsys):
+    lines = (CONFIGS / "reference" / "R13a.yaml").read_text().splitlines()
+    (code,) = (line.removeprefix('# python -c "').removesuffix('"') for line in lines if "python -c" in line)
+    exec(code.replace("google/gemma-2b", str(lm)), {})
+    assert "dtype=torch.float64" in capsys.readouterr().out
 
 
 def test_examples_are_given_by_hand(lm):

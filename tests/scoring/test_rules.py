@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from textclf.errors import UserError
+from textclf.scoring import rules
 from textclf.scoring.rules import RULES, Likelihoods, class_scores, fit_shift, log_softmax
 
 DRAW = np.random.default_rng(0)
@@ -68,6 +69,13 @@ def test_the_fitted_prior_gives_each_class_its_share_of_the_fit_rows():
     shifted = np.exp(log_softmax(log_probs + fit_shift(log_probs, labels)))
     assert np.allclose(shifted.mean(0), np.array([21, 61, 121]) / 203, atol=1e-6)
     assert np.isfinite(fit_shift(log_probs[:20], labels[:20])).all()
+
+
+def test_a_shift_that_is_fitted_already_is_taken(monkeypatch):
+    shift = rules.fitted_shift(STORED.fit_sums, STORED.classes, STORED.fit_labels)
+    expected = class_scores("fitted_prior", STORED)
+    monkeypatch.setattr(rules, "fit_shift", None)
+    assert np.array_equal(class_scores("fitted_prior", replace(STORED, shift=shift)), expected)
 
 
 def test_what_is_missing_is_named():

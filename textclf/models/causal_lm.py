@@ -17,12 +17,15 @@ from textclf.console import say
 from textclf.errors import UserError
 from textclf.fingerprint import fingerprint
 from textclf.models.base import TextClassifier, Wanted
+from textclf.models.beside import score_beside
 from textclf.models.causal_weights import dtype_of, load_config, load_network, load_tokenizer
 from textclf.models.label_words import class_shares, words_of
+from textclf.models.loaders import cut_of
 from textclf.models.prompts import PromptTemplate, fit_texts, shortened, with_examples
 from textclf.models.tokenization import tokenizer_files
 from textclf.scoring import Counters, LabelScorer, as_published, audit_labels, context_length
 from textclf.scoring.rules import Array, Likelihoods, Rule, class_scores
+from textclf.scoring.tokens import Bos
 from textclf.types import Dataset, PreTrainedModel, PreTrainedTokenizerBase
 
 PROMPT = "Classify the text into one of these categories: {labels}.\n\nText: {text}\nCategory:"
@@ -52,6 +55,7 @@ class CausalLMClassifier(TextClassifier):
         shots: int = 0,
         shot_seed: int = 42,
         chat_template: bool = False,
+        bos: Bos = "tokenizer",
         rule: Rule = "sum",
         strategy: Literal["auto", "packed", "cached", "plain"] = "auto",
         max_batch_tokens: int | None = None,
@@ -74,6 +78,7 @@ class CausalLMClassifier(TextClassifier):
             shots: Number of train rows that are shown, answered, before each text; as many of each class.
             shot_seed: Of their draw and order.
             chat_template: Whether the prompt is what the user says in the tokenizer's chat template.
+            bos: Whether a prompt starts with BOS: as the `tokenizer` has it, `always` or `never`; once at most.
             rule: How likelihoods become scores; see `textclf.scoring.rules`.
             strategy: How they are computed; `auto` takes the fastest that is right for the model.
             max_batch_tokens: Tokens of a forward pass; by default what suits the device.
@@ -108,7 +113,7 @@ class CausalLMClassifier(TextClassifier):
         self.words = [delimiter + word for words in self.class_words for word in words]
         self.classes = np.repeat(np.arange(num_classes), [len(words) for words in self.class_words])
         self.pretrained, self.max_length, self.delimiter = pretrained, max_length, delimiter
-        self.shots, self.shot_seed, self.chat_template = shots, shot_seed, chat_template
+        self.shots, self.shot_seed, self.chat_template, self.bos = shots, shot_seed, chat_template, bos
         self.rule, self.strategy, self.max_batch_tokens = rule, strategy, max_batch_tokens
         self.numerics, self.domain_premise = numerics, domain_premise
         self.content_free = CONTENT_FREE if content_free is None else tuple(content_free)
@@ -117,7 +122,9 @@ class CausalLMClassifier(TextClassifier):
         self.fit_rows: tuple[Dataset, bool] | None = None
         self.network: tuple[PreTrainedModel] | None = None  # not a module of this one: it is loaded, never saved
         self._references: dict[str, Any] = {}
-        self.work, self.price = Counters(), dict[str, float]()
+        self._beside: list[Counters] = []  # work done for them
+        self.fit_scores: Scores = {}
+        self.work, self.price = dict[str, int](), dict[str, float]()
         self._said: tuple[Any, str] | None = None
 
     # What is known without weights
@@ -170,9 +177,9 @@ class CausalLMClassifier(TextClassifier):
     # The contract
 
     def encoding_key(self) -> str:
-        """The prompt with its examples, the tokenizer's files and the limit: nothing else changes `encode`."""
+        """The prompt with its examples, BOS, the tokenizer's files and the limit: nothing else changes `encode`."""
         files = tokenizer_files(self.tokenizer)
-        return fingerprint([textclf.__version__, "prompt", self.template.parts, self.limit, files])
+        return fingerprint([textclf.__version__, "prompt", self.template.parts, self.bos, self.limit, files])
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Tokens of each prompt as `length`, characters `kept` of its texts, and tokens `cut` off."""
@@ -180,7 +187,7 @@ class CausalLMClassifier(TextClassifier):
             raise UserError("prompt has {text_pair}, but the rows have one text each: leave it out")
         columns = {name: rows[name] for name in set(self.template.slots)}
         each = [dict(zip(columns, texts, strict=True)) for texts in zip(*columns.values(), strict=True)]
-        kept, lengths, cut = fit_texts(self.template, self.tokenizer, each, self.limit)
+        kept, lengths, cut = fit_texts(self.template, self.tokenizer, each, self.limit, self.bos)
         return {"length": lengths, "kept": kept, "cut": cut}
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
@@ -201,15 +208,20 @@ class CausalLMClassifier(TextClassifier):
         """The scorer of the label words, on this module's device unless `device_map` has put the weights elsewhere."""
         self.configure_model()
         assert self.network is not None
-        return self.new_scorer(self.network[0], self.strategy)
+        return self.new_scorer(self.network[0], self.strategy, self.bos)
 
-    def new_scorer(self, network: PreTrainedModel, strategy: Any) -> LabelScorer:
+    def new_scorer(self, network: PreTrainedModel, strategy: Any, bos: Bos) -> LabelScorer:
         """A scorer of the label words with work and prefix of its own."""
-        if not getattr(network, "hf_device_map", None):
+        if "device_map" not in self.load_options and not getattr(network, "hf_device_map", None):
             network.to(self.device)  # type: ignore[arg-type]  # theirs is wrapped
         with torch.autocast(self.device.type, enabled=False):
             return LabelScorer(
-                network, self.tokenizer, self.words, strategy=strategy, max_batch_tokens=self.max_batch_tokens
+                network,
+                self.tokenizer,
+                self.words,
+                strategy=strategy,
+                max_batch_tokens=self.max_batch_tokens,
+                bos=bos,
             )
 
     def score(self, prompts: Sequence[str], scorer: LabelScorer | None = None, published: bool = False) -> Scores:
@@ -225,7 +237,8 @@ class CausalLMClassifier(TextClassifier):
             found = scorer(prompts)
             scores = {"sums": found.log_likelihoods.numpy(), "logits": found.logit_sums.numpy()}
             if published:
-                scores["published"] = as_published(scorer.model, self.tokenizer, prompts, self.words).numpy()
+                misread = as_published(scorer.model, self.tokenizer, prompts, self.words, scorer.bos)
+                scores["published"] = misread.numpy()
         return scores
 
     def log_scores(self, batch: dict[str, Any]) -> Tensor:
@@ -244,11 +257,20 @@ class CausalLMClassifier(TextClassifier):
         mean = parts[:, :-1].logsumexp(0) - parts[:, -1].sum().log()
         return (log_scores - mean).log_softmax(-1)
 
-    def likelihoods(self, scores: Scores, everything: bool = False) -> Likelihoods:
-        """What rules take: rows' scores, and what their own rule (or any rule) needs beside them."""
+    def likelihoods(
+        self, scores: Scores, everything: bool = False, network: PreTrainedModel | None = None
+    ) -> Likelihoods:
+        """What rules take: rows' scores, and what their own rule (or any rule) needs beside them.
+
+        Args:
+            scores: The rows' scores.
+            everything: Whether any rule is to be served.
+            network: Who scores what is needed beside them, where it is not this module's own.
+        """
         needs = {"pmi": "empty", "domain_pmi": "domain", "contextual": "content_free", "fitted_prior": "fit"}
         wanted = list(needs.values()) if everything else [needs[self.rule]] if self.rule in needs else []
-        more = {name: value for part in wanted for name, value in self.reference(part).items()}
+        found = self.reference if network is None else lambda part: score_beside(self, part, network)[0]
+        more = {name: value for part in wanted for name, value in found(part).items()}
         tokens = np.array([len(ids) for ids in self.scorer.label_ids])
         return Likelihoods(
             words=self.words, classes=self.classes, tokens=tokens, prior=self.prior, **{**scores, **more}
@@ -257,24 +279,10 @@ class CausalLMClassifier(TextClassifier):
     def reference(self, part: str) -> dict[str, Any]:
         """The words' scores after what has no text of its own: `empty`, `domain`, `content_free`; and `fit` rows'."""
         if part not in self._references:
-            self._references[part] = self._reference(part)
+            self._references[part], scores, work = score_beside(self, part, self.scorer.model)
+            self._beside.append(work)
+            self.fit_scores = scores or self.fit_scores
         return self._references[part]  # type: ignore[no-any-return]
-
-    def _reference(self, part: str) -> dict[str, Any]:
-        scorer = self.new_scorer(self.scorer.model, self.strategy)
-        if part == "empty":
-            start = self.tokenizer.bos_token or self.tokenizer.eos_token
-            return {} if start is None else {"empty": self.score([str(start)], scorer)["sums"][0]}
-        if part == "domain":
-            return {"domain": self.score([self.premise], scorer)["sums"][0]}
-        if part == "content_free":
-            prompts = [self.template.fill({"text": text, "text_pair": text}) for text in self.content_free]
-            return {"content_free": self.score(prompts, scorer)["sums"]}
-        if self.fit_rows is None:
-            return {}
-        rows = self.fit_rows[0]
-        self.fit_scores = self.score(self.prompts(rows), scorer)
-        return {"fit_sums": self.fit_scores["sums"], "fit_labels": np.array(rows[:]["label"])}
 
     def prompts(self, rows: Dataset) -> list[str]:
         """The prompts of a few rows, as a list."""
@@ -302,12 +310,23 @@ class CausalLMClassifier(TextClassifier):
         return super().predict_step(batch, batch_idx)
 
     def figures(self) -> dict[str, float]:
-        """The work of all processes, and what rounding costs where that was asked for."""
-        mine = torch.tensor(list(asdict(self.scorer.counters).values()), device=self.device)
-        self.work = Counters(*self.all_gather(mine).reshape(-1, len(mine)).sum(0).tolist())  # type: ignore[union-attr]
+        """The work of all processes, what was cut off texts, and what rounding costs where that was asked for.
+
+        `tokens_beside` and `prompts_beside` were run for what rules need beside the test's rows; the rest leaves them
+        out.
+        """
+        own = asdict(self.scorer.counters)
+        own["tokens_beside"] = sum(work.tokens for work in self._beside)
+        own["prompts_beside"] = sum(work.packed + work.cached + work.plain for work in self._beside)
+        mine = torch.tensor(list(own.values()), device=self.device)
+        total = self.all_gather(mine).reshape(-1, len(mine)).sum(0).tolist()  # type: ignore[union-attr]
+        self.work = dict(zip(own, total, strict=True))
+        cut = cut_of(getattr(self.trainer, "test_dataloaders", None))
         return {
-            **{f"scoring/{name}": value for name, value in asdict(self.work).items()},
-            "scoring/padding_share": self.work.padding_share,
+            **{f"scoring/{name}": value for name, value in self.work.items()},
+            "scoring/padding_share": self.work["padding"] / max(1, self.work["padding"] + self.work["tokens"]),
             "scoring/parameters": sum(p.numel() for p in self.scorer.model.parameters()),
+            "texts_cut": cut[0],
+            "tokens_cut": cut[1],
             **self.price,
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -19,11 +19,18 @@ SHARED_OPTIONS = ("revision", "subfolder", "trust_remote_code", "token", "cache_
 
 
 def source(reference: str) -> tuple[str, dict[str, str]]:
-    """Where to load from, and which file of it: `folder/model.gguf` is a file of `folder` (or of a hub repository)."""
+    """Where to load from, and which file of it.
+
+    `folder/model.gguf` is a file of `folder`; where there is no such file, `owner/name/more/model.gguf` is the file
+    `more/model.gguf` of the hub's `owner/name`.
+    """
     place = local_reference(reference)
     if not place.lower().endswith(".gguf"):
         return place, {}
-    return str(PurePosixPath(place).parent), {"gguf_file": PurePosixPath(place).name}
+    path = PurePosixPath(place)
+    if len(path.parts) < 3 or Path(place).exists():
+        return str(path.parent), {"gguf_file": path.name}
+    return "/".join(path.parts[:2]), {"gguf_file": "/".join(path.parts[2:])}
 
 
 def load_tokenizer(reference: str, options: Mapping[str, Any]) -> PreTrainedTokenizerBase:
@@ -73,7 +80,8 @@ def load_network(reference: str, options: Mapping[str, Any], dtype: torch.dtype)
         place, file = source(reference)
         network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(place, **file, **{"dtype": dtype, **options})
     network.train(False)
-    use_products(network)
+    if "attn_implementation" not in options:
+        use_products(network)
     return network
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import NoneType
 from typing import Any
 
@@ -38,18 +39,29 @@ def say_what_was_cut(loaders: Any, split: str, max_length: int | None) -> None:
 
     The numbers stand in the encoded rows (`cut`), so they are there when the rows come from the cache, too.
     """
+    for cut, lengths in _cut_and_lengths(loaders):
+        say_cut(split, int(np.count_nonzero(cut)), len(cut), int(cut.sum()), int(lengths.sum()), max_length)
+
+
+def say_cut(split: str, rows: int, of: int, tokens: int, left: int, max_length: int | None) -> None:
+    """Says how many of `of` rows were too long, and the tokens that were cut off them and are left of all."""
+    if rows:
+        limit = "the model can read" if max_length is None else f"max_length {max_length}"
+        share = tokens / (tokens + left)
+        say(f"{split}: {rows:,} of {of:,} rows are longer than {limit}: {tokens:,} tokens ({share:.1%}) are cut off")
+
+
+def cut_of(loaders: Any) -> tuple[int, int]:
+    """Number of rows that were too long, and of tokens that were cut off them."""
+    columns = [cut for cut, _ in _cut_and_lengths(loaders)]
+    return sum(int(np.count_nonzero(cut)) for cut in columns), sum(int(cut.sum()) for cut in columns)
+
+
+def _cut_and_lengths(loaders: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Of each loader whose rows know it: tokens that were cut off each row, and those that are left."""
     from textclf.data.keys import int_column  # data modules import methods
 
     for loader in as_list(loaders):
         encoded = getattr(getattr(loader, "dataset", None), "encoded", None)
-        if encoded is None or "cut" not in encoded.column_names:
-            continue
-        cut = int_column(encoded, "cut")
-        if rows := np.count_nonzero(cut):
-            tokens = int(cut.sum())
-            share = tokens / (tokens + int(int_column(encoded, "length").sum()))
-            limit = "the model can read" if max_length is None else f"max_length {max_length}"
-            say(
-                f"{split}: {rows:,} of {len(cut):,} rows are longer than {limit}: "
-                f"{tokens:,} tokens ({share:.1%}) are cut off"
-            )
+        if encoded is not None and "cut" in encoded.column_names:
+            yield int_column(encoded, "cut"), int_column(encoded, "length")

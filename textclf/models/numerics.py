@@ -27,14 +27,17 @@ def price_of_rounding(model: CausalLMClassifier, prompts: Sequence[str]) -> dict
 
     Returns:
         Number of prompts, largest difference of a label's log-likelihood in nats, and share of the prompts whose
-        prediction changes under the model's rule.
+        prediction changes under the model's rule. What the rule needs beside the prompts (premises, content-free texts,
+        rows to fit to) is scored in fp32 as well, but by the model's strategy: there may be a thousand of them.
     """
     options = {name: value for name, value in model.load_options.items() if name not in LOSSY}
-    exact = model.new_scorer(load_network(model.pretrained, options, torch.float32), "plain")
-    own = model.new_scorer(model.scorer.model, model.strategy)
+    network = load_network(model.pretrained, options, torch.float32)
+    exact = model.new_scorer(network, "plain", model.bos)
+    own = model.new_scorer(model.scorer.model, model.strategy, model.bos)
     published = model.rule == "as_published"
     scores = [model.score(prompts, scorer, published) for scorer in (own, exact)]
-    answers = [class_scores(model.rule, model.likelihoods(each)).argmax(1) for each in scores]
+    likelihoods = [model.likelihoods(scores[0]), model.likelihoods(scores[1], network=network)]
+    answers = [class_scores(model.rule, each).argmax(1) for each in likelihoods]
     return {
         "numerics/examples": len(prompts),
         "numerics/largest_difference_nats": float(np.abs(scores[0]["sums"] - scores[1]["sums"]).max()),

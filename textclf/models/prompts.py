@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from textclf.errors import UserError
-from textclf.scoring.tokens import prompt_token_ids
+from textclf.scoring.tokens import Bos, prompt_token_ids
 from textclf.types import PreTrainedTokenizerBase
 
 SLOTS = re.compile(r"\{(text|text_pair|labels)\}")
@@ -85,8 +85,38 @@ def with_examples(
         turns = [(("user", prompt), ("assistant", answer.strip())) for prompt, answer in asked]
         messages = [{"role": role, "content": text} for turn in turns for role, text in turn]
         messages.append({"role": "user", "content": open_prompt})
-        whole = str(chat.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        whole = as_chat(messages, chat)
+        if MARKS.findall(whole) != MARKS.findall(open_prompt):
+            raise UserError(
+                "the tokenizer's chat template leaves out or repeats the prompt: set chat_template to false"
+            )
     return PromptTemplate(tuple(MARKS.split(whole)))
+
+
+def as_chat(messages: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokenizerBase) -> str:
+    """Wraps turns in a tokenizer's chat template, up to where the assistant would answer.
+
+    Templates may strip white space around what is said, and nothing else.
+
+    Raises:
+        UserError: The template fails, or changes what is said.
+    """
+    from jinja2 import TemplateError
+
+    try:
+        turns = [dict(message) for message in messages]
+        whole = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    except TemplateError as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"the tokenizer's chat template fails ({reason}): set chat_template to false") from error
+    for message in messages:
+        if (said := message["content"].strip()) not in whole:
+            shown = MARKS.sub(r"{\1}", said)[:60]
+            raise UserError(
+                f"the tokenizer's chat template changes what the {message['role']} says ({shown!r}): "
+                "set chat_template to false"
+            )
+    return whole
 
 
 def shortened(template: PromptTemplate, row: Row, kept: int) -> dict[str, str]:
@@ -99,7 +129,11 @@ def shortened(template: PromptTemplate, row: Row, kept: int) -> dict[str, str]:
 
 
 def fit_texts(
-    template: PromptTemplate, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], limit: int | None
+    template: PromptTemplate,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Row],
+    limit: int | None,
+    bos: Bos = "tokenizer",
 ) -> tuple[list[int], list[int], list[int]]:
     """Finds how much of each text fits; nothing else of a prompt is ever cut.
 
@@ -108,6 +142,7 @@ def fit_texts(
         tokenizer: What counts its tokens.
         rows: With `text`, and `text_pair` where the prompt has it.
         limit: Most tokens of a prompt; None for no limit.
+        bos: Policy of BOS, as in `prompt_token_ids`.
 
     Returns:
         Characters kept, tokens of the prompt then, and tokens cut off, of each row.
@@ -118,7 +153,7 @@ def fit_texts(
 
     def lengths(kept: Mapping[int, int]) -> dict[int, int]:
         prompts = [template.fill(shortened(template, rows[i], n)) for i, n in kept.items()]
-        return dict(zip(kept, map(len, prompt_token_ids(tokenizer, prompts)), strict=True))
+        return dict(zip(kept, map(len, prompt_token_ids(tokenizer, prompts, bos)), strict=True))
 
     sizes = {i: sum(len(row[name]) for name in {*template.slots}) for i, row in enumerate(rows)}
     whole = lengths(sizes)

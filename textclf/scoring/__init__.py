@@ -2,8 +2,9 @@
 
 from textclf.scoring.audit import BoundaryReport, LabelAudit, audit_labels
 from textclf.scoring.forward import Counters
+from textclf.scoring.guards import context_length
 from textclf.scoring.plain import as_published
-from textclf.scoring.scorer import LabelScorer, LabelScores, context_length, label_log_likelihoods
+from textclf.scoring.scorer import LabelScorer, LabelScores, label_log_likelihoods
 from textclf.scoring.support import UnsupportedModelError
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from textclf.scoring.tokens import label_token_ids, prompt_token_ids
+from textclf.scoring.tokens import Bos, label_token_ids, leading_bos, prompt_token_ids, whole_token_ids
 from textclf.scoring.trie import one_begins_another
 from textclf.types import PreTrainedTokenizerBase
 
@@ -46,7 +46,8 @@ class BoundaryReport:
     Attributes:
         labels: One entry per label.
         prompts: Number of prompts looked at.
-        bos: Fewest and most BOS tokens at the start of a prompt; None where the tokenizer knows no BOS.
+        bos: Fewest and most BOS tokens that the tokenizer puts or finds at the start of a prompt, before the BOS policy
+            is followed; None where it knows no BOS.
         errors: What makes scores meaningless, a line each.
         notices: What one should know, a line each.
     """
@@ -68,7 +69,9 @@ class BoundaryReport:
         return "\n".join(lines + [f"notice: {line}" for line in self.notices])
 
 
-def audit_labels(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], labels: Sequence[str]) -> BoundaryReport:
+def audit_labels(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], labels: Sequence[str], bos: Bos = "tokenizer"
+) -> BoundaryReport:
     """Reports what tokenising does to labels behind a sample of prompts.
 
     Two labels with the same tokens are an error, and so is a label without tokens. Notices: a label that begins
@@ -79,16 +82,16 @@ def audit_labels(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], lab
         tokenizer: The model's tokenizer.
         prompts: Some prompts, as they are scored.
         labels: Labels, as they are scored.
+        bos: Policy of BOS, as in `prompt_token_ids`.
     """
-    prompt_rows = prompt_token_ids(tokenizer, prompts)
+    prompt_rows = prompt_token_ids(tokenizer, prompts, bos)
     label_rows = label_token_ids(tokenizer, labels)
     entries = tuple(
-        _audit(tokenizer, prompts, prompt_rows, label, ids) for label, ids in zip(labels, label_rows, strict=True)
+        _audit(tokenizer, prompts, prompt_rows, label, ids, bos) for label, ids in zip(labels, label_rows, strict=True)
     )
-    bos = _bos(tokenizer, prompt_rows)
-    return BoundaryReport(
-        entries, len(prompts), bos, tuple(_errors(labels, label_rows)), tuple(_notices(tokenizer, entries, bos))
-    )
+    counts = _bos(tokenizer, prompts)
+    notices = [*_notices(tokenizer, entries), *_bos_notices(tokenizer, counts, bos)]
+    return BoundaryReport(entries, len(prompts), counts, tuple(_errors(labels, label_rows)), tuple(notices))
 
 
 def _audit(
@@ -97,20 +100,20 @@ def _audit(
     prompt_rows: list[list[int]],
     label: str,
     ids: list[int],
+    bos: Bos,
 ) -> LabelAudit:
     """Looks at one label."""
-    joined = prompt_token_ids(tokenizer, [prompt + label for prompt in prompts])
+    joined = prompt_token_ids(tokenizer, [prompt + label for prompt in prompts], bos)
     differ = [p for p, row, whole in zip(prompts, prompt_rows, joined, strict=True) if row + ids != whole]
     pieces = tuple(tokenizer.convert_ids_to_tokens(ids))
     return LabelAudit(label, pieces, tuple(ids), len(differ), differ[0] if differ else None)
 
 
-def _bos(tokenizer: PreTrainedTokenizerBase, prompt_rows: list[list[int]]) -> tuple[int, int] | None:
-    """Fewest and most BOS tokens that prompts start with."""
-    bos = tokenizer.bos_token_id
-    if bos is None or not prompt_rows:
+def _bos(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> tuple[int, int] | None:
+    """Fewest and most BOS tokens that prompts start with, before any is dropped or added."""
+    if tokenizer.bos_token_id is None or not prompts:
         return None
-    counts = [next((i for i, token in enumerate(row) if token != bos), len(row)) for row in prompt_rows]
+    counts = [leading_bos(tokenizer, row) for row in whole_token_ids(tokenizer, prompts)]
     return min(counts), max(counts)
 
 
@@ -124,10 +127,8 @@ def _errors(labels: Sequence[str], label_rows: list[list[int]]) -> list[str]:
     ]
 
 
-def _notices(
-    tokenizer: PreTrainedTokenizerBase, entries: tuple[LabelAudit, ...], bos: tuple[int, int] | None
-) -> list[str]:
-    """What one should know."""
+def _notices(tokenizer: PreTrainedTokenizerBase, entries: tuple[LabelAudit, ...]) -> list[str]:
+    """What one should know of the labels."""
     rows = [list(entry.token_ids) for entry in entries]
     lines = [
         f"label {entries[i].label!r} begins label {entries[j].label!r}: its sum is never the lower one"
@@ -146,9 +147,16 @@ def _notices(
     ]
     if _writes_space(tokenizer):
         lines.append("the tokenizer writes a space before every string: a label 'x' is scored as ' x'")
-    if bos is not None and bos != (1, 1):
-        lines.append(f"prompts start with {bos[0]} to {bos[1]} BOS tokens, not with one ({tokenizer.bos_token!r})")
     return lines
+
+
+def _bos_notices(tokenizer: PreTrainedTokenizerBase, counts: tuple[int, int] | None, bos: Bos) -> list[str]:
+    """What one should know of BOS, where it does not stand exactly once, and what is done about it."""
+    if counts is None or counts == (1, 1):
+        return []
+    left = "at most one is kept" if counts[1] > 1 else "'always' as policy of BOS adds one"
+    done = {"tokenizer": left, "always": "one is scored", "never": "none is scored"}[bos]
+    return [f"prompts start with {counts[0]} to {counts[1]} BOS tokens, not with one ({tokenizer.bos_token!r}): {done}"]
 
 
 def _writes_space(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -10,6 +10,7 @@ import torch
 # Tokens of one forward pass. A CPU is fastest with what its caches hold; 4096 cost it a third of the speed.
 BUDGETS = {"cpu": 768, "mps": 4096}
 BUDGET_ELSEWHERE = 16384
+HELD = 8  # times its tokens that a forward pass may hold keys of: those of the prefix stand there once per row
 PASS = 48  # what a forward pass costs beside its tokens, in tokens
 
 
@@ -23,7 +24,9 @@ def by_length(lengths: Sequence[int]) -> list[int]:
     return sorted(range(len(lengths)), key=lambda i: -lengths[i])
 
 
-def plan_batches(lengths: Sequence[int], extra: int, budget: int, equal: bool) -> list[tuple[int, int]]:
+def plan_batches(
+    lengths: Sequence[int], extra: int, budget: int, equal: bool, prefix: int = 0
+) -> list[tuple[int, int]]:
     """Cuts prompts into batches so that tokens, padding and passes together cost the least.
 
     Found from the end by dynamic programming: the best cut of what follows a batch does not depend on the batch. Only
@@ -34,6 +37,8 @@ def plan_batches(lengths: Sequence[int], extra: int, budget: int, equal: bool) -
         extra: Tokens that stand behind each prompt in the same pass.
         budget: Tokens of a batch, padding included; one prompt may exceed it.
         equal: Whether only prompts of equal length may run together.
+        prefix: Tokens of the cached prefix. A layer copies its keys for each row, which costs memory but, in all, the
+            same however rows are cut; so it limits a batch's rows, and is no part of the cost.
 
     Returns:
         First prompt of each batch, and one past its last.
@@ -43,7 +48,8 @@ def plan_batches(lengths: Sequence[int], extra: int, budget: int, equal: bool) -
     cost, end = [0] * (count + 1), [count] * count
     for start in reversed(range(count)):
         width = lengths[start] + extra
-        full = min(count, start + max(1, budget // width))
+        rows = min(budget // width, HELD * budget // (prefix + width))
+        full = min(count, start + max(1, rows))
         ends = changes[bisect_right(changes, start) : bisect_right(changes, full)]
         ends = ends[:1] or [full] if equal else [*ends, full]
         cost[start], end[start] = min(((stop - start) * width + PASS + cost[stop], stop) for stop in ends)

@@ -29,6 +29,9 @@ class Counters:
         prefix_tokens: Of `tokens`, those run once as the prefix that prompts share.
         prefix_hits: Prompts whose prefix was taken from the cache.
         out_of_memory: Times that the token budget was halved.
+        packed: Prompts scored by this strategy.
+        cached: Prompts scored by this one.
+        plain: Prompts scored by this one.
     """
 
     tokens: int = 0
@@ -38,6 +41,9 @@ class Counters:
     prefix_tokens: int = 0
     prefix_hits: int = 0
     out_of_memory: int = 0
+    packed: int = 0
+    cached: int = 0
+    plain: int = 0
 
     @property
     def padding_share(self) -> float:

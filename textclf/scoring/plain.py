@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from textclf.scoring.tokens import label_token_ids, prompt_token_ids
+from textclf.scoring.guards import check_prompts, context_length, evaluating
+from textclf.scoring.tokens import Bos, label_token_ids, prompt_token_ids
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -39,7 +40,11 @@ def plain_score(model: PreTrainedModel, prompt: Sequence[int], label: Sequence[i
 
 @torch.inference_mode()
 def as_published(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], labels: Sequence[str]
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    labels: Sequence[str],
+    bos: Bos = "tokenizer",
 ) -> Tensor:
     """Misread sums of raw logits, only to reproduce figures that were published with them.
 
@@ -47,21 +52,27 @@ def as_published(
     reverse order. The right reading is the sum over logits[L + i - 2, ti].
 
     Args:
-        model: A causal language model in evaluation mode.
+        model: A causal language model.
         tokenizer: Its tokenizer.
         prompts: Prompts.
         labels: Labels, appended as written.
+        bos: Policy of BOS, as in `prompt_token_ids`.
 
     Returns:
         Sums, float64 of shape (prompts, labels).
+
+    Raises:
+        UserError: A prompt has no token, or does not fit into the model's context with a whole label behind it.
     """
     sums = torch.empty(len(prompts), len(labels), dtype=torch.float64)
-    label_rows = label_token_ids(tokenizer, labels)
-    for row, prompt in enumerate(prompt_token_ids(tokenizer, prompts)):
-        for column, label in enumerate(label_rows):
-            ids = torch.tensor([[*prompt, *label]], device=input_device(model))
-            logits = model(input_ids=ids, use_cache=False).logits[0].double()
-            sums[row, column] = sum(logits[len(ids[0]) - i, label[i - 1]] for i in range(1, len(label) + 1))
+    label_rows, rows = label_token_ids(tokenizer, labels), prompt_token_ids(tokenizer, prompts, bos)
+    check_prompts(rows, prompts, max(map(len, label_rows), default=0), context_length(model))
+    with evaluating(model):
+        for row, prompt in enumerate(rows):
+            for column, label in enumerate(label_rows):
+                ids = torch.tensor([[*prompt, *label]], device=input_device(model))
+                logits = model(input_ids=ids, use_cache=False).logits[0].double()
+                sums[row, column] = sum(logits[len(ids[0]) - i, label[i - 1]] for i in range(1, len(label) + 1))
     return sums
 
 

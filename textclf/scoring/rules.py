@@ -52,6 +52,7 @@ class Likelihoods:
         prior: Share of each class as it is known from elsewhere, shape (classes,).
         fit_sums: Log-likelihoods of labelled rows that are not scored, shape (fit rows, words).
         fit_labels: Their classes, shape (fit rows,).
+        shift: What `fitted_shift` makes of these two, shape (classes,), where that is done already.
     """
 
     words: Sequence[str]
@@ -66,6 +67,7 @@ class Likelihoods:
     prior: Array | None = None
     fit_sums: Array | None = None
     fit_labels: NDArray[np.int64] | None = None
+    shift: Array | None = None
 
 
 def class_scores(rule: Rule, stored: Likelihoods) -> Array:
@@ -119,8 +121,10 @@ def class_scores(rule: Rule, stored: Likelihoods) -> Array:
         case "prior":
             return with_prior(classes(stored.sums), need("prior"))
         case "fitted_prior":
-            labels = need("fit_labels").astype(np.int64)
-            return log_softmax(classes(stored.sums) + fit_shift(classes(need("fit_sums")), labels))
+            shift = stored.shift
+            if shift is None:
+                shift = fitted_shift(need("fit_sums"), stored.classes, need("fit_labels").astype(np.int64))
+            return log_softmax(classes(stored.sums) + shift)
 
 
 def log_softmax(scores: Array) -> Array:
@@ -187,6 +191,17 @@ def with_prior(log_probs: Array, prior: Array) -> Array:
     if len(prior) != log_probs.shape[1] or not np.all(prior > 0):
         raise UserError(f"prior is {prior.tolist()}: give {log_probs.shape[1]} shares, one per class, all above 0")
     return log_softmax(log_probs + np.log(prior))
+
+
+def fitted_shift(sums: Array, classes: NDArray[np.int64], labels: NDArray[np.int64]) -> Array:
+    """What `fitted_prior` adds to each class's log-probability, shape (classes,).
+
+    Args:
+        sums: Log-likelihoods of the rows that it is fitted to, shape (rows, words).
+        classes: Class of each word.
+        labels: Class of each row.
+    """
+    return fit_shift(log_softmax(combine_words(sums, classes)), labels)
 
 
 def fit_shift(log_probs: Array, labels: NDArray[np.int64], steps: int = 1000) -> Array:

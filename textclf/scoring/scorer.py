@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -16,13 +15,14 @@ from textclf.errors import UserError
 from textclf.scoring.batches import by_length, default_budget, is_out_of_memory, plan_batches
 from textclf.scoring.cached import cached_scores
 from textclf.scoring.forward import Batch, Forward
+from textclf.scoring.guards import check_prompts, context_length, evaluating
 from textclf.scoring.packed import packed_scores
 from textclf.scoring.plain import plain_score
 from textclf.scoring.prefixes import PrefixCache
 from textclf.scoring.support import Strategy, UnsupportedModelError, support_of
-from textclf.scoring.tokens import label_token_ids, prompt_token_ids
-from textclf.scoring.trie import build_trie
-from textclf.types import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from textclf.scoring.tokens import Bos, label_token_ids, prompt_token_ids
+from textclf.scoring.trie import build_trie, one_begins_another
+from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,8 @@ def label_log_likelihoods(
         Summed token log-likelihoods in nats, float64 of shape (prompts, labels).
 
     Raises:
-        ValueError: A prompt is longer than the model's context, or a prompt or label has no token.
+        ValueError: A prompt is longer than the model's context, a prompt or label has no token, or two labels have the
+            same tokens.
         UnsupportedModelError: The strategy is not right for this model.
     """
     return LabelScorer(model, tokenizer, labels, strategy=strategy, max_batch_tokens=max_batch_tokens)(
@@ -80,6 +81,7 @@ class LabelScorer:
         counters: Work done so far.
         strategy: The strategy that the last call took.
         reason: Why it took that one.
+        reasons: Why each strategy that any call took was last taken.
     """
 
     def __init__(
@@ -90,11 +92,12 @@ class LabelScorer:
         *,
         strategy: Literal["auto", "packed", "cached", "plain"] = "auto",
         max_batch_tokens: int | None = None,
+        bos: Bos = "tokenizer",
     ) -> None:
-        """Takes what `label_log_likelihoods` takes, save the prompts.
+        """Takes what `label_log_likelihoods` takes, save the prompts; and the policy of BOS (`prompt_token_ids`).
 
         Raises:
-            ValueError: An unknown strategy, a budget below 1, no label, or a label without tokens.
+            ValueError: An unknown strategy, a budget below 1, no label, a label without tokens, or two with the same.
             UnsupportedModelError: The model is no causal language model.
         """
         if strategy not in ("auto", *get_args(Strategy)):
@@ -103,11 +106,15 @@ class LabelScorer:
             raise UserError(f"max_batch_tokens is {max_batch_tokens}: it must be 1 or more")
         if not labels:
             raise UserError("there are no labels to score")
-        self.model, self.tokenizer, self.wish = model, tokenizer, strategy
+        self.model, self.tokenizer, self.wish, self.bos = model, tokenizer, strategy, bos
         self.label_ids = label_token_ids(tokenizer, labels)
         if not all(self.label_ids):
             raise UserError(f"label {labels[self.label_ids.index([])]!r} has no tokens")
-        with _evaluating(model):
+        for i, j in one_begins_another(self.label_ids):
+            if self.label_ids[i] == self.label_ids[j]:
+                same = f"labels {labels[i]!r} and {labels[j]!r} have the same tokens {self.label_ids[i]}"
+                raise UserError(f"{same}: give labels that the tokenizer tells apart")
+        with evaluating(model):
             self.support = support_of(model)
         self.trie = build_trie(self.label_ids)
         self.forward = Forward(model)
@@ -116,6 +123,7 @@ class LabelScorer:
         self.budget = max_batch_tokens or default_budget(self.forward.device)
         self.strategy: Strategy | None = None
         self.reason = ""
+        self.reasons: dict[str, str] = {}
 
     def __call__(self, prompts: Sequence[str]) -> LabelScores:
         """Scores the labels after each prompt.
@@ -130,33 +138,19 @@ class LabelScorer:
             ValueError: A prompt has no token, or is longer than the model's context.
             UnsupportedModelError: The strategy that was asked for is not right for this model.
         """
-        rows = prompt_token_ids(self.tokenizer, prompts)
-        self._check(rows, prompts)
+        rows = prompt_token_ids(self.tokenizer, prompts, self.bos)
+        check_prompts(rows, prompts, self.trie.longest - 1, context_length(self.model))
         empty = torch.empty(len(rows), len(self.label_ids), dtype=torch.float64)
         scores = LabelScores(empty, empty.clone())
         if rows:
             longest = max(map(len, rows)) + self.trie.longest - 1
-            self._choose(longest)
-            with torch.inference_mode(), _evaluating(self.model):
-                self._plain(rows, scores) if self.strategy == "plain" else self._batched(rows, scores, longest)
+            strategy = self._choose(longest)
+            setattr(self.counters, strategy, getattr(self.counters, strategy) + len(rows))
+            with torch.inference_mode(), evaluating(self.model):
+                self._plain(rows, scores) if strategy == "plain" else self._batched(rows, scores, longest)
         return scores
 
-    def _check(self, rows: list[list[int]], prompts: Sequence[str]) -> None:
-        """Refuses prompts that cannot be scored."""
-        limit = context_length(self.model)
-        for number, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
-            if not row:
-                raise UserError(
-                    f"prompt {number} ({prompt[:40]!r}) has no tokens, and the tokenizer adds no BOS: "
-                    f"the first label token has nothing to follow; write a BOS or a text"
-                )
-            if limit is not None and len(row) + self.trie.longest - 1 > limit:
-                raise UserError(
-                    f"prompt {number} ({prompt[:40]!r}) has {len(row)} tokens; with up to {self.trie.longest} "
-                    f"of a label that is beyond the model's context of {limit}: shorten its text"
-                )
-
-    def _choose(self, longest: int) -> None:
+    def _choose(self, longest: int) -> Strategy:
         """Settles the strategy for rows of up to `longest` tokens, and says why."""
         if self.wish != "auto":
             if reason := self.support.against(self.wish, longest):
@@ -172,6 +166,8 @@ class LabelScorer:
         if (strategy, reason) != (self.strategy, self.reason):
             log.info("label scoring is %s (%s)", strategy, reason)
         self.strategy, self.reason = strategy, reason
+        self.reasons[strategy] = reason
+        return strategy
 
     def _plain(self, rows: list[list[int]], scores: LabelScores) -> None:
         """Fills in the scores, one pass per prompt and label."""
@@ -191,7 +187,7 @@ class LabelScorer:
         extra = self.trie.nodes if self.strategy == "packed" else 0
         left = by_length(lengths)
         while left:
-            for start, stop in plan_batches([lengths[i] for i in left], extra, self.budget, equal):
+            for start, stop in plan_batches([lengths[i] for i in left], extra, self.budget, equal, prefix):
                 picked = left[start:stop]
                 edges = self._try(Batch.of([rows[i] for i in picked], prefix, self.forward.device), cache)
                 if edges is None:
@@ -217,22 +213,3 @@ class LabelScorer:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return None
-
-
-def context_length(model: PreTrainedModel | PreTrainedConfig) -> int | None:
-    """Number of tokens that a model, or one of its configuration, can take; None where it has no limit."""
-    whole: Any = getattr(model, "config", model)
-    config = whole.get_text_config(decoder=True)
-    sizes = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len", "n_positions"))
-    return next((int(size) for size in sizes if size), None)
-
-
-@contextmanager
-def _evaluating(model: PreTrainedModel) -> Iterator[None]:
-    """Switches dropout off, and back on for whoever trains the model."""
-    training = model.training
-    model.train(False)
-    try:
-        yield
-    finally:
-        model.train(training)

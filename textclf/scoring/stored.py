@@ -61,6 +61,7 @@ class StoredScores:
             **{name: m[rows] for name in MATRICES.values() if (m := getattr(self.words, name)) is not None},
             fit_sums=self.words.sums[self.fit],
             fit_labels=self.labels[self.fit],
+            shift=None,
         )
         return class_scores(rule, picked), self.labels[rows]
 

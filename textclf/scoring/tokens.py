@@ -12,9 +12,12 @@ taken as its tokenizer gives it, space included; the audit says so.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from textclf.errors import UserError
 from textclf.types import PreTrainedTokenizerBase
+
+Bos = Literal["tokenizer", "always", "never"]
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, special: bool) -> list[list[int]]:
@@ -35,21 +38,42 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, speci
     return [list(ids) for ids in encoded["input_ids"]]
 
 
-def prompt_token_ids(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[list[int]]:
+def prompt_token_ids(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], bos: Bos = "tokenizer"
+) -> list[list[int]]:
     """Tokens of each prompt: one BOS at most, and no EOS that the tokenizer appends.
 
     A prompt that spells out its BOS, as chat templates do, would get a second one: it is dropped. An EOS that is
     written in the prompt stays.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        prompts: Prompts.
+        bos: Whether a prompt starts with BOS: as the `tokenizer` has it, `always`, or `never`.
+
+    Raises:
+        UserError: BOS is wanted, and the tokenizer knows none.
     """
-    tail = _appended(tokenizer)
-    bos = tokenizer.bos_token_id
+    if bos == "always" and tokenizer.bos_token_id is None:
+        raise UserError("bos is 'always', but the tokenizer has no BOS token: choose tokenizer or never")
     rows = []
-    for ids in token_ids(tokenizer, prompts, special=True):
-        ids = ids[: len(ids) - tail]
-        while bos is not None and ids[:2] == [bos, bos]:
-            ids = ids[1:]
-        rows.append(ids)
+    for ids in whole_token_ids(tokenizer, prompts):
+        written = leading_bos(tokenizer, ids)
+        wanted = {"tokenizer": min(written, 1), "always": 1, "never": 0}[bos]
+        rows.append([*[tokenizer.bos_token_id] * wanted, *ids[written:]])
     return rows
+
+
+def whole_token_ids(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[list[int]]:
+    """Tokens of each prompt with every BOS that the tokenizer writes or reads, but not what it appends."""
+    tail = _appended(tokenizer)
+    rows = token_ids(tokenizer, prompts, special=True)
+    return [ids[: -len(tail)] if tail and ids[-len(tail) :] == tail else ids for ids in rows]
+
+
+def leading_bos(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> int:
+    """Number of BOS tokens that some tokens start with."""
+    return next((i for i, token in enumerate(ids) if token != tokenizer.bos_token_id), len(ids))
 
 
 def label_token_ids(tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> list[list[int]]:
@@ -57,11 +81,10 @@ def label_token_ids(tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -
     return token_ids(tokenizer, labels, special=False)
 
 
-def _appended(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Number of special tokens that the tokenizer puts behind a text."""
+def _appended(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The special tokens that the tokenizer puts behind a text."""
     (full,) = token_ids(tokenizer, ["a"], special=True)
     (bare,) = token_ids(tokenizer, ["a"], special=False)
-    tail = 0
-    while tail < len(full) and [full[-1 - tail]] != bare[-1:] and full[-1 - tail] != tokenizer.bos_token_id:
-        tail += 1
-    return tail
+    ends = (end for end in range(len(full), len(bare) - 1, -1) if full[end - len(bare) : end] == bare)
+    tail = full[next(ends, len(full)) :]
+    return tail if bare and set(tail) <= set(tokenizer.all_special_ids) else []

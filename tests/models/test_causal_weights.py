@@ -1,0 +1,79 @@
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from tests.scoring.tiny import MERGES, byte_tokenizer, save_tiny_lm, write_gguf
+from textclf import attention
+from textclf.models import CausalLMClassifier
+from textclf.models.causal_weights import load_network, source
+from textclf.scoring import label_log_likelihoods
+
+NAMES = ("negative", "positive")
+PROMPTS = ["Film: a joy\nIt is", "Film: 지루한 영화\nIt is"]
+
+
+@pytest.fixture(scope="module")
+def lm(tmp_path_factory):
+    return save_tiny_lm(tmp_path_factory.mktemp("lm"))
+
+
+def test_a_file_of_a_folder_or_repository(tmp_path):
+    assert source("org/repo/model-q4.gguf") == ("org/repo", {"gguf_file": "model-q4.gguf"})
+    assert source("org/repo/sub/er/model.GGUF") == ("org/repo", {"gguf_file": "sub/er/model.GGUF"})
+    assert source("org/repo") == ("org/repo", {})
+    path = tmp_path / "more" / "model.gguf"
+    path.parent.mkdir()
+    path.touch()
+    assert source(str(path)) == (str(path.parent), {"gguf_file": "model.gguf"})
+
+
+def test_a_file_is_read_as_its_model(tmp_path):
+    model = write_gguf(tmp_path / "model.gguf")
+    classifier = CausalLMClassifier(2, NAMES, pretrained=str(tmp_path / "model.gguf"), prompt="Film: {text}\nIt is")
+    labels = [" negative", " positive"]
+    assert classifier.words == labels
+    expected = label_log_likelihoods(model, byte_tokenizer(merges=MERGES), PROMPTS, labels, strategy="plain")
+    classifier.bos = "always"  # the file does not say that its tokenizer writes one
+    torch.testing.assert_close(torch.from_numpy(classifier.score(PROMPTS)["sums"]), expected, atol=1e-4, rtol=0)
+
+
+def test_device_map_puts_the_weights_where_it_says(lm, monkeypatch):
+    plain, mapped = (
+        CausalLMClassifier(2, NAMES, pretrained=str(lm), load_options=options)
+        for options in (None, {"device_map": "cpu"})
+    )
+    mapped.configure_model()
+    monkeypatch.setattr(mapped.network[0], "to", None)  # nor are they moved from there
+    torch.testing.assert_close(*(torch.from_numpy(m.score(PROMPTS)["sums"]) for m in (plain, mapped)))
+    assert len(mapped.classify(["a joy"])) == 1
+
+
+def test_quantisation_is_handed_on(lm, monkeypatch):
+    given = {}
+    read = AutoModelForCausalLM.from_pretrained
+
+    def spy(place, **options):
+        given.update(options)
+        options.pop("quantization_config")
+        return read(place, **options)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", spy)
+    asked = {"load_in_8bit": True}
+    model = CausalLMClassifier(2, NAMES, pretrained=str(lm), load_options={"quantization_config": asked})
+    model.configure_model()
+    assert given["quantization_config"] is asked
+    assert given["dtype"] == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, attention.NAME), ({"attn_implementation": "sdpa"}, "sdpa"), ({"attn_implementation": "eager"}, "eager")],
+)
+def test_attention_that_is_asked_for_is_kept(options, expected, lm, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert load_network(str(lm), options, torch.bfloat16).config._attn_implementation == expected
+
+
+def test_a_gpu_keeps_its_attention(lm, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert load_network(str(lm), {}, torch.bfloat16).config._attn_implementation == "sdpa"

@@ -1,0 +1,68 @@
+"""What score rules need beside the rows: scores of the words after premises, content-free texts, and rows to fit to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from textclf.console import say
+from textclf.scoring import Counters, LabelScorer
+from textclf.scoring.rules import fitted_shift
+from textclf.types import PreTrainedModel
+
+if TYPE_CHECKING:
+    from textclf.models.causal_lm import CausalLMClassifier, Scores
+
+TOGETHER = 128
+"""Rows that are scored between two steps of the progress bar."""
+
+
+def score_beside(
+    model: CausalLMClassifier, part: str, network: PreTrainedModel
+) -> tuple[dict[str, Any], Scores, Counters]:
+    """Scores what a rule needs.
+
+    Args:
+        model: Whose prompt, words and strategy are used.
+        part: `empty`, `domain`, `content_free`, or `fit`.
+        network: Whose likelihoods they are.
+
+    Returns:
+        Parts of `Likelihoods` by name, none where there is nothing to score; all scores of the rows to fit to; and the
+        work done.
+    """
+    # An empty premise is a BOS alone, whatever stands before prompts.
+    scorer = model.new_scorer(network, model.strategy, "tokenizer" if part == "empty" else model.bos)
+    found: dict[str, Any] = {}
+    scores: Scores = {}
+    if part == "empty":
+        start = model.tokenizer.bos_token or model.tokenizer.eos_token
+        if start is not None:
+            found["empty"] = model.score([str(start)], scorer)["sums"][0]
+    elif part == "domain":
+        found["domain"] = model.score([model.premise], scorer)["sums"][0]
+    elif part == "content_free":
+        prompts = [model.template.fill({"text": text, "text_pair": text}) for text in model.content_free]
+        found["content_free"] = model.score(prompts, scorer)["sums"]
+    elif model.fit_rows is not None:
+        rows = model.fit_rows[0]
+        say(f"{len(rows):,} labelled rows are scored beforehand, for the rule fitted_prior")
+        scores = _under_a_bar(model, model.prompts(rows), scorer)
+        labels = np.array(rows[:]["label"])
+        shift = fitted_shift(scores["sums"], model.classes, labels)
+        found = {"fit_sums": scores["sums"], "fit_labels": labels, "shift": shift}
+    return found, scores, scorer.counters
+
+
+def _under_a_bar(model: CausalLMClassifier, prompts: Sequence[str], scorer: LabelScorer) -> Scores:
+    """Scores prompts some at a time."""
+    from tqdm.auto import tqdm
+
+    parts = []
+    with tqdm(total=len(prompts), unit="text", disable=None) as bar:
+        for start in range(0, len(prompts), TOGETHER):
+            parts.append(model.score(prompts[start : start + TOGETHER], scorer))
+            bar.update(len(parts[-1]["sums"]))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
