@@ -175,9 +175,9 @@ class Embedder:
         """Where windows start among texts, the longest first; a character is taken for a token."""
         from textclf.data.batching import batch_starts  # data modules import methods, which import this
 
-        most = self.model.max_seq_length or WINDOW_TOKENS
-        tokens = np.minimum(np.array(characters, dtype=np.int64) + len(self.prompt or ""), most)
-        return batch_starts(np.maximum(tokens, WINDOW_TOKENS // WINDOW), 1, WINDOW_TOKENS)
+        most = min(self.model.max_seq_length or WINDOW_TOKENS, WINDOW_TOKENS)  # some tokenizers have 10 ** 30
+        tokens = np.array(characters, dtype=np.int64) + len(self.prompt or "")
+        return batch_starts(np.maximum(np.minimum(tokens, most), WINDOW_TOKENS // WINDOW), 1, WINDOW_TOKENS)
 
     @torch.inference_mode()
     def compute(self, texts: Sequence[str]) -> Iterator[tuple[int, Embedded]]:

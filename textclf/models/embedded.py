@@ -80,9 +80,9 @@ class EmbeddingClassifier(TextClassifier):
                 )
         for name, value in facts(self._embedder).items():
             if name != "encoder_configuration" and self.fitted.get(name, value) != value:
-                what = {"encoder": "weights", "encoder_length": "maximum length"}[name]
+                what = {"encoder": "other weights", "encoder_length": "another maximum length"}[name]
                 raise UserError(
-                    f"the {what} of pretrained {self.pretrained!r} is not what the checkpoint was trained on: "
+                    f"pretrained {self.pretrained!r} has {what} than the checkpoint was trained with: "
                     "pass --model.pretrained with the place of the old encoder"
                 )
         return self._embedder
@@ -103,7 +103,7 @@ class EmbeddingClassifier(TextClassifier):
         """What a vector depends on: the classifier's own arguments are no part of it, unless `encode` is its own."""
         if type(self).encode is not EmbeddingClassifier.encode:
             return fingerprint([super().encoding_key(), self.embedder.key])
-        return fingerprint([textclf.__version__, "embedded", self.embedder.key])
+        return fingerprint([textclf.__version__, "embedded and sealed", self.embedder.key])
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Features as bytes of float32 with a checksum, `length` in tokens, and those `cut` off.

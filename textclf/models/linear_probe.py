@@ -168,7 +168,7 @@ class LinearProbe(EmbeddingClassifier):
             C: Inverse strength of the regularisation.
         """
         optimizer: Any = self.optimizers()
-        if len(labels) != (expected := sum(self.fitted["class_counts"])):
+        if len(labels) != (expected := sum(self.fitted["class_counts"])) and C == self.grid[0]:
             say(f"L-BFGS was given {len(labels)} of {expected} train rows: the optimum is that of these alone")
 
         def closure() -> Tensor:
@@ -177,9 +177,8 @@ class LinearProbe(EmbeddingClassifier):
             loss.backward()  # type: ignore[no-untyped-call]
             return loss
 
-        optimizer.optimizer.state.clear()  # the curvature at another C
         optimizer.step(closure=closure)
-        optimizer.optimizer.state.clear()  # no part of a checkpoint
+        optimizer.optimizer.state.clear()  # the curvature at this C is not that at the next
         self.fitted = {**self.fitted, "C": C}
         loss = closure()
         steepest = max(float(p.grad.abs().max()) for p in (self.weights, self.intercepts) if p.grad is not None)
