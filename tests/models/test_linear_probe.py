@@ -101,7 +101,7 @@ def test_a_class_without_rows_has_the_probability_0(present):
 
 def test_adamw_comes_near_the_same_optimum():
     vectors, labels = blobs(3)
-    model = fitted(vectors, labels, 3, epochs=60, optimizer="adamw", learning_rate=0.05)
+    model = fitted(vectors, labels, 3, epochs=60, optimizer="adamw", learning_rate=0.1)
     expected = oracle(vectors, labels)
     scores = model.log_scores({"embeddings": torch.from_numpy(vectors)}).detach()
     assert (scores.argmax(dim=1).numpy() == expected.predict(vectors)).mean() > 0.99
