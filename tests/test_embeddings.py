@@ -333,7 +333,7 @@ def start(model_folder, folder, budget, stop_at=-1):
 def embed(*processes):
     """Gives the texts to all of them once all are ready."""
     for process in processes:
-        assert process.stdout.readline() == "ready\n"
+        assert "ready\n" in process.stdout  # reads up to it
     for process in processes:
         process.stdin.write("\n".join(LINES))
         process.stdin.close()
