@@ -292,7 +292,8 @@ def readable_tokens(model: Any) -> int | None:
     positions: int | None = getattr(model.config, "max_position_embeddings", None)
     for name, module in model.named_modules():
         if positions and name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            return positions - module.padding_idx - 1
+            positions -= int(module.padding_idx) + 1
+            break
     return positions
 
 

@@ -125,7 +125,9 @@ class EmbeddingClassifier(TextClassifier):
         found = [unseal(sealed) for sealed in rows["embedding"]]
         if damaged := [place for place, content in enumerate(found) if content is None]:
             say(f"{len(damaged)} encoded rows are damaged on disk: they are embedded again")
-            texts = {name: [rows[name][i] for i in damaged] for name in ("text", "text_pair") if name in rows}
+            texts: dict[str, list[Any]] = {
+                name: [rows[name][i] for i in damaged] for name in ("text", "text_pair") if name in rows
+            }
             for place, sealed in zip(damaged, self.encode(texts)["embedding"], strict=True):
                 found[place] = unseal(sealed)
         content = bytearray(b"".join(part for part in found if part is not None))
