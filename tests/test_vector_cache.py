@@ -6,12 +6,13 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import numpy as np
 import pytest
 
 from textclf.errors import UserError
-from textclf.vector_cache import Embedded, VectorCache, text_key
+from textclf.vector_cache import Embedded, VectorCache, is_damage, text_key
 
 WRITER = """
 import sys
@@ -79,17 +80,25 @@ def test_a_changed_byte_costs_one_row(cache, capsys):
     assert equal(cache.get(list(rows)), rows)
 
 
-@pytest.mark.parametrize("damage", ["garbage", "cut", "header", "pages"])
+def index_page(path):
+    with closing(sqlite3.connect(path)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE type = 'index'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    return slice((page - 1) * size, page * size)
+
+
+@pytest.mark.parametrize("damage", ["garbage", "cut", "header", "pages", "index"])
 def test_a_damaged_file_is_made_anew(cache, damage, capsys):
     rows = some([f"text {i}" for i in range(500)])
     cache.add(rows)
-    whole = cache.path.read_bytes()
+    whole, index = cache.path.read_bytes(), index_page(cache.path)
     cache.path.write_bytes(
         {
             "garbage": b"no database at all" * 100,
             "cut": whole[: len(whole) // 2 + 11],
             "header": b"\x00" * 100 + whole[100:],
             "pages": whole[:4096] + b"\xff" * (len(whole) - 4096),
+            "index": whole[: index.start] + b"\xff" * 100 + whole[index.start + 100 :],
         }[damage]
     )
     known = cache.get(list(rows))
@@ -97,6 +106,42 @@ def test_a_damaged_file_is_made_anew(cache, damage, capsys):
     assert equal(cache.add(rows), rows)
     assert equal(cache.get(list(rows)), rows)
     assert "made again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("code", "damage"),
+    [
+        (sqlite3.SQLITE_CORRUPT_INDEX, True),
+        (sqlite3.SQLITE_NOTADB, True),
+        (sqlite3.SQLITE_IOERR_SHORT_READ, True),
+        (sqlite3.SQLITE_IOERR_WRITE, False),
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, False),
+    ],
+)
+def test_which_errors_are_of_a_damaged_file(code, damage):
+    error = sqlite3.DatabaseError("invented")
+    error.sqlite_errorcode = code
+    assert is_damage(error) == damage
+
+
+def test_a_file_that_another_process_has_made_anew_is_kept(cache, monkeypatch, capsys):
+    cache.add(some(["old"]))
+    cache.path.write_bytes(b"no database at all" * 100)
+    mine, theirs = some(["mine"]), some(["mine", "theirs"])
+    tried = VectorCache._try
+
+    def slower(self, work):
+        try:
+            return tried(self, work)
+        except sqlite3.DatabaseError:
+            monkeypatch.undo()
+            VectorCache(cache.path, 4).add(theirs)
+            raise
+
+    monkeypatch.setattr(VectorCache, "_try", slower)
+    cache.add(mine)
+    assert equal(cache.get(list(theirs)), theirs)
+    assert capsys.readouterr().err.count("is damaged") == 1
 
 
 def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
@@ -132,6 +177,19 @@ def test_killed_at_any_moment_it_still_works(tmp_path):
         (count,) = sqlite3.connect(path).execute("SELECT COUNT(*) FROM vectors").fetchone()
         assert count % 50 == 0  # all of a batch, or none
     assert sorted(os.listdir(tmp_path)) == ["vectors.sqlite"]
+
+
+@pytest.mark.slow
+def test_two_processes_on_a_damaged_file_lose_nothing(tmp_path):
+    path = tmp_path / "vectors.sqlite"
+    path.write_bytes(b"no database at all" * 1000)
+    both = [start(path, 500, 0) for _ in range(2)]
+    for process in both:
+        process.communicate(timeout=120)
+        assert process.returncode == 0
+    keys = [text_key(f"text {i}") for i in range(500)]
+    found = VectorCache(path, 64).get(keys)
+    assert [int(found[key].vector[0]) for key in keys] == list(range(500))
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import xxhash
+from filelock import FileLock
 
 from textclf.console import say
 from textclf.errors import UserError
@@ -23,6 +24,8 @@ T = TypeVar("T")
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR_SHORT_READ}
 WAIT = 120.0
 """Seconds that a process waits for another one's writing."""
+CHECKSUM = 8
+"""Bytes."""
 AT_ONCE = 500
 """Keys in one question; SQLite has a limit."""
 SCHEMA = "CREATE TABLE IF NOT EXISTS vectors (text BLOB PRIMARY KEY, value BLOB NOT NULL)"
@@ -107,13 +110,11 @@ class VectorCache:
 
     def _pack(self, key: bytes, value: Embedded) -> bytes:
         numbers = np.array([value.length, value.cut], dtype="<i8").tobytes()
-        packed = value.vector.astype("<f4").tobytes() + numbers
-        return packed + xxhash.xxh3_64_digest(key + packed)
+        return seal(value.vector.astype("<f4").tobytes() + numbers, key)
 
     def _unpack(self, key: bytes, value: bytes) -> Embedded | None:
-        size = 4 * self.dimension
-        packed, checksum = value[:-8], value[-8:]
-        if len(packed) != size + 16 or xxhash.xxh3_64_digest(key + packed) != checksum:
+        size, packed = 4 * self.dimension, unseal(value, key)
+        if packed is None or len(packed) != size + 16:
             return None
         length, cut = np.frombuffer(packed, dtype="<i8", offset=size).tolist()
         return Embedded(np.frombuffer(packed, dtype="<f4", count=self.dimension), length, cut)
@@ -121,20 +122,49 @@ class VectorCache:
     def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Opens the file for one piece of work: a connection must not live on in a forked process."""
         try:
-            return self._try(work)
+            try:
+                return self._try(work)
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+            return self._repair(work)
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode not in DAMAGED:
-                raise UserError(
-                    f"the embeddings in {str(self.path)!r} cannot be read or written ({error}): make room, wait for "
-                    "the process that holds them, or set HF_DATASETS_CACHE to another folder"
-                ) from error
-        say(f"{str(self.path)!r} is damaged: its embeddings are made again")
-        for path in (self.path, self.path.with_name(f"{self.path.name}-journal")):
-            path.unlink(missing_ok=True)
-        return self._try(work)
+            raise UserError(
+                f"the embeddings in {str(self.path)!r} cannot be read or written ({error}): make room, wait for "
+                "the process that holds them, or set HF_DATASETS_CACHE to another folder"
+            ) from error
+
+    def _repair(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Begins a new file; not where another process that saw the damage has done so already."""
+        with FileLock(self.path.with_suffix(".lock"), timeout=WAIT):
+            try:
+                return self._try(work)
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+            say(f"{str(self.path)!r} is damaged: its embeddings are made again")
+            for path in (self.path, self.path.with_name(f"{self.path.name}-journal")):
+                path.unlink(missing_ok=True)
+            return self._try(work)
 
     def _try(self, work: Callable[[sqlite3.Connection], T]) -> T:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)) as connection:
             connection.execute(SCHEMA)
             return work(connection)
+
+
+def is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Whether a file's content is wrong: by the extended code, or by the plain one in its lowest byte."""
+    return not {error.sqlite_errorcode, error.sqlite_errorcode & 0xFF}.isdisjoint(DAMAGED)
+
+
+def seal(content: bytes, key: bytes = b"") -> bytes:
+    """Adds a checksum of the content, and of what it belongs to."""
+    return content + xxhash.xxh3_64_digest(key + content)
+
+
+def unseal(sealed: bytes, key: bytes = b"") -> bytes | None:
+    """The content; None where it has changed."""
+    content = sealed[:-CHECKSUM]
+    return content if xxhash.xxh3_64_digest(key + content) == sealed[-CHECKSUM:] else None
