@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -80,6 +82,35 @@ def test_a_prompt_can_be_left_out_of_pooling(tiny_encoder, embedder, tmp_path):
     )
 
 
+def test_another_pooling_still_leaves_the_prompt_out(tiny_encoder, embedder, tmp_path):
+    encoder = Transformer(str(tiny_encoder), max_seq_length=32)
+    model = SentenceTransformer(modules=[encoder, Pooling(16, "max", include_prompt=False)], device="cpu")
+    expected = model.encode(TEXTS, prompt="the plot: ", normalize_embeddings=True)
+    model[1] = Pooling(16, "mean", include_prompt=False)
+    model.save(str(tmp_path / "model"))
+    close(embedder(tmp_path / "model", prompt="the plot: ", pooling="max").matrix(TEXTS), expected)
+
+
+def test_positions_that_begin_behind_the_padding(tiny_encoder, embedder, tmp_path):
+    from transformers import AutoTokenizer, MPNetConfig, MPNetModel
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_encoder)
+    config = MPNetConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=50,
+    )
+    MPNetModel(config).save_pretrained(tmp_path / "mpnet")
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    tokenizer.save_pretrained(tmp_path / "mpnet")
+    with pytest.raises(UserError, match=r"max_length 49 is more .* at most 48"):
+        embedder(tmp_path / "mpnet", max_length=49)
+    assert embedder(tmp_path / "mpnet", max_length=48).embed(["the film " * 60])[0].length == 48
+
+
 def test_a_plain_encoder_gets_mean_pooling_and_its_own_length_where_asked(embedder, tiny_encoder, oracle):
     oracle.max_seq_length = 64
     plain = embedder(tiny_encoder, normalize=False)
@@ -101,6 +132,33 @@ def test_bf16_is_near_and_what_follows_the_transformer_is_fp32(embedder):
     assert not np.array_equal(narrow, wide)
     close(narrow, wide, atol=0.05)
     close(np.linalg.norm(narrow, axis=1), 1)
+
+
+def test_a_trainers_autocast_changes_no_vector(embedder):
+    one = embedder()
+    expected = {place: found.vector for place, found in one.compute(TEXTS)}
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for place, found in one.compute(TEXTS):
+            assert torch.is_autocast_enabled("cpu")  # the caller's stays as it is
+            assert np.array_equal(found.vector, expected[place])
+
+
+def test_long_texts_are_tokenised_in_smaller_windows(embedder, oracle, monkeypatch):
+    monkeypatch.setattr("textclf.embeddings.WINDOW", 40)
+    monkeypatch.setattr("textclf.embeddings.WINDOW_TOKENS", 400)
+    windows = []
+    compute = Embedder.compute
+
+    def counting(self, texts):
+        windows.append([min(32, len(text)) for text in texts])
+        return compute(self, texts)
+
+    monkeypatch.setattr(Embedder, "compute", counting)
+    texts = [*TEXTS, *(f"a{i}" for i in range(80))]
+    close(embedder().matrix(texts), oracle.encode(texts, batch_size=1))
+    assert len(windows) > 4
+    assert all(len(window) * max(window) <= 400 for window in windows)
+    assert max(map(len, windows)) == 40
 
 
 def test_lengths_and_what_is_cut_off(embedder):
@@ -227,10 +285,79 @@ def test_the_configuration_is_plain(embedder):
     assert json.dumps(configuration(embedder().model))
 
 
+def test_a_configuration_that_is_not_plain_has_a_key(embedder, monkeypatch):
+    found = embedder().key
+    monkeypatch.setattr("textclf.embeddings.configuration", lambda model: [torch.float32])
+    assert embedder().key == embedder().key != found
+
+
 def test_use_leaves_no_trace_in_the_key(embedder):
     one = embedder()
     one.embed(TEXTS)
     assert one.with_prompt("").key == embedder().key
+
+
+PROCESS = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from textclf import embeddings
+
+model, folder, budget, stop_at = sys.argv[1:]
+embeddings.KEPT_TOGETHER = 10
+settings = embeddings.EmbeddingSettings(dtype="float32", max_batch_tokens=int(budget))
+embedder = embeddings.Embedder(model, None, settings, Path(folder))
+print("ready", flush=True)
+texts = sys.stdin.read().splitlines()
+compute = embeddings.Embedder.compute
+
+def watched(self, texts):
+    for i, found in enumerate(compute(self, texts)):
+        if i == int(stop_at):
+            print("stopped", flush=True)
+            time.sleep(600)
+        time.sleep(0.01)
+        yield found
+
+embeddings.Embedder.compute = watched
+np.save(Path(folder) / f"{budget}.npy", embedder.matrix(texts))
+"""
+LINES = [text for text in TEXTS if text]
+
+
+def start(model_folder, folder, budget, stop_at=-1):
+    command = [sys.executable, "-c", PROCESS, str(model_folder), str(folder), str(budget), str(stop_at)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+
+
+def embed(*processes):
+    """Gives the texts to all of them once all are ready."""
+    for process in processes:
+        assert "ready\n" in process.stdout  # reads up to it
+    for process in processes:
+        process.stdin.write("\n".join(LINES))
+        process.stdin.close()
+
+
+@pytest.mark.slow
+def test_a_killed_process_loses_little(model_folder, embedder, oracle, computed, tmp_path):
+    process = start(model_folder, tmp_path, 100, stop_at=35)
+    embed(process)
+    assert process.stdout.readline() == "stopped\n"
+    process.kill()
+    process.wait()
+    close(embedder().matrix(LINES), oracle.encode(LINES, batch_size=1))
+    assert len(computed) == len(set(LINES)) - 30
+
+
+@pytest.mark.slow
+def test_two_processes_at_once_have_equal_vectors(model_folder, embedder, tmp_path):
+    both = {budget: start(model_folder, tmp_path, budget) for budget in (1, 5000)}  # other rounding
+    embed(*both.values())
+    assert [process.wait(timeout=120) for process in both.values()] == [0, 0]
+    one, other = (np.load(tmp_path / f"{budget}.npy") for budget in both)
+    assert np.array_equal(one, other)
+    assert np.array_equal(one, embedder().matrix(LINES))
 
 
 # What a stranger gets wrong

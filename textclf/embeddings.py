@@ -25,7 +25,9 @@ from textclf.vector_cache import Embedded, VectorCache, text_key
 Pooling = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 WINDOW = 8192
-"""Texts that are tokenised and sorted together, for little padding."""
+"""Texts that are tokenised and sorted together, for little padding ..."""
+WINDOW_TOKENS = 512 * WINDOW
+"""... where they are short: all of them are padded to the longest, and long ones take much memory."""
 KEPT_TOGETHER = 512
 """Texts whose vectors are written at once: an interruption loses no more."""
 BUDGETS = {"cpu": 2048, "cuda": 16384}
@@ -105,7 +107,7 @@ class Embedder:
         self._set_length(pretrained, max_length)
         self._set_pooling(pretrained)
         self.weights = weights_hash(self.model)
-        self._configuration = configuration(self.model)  # before use, which leaves traces in a tokenizer
+        self.configuration = _hash(configuration(self.model))  # before use, which leaves traces in a tokenizer
         self.dtype = self._set_dtype()
         dimension = self.model.get_embedding_dimension()
         assert dimension is not None
@@ -132,8 +134,7 @@ class Embedder:
         """A hash of all that a vector depends on but the text."""
         settings = {k: v for k, v in asdict(self.settings).items() if k not in ("max_batch_tokens", "prompt_name")}
         resolved = {"prompt": self.prompt, "dtype": self.dtype, "max_length": self.model.max_seq_length}
-        parts = [textclf.__version__, self.weights, self._configuration, {**settings, **resolved}]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+        return _hash([textclf.__version__, self.weights, self.configuration, {**settings, **resolved}])
 
     def embed(self, texts: Sequence[str]) -> list[Embedded]:
         """Embeds texts, those that are not in the cache; a progress bar shows long work where there is a terminal.
@@ -164,11 +165,19 @@ class Embedder:
 
         longest_first = sorted(missing, key=lambda key: -len(missing[key]))
         with tqdm(total=len(missing), unit="text", disable=None if len(missing) > KEPT_TOGETHER else True) as bar:
-            for start in range(0, len(longest_first), WINDOW):
-                keys = longest_first[start : start + WINDOW]
+            for start, stop in pairwise(self._windows([len(missing[key]) for key in longest_first])):
+                keys = longest_first[start:stop]
                 for place, value in self.compute([missing[key] for key in keys]):
                     yield keys[place], value
                     bar.update()
+
+    def _windows(self, characters: list[int]) -> list[int]:
+        """Where windows start among texts, the longest first; a character is taken for a token."""
+        from textclf.data.batching import batch_starts  # data modules import methods, which import this
+
+        most = min(self.model.max_seq_length or WINDOW_TOKENS, WINDOW_TOKENS)  # some tokenizers have 10 ** 30
+        tokens = np.array(characters, dtype=np.int64) + len(self.prompt or "")
+        return batch_starts(np.maximum(np.minimum(tokens, most), WINDOW_TOKENS // WINDOW), 1, WINDOW_TOKENS)
 
     @torch.inference_mode()
     def compute(self, texts: Sequence[str]) -> Iterator[tuple[int, Embedded]]:
@@ -182,14 +191,16 @@ class Embedder:
         """
         for places, features, lengths, cut in self._batches(texts):
             features = {k: v.to(self.model.device) if isinstance(v, Tensor) else v for k, v in features.items()}
-            vectors = self.model(features)["sentence_embedding"].float()[:, : self.dimension]
+            # A trainer's autocast is not part of the key. (Not around the `yield`: the caller's is the caller's.)
+            with torch.autocast(self.model.device.type, enabled=False):
+                vectors = self.model(features)["sentence_embedding"].float()[:, : self.dimension]
             if self.settings.normalize:
                 vectors = nn.functional.normalize(vectors, dim=1)
             yield from zip(places, map(Embedded, vectors.cpu().numpy(), lengths, cut), strict=True)
 
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], dict[str, Any], list[int], list[int]]]:
         """Places of texts, their features, the tokens that are read of each, and those cut off: the longest first."""
-        from textclf.data.batching import batch_starts  # data modules import methods, which import this
+        from textclf.data.batching import batch_starts
 
         features = self.model.preprocess(list(texts), prompt=self.prompt)
         mask = features.get("attention_mask")
@@ -235,7 +246,7 @@ class Embedder:
     def _set_length(self, pretrained: str, max_length: int | None) -> None:
         if max_length is None:
             return
-        readable = getattr(self.model.config, "max_position_embeddings", None) or max_length
+        readable = readable_tokens(self.model) or max_length
         if max_length > readable:
             raise UserError(f"max_length {max_length} is more than {pretrained!r} can read: give at most {readable}")
         self.model.max_seq_length = max_length
@@ -245,12 +256,12 @@ class Embedder:
 
         if self.settings.pooling is None:
             return
-        modules = [name for name, module in self.model.named_children() if isinstance(module, PoolingModule)]
+        modules = [(name, m) for name, m in self.model.named_children() if isinstance(m, PoolingModule)]
         if not modules:
             raise UserError(f"embedding: {pretrained!r} pools no tokens: leave pooling {self.settings.pooling!r} out")
-        first: Any = self.model[0]
-        width = first.get_embedding_dimension()
-        setattr(self.model, modules[0], PoolingModule(width, self.settings.pooling))
+        name, old = modules[0]
+        new = PoolingModule(old.embedding_dimension, self.settings.pooling, include_prompt=old.include_prompt)
+        setattr(self.model, name, new)
 
     def _set_dtype(self) -> str:
         """Makes the transformer compute in the dtype; what comes after it, pooling first, is fp32."""
@@ -273,11 +284,28 @@ def _widen(module: nn.Module, inputs: Any, features: dict[str, Any]) -> dict[str
     return {k: v.float() if isinstance(v, Tensor) and v.is_floating_point() else v for k, v in features.items()}
 
 
+def readable_tokens(model: Any) -> int | None:
+    """The longest text that a sentence-transformers model has positions for; None where its configuration is silent.
+
+    MPNet, RoBERTa and their kin count positions from behind that of the padding.
+    """
+    positions: int | None = getattr(model.config, "max_position_embeddings", None)
+    for name, module in model.named_modules():
+        if positions and name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            positions -= int(module.padding_idx) + 1
+            break
+    return positions
+
+
 def default_folder() -> Path:
     """Where vectors are kept between runs: beside the encoded rows."""
     from textclf.data.reading import cache_folder
 
     return cache_folder() / "embeddings"
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 def weights_hash(model: nn.Module) -> str:
