@@ -73,7 +73,7 @@ class ConfigWriter(Callback):
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps `checkpoints/best.ckpt`: the highest `val/macro_f1`."""
+    """Keeps `checkpoints/best.ckpt`: the highest `val/macro_f1`, or what the model names in `best_by`."""
 
     def __init__(self) -> None:
         """Nothing is left to choose."""
@@ -87,8 +87,9 @@ class BestCheckpoint(ModelCheckpoint):
         )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Finds the run folder."""
+        """Finds the run folder, and what the model is judged by."""
         self.dirpath = str(run_folder(trainer) / "checkpoints")
+        self.monitor, self.mode = getattr(pl_module, "best_by", (self.monitor, self.mode))
         super().setup(trainer, pl_module, stage)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

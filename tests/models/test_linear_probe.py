@@ -1,5 +1,8 @@
 """The linear probe against scikit-learn, and through the command line."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from textclf.cli import main
 from textclf.data import FilesDataModule
-from textclf.embeddings import Embedder
+from textclf.embeddings import Embedder, EmbeddingSettings
 from textclf.errors import UserError
 from textclf.evaluation.predictions import read_predictions
 from textclf.models import LinearProbe, TextClassifier
@@ -40,10 +43,10 @@ class Rows(torch.utils.data.Dataset):
         return {"embeddings": self.vectors[place], "labels": self.labels[place], "row": place}
 
 
-def fitted(vectors, labels, classes, epochs=1, precision="32-true", **arguments):
-    """A probe that Lightning has trained on mini-batches of the rows."""
+def fitted(vectors, labels, classes, epochs=1, precision="32-true", counted=None, **arguments):
+    """A probe that Lightning has trained on mini-batches of the rows; `counted` are the labels of all there are."""
     model = LinearProbe(classes, SIX[:classes], **arguments)
-    counts = np.bincount(labels, minlength=classes).tolist()
+    counts = np.bincount(labels if counted is None else counted, minlength=classes).tolist()
     model.fitted = {"encoder": "none", "features": vectors.shape[1], "class_counts": counts}
     trainer = Trainer(
         max_epochs=epochs,
@@ -98,11 +101,28 @@ def test_a_class_without_rows_has_the_probability_0(present):
 
 def test_adamw_comes_near_the_same_optimum():
     vectors, labels = blobs(3)
-    model = fitted(vectors, labels, 3, epochs=60, optimizer="adamw", learning_rate=0.02)
+    model = fitted(vectors, labels, 3, epochs=60, optimizer="adamw", learning_rate=0.1)
     expected = oracle(vectors, labels)
     scores = model.log_scores({"embeddings": torch.from_numpy(vectors)}).detach()
-    assert (scores.argmax(dim=1).numpy() == expected.predict(vectors)).mean() > 0.98
-    np.testing.assert_allclose(model.weights.detach(), expected.coef_, rtol=0, atol=0.3)
+    assert (scores.argmax(dim=1).numpy() == expected.predict(vectors)).mean() > 0.99
+    np.testing.assert_allclose(model.weights.detach(), expected.coef_, rtol=0, atol=0.02)
+
+
+def test_the_penalty_is_of_the_rows_that_were_given(capsys):
+    vectors, labels = blobs(3)
+    model = fitted(vectors[:200], labels[:200], 3, counted=labels)
+    np.testing.assert_allclose(model.weights.detach(), oracle(vectors[:200], labels[:200]).coef_, rtol=0, atol=1e-3)
+    assert "given 200 of 600 train rows" in capsys.readouterr().err
+    fitted(vectors, labels, 3)
+    assert "train rows" not in capsys.readouterr().err
+
+
+def test_scores_keep_the_precision_of_the_weights():
+    vectors, labels = blobs(3)
+    model = fitted(vectors, labels, 3, C=1e5)
+    weights, intercepts = model.weights.detach().numpy(), model.intercepts.detach().numpy()
+    exact = vectors.astype(np.float64) @ weights.T + intercepts
+    np.testing.assert_allclose(model(torch.from_numpy(vectors)).detach(), exact, rtol=1e-12, atol=1e-12)
 
 
 def test_too_few_iterations_are_said(capsys):
@@ -153,28 +173,98 @@ def test_fit_test_predict_without_the_encoder_in_the_checkpoint(options, tiny_en
     assert np.array_equal(table.predictions, expected.predict(encoder.matrix(table.texts)))
 
 
-def test_validation_chooses_among_several_C(options, tmp_path):
-    main(["fit", *options, "--model.C", "[100.0, 0.0001, 1.0]", "--trainer.logger", "textclf.loggers.MetricsCSV"])
+def test_validation_chooses_among_several_C(options, tiny_encoder, rows_folder, tmp_path, capsys):
+    grid = ["--model.C", "[100.0, 0.0001, 1.0]", "--model.embedding", "{dtype: float32}"]
+    main(["fit", *options, *grid, "--trainer.logger", "textclf.loggers.MetricsCSV"])
     metrics = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
     name, *rows = [row.split(",") for row in metrics]
     tried = [float(row[name.index("train/C")]) for row in rows if row[name.index("train/C")]]
-    scores = [float(row[name.index("val/macro_f1")]) for row in rows if row[name.index("val/macro_f1")]]
+    losses = [float(row[name.index("val/nll")]) for row in rows if row[name.index("val/nll")]]
     assert tried == pytest.approx([0.0001, 1.0, 100.0])
     best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
-    assert best["epoch"] == scores.index(max(scores))
+    assert best["epoch"] == losses.index(min(losses))
+    chosen = [0.0001, 1.0, 100.0][best["epoch"]]
+    assert best["textclf"]["fitted"]["C"] == chosen
+    assert not any(best["optimizer_states"][0]["state"])
+    data = FilesDataModule(str(rows_folder)).rows("train")
+    encoder = Embedder(str(tiny_encoder), None, EmbeddingSettings(dtype="float32"))
+    expected = oracle(encoder.matrix(list(data["text"])), np.array(data["label"]), C=chosen)
+    np.testing.assert_allclose(best["state_dict"]["weights"], expected.coef_, rtol=0, atol=1e-3)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "was chosen" in line]
+    assert f"C {chosen:g} was chosen of 0.0001, 1, 100 by val/nll, {min(losses):.4f}" in line
+    assert ("try" in line) == (chosen != 1.0)
 
 
-def test_a_choice_needs_validation_rows(options, rows_folder, capsys, tmp_path):
+def test_a_choice_needs_validation_rows(options, rows_folder, capsys, tmp_path, monkeypatch):
     (tmp_path / "rows").mkdir()
     for split in ("train", "test"):
         (tmp_path / "rows" / f"{split}.csv").write_text((rows_folder / f"{split}.csv").read_text())
     more = ["--data.data_dir", str(tmp_path / "rows"), "--data.val_size", "0"]
-    assert "no validation split" in refused(capsys, "fit", *options, *more, "--model.C", "[0.1, 1.0]")
+    with monkeypatch.context() as patch:
+        patch.setattr("textclf.models.embedded.Embedder", None)  # it is not even loaded
+        assert "no validation split" in refused(capsys, "fit", *options, *more, "--model.C", "[0.1, 1.0]")
+    none = ["--trainer.limit_val_batches", "0", "--run_dir", str(tmp_path / "other")]
+    assert "no validation split" in refused(capsys, "fit", *options, *none, "--model.C", "[0.1, 1.0]")
+
+
+def copied(folder, of, **changes):
+    """An encoder's folder with another configuration."""
+    shutil.copytree(of, folder)
+    whole = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**whole, **changes}))
+    return ["--model.pretrained", str(folder)]
+
+
+def test_another_configuration_is_said_and_another_length_refused(options, tiny_encoder, tmp_path, capsys):
+    main(["fit", *options])
+    checkpoint = ["--ckpt_path", str(tmp_path / "run" / "checkpoints" / "best.ckpt"), "--trainer.logger", "false"]
+    other = copied(tmp_path / "other", tiny_encoder, layer_norm_eps=0.1)
+    capsys.readouterr()
+    main(["test", *checkpoint, *other, "--run_dir", str(tmp_path / "again")])
+    assert capsys.readouterr().err.count("another tokenizer or configuration") == 1
+    shorter = copied(tmp_path / "shorter", tiny_encoder)
+    (tmp_path / "shorter" / "sentence_bert_config.json").write_text('{"max_seq_length": 12}')
+    tokenizer = json.loads((tmp_path / "shorter" / "tokenizer_config.json").read_text())
+    (tmp_path / "shorter" / "tokenizer_config.json").write_text(json.dumps({**tokenizer, "model_max_length": 12}))
+    line = refused(capsys, "test", *checkpoint, *shorter, "--run_dir", str(tmp_path / "third"))
+    assert "another maximum length than" in line
+
+
+def test_settings_of_the_vectors_hold_but_not_the_size_of_a_batch(options, tmp_path, capsys):
+    main(["fit", *options, "--model.embedding", "{max_batch_tokens: 100}"])
+    checkpoint = ["--ckpt_path", str(tmp_path / "run" / "checkpoints" / "best.ckpt"), "--trainer.logger", "false"]
+    again = ["--run_dir", str(tmp_path / "again"), "--model.embedding", "{max_batch_tokens: 200}"]
+    main(["test", *checkpoint, *again])
+    first, second = (read_predictions(tmp_path / d / "report/predictions.parquet") for d in ("run", "again"))
+    assert (first.predictions == second.predictions).all()
+    line = refused(capsys, "test", *checkpoint, *again[:1], str(tmp_path / "third"), "--model.embedding.pooling", "cls")
+    assert "pooling None of embedding, the configuration says 'cls'" in line
+
+
+@pytest.mark.parametrize("damage", ["byte", "cut", "short"])
+def test_encoded_rows_that_are_damaged_are_embedded_again(damage, options, tiny_encoder, tmp_path, monkeypatch, capsys):
+    kept = tmp_path / "kept"
+    monkeypatch.setattr("textclf.data.reading.cache_folder", lambda: kept)
+    main(["fit", *options])
+    first = read_predictions(tmp_path / "run" / "report" / "predictions.parquet")
+    vectors = Embedder(str(tiny_encoder), None, EmbeddingSettings(), kept / "embeddings").matrix(first.texts)
+    files = [f for f in kept.glob("*.arrow") if vectors[0].tobytes() in f.read_bytes()]
+    assert files
+    for file in files:
+        content = bytearray(file.read_bytes())
+        content[content.index(vectors[0].tobytes()) + 3] ^= 1
+        file.write_bytes(content if damage == "byte" else content[: len(content) // 2])
+        if damage == "short":
+            file.unlink()
+            Dataset.from_dict({"text": ["a film"]}).map(lambda rows: rows, cache_file_name=str(file))
+    capsys.readouterr()
+    main(["fit", *options[:-1], str(tmp_path / "again")])
+    assert "again" in capsys.readouterr().err
+    second = read_predictions(tmp_path / "again" / "report" / "predictions.parquet")
+    assert np.array_equal(first.log_scores, second.log_scores)
 
 
 def test_an_encoder_may_move_but_not_change(options, tiny_encoder, tmp_path, capsys):
-    import shutil
-
     main(["fit", *options])
     moved = tmp_path / "moved"
     shutil.copytree(tiny_encoder, moved)
@@ -187,7 +277,7 @@ def test_an_encoder_may_move_but_not_change(options, tiny_encoder, tmp_path, cap
     weights = {name: weight + 1 for name, weight in load_file(moved / "model.safetensors").items()}
     save_file(weights, moved / "model.safetensors", metadata={"format": "pt"})
     line = refused(capsys, "test", *checkpoint, "--model.pretrained", str(moved), "--run_dir", str(tmp_path / "third"))
-    assert "not those that the checkpoint was trained on" in line
+    assert "other weights than the checkpoint was trained with" in line
 
 
 @pytest.mark.parametrize(
@@ -218,5 +308,13 @@ def test_what_a_vector_depends_on(tiny_encoder):
 
     assert key() == key(C=3.0, class_weights="balanced")
     assert key() != key(max_length=20)
+
+    class Own(LinearProbe):
+        def encode(self, rows):
+            return {**super().encode(rows), "length": [1] * len(rows["text"])}
+
+    own = Own(2, ("a", "b"), str(tiny_encoder)).encoding_key()
+    assert own not in (key(), Own(2, ("a", "b"), str(tiny_encoder), C=3.0).encoding_key())
+    assert own == Own(2, ("a", "b"), str(tiny_encoder)).encoding_key()
     row = LinearProbe(2, ("a", "b"), str(tiny_encoder)).encode(Dataset.from_dict({"text": ["a film"]})[:])
     assert set(row) == {"embedding", "length", "cut"}

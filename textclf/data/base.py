@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -177,23 +178,35 @@ class TextDataModule(SplitRows, LightningDataModule):
 
     def _encode(self, model: TextClassifier, split: Split) -> Dataset:
         """Runs `model.encode` over a split, or takes its result from the cache; one process of a machine goes first."""
+        import pyarrow as pa
+
         from textclf.data.reading import cache_folder, fingerprint
 
         assert self.trainer is not None
         rows = self.rows(split)
         key = hashlib.sha256(f"{fingerprint(rows)} {model.encoding_key()}".encode()).hexdigest()[:32]
+        file = cache_folder() / f"{key}.arrow"
+        encode = partial(
+            rows.map,
+            model.encode,
+            batched=True,
+            batch_size=model.encoded_together,
+            cache_file_name=str(file),
+            new_fingerprint=key,
+            desc=f"encoding {split}",
+        )
 
-        def encode() -> Dataset:
-            return rows.map(
-                model.encode,
-                batched=True,
-                batch_size=model.encoded_together,
-                cache_file_name=str(cache_folder() / f"{key}.arrow"),
-                new_fingerprint=key,
-                desc=f"encoding {split}",
-            )
+        def encode_or_read() -> Dataset:
+            if not file.exists():
+                return encode()
+            with suppress(OSError, pa.ArrowInvalid):
+                if len(kept := encode()) == len(rows):
+                    return kept
+            say(f"{str(file)!r} is damaged: its rows are encoded again")
+            file.unlink()
+            return encode()
 
-        return self._one_goes_first(encode)
+        return self._one_goes_first(encode_or_read)
 
     def _one_goes_first(self, work: Callable[[], Dataset]) -> Dataset:
         """Does what can be cached on one process of a machine, then on the others; a mistake is everybody's."""

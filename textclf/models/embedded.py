@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 import textclf
+from textclf.console import say
 from textclf.embeddings import Embedder, EmbeddingSettings
 from textclf.errors import UserError
 from textclf.fingerprint import fingerprint
 from textclf.models.base import TextClassifier
 from textclf.models.settings import build_settings
+from textclf.vector_cache import seal, unseal
 
 
 class EmbeddingClassifier(TextClassifier):
@@ -22,10 +25,15 @@ class EmbeddingClassifier(TextClassifier):
     A text's features are its vector. Those of a pair are both vectors, their absolute difference and their product
     (Conneau et al., 2017, https://arxiv.org/abs/1705.02364).
 
-    The encoder is no part of the module, nor of its checkpoints: they know it by the hash of its weights.
+    The encoder is no part of the module, nor of its checkpoints: they know it by the hash of its weights, of its
+    configuration, and by the length that it reads.
+
+    Attributes:
+        pairs: Whether it takes pairs of texts.
     """
 
-    architecture: ClassVar[tuple[str, ...]] = ("max_length", "embedding")
+    architecture: ClassVar[tuple[str, ...]] = ("max_length",)
+    pairs: ClassVar[bool] = True
     encoded_together = 8192  # many texts, so that those of one batch are nearly of one length
 
     def __init__(
@@ -64,30 +72,75 @@ class EmbeddingClassifier(TextClassifier):
         """
         if self._embedder is None:
             self._embedder = Embedder(self.pretrained, self.max_length, self.settings)
-        if self.fitted.get("encoder", self._embedder.weights) != self._embedder.weights:
-            raise UserError(
-                f"the weights of pretrained {self.pretrained!r} are not those that the checkpoint was trained on: "
-                "pass --model.pretrained with the place of the old ones"
-            )
+            found = self._embedder.configuration
+            if self.fitted.get("encoder_configuration", found) != found:  # a new version of transformers may do that
+                say(
+                    f"pretrained {self.pretrained!r} has another tokenizer or configuration than the checkpoint was "
+                    "trained with: scores may differ"
+                )
+        for name, value in facts(self._embedder).items():
+            if name != "encoder_configuration" and self.fitted.get(name, value) != value:
+                what = {"encoder": "other weights", "encoder_length": "another maximum length"}[name]
+                raise UserError(
+                    f"pretrained {self.pretrained!r} has {what} than the checkpoint was trained with: "
+                    "pass --model.pretrained with the place of the old encoder"
+                )
         return self._embedder
 
+    def restore(self, checkpoint: Mapping[str, Any]) -> None:
+        """Refuses other settings of the vectors, too; the size of a batch is none of them."""
+        super().restore(checkpoint)
+        given = checkpoint["hyper_parameters"].get("embedding") or {}
+        theirs, ours = (replace(s, max_batch_tokens=None) for s in (EmbeddingSettings(**given), self.settings))
+        for name, value in asdict(theirs).items():
+            if value != getattr(ours, name):
+                raise UserError(
+                    f"the checkpoint was trained with the {name} {value!r} of embedding, the configuration says "
+                    f"{getattr(ours, name)!r}: use the config.yaml of the checkpoint's own run"
+                )
+
     def encoding_key(self) -> str:
-        """What a vector depends on: the classifier's own arguments are no part of it."""
-        return fingerprint([textclf.__version__, "embedded", self.embedder.key])
+        """What a vector depends on: the classifier's own arguments are no part of it, unless `encode` is its own."""
+        if type(self).encode is not EmbeddingClassifier.encode:
+            return fingerprint([super().encoding_key(), self.embedder.key])
+        return fingerprint([textclf.__version__, "embedded and sealed", self.embedder.key])
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """Features as bytes of float32, `length` in tokens, and those `cut` off."""
+        """Features as bytes of float32 with a checksum, `length` in tokens, and those `cut` off.
+
+        Raises:
+            UserError: There are pairs, and it takes none.
+        """
+        if "text_pair" in rows and not self.pairs:
+            raise UserError(f"{type(self).__name__} takes single texts: leave text_pair_column out")
         columns = [self.embedder.embed(rows[name]) for name in ("text", "text_pair") if name in rows]
         return {
-            "embedding": [features([one.vector for one in row]).tobytes() for row in zip(*columns, strict=True)],
+            "embedding": [seal(features([one.vector for one in row]).tobytes()) for row in zip(*columns, strict=True)],
             "length": [max(1, sum(one.length for one in row)) for row in zip(*columns, strict=True)],
             "cut": [sum(one.cut for one in row) for row in zip(*columns, strict=True)],
         }
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
-        """`embeddings`, float32 `(batch, features)`."""
-        content = bytearray(b"".join(rows["embedding"]))
-        return {"embeddings": torch.frombuffer(content, dtype=torch.float32).view(len(rows["embedding"]), -1)}
+        """`embeddings`, float32 `(batch, features)`; what was damaged on disk is embedded again."""
+        found = [unseal(sealed) for sealed in rows["embedding"]]
+        if damaged := [place for place, content in enumerate(found) if content is None]:
+            say(f"{len(damaged)} encoded rows are damaged on disk: they are embedded again")
+            texts: dict[str, list[Any]] = {
+                name: [rows[name][i] for i in damaged] for name in ("text", "text_pair") if name in rows
+            }
+            for place, sealed in zip(damaged, self.encode(texts)["embedding"], strict=True):
+                found[place] = unseal(sealed)
+        content = bytearray(b"".join(part for part in found if part is not None))
+        return {"embeddings": torch.frombuffer(content, dtype=torch.float32).view(len(found), -1)}
+
+
+def facts(embedder: Embedder) -> dict[str, Any]:
+    """What a checkpoint knows an encoder by; part of `fitted`."""
+    return {
+        "encoder": embedder.weights,
+        "encoder_length": embedder.model.max_seq_length,
+        "encoder_configuration": embedder.configuration,
+    }
 
 
 def features(vectors: Sequence[np.ndarray]) -> np.ndarray:

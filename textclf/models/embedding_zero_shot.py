@@ -24,6 +24,8 @@ class EmbeddingZeroShot(EmbeddingClassifier):
     Source: Yin et al., 2019, https://arxiv.org/abs/1909.00161, for the task.
     """
 
+    pairs = False
+
     def __init__(
         self,
         num_classes: int,
@@ -61,16 +63,6 @@ class EmbeddingZeroShot(EmbeddingClassifier):
         self.descriptions = {name: [template.replace("{label}", text) for text in texts[name]] for name in texts}
         self.label_prompt, self.scale = label_prompt, temperature
         self._labels: Tensor | None = None
-
-    def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """Vectors of the texts.
-
-        Raises:
-            UserError: There are pairs.
-        """
-        if "text_pair" in rows:
-            raise UserError("EmbeddingZeroShot compares single texts with the labels: leave text_pair_column out")
-        return super().encode(rows)
 
     def labels(self) -> Tensor:
         """The embedding of each class, float64, shape `(num_classes, dimension)`."""

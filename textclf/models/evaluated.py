@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -20,6 +20,7 @@ class EvaluatedModule(LightningModule):
     Attributes:
         has_probabilities: False for a method that has answers but no probabilities.
         judged_together: True where a row's score depends on all rows of the split; see `settle`.
+        best_by: The figure of validation by which `best.ckpt` is chosen, and whether its `max` or `min` is the best.
         temperature: What the log-scores are divided by in evaluation; see `textclf.temperature`.
         thresholds: Of each class by name, where they were tuned: the class of the highest multiple of its threshold is
             answered, not the most probable one; see `textclf.thresholds`.
@@ -27,6 +28,7 @@ class EvaluatedModule(LightningModule):
 
     has_probabilities: bool = True
     judged_together: bool = False
+    best_by: tuple[str, Literal["max", "min"]] = ("val/macro_f1", "max")
 
     def __init__(self, num_classes: int, label_names: Sequence[str]) -> None:
         """Takes the facts of the data.

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from textclf.console import say
 from textclf.errors import UserError
 from textclf.models.base import check_class_weights
-from textclf.models.embedded import EmbeddingClassifier
+from textclf.models.checkpoint import read_checkpoint
+from textclf.models.embedded import EmbeddingClassifier, facts
 from textclf.types import Dataset
 
 TOLERANCE = 1e-9
@@ -27,8 +28,9 @@ class LinearProbe(EmbeddingClassifier):
     the second. A class without train rows has the probability 0.
 
     `lbfgs` collects the rows of an epoch and, at its last batch, goes to the optimum; with several values of `C` each
-    gets an epoch, from the smallest, and the best checkpoint (`val/macro_f1`) has the one that validation chose.
-    `adamw` follows the same loss by mini-batches, for rows that do not fit into memory.
+    gets an epoch, from the smallest, and the best checkpoint has the one of the lowest `val/nll`, which is smooth in
+    `C`, where macro-F1 jumps with single rows.
+    `adamw` follows the same loss by mini-batches at a falling rate, for rows that do not fit into memory.
 
     Source: Alain and Bengio, 2016, https://arxiv.org/abs/1610.01644.
     """
@@ -58,12 +60,13 @@ class LinearProbe(EmbeddingClassifier):
             max_length: Tokens of a text that are read; as many as the encoder's own configuration says where null.
             embedding: How texts become vectors: any of `prompt`, `prompt_name`, `pooling`, `normalize`,
                 `truncate_dim`, `dtype`, `max_batch_tokens`.
-            C: Inverse strength of the L2 regularisation; smaller is stronger. Of several, validation chooses one.
+            C: Inverse strength of the L2 regularisation; smaller is stronger. Of several, the one of the lowest
+                `val/nll` is chosen.
             class_weights: Weights of the classes in the loss by name, 1 for those not named; `balanced`
                 takes them inverse to the counts.
             optimizer: `lbfgs`, over all rows at once, or `adamw`, by mini-batches for `trainer.max_epochs`.
             max_iterations: Most steps of `lbfgs`.
-            learning_rate: Of `adamw`.
+            learning_rate: Of `adamw`, at first; it falls to 0 in a line.
 
         Raises:
             UserError: A value is out of range, or a weight's name is no label.
@@ -84,12 +87,21 @@ class LinearProbe(EmbeddingClassifier):
         self.max_iterations, self.learning_rate = max_iterations, learning_rate
         self.automatic_optimization = optimizer == "adamw"
         self._collected: list[tuple[Tensor, Tensor]] = []
+        if len(self.grid) > 1:
+            self.best_by = ("val/nll", "min")
 
     def prepare(self, train_rows: Dataset) -> None:
-        """Counts the classes, and keeps which encoder the head is made for."""
+        """Counts the classes, and keeps which encoder the head is made for.
+
+        Raises:
+            UserError: There are several values of `C`, and no validation rows to choose by.
+        """
+        data: Any = getattr(self._trainer, "datamodule", None)
+        if data is not None and not data.has_split("validation"):
+            self._refuse_choice()  # before the encoder runs
         counts = Counter(train_rows["label"])
         self.fitted = {
-            "encoder": self.embedder.weights,
+            **facts(self.embedder),
             "features": self.embedder.dimension * (4 if "text_pair" in train_rows.column_names else 1),
             "class_counts": [counts[label] for label in range(self.num_classes)],
         }
@@ -119,7 +131,7 @@ class LinearProbe(EmbeddingClassifier):
             embeddings: float32 or float64, shape `(batch, features)`.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
-            logits: Tensor = (embeddings @ self.weights.to(embeddings.dtype).T).double() + self.intercepts
+            logits: Tensor = embeddings.double() @ self.weights.T + self.intercepts
         if len(self.intercepts) == 1:
             return torch.cat([torch.zeros_like(logits), logits], dim=1)
         return logits
@@ -136,7 +148,7 @@ class LinearProbe(EmbeddingClassifier):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
         """One step of `adamw`; or a batch is kept, and after the last one L-BFGS solves the whole."""
         if self.optimizer == "adamw":
-            loss = self.loss(batch["embeddings"], batch["labels"], self.grid[0])
+            loss = self.loss(batch["embeddings"], batch["labels"], self.grid[0], sum(self.fitted["class_counts"]))
             self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch["labels"]))
             return loss
         self._collected.append((batch["embeddings"], batch["labels"]))
@@ -156,14 +168,18 @@ class LinearProbe(EmbeddingClassifier):
             C: Inverse strength of the regularisation.
         """
         optimizer: Any = self.optimizers()
+        if len(labels) != (expected := sum(self.fitted["class_counts"])) and C == self.grid[0]:
+            say(f"L-BFGS was given {len(labels)} of {expected} train rows: the optimum is that of these alone")
 
         def closure() -> Tensor:
             optimizer.zero_grad()
-            loss = self.loss(embeddings, labels, C)
+            loss = self.loss(embeddings, labels, C, len(labels))
             loss.backward()  # type: ignore[no-untyped-call]
             return loss
 
         optimizer.step(closure=closure)
+        optimizer.optimizer.state.clear()  # the curvature at this C is not that at the next
+        self.fitted = {**self.fitted, "C": C}
         loss = closure()
         steepest = max(float(p.grad.abs().max()) for p in (self.weights, self.intercepts) if p.grad is not None)
         self.log_dict(
@@ -175,20 +191,21 @@ class LinearProbe(EmbeddingClassifier):
                 f"{self.max_iterations} iterations; give more max_iterations, or a smaller C"
             )
 
-    def loss(self, embeddings: Tensor, labels: Tensor, C: float) -> Tensor:
+    def loss(self, embeddings: Tensor, labels: Tensor, C: float, rows: int) -> Tensor:
         """The mean of the rows' losses in nats, and their share of the penalty; float64.
 
         Args:
             embeddings: Some or all rows, shape `(batch, features)`.
             labels: Class indices, shape `(batch,)`.
             C: Inverse strength of the regularisation.
+            rows: All rows that are learnt from, which share the penalty.
         """
         log_probs = self.forward(embeddings).log_softmax(dim=1)
         places = torch.zeros(self.num_classes, dtype=torch.int64, device=labels.device)
         places[self.present] = torch.arange(len(self.present), device=labels.device)
         of_label = log_probs.gather(1, places[labels][:, None])[:, 0]
         weights = torch.tensor(self._loss_weights(), dtype=torch.float64, device=labels.device)
-        penalty: Tensor = self.weights.square().sum() / (2 * C * sum(self.fitted["class_counts"]))
+        penalty: Tensor = self.weights.square().sum() / (2 * C * rows)
         return penalty - (weights[labels] * of_label).mean()
 
     def _loss_weights(self) -> list[float]:
@@ -219,16 +236,38 @@ class LinearProbe(EmbeddingClassifier):
             UserError: There are several values of `C`, and no validation rows to choose by.
         """
         self._collected = []
-        if len(self.grid) > 1 and not sum(self.trainer.num_val_batches):
+        if not sum(self.trainer.num_val_batches):
+            self._refuse_choice()
+
+    def _refuse_choice(self) -> None:
+        if len(self.grid) > 1:
             raise UserError(
                 f"C {self.grid} is a choice, and there is no validation split to choose by: give one number, or "
                 "--data.val_size"
             )
 
+    def on_fit_end(self) -> None:
+        """Says which `C` was chosen."""
+        keepers: list[Any] = list(self.trainer.checkpoint_callbacks)
+        kept = [c for c in keepers if getattr(c, "monitor", None) == self.best_by[0] and c.best_model_path]
+        if len(self.grid) == 1 or not kept:
+            return
+        chosen = read_checkpoint(kept[0].best_model_path)["textclf"]["fitted"]["C"]
+        score = f"{self.best_by[0]}, {float(kept[0].best_model_score):.4f}"
+        line = f"C {chosen:g} was chosen of {', '.join(f'{C:g}' for C in self.grid)} by {score}"
+        if chosen in (self.grid[0], self.grid[-1]):
+            line += f": try {'smaller' if chosen == self.grid[0] else 'larger'} ones, too"
+        say(line)
+
     def configure_optimizers(self) -> Any:
         """L-BFGS, one step of which is the whole training, or AdamW, whose decay is in the loss."""
         if self.optimizer == "adamw":
-            return torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=0.0)
+            optimizer = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=0.0)
+            steps = self.trainer.estimated_stepping_batches
+            if steps == float("inf"):
+                raise UserError("adamw goes to the optimum at a falling rate: set trainer.max_epochs or max_steps")
+            falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, int(steps))
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": falling, "interval": "step"}}
         return torch.optim.LBFGS(
             self.parameters(),
             max_iter=self.max_iterations,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from textclf.errors import UserError
 from textclf.models.base import PreparedClassifier
-from textclf.models.embedded import EmbeddingClassifier
+from textclf.models.embedded import EmbeddingClassifier, facts
 from textclf.types import Dataset
 
 
@@ -25,7 +25,7 @@ class NearestCentroid(EmbeddingClassifier, PreparedClassifier):
     Source: Snell et al., 2017, https://arxiv.org/abs/1703.05175, without its training.
     """
 
-    architecture = ("max_length", "embedding", "metric")
+    architecture = ("max_length", "metric")
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class NearestCentroid(EmbeddingClassifier, PreparedClassifier):
             counts += np.bincount(rows["label"], minlength=self.num_classes)
         assert sums is not None
         centroids = torch.from_numpy(sums / np.maximum(counts, 1)[:, None])
-        self.fitted = {"encoder": self.embedder.weights, "class_counts": counts.tolist(), "centroids": centroids}
+        self.fitted = {**facts(self.embedder), "class_counts": counts.tolist(), "centroids": centroids}
 
     def log_scores(self, batch: dict[str, Any]) -> Tensor:
         """Log-probabilities in nats, float64, shape `(batch, num_classes)`.
