@@ -7,6 +7,8 @@ import argparse
 import csv
 import json
 import logging
+import os
+import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -20,6 +22,10 @@ from textclf.atomic import atomic_path
 from textclf.errors import UserError
 
 SHOTS = [2**i for i in range(10)]
+
+
+class TooFewRowsError(UserError):
+    """A class has fewer rows than are asked for."""
 
 
 class Point(NamedTuple):
@@ -58,13 +64,16 @@ def measure(folder: Path, shots: int, seed: int, arguments: Sequence[str], metri
         metric: Of `metrics.json`.
 
     Raises:
-        UserError: The run fails, or there is no such metric.
+        TooFewRowsError: A class has fewer rows.
+        UserError: The run fails for another reason, or there is no such metric.
     """
     run = folder / f"shots-{shots}-seed-{seed}"
     report = run / "report" / "metrics.json"
     if not report.is_file():
         from textclf.cli import main as textclf
 
+        if run.exists():
+            shutil.rmtree(run)  # of a run that was killed
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its lines do not go where the others go
         own = ["--data.shots_per_class", str(shots), "--data.seed", str(seed), "--seed_everything", str(seed)]
         log = folder / "log.txt"
@@ -73,7 +82,8 @@ def measure(folder: Path, shots: int, seed: int, arguments: Sequence[str], metri
                 textclf(["fit", *arguments, *own, "--run_dir", str(run)])
         except SystemExit as stop:
             reason = log.read_text(encoding="utf-8").strip().splitlines()[-1].removeprefix("textclf: error: ")
-            raise UserError(f"{run.name}: {reason}") from stop
+            kind = TooFewRowsError if reason.startswith(f"shots_per_class {shots} is more than") else UserError
+            raise kind(f"{run.name}: {reason}") from stop
     metrics = json.loads(report.read_text(encoding="utf-8"))
     if metrics.get(metric) is None:
         raise UserError(f"--metric {metric!r} is none of {', '.join(metrics)}")
@@ -108,21 +118,46 @@ def write(points: Sequence[Point], path: Path) -> None:
         writer.writerows(points)
 
 
+def claim(folder: Path, arguments: Sequence[str]) -> None:
+    """Keeps the arguments, and what stands in the files that they name: runs of others are not reused.
+
+    Raises:
+        UserError: The folder is of other arguments.
+    """
+    values = [argument.rpartition("=")[2] for argument in arguments]
+    files = {name: Path(name).read_text(encoding="utf-8") for name in values if os.path.isfile(name)}
+    own, path = {"arguments": list(arguments), "files": files}, folder / "arguments.json"
+    if not path.exists():
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(own, indent=2) + "\n", encoding="utf-8")
+    elif (known := json.loads(path.read_text(encoding="utf-8"))) != own:
+        what = "arguments " + " ".join(known["arguments"])
+        if known["arguments"] == own["arguments"]:
+            what = f"another content of {', '.join(n for n in files if known['files'].get(n) != files[n])}"
+        raise UserError(f"{str(folder)!r} holds runs with {what}: name another folder")
+
+
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
-    """Measures each number of shots in turn; table and picture grow with it."""
+    """Measures each number of shots in turn, as long as there are so many rows; table and picture grow with it."""
     from tqdm.auto import tqdm
 
     folder = Path(options.folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    claim(folder, arguments)
     title = " + ".join(Path(b).stem for a, b in pairwise(arguments) if a in ("--config", "-c"))
     points: list[Point] = []
     print(f"{'shots':>6}  {options.metric:>14}  95 % interval", flush=True)
     with tqdm(total=len(options.shots) * len(options.seeds), unit="run", disable=None) as bar:
         for shots in sorted(options.shots):
             values = []
-            for seed in options.seeds:
-                values.append(measure(folder, shots, seed, arguments, options.metric))
-                bar.update()
+            try:
+                for seed in options.seeds:
+                    values.append(measure(folder, shots, seed, arguments, options.metric))
+                    bar.update()
+            except TooFewRowsError as error:
+                if not points:
+                    raise
+                print(f"learning_curve: the curve ends here ({error})", file=sys.stderr)
+                return
             points.append(interval(shots, values))
             point = points[-1]
             print(f"{shots:>6}  {point.mean:>14.4f}  {point.low:.4f} to {point.high:.4f}", flush=True)

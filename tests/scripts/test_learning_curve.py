@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "learning_curve.py"
@@ -67,6 +68,51 @@ def test_a_curve_is_measured_and_goes_on_where_it_was(script, arguments, tmp_pat
     assert (data["shots_per_class"], data["seed"], config["seed_everything"]) == (8, 1, 1)
     assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert "95 % interval" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_nearest_centroid_from_few_rows(script, arguments, tiny_encoder, tmp_path):
+    model = ["--model", "NearestCentroid", "--model.pretrained", str(tiny_encoder)]
+    assert script.main([*arguments, *model, "--shots", "1", "8"]) == 0
+    with (tmp_path / "curve" / "curve.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        scores = []
+        for seed in (0, 1):
+            run = tmp_path / "curve" / f"shots-{row['shots']}-seed-{seed}"
+            scores.append(json.loads((run / "report" / "metrics.json").read_text())["test/macro_f1"])
+            kept = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["textclf"]["fitted"]
+            assert kept["class_counts"] == [int(row["shots"])] * 2
+        assert (float(row["mean"]), row["draws"]) == (pytest.approx(np.mean(scores)), "2")
+
+
+def test_runs_with_other_arguments_are_not_reused(script, arguments, tmp_path, capsys):
+    assert script.main([*arguments, "--shots", "2"]) == 0
+    capsys.readouterr()
+    assert script.main([*arguments, "--shots", "2", "--model.C", "3"]) == 2
+    line = capsys.readouterr().err.strip()
+    assert "\n" not in line
+    assert "holds runs with arguments --config" in line
+    config = tmp_path / "small.yaml"
+    config.write_text(config.read_text().replace("min_df: 1", "min_df: 2"))
+    assert script.main([*arguments, "--shots", "2"]) == 2
+    assert f"another content of {config}" in capsys.readouterr().err
+
+
+def test_a_killed_run_is_begun_anew(script, arguments, tmp_path):
+    run = tmp_path / "curve" / "shots-2-seed-0"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").write_text("half: written")
+    assert script.main([*arguments, "--shots", "2"]) == 0
+    assert (run / "report" / "metrics.json").is_file()
+
+
+def test_the_curve_ends_where_rows_do(script, arguments, tmp_path, capsys):
+    assert script.main([*arguments, "--shots", "2", "64", "32"]) == 0
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("learning_curve: the curve ends here (shots-32-seed-0: shots_per_class 32 is more than")
+    with (tmp_path / "curve" / "curve.csv").open() as file:
+        assert [row["shots"] for row in csv.DictReader(file)] == ["2"]
 
 
 @pytest.mark.parametrize(
