@@ -267,7 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=5, help="rounds, after one warm-up each (default: 5)")
     parser.add_argument("--json", metavar="FILE", help="write everything there as well, each single time included")
     parser.add_argument("--list", action="store_true", help="name the parts, and do nothing")
-    parser.add_argument("--rows", type=int, default=512, help="batching: number of texts (default: 512)")
+    parser.add_argument("--rows", type=int, default=512, help="number of texts, where a part takes some (default: 512)")
     parser.add_argument("--data_dir", help="folder of a data set; sentences of BBC News by default")
     smollm2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
     parser.add_argument("--pretrained", default=smollm2, help="likelihood: causal LM (default: SmolLM2-135M-Instruct)")

@@ -81,12 +81,12 @@ def ours(data: TextDataModule, train: Any, test: Any, fresh: bool) -> Callable[[
             return {"train": train, "test": test}[split]
 
     embedder = LinearProbe(data.num_classes, data.label_names, pretrained=PRETRAINED).embedder
-    folder = Path(tempfile.mkdtemp())
-    embedder.cache = VectorCache(folder / embedder.cache.path.name, embedder.dimension)
+    kept = tempfile.TemporaryDirectory()  # as long as the function below
+    embedder.cache = VectorCache(Path(kept.name, "vectors", embedder.cache.path.name), embedder.dimension)
 
     def work() -> Counts:
         if fresh:
-            shutil.rmtree(folder)
+            shutil.rmtree(Path(kept.name, "vectors"), ignore_errors=True)
         # Encoded rows are kept as well, beside the vectors; here they are made anew in each round.
         with (
             tempfile.TemporaryDirectory() as encoded,

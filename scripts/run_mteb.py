@@ -1,7 +1,12 @@
-"""Runs MTEB on the encoder that a configuration names: on its own tasks, or by its protocol on this project's rows.
+r"""Runs MTEB on the encoder that a configuration names: on its own tasks, or by its protocol on this project's rows.
 
 python scripts/run_mteb.py results --config configs/reference/R3.yaml --tasks STSBenchmark
 python scripts/run_mteb.py results --config configs/reference/R3.yaml --rows
+
+Another encoder, here that of the reference system R11:
+
+python scripts/run_mteb.py results --config configs/reference/R3.yaml --tasks STSBenchmark \
+    --model.pretrained sentence-transformers/all-MiniLM-L6-v2
 """
 
 import argparse
@@ -127,13 +132,20 @@ def build(arguments: Sequence[str]) -> tuple[Any, TextDataModule]:
 
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
-    """Runs the tasks one by one, and writes `FOLDER/<encoder>/<task>.json` after each."""
+    """Runs the tasks one by one, and writes `FOLDER/<encoder>-<hash>/<task>.json` after each.
+
+    (The hash is that of its weights and of how it embeds: two of one name are two.)
+    """
     if bool(options.tasks) == options.rows:
         raise UserError("give one of --tasks, with names of MTEB's, and --rows, for the rows of the configuration")
     mteb = require_mteb()
     model, data = build(arguments)
-    tasks = [task_over(data)] if options.rows else mteb.get_tasks(tasks=options.tasks)
+    try:
+        tasks = [task_over(data)] if options.rows else mteb.get_tasks(tasks=options.tasks)
+    except KeyError as error:
+        raise UserError(f"--tasks: {error.args[0].removeprefix('KeyError: ')}") from error
     name = Path(model.pretrained).name if "://" not in model.pretrained else model.pretrained.split("/")[2]
+    name = f"{name}-{model.embedder.key[:8]}"
     encoder = encoder_for(model.embedder, name)
     for task in tasks:
         task_name = task.metadata.name

@@ -20,7 +20,11 @@ LABELS = {
 @pytest.mark.parametrize("name", LABELS)
 def test_label_texts_are_as_published(name):
     arguments = yaml.safe_load((REFERENCE / f"{name}.yaml").read_text(encoding="utf-8"))["model"]["init_args"]
-    assert arguments == {"pretrained": ENCODER, "label_texts": LABELS[name]}
+    assert arguments == {
+        "pretrained": ENCODER,
+        "embedding": {"dtype": "float32"},
+        "label_texts": LABELS[name],
+    }
 
 
 @pytest.mark.parametrize("name", ["R3", "R4a", "R4b", "R4c", "R5"])

@@ -40,14 +40,15 @@ def config(tiny_encoder, rows_folder, tmp_path):
 @pytest.mark.slow
 def test_the_protocol_on_rows_of_this_project(script, config, tiny_encoder, rows_folder, tmp_path):
     assert script.main([*config, "--rows"]) == 0
-    result = json.loads((tmp_path / "results" / tiny_encoder.name / "Files.json").read_text())
+    encoder = Embedder(str(tiny_encoder), None, EmbeddingSettings(dtype="float32"))
+    name = f"{tiny_encoder.name}-{encoder.key[:8]}"
+    result = json.loads((tmp_path / "results" / name / "Files.json").read_text())
     (scores,) = result["scores"]["test"]
     experiments = [e["accuracy"] for e in scores["scores_per_experiment"]]
     assert len(experiments) == 10
     assert scores["main_score"] == scores["accuracy"] == pytest.approx(np.mean(experiments))
     # Eight rows of each of two classes: an experiment is worth what a regression on some such draw is worth.
     data = FilesDataModule(str(rows_folder))
-    encoder = Embedder(str(tiny_encoder), None, EmbeddingSettings(dtype="float32"))
     rows = {split: data.rows(split)[:] for split in ("train", "test")}
     vectors = {split: encoder.matrix(rows[split]["text"]) for split in rows}
     labels = {split: np.array(rows[split]["label"]) for split in rows}
@@ -64,6 +65,13 @@ def test_the_protocol_on_rows_of_this_project(script, config, tiny_encoder, rows
 def test_a_task_that_cannot_be_fetched_is_one_line(script, config, capsys):
     assert script.main([*config, "--tasks", "STSBenchmark"]) == 2
     assert capsys.readouterr().err.strip().splitlines()[-1].startswith("run_mteb: error: MTEB cannot load")
+
+
+@pytest.mark.slow
+def test_an_unknown_task_is_one_line(script, config, capsys):
+    assert script.main([*config, "--tasks", "STSBenchmarc"]) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("run_mteb: error: --tasks: 'STSBenchmarc' not found. Did you mean: 'STSBenchmark'")
 
 
 @pytest.mark.parametrize("more", [[], ["--rows", "--tasks", "STSBenchmark"]])
