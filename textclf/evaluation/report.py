@@ -132,7 +132,7 @@ def _accumulate(table: PredictionTable) -> ClassificationMetrics:
     scores = table.metric_scores
     for start in range(0, len(scores), WINDOW):
         columns = (column[start : start + WINDOW] for column in (scores, table.labels, table.predictions))
-        metrics.update(*map(torch.from_numpy, columns))
+        metrics.update(*map(torch.tensor, columns))  # copies: windows of a file cannot be written to
     return metrics
 
 
