@@ -362,12 +362,19 @@ def all_configs(folder):
     return sorted(folder.glob("*.yaml"), key=str)
 
 
+SOME = [CONFIGS / f"{name}.yaml" for name in ("nsmc", "files", "quickstart")]
+EVERY = pytest.param(all_configs(CONFIGS), id="every config", marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize("overlay", all_configs(CONFIGS / "model"), ids=lambda p: p.stem)
-@pytest.mark.parametrize("config", all_configs(CONFIGS), ids=lambda p: p.stem)
-def test_an_overlay_decides_the_method(config, overlay, capsys, tmp_path):
+@pytest.mark.parametrize("configs", [pytest.param(SOME, id="some configs"), EVERY])
+def test_an_overlay_decides_the_method(configs, overlay, capsys, tmp_path):
     alone = parsed(capsys, "fit", "--config", str(overlay), "--data", "BBCNewsDataModule")
-    both = parsed(capsys, "fit", "--config", str(config), "--config", str(overlay), "--data.data_dir", str(tmp_path))
-    assert both["model"] == alone["model"]
+    for config in configs:
+        both = parsed(
+            capsys, "fit", "--config", str(config), "--config", str(overlay), "--data.data_dir", str(tmp_path)
+        )
+        assert both["model"] == alone["model"], config.stem
 
 
 @pytest.mark.parametrize("config", all_configs(CONFIGS), ids=lambda p: p.stem)
