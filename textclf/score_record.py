@@ -59,15 +59,16 @@ class ScoreRecord(Callback):
         """Gathers, and writes."""
         model: Any = pl_module
         parts = [part for process in gather(self._parts, trainer) for part in process]
+        folder = run_folder(trainer)  # every process takes part
         if trainer.is_global_zero:
             columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
             places = columns.pop("row")
             order = np.argsort(places)
             rows = _data(trainer).rows("test").select(places[order])
-            path = run_folder(trainer) / "report" / "scores.parquet"
+            path = folder / "report" / "scores.parquet"
             write_scores(path, stored_scores(model, rows, {n: c[order] for n, c in columns.items()}, _data(trainer)))
             say(facts_lines({"work": model.work})[0])
-            say(f"every rule's figures: python scripts/rescore.py {run_folder(trainer)}")
+            say(f"every rule's figures: python scripts/rescore.py {folder}")
         trainer.strategy.barrier("scores")
 
 
