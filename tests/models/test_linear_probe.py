@@ -99,6 +99,7 @@ def test_a_class_without_rows_has_the_probability_0(present):
     np.testing.assert_allclose(scores[:, expected.classes_], expected.predict_log_proba(vectors), rtol=0, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_adamw_comes_near_the_same_optimum():
     vectors, labels = blobs(3)
     model = fitted(vectors, labels, 3, epochs=60, optimizer="adamw", learning_rate=0.1)
@@ -241,7 +242,7 @@ def test_settings_of_the_vectors_hold_but_not_the_size_of_a_batch(options, tmp_p
     assert "pooling None of embedding, the configuration says 'cls'" in line
 
 
-@pytest.mark.parametrize("damage", ["byte", "cut", "short"])
+@pytest.mark.parametrize("damage", ["byte", "short", pytest.param("cut", marks=pytest.mark.slow)])
 def test_encoded_rows_that_are_damaged_are_embedded_again(damage, options, tiny_encoder, tmp_path, monkeypatch, capsys):
     kept = tmp_path / "kept"
     monkeypatch.setattr("textclf.data.reading.cache_folder", lambda: kept)

@@ -165,6 +165,7 @@ def test_checkpointed_gradients_are_the_same(encoder):
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*gradients, strict=True))
 
 
+@pytest.mark.slow
 def test_compiling_renames_no_weights(encoder):
     assert list(built(encoder, compile=True).state_dict()) == list(built(encoder).state_dict())
 

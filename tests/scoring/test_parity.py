@@ -103,7 +103,7 @@ def agrees_on(name, head, tails, picks, labels, budget, side):
 
 
 @pytest.mark.parametrize("name", [*PACKED, *CACHED])
-@settings(max_examples=5)
+@settings(max_examples=3)
 @ANY
 def test_agrees_on_any_text(name, **drawn):
     agrees_on(name, **drawn)
@@ -111,7 +111,7 @@ def test_agrees_on_any_text(name, **drawn):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES)
-@settings(max_examples=60)
+@settings(max_examples=20)
 @ANY
 def test_agrees_on_many_texts(name, **drawn):
     agrees_on(name, **drawn)

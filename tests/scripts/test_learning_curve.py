@@ -86,6 +86,7 @@ def test_the_nearest_centroid_from_few_rows(script, arguments, tiny_encoder, tmp
         assert (float(row["mean"]), row["draws"]) == (pytest.approx(np.mean(scores)), "2")
 
 
+@pytest.mark.slow
 def test_runs_with_other_arguments_are_not_reused(script, arguments, tmp_path, capsys):
     assert script.main([*arguments, "--shots", "2"]) == 0
     capsys.readouterr()
@@ -107,6 +108,7 @@ def test_a_killed_run_is_begun_anew(script, arguments, tmp_path):
     assert (run / "report" / "metrics.json").is_file()
 
 
+@pytest.mark.slow
 def test_the_curve_ends_where_rows_do(script, arguments, tmp_path, capsys):
     assert script.main([*arguments, "--shots", "2", "64", "32"]) == 0
     line = capsys.readouterr().err.strip().splitlines()[-1]
