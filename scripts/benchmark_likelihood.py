@@ -251,7 +251,10 @@ def draw(report: dict[str, Any], path: Path) -> None:
                 (c["counts"][count], c["median"] / c["counts"]["rows"]) for c in chosen if c["name"].startswith(way)
             ]
             axes.plot(*zip(*points, strict=True), marker="o", label=way)
-        axes.set(xlabel=title, ylabel="seconds a text, bf16", xscale="log", yscale="log")
+        scale = "linear" if unit == "texts" else "log"  # what is flat is to look flat
+        axes.set(xlabel=title, ylabel="seconds a text, bf16", xscale=scale, yscale=scale)
+        if scale == "linear":
+            axes.set_ylim(bottom=0)
         axes.legend()
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150, format="png")
