@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmark_training import matmul_rate, multiplied_weights, peak_memory
+from benchmark_training import fast_dtype, matmul_rate, multiplied_weights, peak_memory, short_name
 
 from textclf.console import say
 from textclf.errors import UserError
@@ -51,29 +51,31 @@ TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1.0}
 def contenders(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, Callable[[], Counts]]:
     """Sets up all ways for four topics, the loop of one fp32 pass per prompt and label first."""
     prompts = [PROMPT + text.strip() for text in texts]  # the harness would move spaces to the label
-    exact, quick, fused = (
-        Model(options.pretrained, dtype) for dtype in (torch.float32, torch.bfloat16, torch.bfloat16)
-    )
+    exact = Model(options.pretrained, torch.float32)
+    quick = exact if fast_dtype() is torch.float32 else Model(options.pretrained, fast_dtype())
+    name = short_name(quick.dtype)
+    fused = quick if quick is exact else Model(options.pretrained, quick.dtype)
     fused.network.set_attn_implementation("sdpa")
     ways: dict[str, tuple[Model, Scores]] = {
         "a pass per label, fp32": (exact, partial(exact.loop, TOPICS)),
-        "batches of passes, bf16": (quick, partial(quick.full_passes, TOPICS)),
-        "cached, bf16": (quick, quick.scorer(TOPICS, "cached")),
+        f"batches of passes, {name}": (quick, partial(quick.full_passes, TOPICS)),
+        f"cached, {name}": (quick, quick.scorer(TOPICS, "cached")),
         "packed, fp32": (exact, exact.scorer(TOPICS, "packed")),
-        "packed, fused attention, bf16": (fused, fused.scorer(TOPICS, "packed")),
-        "packed, bf16": (quick, quick.scorer(TOPICS, "packed")),
     }
+    if quick is not exact:
+        ways[f"packed, fused attention, {name}"] = fused, fused.scorer(TOPICS, "packed")
+        ways[f"packed, {name}"] = quick, quick.scorer(TOPICS, "packed")
     if size := fused.best_size(prompts):
-        ways["lm-evaluation-harness, bf16"] = fused, fused.harness(TOPICS, size)
+        ways[f"lm-evaluation-harness, {name}"] = fused, fused.harness(TOPICS, size)
     check(ways, prompts[:: max(1, len(prompts) // 4)])
     rate = matmul_rate()
     return {name: counted(model, TOPICS, scores, prompts, rate) for name, (model, scores) in ways.items()}
 
 
 def growth(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, Callable[[], Counts]]:
-    """Sets up the bf16 ways for more and more labels, longer and longer prompts, and more and more texts."""
+    """Sets up the fast dtype's ways for more and more labels, longer and longer prompts, and more and more texts."""
     some = texts[:: max(1, len(texts) // FEW)][:FEW]
-    model, rate = Model(options.pretrained, torch.bfloat16), matmul_rate()
+    model, rate = Model(options.pretrained, fast_dtype()), matmul_rate()
     size = model.best_size([PROMPT + text.strip() for text in some])
     cases = {f"{count} labels": (intents(count), [PROMPT + text.strip() for text in some]) for count in LABELS}
     cases |= {f"{length} tokens": (TOPICS, model.cut(some, length)) for length in LENGTHS}
@@ -252,7 +254,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
             ]
             axes.plot(*zip(*points, strict=True), marker="o", label=way)
         scale = "linear" if unit == "texts" else "log"  # what is flat is to look flat
-        axes.set(xlabel=title, ylabel="seconds a text, bf16", xscale=scale, yscale=scale)
+        axes.set(xlabel=title, ylabel="seconds a text", xscale=scale, yscale=scale)
         if scale == "linear":
             axes.set_ylim(bottom=0)
         axes.legend()

@@ -27,7 +27,8 @@ def contenders(texts: Sequence[str], train: bool) -> dict[str, Callable[[], Coun
         train: Whether they are trained on, in one epoch; else they are scored.
     """
     labels = [i % 2 for i in range(len(texts))]
-    ways = {"padded to the longest of all, fp32": recipe, "transformers.Trainer, bf16": trainer, "textclf": ours}
+    trainers = f"transformers.Trainer, {short_name(fast_dtype())}"
+    ways = {"padded to the longest of all, fp32": recipe, trainers: trainer, "textclf": ours}
     rate = matmul_rate()
     return {name: counted(way(texts, labels, train), rate, train) for name, way in ways.items()}
 
@@ -51,10 +52,22 @@ def counted(work: Callable[[], Counts], rate: float, train: bool) -> Callable[[]
     return measured
 
 
+def fast_dtype() -> torch.dtype:
+    """What matrix products are fast in here: bf16 where it is native, fp32 elsewhere."""
+    from textclf.precision import choose_precision
+
+    return torch.bfloat16 if choose_precision("auto")[0] == "bf16-mixed" else torch.float32
+
+
+def short_name(dtype: torch.dtype) -> str:
+    """`fp32` or `bf16`."""
+    return {torch.float32: "fp32", torch.bfloat16: "bf16"}[dtype]
+
+
 def matmul_rate() -> float:
-    """Floating-point operations per second of bf16 matrix products here, the best of ten."""
+    """Floating-point operations per second of matrix products here, in what they are fast in: the best of ten."""
     size, device = 2048, "cuda" if torch.cuda.is_available() else "cpu"
-    a, b = (torch.randn(size, size, device=device).bfloat16() for _ in range(2))
+    a, b = (torch.randn(size, size, device=device, dtype=fast_dtype()) for _ in range(2))
     seconds = []
     for _ in range(10):
         started = time.perf_counter()
@@ -129,7 +142,7 @@ def recipe(texts: Sequence[str], labels: Sequence[int], train: bool) -> Callable
 
 
 def trainer(texts: Sequence[str], labels: Sequence[int], train: bool) -> Callable[[], Counts]:
-    """Transformers' Trainer: bf16, texts of similar length together in training, padded per batch, fused AdamW."""
+    """Transformers' Trainer: bf16 where it is native, batches of similar length in training, fused AdamW."""
     from datasets import Dataset
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
@@ -150,7 +163,7 @@ def trainer(texts: Sequence[str], labels: Sequence[int], train: bool) -> Callabl
         per_device_train_batch_size=BATCH,
         per_device_eval_batch_size=2 * BATCH,
         learning_rate=5e-5,
-        bf16=True,
+        bf16=fast_dtype() is torch.bfloat16,
         train_sampling_strategy="group_by_length",
         optim="adamw_torch_fused",
         use_cpu=not torch.cuda.is_available(),

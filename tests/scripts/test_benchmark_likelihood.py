@@ -20,12 +20,14 @@ def options(tmp_path, monkeypatch):
     return Namespace(pretrained=str(save_tiny_lm(tmp_path / "lm", context=4096)))
 
 
-def test_all_ways_give_the_same_scores(options):
+@pytest.mark.parametrize(("fast", "number"), [(torch.bfloat16, 6), (torch.float32, 4)])
+def test_all_ways_give_the_same_scores(fast, number, options, monkeypatch):
     """Setting up compares them; so does this, in fp32."""
+    monkeypatch.setattr(benchmark_likelihood, "fast_dtype", lambda: fast)
     ways = benchmark_likelihood.contenders(options, ["A storm.", "가을 야구 8"])
     assert next(iter(ways)) == "a pass per label, fp32"
     counts = [work() for work in ways.values()]
-    assert len(counts) == 6
+    assert len(counts) == number
     assert {(c["rows"], c["labels"], c["needed tokens"]) for c in counts} == {(2, 4, counts[0]["needed tokens"])}
     model = benchmark_likelihood.Model(options.pretrained, torch.float32)
     prompts, labels = ["short", "a longer prompt", "긴"], [" a", " bcd", " b", "정치"]

@@ -18,24 +18,27 @@ from textclf.errors import UserError
 from textclf.types import PreTrainedTokenizerBase
 
 Bos = Literal["tokenizer", "always", "never"]
+TOGETHER = 256
+"""Texts that are tokenised at once: a tokenizer's encodings hold far more of each token than its number."""
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, special: bool) -> list[list[int]]:
     """Tokenises each text whole: padding and truncation that were saved with the tokenizer are switched off."""
     if isinstance(texts, str):
         raise UserError(f"a list of texts is wanted, not the string {texts[:40]!r}: write [text]")
-    if not texts:
-        return []
-    encoded = tokenizer(
-        list(texts),
-        add_special_tokens=special,
-        padding=False,
-        truncation=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,
-    )
-    return [list(ids) for ids in encoded["input_ids"]]
+    rows: list[list[int]] = []
+    for start in range(0, len(texts), TOGETHER):
+        encoded = tokenizer(
+            list(texts[start : start + TOGETHER]),
+            add_special_tokens=special,
+            padding=False,
+            truncation=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
+        rows += encoded["input_ids"]
+    return rows
 
 
 def prompt_token_ids(
