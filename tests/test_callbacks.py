@@ -46,9 +46,9 @@ def train(encoder, rows, folder, every, interrupt=None, resume=None, **options):
     ("every", "interrupt", "saved_at", "options"),
     [
         (5, 13, 10, {}),  # in the middle of the second epoch
-        (1000, 13, 8, {}),  # after an epoch's validation
-        (1000, 13, 12, {"val_check_interval": 4}),  # after a validation in the middle of an epoch
-        (1000, 4, 3, {"val_check_interval": 0.75, "accumulate_grad_batches": 2}),
+        pytest.param(1000, 13, 8, {}, marks=pytest.mark.slow),  # after an epoch's validation
+        pytest.param(1000, 13, 12, {"val_check_interval": 4}, marks=pytest.mark.slow),  # in the middle of an epoch
+        pytest.param(1000, 4, 3, {"val_check_interval": 0.75, "accumulate_grad_batches": 2}, marks=pytest.mark.slow),
     ],
 )
 def test_a_resumed_run_ends_with_the_same_weights(

@@ -252,6 +252,7 @@ def test_a_checkpoint_named_in_a_file_is_not_ignored(options, capsys, tmp_path):
     assert "--ckpt_path" in refused(capsys, "fit", *options, "--config", str(tmp_path / "more.yaml"))
 
 
+@pytest.mark.slow
 def test_resuming_with_other_batches_is_refused(options, capsys, tmp_path):
     run_dir = tmp_path / "run"
     main(["fit", *options, "--run_dir", str(run_dir), "--trainer.max_steps", "1", "--data.batch_size", "8"])
@@ -266,6 +267,7 @@ def test_resuming_with_labels_in_another_order_is_refused(trained, capsys):
     assert "in the order negative, positive" in line
 
 
+@pytest.mark.slow
 def test_a_moved_run_keeps_its_best_score(options, tmp_path):
     first, moved = tmp_path / "first", tmp_path / "moved"
     main(["fit", *options, "--run_dir", str(first), "--trainer.max_epochs", "1"])
@@ -362,7 +364,7 @@ def all_configs(folder):
     return sorted(folder.glob("*.yaml"), key=str)
 
 
-SOME = [CONFIGS / f"{name}.yaml" for name in ("nsmc", "files", "quickstart")]
+SOME = [CONFIGS / f"{name}.yaml" for name in ("nsmc", "files")]
 EVERY = pytest.param(all_configs(CONFIGS), id="every config", marks=pytest.mark.slow)
 
 

@@ -45,6 +45,7 @@ def exported(run):
     return folder
 
 
+@pytest.mark.slow
 def test_a_process_with_transformers_alone_gives_the_same_scores(run, exported):
     program = """
 import json, sys
@@ -197,6 +198,7 @@ def test_an_export_predicts_as_its_checkpoint_did_in_any_order_of_labels(run, ex
     assert (same.predictions == table.predictions).all()
 
 
+@pytest.mark.slow
 def test_an_export_of_five_labels_comes_to_two(tiny_encoder, rows_folder, tmp_path):
     stars = [f"{i} star{'s' * (i > 1)}" for i in range(1, 6)]
     (tmp_path / "five").mkdir()

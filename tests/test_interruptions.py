@@ -52,6 +52,7 @@ def assert_resumes(run_dir, whole):
 
 
 @pytest.mark.parametrize("saving", [1, 2])
+@pytest.mark.slow
 def test_a_full_disk(saving, whole, tiny_encoder, rows_folder, tmp_path, monkeypatch, capsys):
     run_dir, save, saved = tmp_path / "run", torch.save, []
 
@@ -80,6 +81,7 @@ def test_a_full_disk(saving, whole, tiny_encoder, rows_folder, tmp_path, monkeyp
         assert_resumes(run_dir, whole)
 
 
+@pytest.mark.slow
 def test_sigterm(whole, tiny_encoder, rows_folder, tmp_path, capsys):
     run_dir = tmp_path / "run"
     terminate = ("--trainer.callbacks+=tests.test_interruptions.Terminate",)

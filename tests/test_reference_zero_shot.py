@@ -100,7 +100,10 @@ def run(name, films, *options):
     return metrics, read_predictions(films / "run" / "report" / "predictions.parquet")
 
 
-@pytest.mark.parametrize("name", ["R1", "R2", "R6_base", "R6_small", "R6_large", "R8", "R9", "R10"])
+@pytest.mark.parametrize(
+    "name",
+    ["R1", "R6_base", *(pytest.param(n, marks=pytest.mark.slow) for n in "R2 R6_small R6_large R8 R9 R10".split())],
+)
 def test_it_runs_from_end_to_end(name, stand_in, films):
     metrics, table = run(name, films, "--model.pretrained", stand_in(name))
     assert metrics["examples"] == len(table.texts) == 6

@@ -106,6 +106,7 @@ def test_the_record_has_the_cleaning(record):
     assert {row["split"]: row["rows"] for row in rows} == {"train": 60, "validation": 20, "test": 21}
 
 
+@pytest.mark.slow
 def test_the_record_has_the_predictions(resumed):
     record = records(resumed)[1]  # what report/ holds now
     table = read_predictions(resumed / "report" / "predictions.parquet")
@@ -122,6 +123,7 @@ def test_the_record_has_the_predictions(resumed):
     assert copies == {resumed / "wandb"}  # nothing of the run is elsewhere
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_id_and_another_run_has_its_own(resumed, tiny_encoder, rows_folder, tmp_path):
     first, second = records(resumed)
     (other,) = records(fit(tiny_encoder, rows_folder, tmp_path / "other", "--test_after_fit", "false"))
@@ -133,6 +135,7 @@ def test_a_resumed_run_keeps_its_id_and_another_run_has_its_own(resumed, tiny_en
     assert wandb.run is None
 
 
+@pytest.mark.slow
 def test_the_record_of_a_run_that_failed_says_so(tiny_encoder, rows_folder, tmp_path, monkeypatch):
     def fail(*args):
         raise KeyError("a bug")
@@ -147,6 +150,7 @@ def test_the_record_of_a_run_that_failed_says_so(tiny_encoder, rows_folder, tmp_
 # TensorBoard
 
 
+@pytest.mark.slow
 def test_tensorboard_has_all_of_it_too(tiny_encoder, rows_folder, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

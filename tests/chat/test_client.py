@@ -47,6 +47,7 @@ def ask(server, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_a_run_whose_last_missing_row_is_refused_comes_to_its_end(ask, server):
     assert ask(["too long", "good"])[0] == [None, "1"]
     assert ask(["too long", "good"])[1].cached == 2, "a refusal beside an answer is kept"

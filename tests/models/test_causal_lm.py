@@ -108,7 +108,14 @@ def test_a_prior_is_fitted_to_validation_rows(zero_shot, rows_folder, likelihood
     assert stored.words.sums[24] == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "as_published"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        rule if rule in ("sum", "contextual", "fitted_prior") else pytest.param(rule, marks=pytest.mark.slow)
+        for rule in RULES
+        if rule != "as_published"
+    ],
+)
 def test_rescoring_gives_what_a_run_with_that_rule_reports(rule, zero_shot, lm, rows_folder, tmp_path):
     judged, absent = rescore(zero_shot[2], [rule])
     assert not absent
@@ -262,6 +269,7 @@ def test_examples_come_from_train_alone(lm, rows_folder, tmp_path):
     assert metrics["scoring/prefix_hits"] == 21
 
 
+@pytest.mark.slow
 def test_a_test_split_alone(lm, test_alone, tmp_path, capsys):
     """All rows are scored, but by what needs a slice of them."""
     metrics, _, stored = run(lm, test_alone, tmp_path / "sum")
@@ -337,6 +345,7 @@ def test_classify_and_predict_agree_with_the_test(zero_shot, lm, rows_folder, tm
         CausalLMClassifier(2, NAMES, pretrained=str(lm), prompt=PROMPT, shots=2).classify(["a film"])
 
 
+@pytest.mark.slow
 def test_validation_is_measured_by_any_rule(lm, rows_folder, tmp_path, capsys):
     for rule in ("sum", "batch"):
         main(["validate", *options(lm, rows_folder, "--model.rule", rule), "--run_dir", str(tmp_path / rule)])

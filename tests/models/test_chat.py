@@ -138,6 +138,7 @@ def test_every_row_ends_as_a_class_or_as_invalid(server, folder, capsys):
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_a_limit_stops_the_run_and_the_next_goes_on(server, folder, capsys):
     keep = {"text": ["good", "bad", "한국어", "marks", "wide"]}
     (folder / "rows" / "test.csv").write_text(
@@ -162,6 +163,7 @@ def test_a_limit_stops_the_run_and_the_next_goes_on(server, folder, capsys):
     assert set(server.asked.values()) == {1}
 
 
+@pytest.mark.slow
 def test_replay_needs_neither_server_nor_key(server, folder, monkeypatch, capsys):
     (folder / "rows" / "test.csv").write_text("text,label\ngood,1\ntoo long,0\n")
     _, table = run(server, folder)
@@ -290,6 +292,7 @@ def test_an_answer_without_log_probabilities_is_invalid_where_others_have_them(s
     model.teardown("test")
 
 
+@pytest.mark.slow
 def test_any_precision_of_the_trainer(server, folder):
     (folder / "rows" / "test.csv").write_text("text,label\ngood,1\nbad,0\n")
     main([*options(server, folder), "--run_dir", str(folder / "run"), "--trainer.precision", "bf16-true"])

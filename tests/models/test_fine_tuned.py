@@ -84,6 +84,7 @@ def test_tokens_that_are_cut_are_counted(tiny_encoder):
         assert 0 in encoded["cut"] and max(encoded["cut"]) > 2
 
 
+@pytest.mark.slow
 def test_what_is_cut_is_said_once_per_split_from_the_cache_too(tiny_encoder, rows_folder, tmp_path, capsys):
     for folder in ("first", "cached"):
         trainer = fit(build(tiny_encoder, max_length=9), rows_folder, tmp_path / folder, max_epochs=2, max_steps=-1)

@@ -35,6 +35,7 @@ def fit(rows_folder, folder, **options):
     return model
 
 
+@pytest.mark.slow
 def test_the_overlay_from_nothing_to_predictions(rows_folder, tmp_path, capsys):
     run_dir = tmp_path / "run"
     main(

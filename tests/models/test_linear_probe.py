@@ -216,6 +216,7 @@ def copied(folder, of, **changes):
     return ["--model.pretrained", str(folder)]
 
 
+@pytest.mark.slow
 def test_another_configuration_is_said_and_another_length_refused(options, tiny_encoder, tmp_path, capsys):
     main(["fit", *options])
     checkpoint = ["--ckpt_path", str(tmp_path / "run" / "checkpoints" / "best.ckpt"), "--trainer.logger", "false"]
@@ -231,6 +232,7 @@ def test_another_configuration_is_said_and_another_length_refused(options, tiny_
     assert "another maximum length than" in line
 
 
+@pytest.mark.slow
 def test_settings_of_the_vectors_hold_but_not_the_size_of_a_batch(options, tmp_path, capsys):
     main(["fit", *options, "--model.embedding", "{max_batch_tokens: 100}"])
     checkpoint = ["--ckpt_path", str(tmp_path / "run" / "checkpoints" / "best.ckpt"), "--trainer.logger", "false"]
@@ -243,6 +245,7 @@ def test_settings_of_the_vectors_hold_but_not_the_size_of_a_batch(options, tmp_p
 
 
 @pytest.mark.parametrize("damage", ["byte", "short", pytest.param("cut", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_encoded_rows_that_are_damaged_are_embedded_again(damage, options, tiny_encoder, tmp_path, monkeypatch, capsys):
     kept = tmp_path / "kept"
     monkeypatch.setattr("textclf.data.reading.cache_folder", lambda: kept)
@@ -265,6 +268,7 @@ def test_encoded_rows_that_are_damaged_are_embedded_again(damage, options, tiny_
     assert np.array_equal(first.log_scores, second.log_scores)
 
 
+@pytest.mark.slow
 def test_an_encoder_may_move_but_not_change(options, tiny_encoder, tmp_path, capsys):
     main(["fit", *options])
     moved = tmp_path / "moved"

@@ -232,6 +232,7 @@ def test_more_tokens_than_there_are_places_for(seq2seq_model):
         Seq2SeqClassifier(2, NAMES[:2], seq2seq_model("bart"), 513, "{text}").configure_model()
 
 
+@pytest.mark.slow
 def test_true_precisions_on_the_command_line(seq2seq_model, rows_folder, tmp_path, capsys):
     files = [f"--config={CONFIGS / name}" for name in ("files.yaml", "model/seq2seq.yaml")]
     options = [

@@ -49,6 +49,7 @@ def arguments(rows_folder, tmp_path):
     return [str(tmp_path / "curve"), "--config", str(tmp_path / "small.yaml"), "--seeds", "0", "1"]
 
 
+@pytest.mark.slow
 def test_a_curve_is_measured_and_goes_on_where_it_was(script, arguments, tmp_path, capsys):
     folder = tmp_path / "curve"
     assert script.main([*arguments, "--shots", "2"]) == 0
@@ -100,6 +101,7 @@ def test_runs_with_other_arguments_are_not_reused(script, arguments, tmp_path, c
     assert f"another content of {config}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_begun_anew(script, arguments, tmp_path):
     run = tmp_path / "curve" / "shots-2-seed-0"
     (run / "checkpoints").mkdir(parents=True)
