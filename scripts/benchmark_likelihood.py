@@ -21,6 +21,7 @@ from benchmark_training import fast_dtype, matmul_rate, multiplied_weights, peak
 
 from textclf.console import say
 from textclf.errors import UserError
+from textclf.hub import local_reference
 from textclf.models.causal_weights import load_network, load_tokenizer
 from textclf.scoring import LabelScorer
 from textclf.scoring.tokens import label_token_ids, prompt_token_ids
@@ -51,22 +52,21 @@ TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1.0}
 def contenders(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, Callable[[], Counts]]:
     """Sets up all ways for four topics, the loop of one fp32 pass per prompt and label first."""
     prompts = [PROMPT + text.strip() for text in texts]  # the harness would move spaces to the label
-    exact = Model(options.pretrained, torch.float32)
+    exact, notebook = Model(options.pretrained, torch.float32), Model(options.pretrained, torch.float32, tuned=False)
     quick = exact if fast_dtype() is torch.float32 else Model(options.pretrained, fast_dtype())
     name = short_name(quick.dtype)
-    fused = quick if quick is exact else Model(options.pretrained, quick.dtype)
-    fused.network.set_attn_implementation("sdpa")
+    plain = notebook if quick is exact else Model(options.pretrained, quick.dtype, tuned=False)
     ways: dict[str, tuple[Model, Scores]] = {
-        "a pass per label, fp32": (exact, partial(exact.loop, TOPICS)),
-        f"batches of passes, {name}": (quick, partial(quick.full_passes, TOPICS)),
+        "a pass per label, fp32": (notebook, partial(notebook.loop, TOPICS)),
+        f"batches of passes, {name}": (plain, partial(plain.full_passes, TOPICS)),
         f"cached, {name}": (quick, quick.scorer(TOPICS, "cached")),
         "packed, fp32": (exact, exact.scorer(TOPICS, "packed")),
     }
     if quick is not exact:
-        ways[f"packed, fused attention, {name}"] = fused, fused.scorer(TOPICS, "packed")
+        ways[f"packed, as transformers loads it, {name}"] = plain, plain.scorer(TOPICS, "packed")
         ways[f"packed, {name}"] = quick, quick.scorer(TOPICS, "packed")
-    if size := fused.best_size(prompts):
-        ways[f"lm-evaluation-harness, {name}"] = fused, fused.harness(TOPICS, size)
+    if size := plain.best_size(prompts):
+        ways[f"lm-evaluation-harness, {name}"] = plain, plain.harness(TOPICS, size)
     check(ways, prompts[:: max(1, len(prompts) // 4)])
     rate = matmul_rate()
     return {name: counted(model, TOPICS, scores, prompts, rate) for name, (model, scores) in ways.items()}
@@ -76,14 +76,15 @@ def growth(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, Calla
     """Sets up the fast dtype's ways for more and more labels, longer and longer prompts, and more and more texts."""
     some = texts[:: max(1, len(texts) // FEW)][:FEW]
     model, rate = Model(options.pretrained, fast_dtype()), matmul_rate()
-    size = model.best_size([PROMPT + text.strip() for text in some])
+    plain = Model(options.pretrained, model.dtype, tuned=False)
+    size = plain.best_size([PROMPT + text.strip() for text in some])
     cases = {f"{count} labels": (intents(count), [PROMPT + text.strip() for text in some]) for count in LABELS}
     cases |= {f"{length} tokens": (TOPICS, model.cut(some, length)) for length in LENGTHS}
     found = {}
     for case, (labels, prompts) in cases.items():
         ways = {"packed": model.scorer(labels, "packed"), "cached": model.scorer(labels, "cached")}
         if size:
-            ways["lm-evaluation-harness"] = model.harness(labels, size)
+            ways["lm-evaluation-harness"] = plain.harness(labels, size)
         check({name: (model, scores) for name, scores in ways.items()}, prompts[:1])
         for name, scores in ways.items():
             found[f"{name}, {case}"] = counted(model, labels, scores, prompts, rate)
@@ -103,10 +104,16 @@ def intents(count: int) -> list[str]:
 class Model:
     """A causal LM in one dtype, and its ways of scoring."""
 
-    def __init__(self, pretrained: str, dtype: torch.dtype) -> None:
-        """Loads it."""
+    def __init__(self, pretrained: str, dtype: torch.dtype, tuned: bool = True) -> None:
+        """Loads it, as `CausalLMClassifier` does or, not tuned, as transformers does."""
         self.tokenizer = load_tokenizer(pretrained, {})
-        self.network, self.dtype = load_network(pretrained, {}, dtype), dtype
+        self.dtype = dtype
+        if tuned:
+            self.network = load_network(pretrained, {}, dtype)
+        else:
+            from transformers import AutoModelForCausalLM
+
+            self.network = AutoModelForCausalLM.from_pretrained(local_reference(pretrained), dtype=dtype)
         if torch.cuda.is_available():
             self.network.to("cuda")  # type: ignore[arg-type]  # theirs is wrapped
 

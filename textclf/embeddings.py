@@ -19,6 +19,7 @@ from torch import Tensor, nn
 import textclf
 from textclf.errors import UserError
 from textclf.hub import loading, local_reference
+from textclf.linear import reorder_weights
 from textclf.precision import choose_precision
 from textclf.vector_cache import Embedded, VectorCache, text_key
 
@@ -275,6 +276,7 @@ class Embedder:
         first = self.model[0]
         if isinstance(first, Transformer):
             first.to(getattr(torch, name))
+            reorder_weights(first.model)
             first.register_forward_hook(_widen)
             return name
         return "float32"

@@ -11,6 +11,7 @@ import torch
 from textclf.attention import use_products
 from textclf.errors import UserError
 from textclf.hub import loading, local_reference
+from textclf.linear import reorder_weights
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
 
 REMEDY = "pass --model.pretrained with a causal LM: a hub id that can be reached, a folder, package://, or a .gguf file"
@@ -82,6 +83,7 @@ def load_network(reference: str, options: Mapping[str, Any], dtype: torch.dtype)
     network.train(False)
     if "attn_implementation" not in options:
         use_products(network)
+    reorder_weights(network)
     return network
 
 

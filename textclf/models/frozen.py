@@ -15,6 +15,7 @@ from torch import nn
 from textclf.console import say
 from textclf.errors import UserError
 from textclf.hub import loading, local_reference
+from textclf.linear import reorder_weights
 from textclf.models.encoders import REMEDY
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -51,7 +52,8 @@ def load_frozen(kind: str, reference: str, dtype: torch.dtype) -> Any:
             f"{reference!r} has no weights for {', '.join(missing[:3])}: it was not trained as a "
             f"{type(network).__name__}; name a model that was"
         )
-    return network.eval().requires_grad_(False)
+    reorder_weights(network.eval().requires_grad_(False))
+    return network
 
 
 def check_positions(network: PreTrainedModel, reference: str, max_length: int) -> None:
