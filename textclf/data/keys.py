@@ -96,3 +96,9 @@ def int_column(rows: Dataset, name: str) -> np.ndarray:
     windows = rows.select_columns([name]).with_format("arrow").iter(batch_size=10_000)
     parts: list[np.ndarray] = [window.column(name).to_numpy().astype(np.int64) for window in windows]
     return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+
+
+def class_counts(rows: Dataset, num_classes: int) -> list[int]:
+    """How many rows each class has."""
+    counts: list[int] = np.bincount(int_column(rows, "label"), minlength=num_classes).tolist()
+    return counts

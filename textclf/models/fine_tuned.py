@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -226,8 +225,9 @@ class FineTunedClassifier(TextClassifier):
         files = tokenizer_files(self._train_tokenizer(train_rows)) if new else self._load_tokenizer()[1]
         self.fitted = {**self.fitted, "tokenizer": files}
         if self.class_weights == "balanced":
-            counts = Counter(train_rows["label"])
-            self.fitted["class_counts"] = [counts[i] for i in range(self.num_classes)]
+            from textclf.data.keys import class_counts  # data modules import methods
+
+            self.fitted["class_counts"] = class_counts(train_rows, self.num_classes)
 
     def encoding_key(self) -> str:
         """The tokenizer's files and the length: nothing else changes what `encode` gives."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -96,14 +95,15 @@ class LinearProbe(EmbeddingClassifier):
         Raises:
             UserError: There are several values of `C`, and no validation rows to choose by.
         """
+        from textclf.data.keys import class_counts  # data modules import methods
+
         data: Any = getattr(self._trainer, "datamodule", None)
         if data is not None and not data.has_split("validation"):
             self._refuse_choice()  # before the encoder runs
-        counts = Counter(train_rows["label"])
         self.fitted = {
             **facts(self.embedder),
             "features": self.embedder.dimension * (4 if "text_pair" in train_rows.column_names else 1),
-            "class_counts": [counts[label] for label in range(self.num_classes)],
+            "class_counts": class_counts(train_rows, self.num_classes),
         }
 
     def configure_model(self) -> None:
