@@ -21,8 +21,7 @@ from benchmark_training import fast_dtype, matmul_rate, multiplied_weights, peak
 
 from textclf.console import say
 from textclf.errors import UserError
-from textclf.hub import local_reference
-from textclf.models.causal_weights import load_network, load_tokenizer
+from textclf.models.causal_weights import load_network, load_tokenizer, source
 from textclf.scoring import LabelScorer
 from textclf.scoring.tokens import label_token_ids, prompt_token_ids
 
@@ -53,17 +52,20 @@ def contenders(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, C
     """Sets up all ways for four topics, the loop of one fp32 pass per prompt and label first."""
     prompts = [PROMPT + text.strip() for text in texts]  # the harness would move spaces to the label
     exact, notebook = Model(options.pretrained, torch.float32), Model(options.pretrained, torch.float32, tuned=False)
-    quick = exact if fast_dtype() is torch.float32 else Model(options.pretrained, fast_dtype())
-    name = short_name(quick.dtype)
-    plain = notebook if quick is exact else Model(options.pretrained, quick.dtype, tuned=False)
+    quick, plain, name = exact, notebook, short_name(fast_dtype())
+    if fast_dtype() is not torch.float32:
+        quick, plain = (Model(options.pretrained, fast_dtype(), tuned) for tuned in (True, False))
     ways: dict[str, tuple[Model, Scores]] = {
         "a pass per label, fp32": (notebook, partial(notebook.loop, TOPICS)),
         f"batches of passes, {name}": (plain, partial(plain.full_passes, TOPICS)),
         f"cached, {name}": (quick, quick.scorer(TOPICS, "cached")),
         "packed, fp32": (exact, exact.scorer(TOPICS, "packed")),
+        f"packed, as transformers loads it, {name}": (plain, plain.scorer(TOPICS, "packed")),
     }
     if quick is not exact:
-        ways[f"packed, as transformers loads it, {name}"] = plain, plain.scorer(TOPICS, "packed")
+        fused = Model(options.pretrained, quick.dtype)
+        fused.network.set_attn_implementation("sdpa")
+        ways[f"packed, fused attention, {name}"] = fused, fused.scorer(TOPICS, "packed")
         ways[f"packed, {name}"] = quick, quick.scorer(TOPICS, "packed")
     if size := plain.best_size(prompts):
         ways[f"lm-evaluation-harness, {name}"] = plain, plain.harness(TOPICS, size)
@@ -113,7 +115,8 @@ class Model:
         else:
             from transformers import AutoModelForCausalLM
 
-            self.network = AutoModelForCausalLM.from_pretrained(local_reference(pretrained), dtype=dtype)
+            place, file = source(pretrained)
+            self.network = AutoModelForCausalLM.from_pretrained(place, **file, dtype=dtype)
         if torch.cuda.is_available():
             self.network.to("cuda")  # type: ignore[arg-type]  # theirs is wrapped
 

@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import pytest
 import torch
 import transformers
@@ -5,7 +8,10 @@ from transformers import AutoConfig
 
 from tests.scoring.tiny import EVERY, tiny_model
 from textclf import linear
+from textclf.embeddings import Embedder, EmbeddingSettings
 from textclf.linear import ReorderedLinear, reorder_weights
+from textclf.models.causal_weights import load_network
+from textclf.models.frozen import load_frozen
 
 BERT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 SMALL = {**BERT, "embedding_size": 16}
@@ -56,7 +62,7 @@ def test_a_model_gives_the_same(name, dtype):
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), **more}
     expected, size, head = model(**inputs)[0], model.num_parameters(), model.get_output_embeddings()
     reorder_weights(model)
-    model.to("cpu").train(False)
+    model.to("cpu", dtype).train(False)
     torch.testing.assert_close(model(**inputs)[0], expected, **CLOSE[dtype])
     assert any(isinstance(layer, ReorderedLinear) for layer in model.modules())
     assert not isinstance(head, ReorderedLinear) and model.get_output_embeddings() is head
@@ -65,6 +71,19 @@ def test_a_model_gives_the_same(name, dtype):
 
 def test_every_kind_is_tried():
     assert {*OTHERS, *(EVERY[name][0] for name in CAUSAL)} == linear.MODELS
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_frozen_models_are_loaded_so(dtype, tmp_path, tiny_encoder):
+    made("t5", dtype).save_pretrained(tmp_path / "t5")
+    made("llama", dtype).save_pretrained(tmp_path / "llama")
+    name = {torch.float32: "float32", torch.bfloat16: "bfloat16"}[dtype]
+    for model in (
+        load_frozen("AutoModelForSeq2SeqLM", str(tmp_path / "t5"), dtype),
+        load_network(str(tmp_path / "llama"), {}, dtype),
+        Embedder(str(tiny_encoder), None, EmbeddingSettings(dtype=name), tmp_path).model,
+    ):
+        assert any(isinstance(layer, ReorderedLinear) for layer in model.modules())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -77,6 +96,20 @@ def test_a_layer_gives_the_same(shape, bias, dtype):
     found = ReorderedLinear(layer)(inputs)
     torch.testing.assert_close(found, layer(inputs), **CLOSE[dtype])
     assert found.shape == (*shape, 40)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@torch.inference_mode()
+def test_copies_are_reordered_too_and_a_cast_layer_is_an_ordinary_one(dtype):
+    layer = ReorderedLinear(torch.nn.Linear(24, 40, dtype=dtype))
+    inputs = torch.randn(3, 24, dtype=dtype)
+    expected = layer(inputs)
+    for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert type(other) is ReorderedLinear
+        assert torch.equal(other(inputs), expected)
+    assert type(layer.double()) is torch.nn.Linear
+    assert {weight.dtype for weight in layer.parameters()} == {torch.float64}
+    torch.testing.assert_close(layer(inputs.double()), expected.double(), **CLOSE[dtype])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -96,13 +129,14 @@ def test_what_is_left_alone(monkeypatch, dtype):
     kinds = [type(getattr(layer.attention.self, name)) for name in ("query", "key", "value")]
     assert kinds == [torch.nn.Linear, torch.nn.Linear, Own]
     assert isinstance(layer.intermediate.dense, ReorderedLinear)
-    half, unknown, slow = made("bert", torch.float16), made("bert", dtype), made("bert", dtype)
+    half, unknown, adapted, slow = (made("bert", each) for each in (torch.float16, dtype, dtype, dtype))
     unknown.config.model_type = "mamba"
-    reorder_weights(half)
-    reorder_weights(unknown)
+    adapted._hf_peft_config_loaded = True
+    for model in (half, unknown, adapted):
+        reorder_weights(model)
     monkeypatch.setattr(linear, "faster_dtypes", set)
     reorder_weights(slow)
-    for model in (half, unknown, slow):
+    for model in (half, unknown, adapted, slow):
         assert not any(isinstance(layer, ReorderedLinear) for layer in model.modules())
 
 

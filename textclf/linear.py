@@ -2,12 +2,14 @@
 
 torch's own layer brings a bf16 weight into that order in each call, and gives fp32 to MKL, which is slow on some
 processors. A frozen weight is brought there once: results are the same within rounding, and `python
-scripts/benchmark.py likelihood` shows what that is worth.
+scripts/benchmark.py likelihood` has both.
 """
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,17 +22,16 @@ MODELS = {
     *("xlm-roberta", "bloom", "gemma", "gemma2", "gemma3_text", "gpt_neo", "gpt_neox", "llama", "mistral", "mpt"),
     *("olmo2", "opt", "phi3", "qwen2", "qwen3"),
 }
-"""Kinds of models that call their layers, and do no arithmetic with a layer's weight themselves (by the tests)."""
+"""Kinds of models that, as they come, call their layers and do no arithmetic with a layer's weight themselves."""
 
 
 class ReorderedLinear(nn.Linear):
-    """A frozen layer, whose weight can be counted, but neither saved nor moved."""
+    """A frozen layer on the CPU. Its weight can be counted, but not saved; cast or moved, it is as torch has it."""
 
     def __init__(self, linear: nn.Linear) -> None:
         """Takes the weight and bias of a layer on the CPU."""
         super().__init__(linear.in_features, linear.out_features, bias=False, device="meta")
-        reordered = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), None)
-        self.weight = nn.Parameter(reordered, requires_grad=False)
+        self.weight = _reordered(linear.weight)
         self.bias = linear.bias
 
     def forward(self, input: Tensor) -> Tensor:
@@ -38,21 +39,48 @@ class ReorderedLinear(nn.Linear):
         result: Tensor = torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, "none", [], "")
         return result
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+        sample = torch.empty(0, dtype=self.weight.dtype)
+        changed = fn(sample)
+        if (changed.dtype, changed.device) == (sample.dtype, sample.device):
+            return self
+        self.weight = nn.Parameter(self.weight.to_dense(), requires_grad=False)
+        self.__class__ = nn.Linear  # type: ignore[assignment]  # which it is from here on
+        return nn.Linear._apply(self, fn, recurse)  # type: ignore[no-any-return, no-untyped-call]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies, and what other processes are sent, hold the weight as torch has it."""
+        return {**self.__dict__, "_parameters": {**self._parameters, "weight": self.weight.to_dense()}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Reorders the weight anew."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self.weight = _reordered(self.weight)
+
+
+def _reordered(weight: Tensor) -> nn.Parameter:
+    return nn.Parameter(torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None), requires_grad=False)
+
 
 def reorder_weights(model: PreTrainedModel) -> None:
     """Reorders the weights of a frozen model of a known kind, where that is faster and no accelerator is there.
 
-    The projection onto the vocabulary is left alone: it shares its weight with the embeddings of tokens.
+    The projection onto the vocabulary is left alone: it may share its weight with the embeddings of tokens.
     """
     dtypes = faster_dtypes()
-    if model.config.model_type not in MODELS or not dtypes:
+    adapted = getattr(model, "_hf_peft_config_loaded", False)  # some adapters do arithmetic with a layer's weight
+    if model.config.model_type not in MODELS or adapted or not dtypes:
         return
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    for name, layer in list(model.named_modules()):
+
+    def ordinary(layer: nn.Module) -> bool:
         # Quantised weights are tensors of another class, in layers of the same one.
-        ordinary = type(layer) is nn.Linear and type(layer.weight.data) is Tensor and layer is not head
-        if ordinary and layer.weight.dtype in dtypes and layer.weight.device.type == "cpu":
-            model.set_submodule(name, ReorderedLinear(layer))
+        plain = type(layer) is nn.Linear and type(layer.weight.data) is Tensor and layer is not head
+        return plain and layer.weight.dtype in dtypes and layer.weight.device.type == "cpu"
+
+    # One at a time, and by name: a list of layers would keep all the old weights beside the new ones.
+    for name in [name for name, layer in model.named_modules() if ordinary(layer)]:
+        model.set_submodule(name, ReorderedLinear(model.get_submodule(name)))  # type: ignore[arg-type]
 
 
 def faster_dtypes() -> set[torch.dtype]:

@@ -244,7 +244,7 @@ def test_settings_of_the_vectors_hold_but_not_the_size_of_a_batch(options, tmp_p
     assert "pooling None of embedding, the configuration says 'cls'" in line
 
 
-@pytest.mark.parametrize("damage", ["byte", "short", pytest.param("cut", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("damage", ["byte", "short", "cut"])
 @pytest.mark.slow
 def test_encoded_rows_that_are_damaged_are_embedded_again(damage, options, tiny_encoder, tmp_path, monkeypatch, capsys):
     kept = tmp_path / "kept"

@@ -1,8 +1,11 @@
 """Zero-shot by NLI, against a plain loop and against the pipeline of transformers."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, DebertaV2Config, pipeline
@@ -148,3 +151,21 @@ def test_a_run_and_what_is_refused(nli_model, rows_folder, tmp_path, capsys):
         with pytest.raises(SystemExit):
             main([*options, *more.replace(":", ": ").split(" ", 1), "--run_dir", str(tmp_path / "refused")])
         assert words in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_two_processes_give_what_one_gives(nli_model, rows_folder, tmp_path):
+    options = [
+        *("test", "--config", str(CONFIGS / "files.yaml"), "--config", str(CONFIGS / "model" / "nli.yaml")),
+        *("--data.data_dir", str(rows_folder), "--model.pretrained", nli_model(), "--trainer.logger", "false"),
+        *("--trainer.precision", "32-true", "--trainer.accelerator", "cpu", "--model.max_length", "64"),
+    ]
+    tables = []
+    for processes in ("1", "2"):
+        several = ("--trainer.devices", processes, "--trainer.strategy", "ddp", "--run_dir", str(tmp_path / processes))
+        command = [sys.executable, "-m", "textclf", *options, *several]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        tables.append(read_predictions(tmp_path / processes / "report" / "predictions.parquet"))
+    assert tables[0].texts == tables[1].texts
+    np.testing.assert_allclose(tables[0].log_scores, tables[1].log_scores, atol=1e-5)

@@ -52,6 +52,12 @@ def test_what_ends_a_text_and_is_not_special_stays():
     assert prompt_token_ids(tokenizer, ["a"]) == [[tokens["a"], tokens["!"]]]
 
 
+def test_texts_are_tokenised_in_parts(monkeypatch):
+    monkeypatch.setattr("textclf.scoring.tokens.TOGETHER", 3)
+    texts, tokenizer = [f"{i} 편" * i for i in range(8)], byte_tokenizer(bos=True)
+    assert prompt_token_ids(tokenizer, texts) == [prompt_token_ids(tokenizer, [text])[0] for text in texts]
+
+
 @pytest.mark.parametrize("written", [False, True])
 def test_the_policy_of_bos(written):
     tokenizer = byte_tokenizer(bos=written)

@@ -73,6 +73,11 @@ class TextClassifier(EvaluatedModule):
 
     # The contract with the data
 
+    @property
+    def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
+        """Weights that cannot be sent among processes (`textclf.linear`): each has loaded them itself."""
+        return [name for name, weight in self.named_parameters() if weight.is_mkldnn]
+
     def prepare(self, train_rows: Dataset) -> None:
         """Fits what must be known before rows can be encoded, and puts it into `self.fitted`; by default nothing.
 

@@ -52,7 +52,8 @@ def load_frozen(kind: str, reference: str, dtype: torch.dtype) -> Any:
             f"{reference!r} has no weights for {', '.join(missing[:3])}: it was not trained as a "
             f"{type(network).__name__}; name a model that was"
         )
-    reorder_weights(network.eval().requires_grad_(False))
+    network.eval().requires_grad_(False)
+    reorder_weights(network)
     return network
 
 
