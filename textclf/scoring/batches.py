@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 # Tokens of one forward pass. A CPU is fastest with what its caches hold; 4096 cost it a third of the speed.
-BUDGETS = {"cpu": 768, "mps": 4096}
+BUDGETS = {"cpu": 1024, "mps": 4096}
 BUDGET_ELSEWHERE = 16384
 HELD = 8  # times its tokens that a forward pass may hold keys of: those of the prefix stand there once per row
 PASS = 48  # what a forward pass costs beside its tokens, in tokens
