@@ -221,3 +221,12 @@ def test_a_long_prefix_limits_the_rows_of_a_batch():
 def test_batches_of_equal_lengths():
     assert plan_batches([9, 9, 9, 4, 4, 1], 0, 20, equal=True) == [(0, 2), (2, 3), (3, 5), (5, 6)]
     assert plan_batches([500], 0, 20, equal=False) == [(0, 1)] and plan_batches([], 0, 20, equal=False) == []
+
+
+def test_memory_is_given_back_as_batches_go_by(monkeypatch):
+    calls = []
+    monkeypatch.setattr("textclf.scoring.scorer.trim_heap", lambda: calls.append(1))
+    scorer = LabelScorer(tiny_model("llama"), byte_tokenizer(), [" a"], max_batch_tokens=1)
+    scorer(["a prompt"] * 9)
+    assert scorer.counters.forwards >= 9
+    assert len(calls) == 2

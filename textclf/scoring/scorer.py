@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from textclf.errors import UserError
+from textclf.heap import trim_heap
 from textclf.scoring.batches import by_length, default_budget, is_out_of_memory, plan_batches
 from textclf.scoring.cached import cached_scores
 from textclf.scoring.forward import Batch, Forward
@@ -25,6 +26,8 @@ from textclf.scoring.trie import build_trie, one_begins_another
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
+
+TRIM_EVERY = 4  # batches; without it, memory grows with the number of prompts on some systems
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,8 @@ class LabelScorer:
         extra = self.trie.nodes if self.strategy == "packed" else 0
         left = by_length(lengths)
         while left:
-            for start, stop in plan_batches([lengths[i] for i in left], extra, self.budget, equal, prefix):
+            plan = plan_batches([lengths[i] for i in left], extra, self.budget, equal, prefix)
+            for number, (start, stop) in enumerate(plan, 1):
                 picked = left[start:stop]
                 edges = self._try(Batch.of([rows[i] for i in picked], prefix, self.forward.device), cache)
                 if edges is None:
@@ -195,6 +199,8 @@ class LabelScorer:
                     log.warning("out of memory: the token budget of a batch is now %d", self.budget)
                     break
                 scores.log_likelihoods[picked], scores.logit_sums[picked] = map(self.trie.totals, edges)
+                if number % TRIM_EVERY == 0 and self.forward.device.type == "cpu":
+                    trim_heap()
             else:
                 return
             left = left[start:]
