@@ -65,7 +65,8 @@ def ours(data: TextDataModule, train: Any, test: Any, fresh: bool) -> Callable[[
         data: Whose label names hold.
         train: Rows to learn from.
         test: Rows to score.
-        fresh: Whether nothing is known of the texts at the start of each round.
+        fresh: Whether nothing is known of the texts at the start of each round; else what the round before has kept,
+            vectors and encoded rows, is there.
     """
     import lightning.pytorch as pl
 
@@ -82,16 +83,12 @@ def ours(data: TextDataModule, train: Any, test: Any, fresh: bool) -> Callable[[
 
     embedder = LinearProbe(data.num_classes, data.label_names, pretrained=PRETRAINED).embedder
     kept = tempfile.TemporaryDirectory()  # as long as the function below
-    embedder.cache = VectorCache(Path(kept.name, "vectors", embedder.cache.path.name), embedder.dimension)
+    embedder.cache = VectorCache(Path(kept.name, "embeddings", embedder.cache.path.name), embedder.dimension)
 
     def work() -> Counts:
-        if fresh:
-            shutil.rmtree(Path(kept.name, "vectors"), ignore_errors=True)
-        # Encoded rows are kept as well, beside the vectors; here they are made anew in each round.
-        with (
-            tempfile.TemporaryDirectory() as encoded,
-            mock.patch.object(reading, "cache_folder", lambda: Path(encoded)),
-        ):
+        for place in Path(kept.name).iterdir() if fresh else ():
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
+        with mock.patch.object(reading, "cache_folder", lambda: Path(kept.name)):
             rows = Rows(val_size=0, cleaning=[])
             model = LinearProbe(data.num_classes, data.label_names, pretrained=PRETRAINED)
             model._embedder = embedder
