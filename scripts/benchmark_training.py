@@ -65,7 +65,7 @@ def short_name(dtype: torch.dtype) -> str:
 
 
 def matmul_rate() -> float:
-    """Floating-point operations per second of matrix products here, in what they are fast in: the best of twenty."""
+    """Floating-point operations per second of matrix products here, in what they are fast in: the best of some."""
     from textclf.linear import ReorderedLinear, faster_dtypes
 
     size, device, dtype = 2048, "cuda" if torch.cuda.is_available() else "cpu", fast_dtype()

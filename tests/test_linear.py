@@ -125,10 +125,13 @@ def test_what_is_left_alone(monkeypatch, dtype):
     layer.attention.self.query.weight = torch.nn.Parameter(layer.attention.self.query.weight.as_subclass(Quantised))
     layer.attention.self.key.half()
     layer.attention.self.value = Own(32, 32, dtype=dtype)
+    layer.attention.output.dense.forward = lambda inputs: inputs
+    del layer.output.dense.weight
     reorder_weights(model)
     kinds = [type(getattr(layer.attention.self, name)) for name in ("query", "key", "value")]
     assert kinds == [torch.nn.Linear, torch.nn.Linear, Own]
-    assert isinstance(layer.intermediate.dense, ReorderedLinear)
+    assert type(layer.attention.output.dense) is type(layer.output.dense) is torch.nn.Linear
+    assert isinstance(layer.intermediate.dense, ReorderedLinear) and not layer.intermediate.dense.training
     half, unknown, adapted, slow = (made("bert", each) for each in (torch.float16, dtype, dtype, dtype))
     unknown.config.model_type = "mamba"
     adapted._hf_peft_config_loaded = True

@@ -33,6 +33,7 @@ class ReorderedLinear(nn.Linear):
         super().__init__(linear.in_features, linear.out_features, bias=False, device="meta")
         self.weight = _reordered(linear.weight)
         self.bias = linear.bias
+        self.train(linear.training)
 
     def forward(self, input: Tensor) -> Tensor:
         """What the layer gives, shape `(..., out_features)` from `(..., in_features)`."""
@@ -74,9 +75,16 @@ def reorder_weights(model: PreTrainedModel) -> None:
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
 
     def ordinary(layer: nn.Module) -> bool:
-        # Quantised weights are tensors of another class, in layers of the same one.
-        plain = type(layer) is nn.Linear and type(layer.weight.data) is Tensor and layer is not head
-        return plain and layer.weight.dtype in dtypes and layer.weight.device.type == "cpu"
+        if type(layer) is not nn.Linear or layer is head or "forward" in vars(layer):
+            return False
+        # Quantised weights are tensors of another class, or have another name, in layers of the same one.
+        weight = layer._parameters.get("weight")
+        return (
+            weight is not None
+            and type(weight.data) is Tensor
+            and weight.device.type == "cpu"
+            and weight.dtype in dtypes
+        )
 
     # One at a time, and by name: a list of layers would keep all the old weights beside the new ones.
     for name in [name for name, layer in model.named_modules() if ordinary(layer)]:

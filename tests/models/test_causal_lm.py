@@ -306,7 +306,9 @@ def test_two_processes_give_what_one_gives(rule, lm, rows_folder, tmp_path):
             more = ("--model.rule", rule, "--data.limit", str(limit), "--data.eval_batch_size", str(size))
             several = ("--trainer.devices", str(processes), "--trainer.strategy", "ddp")
             command = ["test", *options(lm, rows_folder, *more, *several), "--run_dir", str(folder)]
-            done = subprocess.run([sys.executable, "-m", "textclf", *command], capture_output=True, text=True)
+            done = subprocess.run(
+                [sys.executable, "-m", "textclf", *command], capture_output=True, text=True, timeout=300
+            )
             assert done.returncode == 0, done.stderr[-3000:]
             found.append(
                 (

@@ -164,7 +164,7 @@ def test_two_processes_give_what_one_gives(nli_model, rows_folder, tmp_path):
     for processes in ("1", "2"):
         several = ("--trainer.devices", processes, "--trainer.strategy", "ddp", "--run_dir", str(tmp_path / processes))
         command = [sys.executable, "-m", "textclf", *options, *several]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-3000:]
         tables.append(read_predictions(tmp_path / processes / "report" / "predictions.parquet"))
     assert tables[0].texts == tables[1].texts

@@ -227,6 +227,8 @@ def test_memory_is_given_back_as_batches_go_by(monkeypatch):
     calls = []
     monkeypatch.setattr("textclf.scoring.scorer.trim_heap", lambda: calls.append(1))
     scorer = LabelScorer(tiny_model("llama"), byte_tokenizer(), [" a"], max_batch_tokens=1)
-    scorer(["a prompt"] * 9)
+    scorer(["a prompt"] * 6)
+    for _ in range(3):
+        scorer(["a prompt"])
     assert scorer.counters.forwards >= 9
     assert len(calls) == 2

@@ -127,6 +127,7 @@ class LabelScorer:
         self.strategy: Strategy | None = None
         self.reason = ""
         self.reasons: dict[str, str] = {}
+        self._batches = 0
 
     def __call__(self, prompts: Sequence[str]) -> LabelScores:
         """Scores the labels after each prompt.
@@ -190,8 +191,7 @@ class LabelScorer:
         extra = self.trie.nodes if self.strategy == "packed" else 0
         left = by_length(lengths)
         while left:
-            plan = plan_batches([lengths[i] for i in left], extra, self.budget, equal, prefix)
-            for number, (start, stop) in enumerate(plan, 1):
+            for start, stop in plan_batches([lengths[i] for i in left], extra, self.budget, equal, prefix):
                 picked = left[start:stop]
                 edges = self._try(Batch.of([rows[i] for i in picked], prefix, self.forward.device), cache)
                 if edges is None:
@@ -199,11 +199,15 @@ class LabelScorer:
                     log.warning("out of memory: the token budget of a batch is now %d", self.budget)
                     break
                 scores.log_likelihoods[picked], scores.logit_sums[picked] = map(self.trie.totals, edges)
-                if number % TRIM_EVERY == 0 and self.forward.device.type == "cpu":
-                    trim_heap()
+                self._trim()
             else:
                 return
             left = left[start:]
+
+    def _trim(self) -> None:
+        self._batches += 1
+        if self._batches % TRIM_EVERY == 0 and self.forward.device.type == "cpu":
+            trim_heap()
 
     def _try(self, batch: Batch, cache: Any) -> tuple[Tensor, Tensor] | None:
         """Runs a batch; None if it does not fit into memory and has more than one prompt."""
