@@ -184,7 +184,7 @@ def test_stop_in_mid_epoch_then_resume_is_bit_exact(send, number, exit_codes, un
     )
     last = stopped / "checkpoints" / "last.ckpt"
     try:
-        for _ in range(20000):
+        for _ in range(6000):
             if last.is_file() or process.poll() is not None:
                 break
             time.sleep(0.01)

@@ -146,7 +146,8 @@ class Embedder:
         Returns:
             One for each text, in order.
         """
-        by_key = {text_key(text): text for text in texts}
+        keys = [text_key(text) for text in texts]
+        by_key = dict(zip(keys, texts, strict=True))
         found = self.cache.get(list(by_key))
         missing = {key: text for key, text in by_key.items() if key not in found}
         new: dict[bytes, Embedded] = {}
@@ -155,7 +156,7 @@ class Embedder:
             if len(new) >= KEPT_TOGETHER or len(found) + len(new) == len(by_key):
                 found |= self.cache.add(new)
                 new = {}
-        return [found[text_key(text)] for text in texts]
+        return [found[key] for key in keys]
 
     def matrix(self, texts: Sequence[str]) -> np.ndarray:
         """The vectors of texts as float32, shape `(texts, dimension)`."""

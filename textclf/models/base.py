@@ -71,12 +71,12 @@ class TextClassifier(EvaluatedModule):
         self.restored = False
         self.text_steps: Sequence[Any] = ()
 
-    # The contract with the data
-
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
         """Weights that cannot be sent among processes (`textclf.linear`): each has loaded them itself."""
         return [name for name, weight in self.named_parameters() if weight.is_mkldnn]
+
+    # The contract with the data
 
     def prepare(self, train_rows: Dataset) -> None:
         """Fits what must be known before rows can be encoded, and puts it into `self.fitted`; by default nothing.
