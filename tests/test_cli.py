@@ -347,6 +347,21 @@ def test_checkpoints_that_cannot_be_used(trained, options, rows_folder, capsys, 
     assert "FineTunedClassifier" in refused(capsys, "test", *best, "--model", "TfidfClassifier")
 
 
+def test_the_best_checkpoint_holds_weights_alone_and_the_last_one_everything(trained, capsys):
+    best, last = (torch.load(trained / f"checkpoints/{name}.ckpt", weights_only=True) for name in ("best", "last"))
+    resuming = {"optimizer_states", "lr_schedulers", "callbacks"}
+    assert last.keys() - best.keys() == resuming
+    assert last["optimizer_states"][0]["state"]
+    assert any(name.startswith("BestCheckpoint") for name in last["callbacks"])
+    sizes = [(trained / f"checkpoints/{name}.ckpt").stat().st_size for name in ("best", "last")]
+    weights = sum(weight.nbytes for weight in best["state_dict"].values())
+    assert sizes[1] - sizes[0] > 1.9 * weights  # AdamW keeps two numbers for each weight
+    again = ["--config", str(trained / "config.yaml"), "--run_dir", str(trained), "--ckpt_path", "best"]
+    line = refused(capsys, "fit", *again)
+    assert "best.ckpt' holds weights alone" in line
+    assert line.endswith("resume with --ckpt_path last")
+
+
 def test_labels_are_matched_by_name(trained, capsys, tmp_path):
     best = ["--ckpt_path", str(trained / "checkpoints/best.ckpt"), "--trainer.logger", "false"]
     swapped = ["--data.label_names", '["positive", "negative"]', "--trainer.precision", "32-true"]

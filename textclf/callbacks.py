@@ -73,7 +73,10 @@ class ConfigWriter(Callback):
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps `checkpoints/best.ckpt`: the highest `val/macro_f1`, or what the model names in `best_by`."""
+    """Keeps `checkpoints/best.ckpt`: the highest `val/macro_f1`, or what the model names in `best_by`.
+
+    It holds what evaluation and prediction need; the states of optimizer and callbacks are in `last.ckpt` alone.
+    """
 
     def __init__(self) -> None:
         """Nothing is left to choose."""
@@ -84,6 +87,7 @@ class BestCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
             auto_insert_metric_name=False,
             save_on_train_epoch_end=False,
+            save_weights_only=True,
         )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

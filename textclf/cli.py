@@ -124,6 +124,7 @@ class TextCLI(ArgumentsCLI):
         trains = is_overridden("training_step", self.model)
         name = type(self.model).__name__
         if self.checkpoint is not None:
+            self._refuse_weights_alone(self.checkpoint)
             self._restore(self.checkpoint)
             self.checkpoint = None  # its weights are read again, in their turn
         elif trains and self.subcommand != "fit":
@@ -134,6 +135,13 @@ class TextCLI(ArgumentsCLI):
             check_output(self.options.output)
         else:
             self.datamodule.source_splits()  # complains of a folder that is not there
+
+    def _refuse_weights_alone(self, checkpoint: dict[str, Any]) -> None:
+        if self.subcommand == "fit" and "optimizer_states" not in checkpoint:
+            raise UserError(
+                f"fit: {str(self.checkpoint_path)!r} holds weights alone, without the state of the optimizer: "
+                "resume with --ckpt_path last"
+            )
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         data_names = tuple(self.datamodule.label_names)
