@@ -129,6 +129,30 @@ def test_table_is_sklearns(label_names):
     assert classification_report_text(table).startswith(expected.rstrip("\n") + "\n\n")
 
 
+@pytest.mark.parametrize(
+    ("rows_of", "missing"),
+    [
+        ("abcd", []),
+        ("abd", ["c"]),
+        ("b", ["a", "c", "d"]),
+    ],
+)
+def test_classes_without_rows_are_marked(tmp_path, rows_of, missing):
+    table = made_table("abcd")
+    table = replace(table, labels=np.array([table.label_names.index(name) for name in rows_of * 60])[:60])
+    write_table(tmp_path / "p.parquet", table)
+    metrics = write_report(tmp_path, tmp_path / "p.parquet")
+    assert (
+        metrics["missing_classes"] == json.loads((tmp_path / "metrics.json").read_text())["missing_classes"] == missing
+    )
+    marks = [line for line in (tmp_path / "report.txt").read_text().splitlines() if line.startswith("classes without")]
+    expected = f"classes without rows:    {', '.join(missing)} (each counts 0 in the macro averages)"
+    assert marks == ([expected] if missing else [])
+    # What the mark says: scikit-learn's mean over all classes, with 0 for those without rows.
+    f1 = f1_score(table.labels, table.predictions, labels=range(4), average="macro", zero_division=0)
+    assert metrics["test/macro_f1"] == pytest.approx(f1)
+
+
 def test_invalid_answers_leave_the_accuracy_line():
     table = made_table(["negative", "positive"], invalid=5)
     lines = classification_report_text(table).splitlines()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from textclf.atomic import atomic_path
@@ -34,6 +35,7 @@ KEYS = (
     "invalid",
 )
 WINDOW = 65_536  # rows counted at once
+Metrics = dict[str, float | int | list[str] | None]
 
 
 def write_report(
@@ -42,7 +44,7 @@ def write_report(
     split: str = "test",
     examples_per_second: float | None = None,
     figures: Mapping[str, float] | None = None,
-) -> dict[str, float | int | None]:
+) -> Metrics:
     """Writes metrics.json, report.txt and confusion_matrix.png.
 
     Args:
@@ -53,7 +55,7 @@ def write_report(
         figures: What else the method has measured, for metrics.json.
 
     Returns:
-        What metrics.json holds.
+        What metrics.json holds: the result of `summarize`, `missing_classes`, and `figures`.
 
     Raises:
         UserError: When there is no prediction table at `table_path`, or one without rows.
@@ -62,7 +64,7 @@ def write_report(
     table = read_predictions(table_path, texts=False)
     if not len(table.labels):
         raise UserError(f"{table_path}: the prediction table has no rows; test on a split that has some")
-    metrics = summarize(table, split, examples_per_second)
+    metrics: Metrics = {**summarize(table, split, examples_per_second), "missing_classes": missing_classes(table)}
     metrics |= {name: _finite(value) for name, value in (figures or {}).items()}
     with atomic_path(folder / "metrics.json") as path:
         path.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -120,10 +122,18 @@ def classification_report_text(table: PredictionTable) -> str:
     ):
         value = format(scores[key], form) if key in scores else "no probabilities"
         lines.append(f"{name + ':':<25}{value}")
+    if missing := missing_classes(table):
+        lines.append(f"{'classes without rows:':<25}{', '.join(missing)} (each counts 0 in the macro averages)")
     if "ece_uncalibrated" in scores:
         before = f"at 1: NLL {scores['nll_uncalibrated']:.4f}, ECE {scores['ece_uncalibrated']:.4f}"
         lines.append(f"{'temperature:':<25}{table.temperature:.4f} ({before})")
     return "\n".join(lines) + "\n"
+
+
+def missing_classes(table: PredictionTable) -> list[str]:
+    """Names of the classes that no row of the table has as its label, in the order of the classes."""
+    present = set(np.unique(table.labels).tolist())
+    return [name for index, name in enumerate(table.label_names) if index not in present]
 
 
 def _accumulate(table: PredictionTable) -> ClassificationMetrics:
