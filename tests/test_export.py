@@ -121,7 +121,7 @@ def test_temperature_adapters_and_thresholds(settings, tiny_encoder, rows_folder
     assert max(max(score.values()) for score in scores) > 0.6  # the temperature is felt
     said = capsys.readouterr().err
     for text in (card, said):
-        assert "highest multiple of its threshold (negative 0.99, positive 0.01)" in text
+        assert "divided by its threshold, is the highest (negative 0.99, positive 0.01)" in text
         assert "Texts were tidied first (`NormalizeUnicode`, " in text
 
 

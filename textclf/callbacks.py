@@ -251,6 +251,7 @@ class ReportWriter(Callback):
             label_names=data.label_names,
             has_probabilities=model.has_probabilities,
             temperature=model.temperature,
+            thresholds=model.thresholds,
         )
         write_report(self.folder, path, examples_per_second=examples_per_second, figures=figures)
         print((self.folder / "report.txt").read_text(encoding="utf-8"))
@@ -278,11 +279,12 @@ class PredictionStream(Callback):
         from tqdm.auto import tqdm
 
         from textclf.data.streaming import InOrder
-        from textclf.predictions import open_sink
+        from textclf.prediction_output import open_sink
 
         self._in_order, self._stack = InOrder(), ExitStack()
         self._bar = self._stack.enter_context(tqdm(unit="text", disable=None))
-        self._sink = self._stack.enter_context(open_sink(self.output))
+        thresholds = getattr(pl_module, "thresholds", None) is not None
+        self._sink = self._stack.enter_context(open_sink(self.output, thresholds))
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *args: Any
@@ -292,16 +294,11 @@ class PredictionStream(Callback):
         self._bar.update(len(batch["row"]))
 
     def _ready(self, model: Any, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        from textclf.data.streaming import prediction_of
+        from textclf.data.streaming import predictions_of
 
-        log_scores, predictions = outputs["log_scores"].double().cpu().numpy(), outputs["prediction"].tolist()
-        scored = zip(batch["id"], batch["given"], log_scores, predictions, strict=True)
-        for id_, text, row, prediction in self._in_order.add(outputs["row"].tolist(), scored):
-            yield {
-                "id": id_,
-                "text": text,
-                **prediction_of(row, prediction, model.label_names, model.has_probabilities),
-            }
+        answered = zip(batch["id"], batch["given"], predictions_of(outputs, model), strict=True)
+        for id_, text, prediction in self._in_order.add(outputs["row"].tolist(), answered):
+            yield {"id": id_, "text": text, **prediction}
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Closes the output and gives it its name."""

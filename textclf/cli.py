@@ -32,7 +32,8 @@ from textclf.models.base import PreparedClassifier, TextClassifier
 from textclf.models.checkpoint import plain
 from textclf.parsing import user_error
 from textclf.precision import choose_precision
-from textclf.predictions import check_output, read_texts
+from textclf.prediction_output import check_output
+from textclf.predictions import read_texts
 from textclf.runs import claim_run_folder, run_group, run_name
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")

@@ -79,11 +79,10 @@ def _divide_logits(network: Any, model: FineTunedClassifier) -> None:
 
 def _compare(model: FineTunedClassifier, folder: Path) -> None:
     """Refuses a folder whose scores are not the model's."""
-    from textclf.data.streaming import prediction_of, score_rows
+    from textclf.data.streaming import score_rows
 
     ours = [
-        prediction_of(scores, prediction, model.label_names, True)["scores"]
-        for scores, prediction in score_rows(model, ({"text": text} for text in PROBES), max_batch_tokens=4096)
+        answer["scores"] for answer in score_rows(model, ({"text": text} for text in PROBES), max_batch_tokens=4096)
     ]
     for text, one, other in zip(PROBES, ours, scores_of_folder(folder, PROBES), strict=True):
         difference = max(abs(one[name] - other.get(name, 2.0)) for name in one)

@@ -90,8 +90,9 @@ def differences(model: FineTunedClassifier) -> list[str]:
     if model.thresholds:
         limits = ", ".join(f"{name} {limit:.4g}" for name, limit in model.thresholds.items())
         sentences.append(
-            f"The checkpoint answers the label with the highest multiple of its threshold ({limits}), and its results "
-            "are those answers'; the pipeline answers the most probable label. The scores are the same."
+            "The checkpoint answers the label whose probability, divided by its threshold, is the highest "
+            f"({limits}), and its results are of those answers; the pipeline answers the most probable label. "
+            "The scores are the same."
         )
     return sentences
 

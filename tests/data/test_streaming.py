@@ -111,11 +111,10 @@ def test_scores_are_lazy_and_leave_the_callers_gradients_alone(monkeypatch):
 
     model = ByLetters().train()
     scores = score_rows(model, rows(), max_batch_tokens=64)
-    first, prediction = next(scores)
-    assert prediction == int(np.argmax(answer("a")))
+    first = next(scores)
+    assert first["label"] == NAMES[int(np.argmax(answer("a")))]
     assert taken == ["a", "b"]
-    assert (first.dtype, first.shape) == (np.float64, (3,))
-    np.testing.assert_allclose(first, answer("a"), rtol=1e-6)
+    assert first["scores"] == pytest.approx(dict(zip(NAMES, np.exp(answer("a")), strict=True)), rel=1e-6)
     assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
     scores.close()
     assert model.training
@@ -151,3 +150,31 @@ def test_prediction_of():
     assert prediction_of(np.full(3, np.nan), -1, NAMES, True) == {"label": None, "score": None, "scores": None}
     certain = prediction_of(np.array([-np.inf, 0.0, -np.inf]), 1, NAMES, True)
     assert certain["scores"] == {"low": 0.0, "middle": 1.0, "high": 0.0}
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.3, 4.0])
+@given(texts=TEXTS, cuts=st.lists(st.floats(0.01, 1), min_size=3, max_size=3))
+def test_with_thresholds_the_label_has_the_highest_thresholded_score(temperature, texts, cuts):
+    plain, model = ByLetters(), ByLetters()
+    model.temperature, model.thresholds = temperature, dict(zip(NAMES, cuts, strict=True))
+    for text, own, decided in zip(texts, plain.classify(texts), model.classify(texts), strict=True):
+        assert "decision" not in own and decided["decision"] == "thresholds"
+        scores = decided["thresholded_scores"]
+        if own["label"] is None:
+            assert scores is decided["label"] is None
+            continue
+        assert decided["label"] == max(scores, key=scores.get)
+        divided = np.exp(answer(text)) / cuts
+        assert list(scores.values()) == pytest.approx(list(divided / divided.sum()), rel=1e-5)
+
+
+def test_prediction_of_with_thresholds():
+    scores = np.log([0.6, 0.3, 0.1])
+    decided = prediction_of(scores, 1, NAMES, True, scores - np.log([0.8, 0.1, 0.1]))
+    assert (decided["label"], decided["decision"]) == ("middle", "thresholds")
+    assert decided["score"] == pytest.approx(0.3)
+    assert decided["thresholded_scores"] == pytest.approx({"low": 0.75 / 4.75, "middle": 3 / 4.75, "high": 1 / 4.75})
+    impossible = prediction_of(np.array([-np.inf, 0.0, -np.inf]), 1, NAMES, True, np.array([-np.inf, 0.7, -np.inf]))
+    assert impossible["thresholded_scores"] == {"low": 0.0, "middle": 1.0, "high": 0.0}
+    silent = prediction_of(scores, 1, NAMES, False, scores)
+    assert silent["decision"] == "thresholds" and silent["thresholded_scores"] is None

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,7 @@ import torch
 from textclf.errors import UserError
 from textclf.evaluation.metrics import ClassificationMetrics, predicted_classes
 from textclf.evaluation.predictions import read_predictions, write_predictions
+from textclf.evaluation.report import classification_report_text
 
 NAN = np.nan
 COLUMNS = {"id": ["7", "b", "9"], "text": ["재미있다", "so so", "two\nlines"], "label": [1, 0, 2]}
@@ -40,14 +42,42 @@ def test_file_format(tmp_path):
     path = tmp_path / "p.parquet"
     write_predictions(path, **(ROWS | {"rows": [COLUMNS | {"text_pair": ["x", "y", "z"]}]}))
     table = pq.read_table(path)
-    assert table.column_names == ["id", "text", "text_pair", "label", "prediction", "scores"]
-    assert [str(kind) for kind in table.schema.types] == [
-        "string", "string", "string", "int64", "int64", "list<element: double>"
-    ]  # fmt: skip
+    assert {field.name: str(field.type) for field in table.schema} == {
+        "id": "string",
+        "text": "string",
+        "text_pair": "string",
+        "label": "int64",
+        "prediction": "int64",
+        "label_name": "dictionary<values=string, indices=int32, ordered=0>",
+        "prediction_name": "dictionary<values=string, indices=int32, ordered=0>",
+        "scores": "list<element: double>",
+    }
+    assert table["label_name"].to_pylist() == ["긍정", "부정", 'a, "b"']
+    assert table["prediction_name"].to_pylist() == ["긍정", None, "긍정"]
     assert table["scores"].to_pylist()[1] is None
     assert json.loads(table.schema.metadata[b"label_names"]) == ROWS["label_names"]
     assert json.loads(table.schema.metadata[b"has_probabilities"]) is True
     assert read_predictions(path).text_pairs == ["x", "y", "z"]
+
+
+def test_a_table_without_names_and_thresholds_is_read(tmp_path):
+    path = tmp_path / "p.parquet"
+    write_predictions(path, **ROWS)
+    table = pq.read_table(path)
+    metadata = {name: value for name, value in table.schema.metadata.items() if name != b"thresholds"}
+    pq.write_table(table.drop_columns(["label_name", "prediction_name"]).replace_schema_metadata(metadata), path)
+    old = read_predictions(path, np.array([2, 0]))
+    assert (old.labels.tolist(), old.predictions.tolist(), old.thresholds) == ([2, 1], [1, 1], None)
+
+
+def test_thresholds_are_kept_and_reported(tmp_path):
+    path = tmp_path / "p.parquet"
+    write_predictions(path, **ROWS, thresholds={"부정": 0.2, "긍정": 0.3, 'a, "b"': 0.5})
+    table = read_predictions(path)
+    assert table.thresholds == {"부정": 0.2, "긍정": 0.3, 'a, "b"': 0.5}
+    line = 'highest probability divided by its threshold (부정 0.2, 긍정 0.3, a, "b" 0.5)'
+    assert line in classification_report_text(table)
+    assert "decision" not in classification_report_text(replace(table, thresholds=None))
 
 
 def test_a_row_with_one_nan_is_invalid(tmp_path):

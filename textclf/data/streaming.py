@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -90,11 +90,11 @@ class InOrder:
 
 def score_rows(
     model: TextClassifier, rows: Iterable[dict[str, str]], max_batch_tokens: int, total: int | None = None
-) -> Iterator[tuple[np.ndarray, int]]:
+) -> Iterator[dict[str, Any]]:
     """Scores rows with a model as it stands, without a trainer.
 
     Yields:
-        Log-probabilities `(num_classes,)` and answered class (-1 for none) of each row, in the rows' order.
+        What `prediction_of` says of each row, in the rows' order.
     """
     from tqdm.auto import tqdm
 
@@ -105,15 +105,32 @@ def score_rows(
             for batch in StreamedBatches(model, rows, max_batch_tokens=max_batch_tokens):
                 with torch.inference_mode():  # not around the `yield`: the caller's gradients are the caller's
                     scored = model.predict_step(model.transfer_batch_to_device(batch, model.device, 0), 0)
-                pairs = zip(scored["log_scores"].double().cpu().numpy(), scored["prediction"].tolist(), strict=True)
-                yield from in_order.add(scored["row"].tolist(), pairs)
+                yield from in_order.add(scored["row"].tolist(), predictions_of(scored, model))
                 bar.update(len(scored["row"]))
     finally:
         model.train(was_training)
 
 
+def predictions_of(outputs: Mapping[str, torch.Tensor], model: TextClassifier) -> Iterator[dict[str, Any]]:
+    """Gives `prediction_of` each row of a batch.
+
+    Args:
+        outputs: What the model's `predict_step` returned.
+        model: The model.
+    """
+    log_scores = outputs["log_scores"].double().cpu().numpy()
+    deciding = outputs.get("deciding_scores")
+    deciding_rows = [None] * len(log_scores) if deciding is None else deciding.double().cpu().numpy()
+    for scores, prediction, row in zip(log_scores, outputs["prediction"].tolist(), deciding_rows, strict=True):
+        yield prediction_of(scores, prediction, model.label_names, model.has_probabilities, row)
+
+
 def prediction_of(
-    log_scores: np.ndarray, prediction: int, label_names: Sequence[str], has_probabilities: bool
+    log_scores: np.ndarray,
+    prediction: int,
+    label_names: Sequence[str],
+    has_probabilities: bool,
+    deciding_scores: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Says a row's scores as people read them.
 
@@ -122,17 +139,24 @@ def prediction_of(
         prediction: Answered class, -1 for none.
         label_names: Name of each class.
         has_probabilities: Whether the method gives any; else `score` and `scores` are None.
+        deciding_scores: Log-scores divided by the decision thresholds, shape `(num_classes,)`; None without thresholds.
 
     Returns:
-        `label` (None where none fits), `score` (probability of it), `scores` (probability of each label, by name).
+        `label` (None where none fits), `score` (its probability) and `scores` (the probability of each label, by name).
+        With thresholds also `decision`, which is `"thresholds"`, and `thresholded_scores`: by name, the probabilities
+        divided by the thresholds and normalized to sum to 1. The label has the highest of these.
     """
-    if prediction < 0:
-        return {"label": None, "score": None, "scores": None}
-    if not has_probabilities:
-        return {"label": label_names[prediction], "score": None, "scores": None}
-    probabilities = np.exp(log_scores)
-    return {
-        "label": label_names[prediction],
-        "score": float(probabilities[prediction]),
-        "scores": {name: float(p) for name, p in zip(label_names, probabilities, strict=True)},
-    }
+    answered = prediction >= 0
+    scored = answered and has_probabilities
+    scores = _by_name(np.exp(log_scores), label_names) if scored else None
+    label = label_names[prediction] if answered else None
+    result = {"label": label, "score": scores[label] if scores and label is not None else None, "scores": scores}
+    if deciding_scores is not None:
+        shares = np.exp(deciding_scores - np.logaddexp.reduce(deciding_scores)) if scored else None
+        result["decision"] = "thresholds"
+        result["thresholded_scores"] = None if shares is None else _by_name(shares, label_names)
+    return result
+
+
+def _by_name(values: np.ndarray, label_names: Sequence[str]) -> dict[str, float]:
+    return dict(zip(label_names, values.tolist(), strict=True))

@@ -23,8 +23,18 @@ def predicted_classes(log_scores: Tensor, thresholds: Tensor | None = None) -> T
     Returns:
         Class indices, int64, shape (batch,): the first of equal scores, -1 for a row holding NaN.
     """
-    shifted = log_scores if thresholds is None else log_scores - thresholds.log().to(log_scores)
-    return shifted.argmax(dim=1).masked_fill(log_scores.isnan().any(dim=1), -1)
+    deciding = log_scores if thresholds is None else divided_by_thresholds(log_scores, thresholds)
+    return deciding.argmax(dim=1).masked_fill(log_scores.isnan().any(dim=1), -1)
+
+
+def divided_by_thresholds(log_scores: Tensor, thresholds: Tensor) -> Tensor:
+    """Divides each class's probability by its threshold, in log space and without normalizing.
+
+    Args:
+        log_scores: Float log-probabilities, shape (batch, num_classes).
+        thresholds: Of the classes' probabilities, above 0, shape (num_classes,).
+    """
+    return log_scores - thresholds.log().to(log_scores)
 
 
 class SummedNegativeLogLikelihood(Metric):

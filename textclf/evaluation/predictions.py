@@ -16,6 +16,7 @@ from textclf.errors import UserError
 
 NUMBERS = ("label", "prediction", "scores")
 COLUMNS = ("id", "text", *NUMBERS)
+TEXTS = ("id", "text", "text_pair")
 ADVICE = "give the report/predictions.parquet that `python -m textclf test` writes"
 
 
@@ -34,6 +35,7 @@ class PredictionTable:
         has_probabilities: Whether the method gives probabilities at all.
         text_pairs: The second texts, where the task has pairs.
         temperature: What the method's own log-scores were divided by before they were normalised again.
+        thresholds: The decision threshold of each class by name, where thresholds decided the predictions.
     """
 
     ids: list[str]
@@ -45,6 +47,7 @@ class PredictionTable:
     has_probabilities: bool
     text_pairs: list[str] | None = None
     temperature: float = 1.0
+    thresholds: dict[str, float] | None = None
 
     @property
     def metric_scores(self) -> np.ndarray:
@@ -71,12 +74,14 @@ def write_predictions(
     label_names: Sequence[str],
     has_probabilities: bool = True,
     temperature: float = 1.0,
+    thresholds: Mapping[str, float] | None = None,
 ) -> None:
     """Writes a prediction table as a Parquet file.
 
-    Its columns are `id`, `text`, `text_pair` (only when given), `label`, `prediction` (-1 for an invalid
-    answer) and `scores` (a list of float64 per row, null for an invalid answer). The schema metadata holds
-    `label_names`, `has_probabilities` and `temperature` as JSON.
+    Its columns are `id`, `text`, `text_pair` (only when given), `label` and `prediction` (class indices, -1 for an
+    invalid answer), `label_name` and `prediction_name` (their names, dictionary-encoded, null for an invalid answer)
+    and `scores` (a list of float64 per row, null for an invalid answer). The schema metadata holds `label_names`,
+    `has_probabilities`, `temperature` and `thresholds` as JSON.
 
     Args:
         path: The file to write.
@@ -87,6 +92,7 @@ def write_predictions(
         label_names: The classes' names, in the order of the indices.
         has_probabilities: Whether the scores are log-probabilities. If not, `scores` is null.
         temperature: What the method's own log-scores were divided by before they were normalised again.
+        thresholds: The decision threshold of each class by name, where thresholds decided the predictions.
 
     Raises:
         ValueError: When the arguments differ in their number of rows or classes.
@@ -102,13 +108,14 @@ def write_predictions(
         "label_names": json.dumps(list(label_names), ensure_ascii=False),
         "has_probabilities": json.dumps(has_probabilities),
         "temperature": json.dumps(temperature),
+        "thresholds": json.dumps(None if thresholds is None else dict(thresholds), ensure_ascii=False),
     }
     done, writer = 0, None
     with atomic_path(path) as temporary, ExitStack() as stack:
         for window in rows:
             part = slice(done, done + len(window["id"]))
             done = part.stop
-            table = _as_table(window, predictions[part], log_scores[part], has_probabilities)
+            table = _as_table(window, predictions[part], log_scores[part], label_names, has_probabilities)
             if writer is None:
                 schema = table.schema.with_metadata(metadata)
                 writer = stack.enter_context(pq.ParquetWriter(temporary, schema))
@@ -118,21 +125,32 @@ def write_predictions(
 
 
 def _as_table(
-    window: Mapping[str, Sequence[Any]], predictions: np.ndarray, log_scores: np.ndarray, has_probabilities: bool
+    window: Mapping[str, Sequence[Any]],
+    predictions: np.ndarray,
+    log_scores: np.ndarray,
+    label_names: Sequence[str],
+    has_probabilities: bool,
 ) -> pa.Table:
-    texts = {name: pa.array(window[name], pa.string()) for name in ("id", "text", "text_pair") if name in window}
+    texts = {name: pa.array(window[name], pa.string()) for name in TEXTS if name in window}
     return pa.table(
         {
             **texts,
             "label": pa.array(window["label"], pa.int64()),
             "prediction": pa.array(predictions),
+            "label_name": _names_of(np.asarray(window["label"], dtype=np.int64), label_names),
+            "prediction_name": _names_of(predictions, label_names),
             "scores": _score_lists(log_scores, (predictions >= 0) & has_probabilities),
         }
     )
 
 
+def _names_of(classes: np.ndarray, label_names: Sequence[str]) -> pa.DictionaryArray:
+    indices = pa.array(classes, pa.int32(), mask=classes < 0)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(label_names, pa.string()))
+
+
 def read_predictions(path: str | Path, rows: np.ndarray | None = None, texts: bool = True) -> PredictionTable:
-    """Reads what `write_predictions` wrote.
+    """Reads what `write_predictions` wrote; a table without the columns of names is read as well.
 
     Args:
         path: The Parquet file.
@@ -147,7 +165,7 @@ def read_predictions(path: str | Path, rows: np.ndarray | None = None, texts: bo
     """
     try:
         schema = pq.read_schema(path)
-        wanted = [name for name in schema.names if texts or name in NUMBERS]
+        wanted = [name for name in schema.names if name in NUMBERS or (texts and name in TEXTS)]
         table = pq.read_table(path, columns=wanted) if rows is None else _picked(path, wanted, rows)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; {ADVICE}") from None
@@ -176,6 +194,7 @@ def read_predictions(path: str | Path, rows: np.ndarray | None = None, texts: bo
         has_probabilities=json.loads(metadata[b"has_probabilities"]),
         text_pairs=table["text_pair"].to_pylist() if "text_pair" in table.column_names else None,
         temperature=json.loads(metadata.get(b"temperature", "1.0")),
+        thresholds=json.loads(metadata.get(b"thresholds", "null")),
     )
 
 

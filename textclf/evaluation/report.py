@@ -127,6 +127,9 @@ def classification_report_text(table: PredictionTable) -> str:
     if "ece_uncalibrated" in scores:
         before = f"at 1: NLL {scores['nll_uncalibrated']:.4f}, ECE {scores['ece_uncalibrated']:.4f}"
         lines.append(f"{'temperature:':<25}{table.temperature:.4f} ({before})")
+    if table.thresholds is not None:
+        limits = ", ".join(f"{name} {limit:.4g}" for name, limit in table.thresholds.items())
+        lines.append(f"{'decision:':<25}highest probability divided by its threshold ({limits})")
     return "\n".join(lines) + "\n"
 
 

@@ -239,8 +239,9 @@ class TextClassifier(EvaluatedModule):
 
         Returns:
             One `{"label": name, "score": probability}` per text; the label is None for an answer that fits no class.
+            With tuned thresholds also `decision` and `thresholded_scores`; see `textclf.data.streaming.prediction_of`.
         """
-        from textclf.data.streaming import prediction_of, score_rows
+        from textclf.data.streaming import score_rows
 
         if isinstance(texts, str):
             raise UserError(f"classify takes a list of texts, not one text: write classify([{texts!r}])")
@@ -250,8 +251,7 @@ class TextClassifier(EvaluatedModule):
             else ({"text": a, "text_pair": b} for a, b in _paired(texts, text_pairs))
         )
         scored = score_rows(self, rows, max_batch_tokens, total=len(texts) if isinstance(texts, Sequence) else None)
-        answers = (prediction_of(*row, self.label_names, self.has_probabilities) for row in scored)
-        return [{"label": answer["label"], "score": answer["score"]} for answer in answers]
+        return [{name: value for name, value in answer.items() if name != "scores"} for answer in scored]
 
 
 class PreparedClassifier(TextClassifier):

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from textclf.errors import UserError
-from textclf.evaluation.metrics import ClassificationMetrics, predicted_classes
+from textclf.evaluation.metrics import ClassificationMetrics, divided_by_thresholds, predicted_classes
 from textclf.models.loaders import refuse_plain_loaders, say_what_was_cut
 
 
@@ -82,7 +82,8 @@ class EvaluatedModule(LightningModule):
         """Counts one batch; gives its rows to the callbacks.
 
         Returns:
-            `row` and `prediction`, int64 `(batch,)`, and `log_scores` `(batch, num_classes)`.
+            `row` and `prediction`, int64 `(batch,)`, `log_scores` `(batch, num_classes)`, and, where thresholds
+            decide, `deciding_scores` of the same shape: the log-scores divided by the thresholds, unnormalized.
         """
         return self._evaluate(batch, self.test_metrics, self.thresholds)
 
@@ -143,8 +144,12 @@ class EvaluatedModule(LightningModule):
 
         (Both are fitted on the method's own log-scores, so that neither depends on the other.)
         """
-        limits = None if thresholds is None else torch.tensor([thresholds[name] for name in names or self.label_names])
-        return {"prediction": predicted_classes(log_scores, limits), "log_scores": self.calibrated(log_scores)}
+        result = {"log_scores": self.calibrated(log_scores)}
+        if thresholds is None:
+            return {**result, "prediction": predicted_classes(log_scores)}
+        limits = torch.tensor([thresholds[name] for name in names or self.label_names])
+        deciding = divided_by_thresholds(log_scores, limits)
+        return {**result, "prediction": predicted_classes(log_scores, limits), "deciding_scores": deciding}
 
     def calibrated(self, log_scores: Tensor) -> Tensor:
         """Log-scores at the fitted temperature: divided by it, and normalised again; never used in a loss.
