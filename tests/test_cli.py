@@ -415,3 +415,10 @@ def test_printing_the_configuration_builds_nothing(options, capsys, monkeypatch)
 
     monkeypatch.setattr(FineTunedClassifier, "__init__", fail)
     assert parsed(capsys, "fit", *options)["trainer"]["max_epochs"] == 2
+
+
+def test_an_unknown_class_is_answered_with_each_known_one_once(capsys):
+    line = refused(capsys, "test", "--model", "NoSuchMethod", "--data", "FilesDataModule")
+    known = line.partition("give one of ")[2].partition(", or the full path")[0].split(", ")
+    assert "NearestCentroid" in known
+    assert len(known) == len(set(known))

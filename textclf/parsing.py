@@ -6,7 +6,7 @@ import argparse
 import inspect
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
@@ -117,11 +117,12 @@ def explain(message: str) -> str:
     return f"{'.'.join([key, *nested])}: {text.strip()}" if key else text
 
 
-def _ours(base: type[Any]) -> Iterator[type[Any]]:
+def _ours(base: type[Any]) -> list[type[Any]]:
+    """All classes below a base that can be named, each once: one may have two bases that lead to it."""
+    kinds: dict[type[Any], None] = {}
     for kind in base.__subclasses__():
-        if kind not in (PreparedClassifier, EmbeddingClassifier):
-            yield kind
-        yield from _ours(kind)
+        kinds |= dict.fromkeys([kind, *_ours(kind)])
+    return [kind for kind in kinds if kind not in (PreparedClassifier, EmbeddingClassifier)]
 
 
 def _hint(axis: str, name: str) -> str:
