@@ -8,10 +8,10 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-def completion(content, logprobs=None):
+def completion(content, logprobs=None, finish_reason="stop", **message):
     """The body of an answer: 20 tokens asked, 5 written."""
-    message = {"role": "assistant", "content": content}
-    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": logprobs}
+    message = {"role": "assistant", "content": content, **message}
+    choice = {"index": 0, "message": message, "finish_reason": finish_reason, "logprobs": logprobs}
     usage = {"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25}
     return {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
 

@@ -10,7 +10,7 @@ from tests import chat_server
 from tests.chat_server import completion
 from textclf.chat import retries
 from textclf.chat.client import GIVE_UP, ChatServer
-from textclf.chat.spending import Limits
+from textclf.chat.spending import Limits, tokens_of
 from textclf.chat.store import AnswerStore
 from textclf.errors import UserError
 
@@ -71,6 +71,69 @@ def test_what_came_to_nothing_can_be_replayed(ask, server):
     assert (replayed.requests, replayed.cached, replayed.failed, replayed.refused) == (0, 4, 1, 1)
     ask(*calls)
     assert set(server.asked - before) == {"garbage always"}
+
+
+UNREADABLE = [
+    completion(None),
+    completion([{"type": "thinking", "thinking": "1"}]),
+    completion(1),
+    completion("<think>1", finish_reason="length"),
+    completion(None, refusal="I cannot."),
+    completion("half an emoji: \ud83d", finish_reason="length"),
+    {**completion("1"), "choices": []},
+    {**completion("1"), "choices": None},
+    {**completion("1"), "choices": [{"text": "1"}]},
+    {"usage": {"input_tokens": 20, "output_tokens": 5}},
+]
+
+
+@pytest.mark.parametrize("answer", UNREADABLE)
+def test_what_was_paid_is_kept_and_counted_whatever_it_says(answer, server, tmp_path):
+    server.reply = lambda body: answer
+
+    def ask(replay, **limits):
+        client = ChatServer(server.url, AnswerStore(tmp_path / "answers"), Limits(prices=PRICES, **limits), replay)
+        try:
+            return client.ask([{"model": "m", "messages": [{"role": "user", "content": f"{i}"}]} for i in range(3)])
+        finally:
+            client.close()
+            spent.append(client.account.spent)
+
+    spent = []
+    with pytest.raises(UserError, match=r"max_cost 0.07 is reached \(0\.06"):
+        ask(False, max_cost=0.07, concurrency=1)
+    assert sum(server.asked.values()) == 2
+    assert len(ask(False)) == len(ask(True)) == 3
+    assert sum(server.asked.values()) == 3, "each question once"
+    assert [round(each.cost, 9) for each in spent] == [0.06, 0.09, 0.09]
+    assert [each.failed for each in spent] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        ({"prompt_tokens": 20, "completion_tokens": 5}, (20, 5)),
+        ({"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25}, (20, 5)),
+        ({"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 125}, (20, 105)),
+        ({"prompt_tokens": 20, "completion_tokens": None, "total_tokens": 25}, (20, 5)),
+        ({"input_tokens": 20, "output_tokens": 5}, (20, 5)),
+        ({"prompt_tokens": 20.0, "completion_tokens": 5.0}, (20, 5)),
+        ({"prompt_tokens": "20", "completion_tokens": float("nan")}, (0, 0)),
+        ({"prompt_tokens": -1}, (0, 0)),
+        ({}, (0, 0)),
+        (None, (0, 0)),
+        ([20, 5], (0, 0)),
+    ],
+)
+def test_tokens_that_a_server_tells(usage, tokens):
+    assert tokens_of({"usage": usage}) == tokens
+
+
+def test_a_cost_cannot_be_kept_where_no_tokens_are_told(ask, server):
+    server.reply = lambda body: {**completion("1"), "usage": {"prompt_tokens": 0, "completion_tokens": 0}}
+    with pytest.raises(UserError, match="does not tell its tokens"):
+        ask(["a", "b"], max_cost=1.0, prices=PRICES)
+    assert sum(server.asked.values()) == 1
 
 
 def test_no_credit_stops_the_run_and_spoils_nothing(ask, server):

@@ -249,6 +249,41 @@ def test_json_answers(server, tmp_path):
     model.teardown("test")
 
 
+ANSWERED = {
+    "parts": completion([{"type": "text", "text": "긍정"}]),
+    "thought": completion("<think>부정? 아니다.</think>\n\n긍정"),
+    "fenced": completion('```json\n{"label": "긍정"}\n```'),
+    "announced": completion("정답: **긍정**"),
+    "one token": completion("긍정", finish_reason="length"),
+    "cut thought": completion("<think>부정", finish_reason="length"),
+    "cut": completion("이 문장은 부정", finish_reason="length"),
+    "no text": completion(None, reasoning_content="부정"),
+    "refused": completion(None, refusal="부정"),
+    "filtered": completion("부정", finish_reason="content_filter"),
+    "no choices": {**completion("부정"), "choices": []},
+}
+
+
+@pytest.mark.parametrize("parse", ["equals", "contains"])
+@pytest.mark.parametrize("answer_format", ["text", "json_schema"])
+def test_answers_in_every_form(parse, answer_format, server, tmp_path, capsys):
+    server.reply = lambda body: ANSWERED[body["messages"][-1]["content"]]
+    given = {"base_url": server.url, "prompt": "{text}", "answers": ANSWERS, "cache": str(tmp_path / "c")}
+    model = ChatClassifier(2, NAMES, parse=parse, answer_format=answer_format, **given)
+    found = model.classify([*ANSWERED, *ANSWERED])
+    assert [each["label"] for each in found] == 2 * [*["positive"] * 5, *[None] * 6]
+    model.teardown("test")
+    lines = [line for line in capsys.readouterr().err.splitlines() if "counts as invalid" in line]
+    assert [line.removeprefix("textclf: an answer counts as invalid: ") for line in lines] == [
+        "its reasoning does not end: the token limit cut it off; raise max_tokens in --model.options",
+        "it is not complete: the token limit cut it off; raise max_tokens in --model.options",
+        "it has no text",
+        "the model refused",
+        "the server's content filter stopped it",
+    ]
+    assert sum(server.asked.values()) == len(ANSWERED)
+
+
 def test_log_probabilities_of_the_server(server, folder):
     (folder / "rows" / "test.csv").write_text("text,label\ngood,1\nbad,0\nodd,1\n")
     shown = {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -14,9 +15,22 @@ import torch
 from torch import Tensor
 
 Parse = Literal["contains", "equals"]
-AROUND = " \t\r\n.,!?:;\"'`*()[]{}<>“”‘’«»。、！？"
-"""What may stand around an answer without being part of it. (A minus is part of it.)"""
+AROUND = " \t\r\n.,!?:;\"'`*_~()[]{}<>“”„‘’‚«»‹›。、！？…·•「」『』【】〈〉《》〔〕\u200b\u2060\ufeff"
+"""Characters around an answer that are not part of it. (A minus sign is part of it.)"""
 BEFORE = "".join(sign for sign in AROUND if sign.isascii()).encode()
+FENCED = re.compile(r"```\w*\s*\n(.*?)(?:```|\Z)", re.DOTALL)
+"""A block of code in Markdown, which a token limit may have left open."""
+JSON_NAMES = ("answer", "label", "category", "class", "classification", "sentiment", "prediction", "topic")
+"""Names of the value that is the answer in a JSON object of several, the best first."""
+TAGGED = re.compile(r"<?(\w+)>(.*)</\1>?", re.DOTALL)
+"""An answer in tags of its own, the outermost brackets of which may be gone: `simplified` takes them for marks."""
+LISTED = re.compile(r"(?:([0-9]{1,2}|[a-z])[.):]|[-–—]|#{1,6})\s+(?!\d)")
+"""The beginning of an item of a list, or of a heading."""
+LEAD_IN = re.compile(
+    r"(?:the |my )?(?:final |correct |predicted )?(?:answer|label|category|class|classification|sentiment|prediction|"
+    r"topic|output|result|response|정답|답변|답|분류|라벨|레이블|감정|카테고리)[\s*_\"'`]*(?:[:=]|is\b|은\b|는\b)"
+)
+"""Words that announce an answer."""
 
 
 def class_of(answer: str, words: Sequence[Sequence[str]], parse: Parse) -> int | None:
@@ -37,7 +51,70 @@ def class_of(answer: str, words: Sequence[Sequence[str]], parse: Parse) -> int |
 
 def simplified(answer: str) -> str:
     """An answer without regard to case, to the width of its signs, and to what stands around it."""
-    return unicodedata.normalize("NFKC", answer).strip(AROUND).casefold()
+    composed = unicodedata.normalize("NFKC", answer).strip()
+    return (composed.strip(AROUND) or composed).casefold()
+
+
+def class_of_chat(text: str, words: Sequence[Sequence[str]], parse: Parse, cut: bool = False) -> int | None:
+    """The class that a chat model's answer means; None where there is none, or more than one.
+
+    The value in a JSON object is the answer. `equals` also takes an answer that is announced ('Answer: positive'), or
+    that is an item of a list. An answer that the token limit cut off counts only where it equals a word as it stands,
+    and no other class has a word that goes on from there: what was cut off could have changed all else.
+
+    Args:
+        text: What the model wrote, without its reasoning.
+        words: Of each class, simplified.
+        parse: `equals` or `contains`.
+        cut: Whether the token limit ended the text.
+    """
+    if (block := FENCED.search(text)) is not None:
+        text = block[1]
+    if (value := json_answer(text)) is not None:
+        text, cut = value, False
+    if parse == "contains" and not cut:
+        return class_of(simplified(text), words, "contains")
+    for reading in _readings(simplified(text), words):
+        found = class_of(reading, words, "equals")
+        if found is not None:
+            others = [word for i, own in enumerate(words) if i != found for word in own]
+            return None if cut and any(word.startswith(reading) for word in others) else found
+    return None
+
+
+def _readings(text: str, words: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A simplified text, then the same with one wrapping after the other taken away."""
+    numbers = {word for own in words for word in own}
+    yield text
+    while True:
+        if (match := TAGGED.fullmatch(text)) is not None:
+            text = simplified(match[2])
+        elif (match := LEAD_IN.match(text)) is not None:
+            text = simplified(text[match.end() :])
+        elif (match := LISTED.match(text)) is not None and match[1] not in numbers:
+            text = simplified(text[match.end() :])
+        else:
+            return
+        yield text
+
+
+def json_answer(text: str) -> str | None:
+    """The answer in a JSON object: its value that is named as one, else its only value.
+
+    Returns:
+        An empty text where that value is neither a word nor a number; None where the text is no such object.
+    """
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(found, dict):
+        return None
+    names = [name for name in JSON_NAMES if name in found] or (list(found) if len(found) == 1 else [])
+    if not names:
+        return None
+    value = found[names[0]]
+    return str(value) if isinstance(value, str | int | float) else ""
 
 
 def as_scores(classes: Sequence[int | None], num_classes: int) -> Tensor:
@@ -49,27 +126,6 @@ def as_scores(classes: Sequence[int | None], num_classes: int) -> Tensor:
         else:
             row[label] = 0.0
     return scores
-
-
-def content_of(answer: Mapping[str, Any]) -> str:
-    """What a server's answer says; nothing where it refused."""
-    return "" if "error" in answer else answer["choices"][0]["message"].get("content") or ""
-
-
-def json_answer(content: str) -> str:
-    """The `answer` in a JSON object, where it is a word or a number; the text itself where there is no object."""
-    try:
-        value = json.loads(content)["answer"]
-    except (ValueError, KeyError, TypeError):
-        return content
-    return str(value) if isinstance(value, str | int | float) else ""
-
-
-def steps_of(answer: Mapping[str, Any]) -> list[Any] | None:
-    """The log-probabilities that a server shows with an answer, token by token; None where it shows none."""
-    shown = answer["choices"][0].get("logprobs")
-    steps = shown.get("content") if isinstance(shown, Mapping) else None
-    return steps if isinstance(steps, list) else None
 
 
 def format_fields(kind: str, answers: Sequence[str]) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from textclf.chat.background import Background
+from textclf.chat.content import first_choice
 from textclf.chat.retries import PATIENCE, PassingError, pause, retry_after
-from textclf.chat.spending import Account, Limits
+from textclf.chat.spending import Account, Limits, tokens_of
 from textclf.chat.store import AnswerStore
 from textclf.console import say
 from textclf.errors import UserError
@@ -228,7 +229,7 @@ class ChatServer:
                 self._doubted.append((request, answer))
                 answer = {**answer, "again": "refused"}
         self.store.put(self.url, request, answer)
-        if self.limits.max_cost is not None and "error" not in answer and not answer.get("usage"):
+        if self.limits.max_cost is not None and "error" not in answer and not any(tokens_of(answer)):
             self._halt(f"max_cost cannot be kept: {self.url} does not tell its tokens; give max_requests instead")
 
     def _trust(self, answers: int) -> None:
@@ -274,14 +275,18 @@ class ChatServer:
 
 
 def _checked(text: str) -> Answer:
-    """An answer as JSON; anything else may be better at the next try."""
+    """An answer as JSON, whatever it says; what is neither a chat completion nor paid for may be better next time.
+
+    Raises:
+        PassingError: It holds neither a message nor a count of tokens.
+    """
     try:
         answer = json.loads(text)
-        content = answer["choices"][0]["message"].get("content")
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except ValueError:
+        answer = None
+    is_object = isinstance(answer, dict)
+    if not is_object or not (isinstance(first_choice(answer).get("message"), dict) or any(tokens_of(answer))):
         raise PassingError(f"the answer is no chat completion: {text[:80]!r}") from None
-    if content is not None and not isinstance(content, str):
-        raise PassingError(f"the answer's content is no text: {text[:80]!r}")
     return {name: value for name, value in answer.items() if name not in ("error", "again")}  # words of our own
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -53,6 +54,23 @@ class Limits:
     prices: tuple[float, float] = (0.0, 0.0)
 
 
+def tokens_of(answer: Mapping[str, Any]) -> tuple[int, int]:
+    """Tokens of the prompt, and of all that the model wrote; 0 where an answer does not tell.
+
+    Some servers leave reasoning out of `completion_tokens`, and count it in `total_tokens` alone.
+    """
+    usage = answer.get("usage")
+    if not isinstance(usage, Mapping):
+        return 0, 0
+    asked = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
+    written = _count(usage.get("completion_tokens", usage.get("output_tokens")))
+    return asked, max(written, _count(usage.get("total_tokens")) - asked)
+
+
+def _count(value: Any) -> int:
+    return max(0, int(value)) if isinstance(value, int | float) and math.isfinite(value) else 0
+
+
 class Account:
     """Adds up what answers cost, and tells when the next question would break a limit.
 
@@ -81,8 +99,7 @@ class Account:
         if "error" in answer:
             self.spent.failed += answer.get("again") == "failed"
             self.spent.refused += answer.get("again") != "failed"
-        usage = answer.get("usage") or {}
-        asked, written = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
+        asked, written = tokens_of(answer)
         cost = (asked * self.limits.prices[0] + written * self.limits.prices[1]) / 1e6
         self.spent.prompt_tokens += asked
         self.spent.completion_tokens += written

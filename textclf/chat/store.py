@@ -52,9 +52,14 @@ class AnswerStore:
     def put(self, url: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         """Keeps an answer; one that is marked `again` never takes another's place."""
         done = "IGNORE" if "again" in answer else "REPLACE"
-        values = [_key(url, request), json.dumps(request, ensure_ascii=False), json.dumps(answer, ensure_ascii=False)]
+        values = [_key(url, request), _as_text(request), _as_text(answer)]
         with self._open() as connection:
             connection.execute(f"INSERT OR {done} INTO answers VALUES (?, ?, ?)", values)
+
+
+def _as_text(value: Mapping[str, Any]) -> str:
+    """JSON that SQLite takes: half of a surrogate pair, where a token limit has cut a character, becomes `?`."""
+    return json.dumps(value, ensure_ascii=False).encode(errors="replace").decode()
 
 
 def _key(url: str, request: Mapping[str, Any]) -> str:

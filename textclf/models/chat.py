@@ -11,18 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from textclf.chat.answers import (
-    Parse,
-    as_scores,
-    class_of,
-    content_of,
-    format_fields,
-    json_answer,
-    log_probs_of,
-    simplified,
-    steps_of,
-)
+from textclf.chat.answers import Parse, as_scores, class_of_chat, format_fields, log_probs_of, simplified
 from textclf.chat.client import Answer, ChatServer, server_url
+from textclf.chat.content import Content, content_of, steps_of
 from textclf.chat.spending import Limits
 from textclf.chat.store import AnswerStore, default_store
 from textclf.console import say
@@ -79,7 +70,8 @@ class ChatClassifier(TextClassifier):
             system: What the system says, before the question; `{labels}` stands for the answers.
             prompt: What the user says: with `{text}` or `[DOCUMENT]`, and `{text_pair}` and `{labels}` where wanted.
             answers: From answers to labels; several may mean one. The labels' names by default.
-            parse: Whether an answer `equals` one of `answers` or `contains` it; case and marks around it do not count.
+            parse: Whether an answer `equals` one of `answers` or `contains` it; case and marks around it do not count,
+                nor does the model's reasoning. An answer that the token limit cut off must equal one.
             answer_format: What the server is asked for: `text`, one of the answers by `json_schema`, or `logprobs` of
                 the answers' tokens, which alone give probabilities. Choose what the server can; one that cannot says so
                 (or ignores it: answers are then read as text).
@@ -127,6 +119,7 @@ class ChatClassifier(TextClassifier):
         self.replay, self.cache = replay, cache
         self.server: ChatServer | None = None
         self._shown = False
+        self._unread: set[str] = set()
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """The same `length` for every text."""
@@ -181,9 +174,19 @@ class ChatClassifier(TextClassifier):
     def read(self, answer: Answer) -> int | None:
         """The class that an answer means; None where it fits none."""
         content = content_of(answer)
-        if self.answer_format == "json_schema":
-            content = json_answer(content)
-        return class_of(simplified(content), self.words, self.parse)
+        found = class_of_chat(content.text, self.words, self.parse, content.cut)
+        if found is None and "error" not in answer:
+            self._say_unread(content)
+        return found
+
+    def _say_unread(self, content: Content) -> None:
+        """Says why an answer cannot be read, each reason once."""
+        why = content.missing
+        if content.cut:
+            why = f"{why or 'it is not complete'}: the token limit cut it off; raise max_tokens in --model.options"
+        if why and why not in self._unread:
+            self._unread.add(why)
+            say(f"an answer counts as invalid: {why}")
 
     def _probable(self, answer: Answer) -> np.ndarray:
         """Log-probabilities of the classes, `(num_classes,)`; NaN where none of the answers is shown.
@@ -194,8 +197,11 @@ class ChatClassifier(TextClassifier):
         invalid = np.full(self.num_classes, np.nan)
         steps = None if "error" in answer else steps_of(answer)
         if steps is None:
-            if content_of(answer) and not self._shown:
+            content = content_of(answer)
+            if content.text and not self._shown:
                 raise UserError(f"{self.model!r} gives no log-probabilities there: pass --model.answer_format text")
+            if "error" not in answer:
+                self._say_unread(content)
             return invalid
         try:
             found = log_probs_of(steps, [word for own in self.words for word in own])
@@ -237,7 +243,7 @@ def _words(answers: dict[str, str], label_names: Sequence[str]) -> list[list[str
     for answer, name in answers.items():
         if name not in label_names:
             raise UserError(f"answers maps {answer!r} to {name!r}, which is no label: give {', '.join(label_names)}")
-        words[list(label_names).index(name)].append(simplified(answer) or answer.strip())
+        words[list(label_names).index(name)].append(simplified(answer))
     flat = [word for own in words for word in own]
     if twice := [word for word in flat if not word or flat.count(word) > 1]:
         raise UserError(f"answers has {twice[0]!r} twice, or empty, but for case and marks: write them otherwise")
