@@ -177,7 +177,7 @@ def likelihood_growth(options: argparse.Namespace) -> dict[str, Work]:
 
 def test_texts(options: argparse.Namespace) -> list[str]:
     """The first texts of a test split, as they are; sentences of BBC News where there is no folder."""
-    from textclf.data.reading import read_split
+    from textclf.data.read_files import read_split
 
     if options.data_dir is None:
         return short_texts(None, options.rows)

@@ -83,7 +83,7 @@ def test_columns(tmp_path):
         {"id": "2", "text": "", "text_pair": "c"},
     ]
     for columns, wanted in ((("text",), "text"), (("body",), "body"), (("q", "other"), "other")):
-        with pytest.raises(UserError, match=f"in.jsonl' has no column '{wanted}' at row 1: it has id, q, p"):
+        with pytest.raises(UserError, match=f"in.jsonl' has no column '{wanted}': it has id, q, p"):
             read(path, *columns)
 
 
@@ -100,13 +100,13 @@ def test_line_breaks_in_quotes(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", b'{"text": "a"}\n{"text": "b"}\n{"text": \n', "a.jsonl' cannot be read at row 3 "),
-        ("a.jsonl", b'{"text": "a"}\n["b"]\n', r"a.jsonl' cannot be read at row 2 \(\['b'\] is no object"),
-        ("a.jsonl", b'{"text": "a"}\n5\n', r"a.jsonl' cannot be read at row 2 \(5 is no object"),
-        ("a.jsonl", b'{"text": "a"}\n{"txt": "b"}\n', "a.jsonl' has no column 'text' at row 2: it has txt"),
-        ("a.csv", b'text,label\na,0\n"no end,0\nb,1\n', "a.csv' cannot be read at row 2 "),
+        ("a.jsonl", b'{"text": "a"}\n{"text": "b"}\n{"text": \n', "a.jsonl' line 3 is no JSON object"),
+        ("a.jsonl", b'{"text": "a"}\n["b"]\n', "a.jsonl' line 2 is a list, no JSON object"),
+        ("a.jsonl", b'{"text": "a"}\n5\n', "a.jsonl' line 2 is 5, no JSON object"),
+        ("a.jsonl", b'{"txt": "a"}\n{"id": 1}\n', "a.jsonl' has no column 'text': it has txt, id"),
+        ("a.csv", b'text,label\na,0\n"no end,0\nb,1\n', "a.csv' line 3 has a quotation mark that is never closed"),
         ("a.txt", "나쁘다\n".encode("cp949") + "좋아요\n".encode(), "a.txt' mixes encodings: line 2 is not cp949"),
-        ("a.parquet", b"PAR1 cut off", "a.parquet' cannot be read at row 1 "),
+        ("a.parquet", b"PAR1 cut off", "cannot load the file '.*a.parquet'"),
         ("a.xlsx", b"x", r"the suffix '.xlsx' is not one of .txt, .csv, .tsv, .jsonl, .parquet"),
         ("a.txt", None, "a.txt' is not there: give a file that exists, or - for standard input"),
     ],
@@ -120,10 +120,10 @@ def test_inputs_that_cannot_be_read(tmp_path, name, content, message):
 
 
 def test_rows_before_a_broken_one_are_given(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n{', encoding="utf-8")
-    rows = read_texts(None, str(tmp_path / "a.jsonl"), "text")
+    (tmp_path / "a.csv").write_text("text,label\na,0\nb,0\nc, d,0\n", encoding="utf-8")
+    rows = read_texts(None, str(tmp_path / "a.csv"), "text")
     assert [next(rows), next(rows)] == numbered(["a", "b"])
-    with pytest.raises(UserError, match="row 3"):
+    with pytest.raises(UserError, match="line 4"):
         next(rows)
 
 

@@ -1,14 +1,16 @@
-"""Hashes of what a method was built from."""
+"""Hashes of what a method was built from, and of files."""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
 import json
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import torch
+import xxhash
 from torch import Tensor
 
 
@@ -37,3 +39,12 @@ def source_of(kind: type) -> str:
         return inspect.getsource(kind)
     except (OSError, TypeError):  # typed into a console: nobody can tell whether it has changed
         return uuid4().hex
+
+
+def file_hash(path: Path) -> str:
+    """A hash of a file's bytes: time and size do not tell whether a file has changed."""
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while block := file.read(1 << 16):
+            digest.update(block)
+    return digest.hexdigest()

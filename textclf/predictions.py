@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from textclf.data.encodings import text_encoding
+from textclf.data.file_rows import FileRow, FileRows
+from textclf.data.read_files import REMEDY, open_rows
+from textclf.data.values import as_text
 from textclf.errors import UserError
+from textclf.hub import loading
 
 INPUTS = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
 BOM = "\ufeff"
@@ -31,6 +34,7 @@ def read_texts(
 
     Raises:
         UserError: Neither or both are given, the file cannot be read as its suffix says, or its encoding is not clear.
+            For a row that does not fit, the message names its line; the rows before it are given.
     """
     if (texts is None) == (source is None):
         raise UserError(
@@ -45,38 +49,22 @@ def read_texts(
         raise UserError(f"--input {source!r}: the suffix {path.suffix!r} is not one of {', '.join(INPUTS)}")
     if not path.is_file():
         raise UserError(f"--input {source!r} is not there: give a file that exists, or - for standard input")
-    if path.suffix == ".parquet":
-        return _guarded(_standard(_parquet(path), path, text_column, text_pair_column), repr(source))
-    return _guarded(_from_text(path, text_encoding(path), text_column, text_pair_column), repr(source))
+    if path.suffix == ".txt":
+        return _guarded(_lines_of(path, text_encoding(path)), repr(source))
+    return _from_rows(open_rows(path), text_column, text_pair_column)
 
 
-def _from_text(path: Path, encoding: str, text_column: str, text_pair_column: str | None) -> Rows:
-    with path.open(encoding=encoding, newline="" if path.suffix in (".csv", ".tsv") else None) as file:
-        if path.suffix == ".txt":
-            yield from _lines(file)
-            return
-        csv.field_size_limit(sys.maxsize)
-        rows: Iterable[dict[str, Any]]
-        if path.suffix == ".jsonl":
-            rows = (json.loads(line) for line in file if line.strip())
-        elif path.suffix == ".tsv":
-            rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        else:
-            rows = csv.DictReader(file, strict=True)
-        yield from _standard(rows, path, text_column, text_pair_column)
+def _lines_of(path: Path, encoding: str) -> Rows:
+    with path.open(encoding=encoding) as file:
+        yield from _lines(file)
 
 
 def _guarded(rows: Rows, source: str) -> Rows:
     for number in count(1):
         try:
             row = next(rows, None)
-        except (ValueError, OSError, csv.Error) as error:
-            if isinstance(error, UserError):
-                raise
-            raise UserError(
-                f"{source} cannot be read at row {number} ({error}): give whole UTF-8 text, or a file of the kind that "
-                "its suffix names"
-            ) from error
+        except (ValueError, OSError) as error:
+            raise UserError(f"{source} cannot be read at row {number} ({error}): give whole UTF-8 text") from error
         if row is None:
             return
         yield row
@@ -86,27 +74,25 @@ def _lines(file: TextIO) -> Rows:
     return ({"id": str(i), "text": line.rstrip("\r\n").removeprefix("" if i else BOM)} for i, line in enumerate(file))
 
 
-def _parquet(path: Path) -> Iterator[dict[str, Any]]:
-    import pyarrow.parquet as pq
-
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=4096):
-        yield from batch.to_pylist()
-
-
-def _standard(rows: Iterable[dict[str, Any]], path: Path, text: str, pair: str | None) -> Rows:
-    for i, row in enumerate(rows):
-        if not isinstance(row, dict):
-            raise ValueError(f"{row!r} is no object with a {text!r}")
-        column = text if text in row else "text"
-        for name in (column, pair):
-            if name is not None and name not in row:
+def _from_rows(rows: FileRows, text: str, pair: str | None) -> Rows:
+    text_columns = {"text": text if text in rows.columns else "text"}
+    if pair is not None:
+        text_columns["text_pair"] = pair
+    with loading("file", str(rows.path), REMEDY):
+        for name, column in text_columns.items():
+            if column not in rows.columns and (rows.columns or any(True for _ in rows)):
+                wanted = text if name == "text" else column
                 raise UserError(
-                    f"{str(path)!r} has no column {text if name == column else name!r} at row {i + 1}: "
-                    f"it has {', '.join(map(str, row)) or 'none'}"
+                    f"{str(rows.path)!r} has no column {wanted!r}: it has {', '.join(rows.columns) or 'none'}"
                 )
-        result = {"id": _as_text(row.get("id"), str(i)), "text": _as_text(row[column])}
-        yield result if pair is None else {**result, "text_pair": _as_text(row[pair])}
+        for number, row in enumerate(rows):
+            texts = {name: _cell(rows, row, column) or "" for name, column in text_columns.items()}
+            yield {"id": _cell(rows, row, "id") or str(number), **texts}
 
 
-def _as_text(value: Any, missing: str = "") -> str:
-    return missing if value is None else str(value)
+def _cell(rows: FileRows, row: FileRow, column: str) -> str | None:
+    try:
+        return as_text(row.values.get(column))
+    except ValueError as error:
+        place = f"{str(rows.path)!r} {rows.unit} {row.number}"
+        raise UserError(f"{place}: column {column!r} holds {error}: give it one value in each row") from error

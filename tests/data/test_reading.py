@@ -8,14 +8,8 @@ from datasets import ClassLabel, Dataset, Features, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textclf.data.reading import (
-    cache_folder,
-    distinct_labels,
-    fingerprint,
-    read_file,
-    read_split,
-    standard_columns,
-)
+from textclf.data.read_files import read_file, read_split
+from textclf.data.reading import cache_folder, distinct_labels, fingerprint, standard_columns
 from textclf.errors import UserError
 
 NAMES = ("negative", "positive")
@@ -186,8 +180,8 @@ def test_texts_of_which_some_are_numbers(texts):
     ("name", "content", "message"),
     [
         ("a.parquet", b"PAR1 cut off", "cannot load the file .*a.parquet"),
-        ("a.jsonl", b'{"text": "a", "label": 1}\n{"text":\n', "cannot load the file .*a.jsonl.* row 1"),
-        ("a.csv", b'text,label\n"no end,1\n', "cannot load the file .*a.csv.*EOF inside string"),
+        ("a.jsonl", b'{"text": "a", "label": 1}\n{"text":\n', "a.jsonl' line 2 is no JSON object"),
+        ("a.csv", b'text,label\n"no end,1\n', "a.csv' line 2 has a quotation mark that is never closed"),
         (
             "a.csv",
             "text,label\n나쁘다,0\n".encode("cp949") + "좋아요,1\n".encode(),

@@ -1,7 +1,9 @@
 import pytest
 from datasets import Dataset
 
-from textclf.data.reading import SUFFIXES, fingerprint, read_file, read_split, split_files, standard_columns
+from textclf.data import FilesDataModule
+from textclf.data.read_files import SUFFIXES, read_file, read_split, split_files
+from textclf.data.reading import fingerprint, standard_columns
 from textclf.errors import UserError
 
 NAMES = ("negative", "positive")
@@ -67,6 +69,31 @@ def test_files_of_a_split_that_clash(tmp_path, names, message):
     assert split_files(str(tmp_path), "train") == []
     with pytest.raises(UserError, match=message):
         split_files(str(tmp_path), "test")
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["dev.csv"],
+        ["val.tsv"],
+        ["valid.jsonl"],
+        ["dev/a.parquet", "dev/b.parquet"],
+        ["val-0.csv", "val-1.csv"],
+        ["validation.csv"],
+    ],
+)
+def test_other_names_of_the_validation_split(tmp_path, files):
+    for file in files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        write(tmp_path / file, {"text": [file, "b"], "label": ["x", "y"]})
+    write(tmp_path / "train.csv", {"text": [f"text {i}" for i in range(9)], "label": list("xyxyxyxyx")})
+    data = FilesDataModule(str(tmp_path))
+    assert data.source_splits() == ("train", "validation")
+    assert data.rows("validation")["text"][::2] == files
+    assert len(data.rows("train")) == 9
+    write(tmp_path / "valid-7.csv", {"text": ["a"], "label": ["x"]})
+    with pytest.raises(UserError, match=r"holds .* and .*: keep files of one kind for the 'validation' split"):
+        FilesDataModule(str(tmp_path)).source_splits()
 
 
 def test_a_split_without_files(tmp_path):

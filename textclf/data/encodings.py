@@ -10,6 +10,7 @@ from pathlib import Path
 
 from textclf.console import say
 from textclf.errors import UserError
+from textclf.fingerprint import file_hash
 
 MARKS = {  # the longer ones first: UTF-32's begins with UTF-16's
     codecs.BOM_UTF32_LE: "utf-32",
@@ -56,12 +57,11 @@ def text_encoding(path: Path) -> str:
     Raises:
         UserError: It cannot be told, or not all lines are in it.
     """
-    stat = path.stat()
-    return _tell(path, stat.st_mtime_ns, stat.st_size)
+    return _tell(path, file_hash(path))
 
 
 @lru_cache(maxsize=1024)  # so that what is read twice is scanned, and spoken of, once
-def _tell(path: Path, modified: int, size: int) -> str:
+def _tell(path: Path, content: str) -> str:
     with path.open("rb") as file:
         head = file.read(SAMPLE)
     encoding = next((name for mark, name in MARKS.items() if head.startswith(mark)), None) or _unmarked_utf16(head)
@@ -80,7 +80,11 @@ def _unmarked_utf16(head: bytes) -> str | None:
     even, odd = head[::2].count(0), head[1::2].count(0)
     if max(even, odd) * 64 < len(head) or max(even, odd) < 3 * min(even, odd) or not head:
         return None
-    return "utf-16-be" if even > odd else "utf-16-le"
+    encoding = "utf-16-be" if even > odd else "utf-16-le"
+    text = head.decode(encoding, "ignore")
+    if b"\n" in head and "\n" not in text and "\r" not in text:
+        return None  # lines of one byte a character, with a few zero bytes in them
+    return encoding
 
 
 def _first_wrong_line(path: Path, encoding: str) -> int | None:

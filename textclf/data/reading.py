@@ -1,25 +1,21 @@
-"""Reading rows from files and from the hub into Arrow on disk, and giving them the standard columns."""
+"""Rows of any source in the standard columns, their labels, and their fingerprint."""
 
 from __future__ import annotations
 
-import csv
-import glob
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import textclf
 from textclf.data.cleaning import TextStep, clean_columns
-from textclf.data.copies import arrow_copy, state_key, utf8_copy
-from textclf.data.encodings import text_encoding
+from textclf.data.values import as_text
 from textclf.errors import UserError
-from textclf.hub import loading
 
 if TYPE_CHECKING:
-    from datasets import Dataset, Features
+    from datasets import Dataset
 
-SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
 MOST_LABELS = 1000
 """More values than that, and the column is taken for one of something else."""
 NUMBER = r"^[-+]?[0-9.,]*[0-9][0-9.,]*([eE][-+]?[0-9]+)?%?$"
@@ -32,128 +28,6 @@ def cache_folder() -> Path:
     folder = Path(config.HF_DATASETS_CACHE, "textclf")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def split_files(data_dir: str, split: str) -> list[Path]:
-    """The files that hold `split`, if any, in natural order of their names: `part-2` before `part-10`.
-
-    They are `<split>.<suffix>`, or `<split>-*.<suffix>`, or those in a folder, `<split>/*.<suffix>`.
-
-    Raises:
-        UserError: There are several of these kinds, or files of a numbered series are missing.
-    """
-    folder = Path(data_dir)
-    kinds = []
-    for pattern in (f"{split}{{}}", f"{split}-*{{}}", f"{split}/*{{}}"):
-        for suffix in SUFFIXES:
-            found = [p for p in folder.glob(pattern.format(suffix)) if p.is_file() and not p.name.startswith(".")]
-            kinds += [sorted(found, key=lambda path: (_natural(path.name), path.name))] if found else []
-    if len(kinds) > 1:
-        names = " and ".join(str(files[0].relative_to(folder)) for files in kinds)
-        raise UserError(f"{data_dir!r} holds {names}: keep files of one kind for the {split!r} split")
-    files = kinds[0] if kinds else []
-    totals = {int(series[1]) for path in files if (series := re.search(r"-\d+-of-(\d+)\b", path.stem))}
-    if totals and totals != {len(files)}:
-        said = " and ".join(map(str, sorted(totals)))
-        raise UserError(
-            f"{data_dir!r} holds {len(files)} files like {files[0].name!r}, whose names say {said}: give all of them"
-        )
-    return files
-
-
-def _natural(name: str) -> list[str | int]:
-    return [int(part) if place % 2 else part for place, part in enumerate(re.split("([0-9]+)", name))]
-
-
-def read_split(data_dir: str, split: str) -> Dataset:
-    """Reads the files of a split (see `split_files`) one after the other.
-
-    Raises:
-        UserError: There are none, one cannot be read, or one has other columns than the first.
-    """
-    from datasets import concatenate_datasets
-
-    files = split_files(data_dir, split)
-    if not files:
-        raise UserError(f"{data_dir!r} has no {split} file: add {split}.parquet, .csv, .tsv or .jsonl")
-    parts = [read_file(path) for path in files]
-    for path, part in zip(files, parts, strict=True):
-        _check_same_columns(parts[0].features, part.features, files[0].name, str(path))
-    return parts[0] if len(parts) == 1 else concatenate_datasets(parts)
-
-
-def _check_same_columns(wanted: Features, found: Features, first: str, path: str) -> None:
-    if set(found) != set(wanted):
-        raise UserError(
-            f"{path!r} has the columns {', '.join(found)}, but {first} has {', '.join(wanted)}: "
-            "give all files of a split the same columns"
-        )
-    for name, kind in found.items():
-        kinds = {str(getattr(feature, "dtype", feature)) for feature in (kind, wanted[name])}
-        if kind != wanted[name] and "null" not in kinds:
-            raise UserError(
-                f"column {name!r} of {path!r} is {kind}, but {wanted[name]} in {first}: "
-                "give all files of a split the same columns"
-            )
-
-
-def read_file(path: Path) -> Dataset:
-    """Reads one file of rows, by its suffix; texts such as 'NA' and 'null' stay texts.
-
-    All columns of a `.csv` or `.tsv` are text: an id `007` stays one. A tab-separated file has no quoting: a quotation
-    mark is a character like others. A file of text that is not UTF-8 is read by way of a copy that is.
-
-    Raises:
-        UserError: The suffix is unknown, the file cannot be read as what its suffix says, or it holds no rows.
-    """
-    if path.suffix not in SUFFIXES:
-        raise UserError(f"{str(path)!r}: the suffix {path.suffix!r} is not one of {', '.join(SUFFIXES)}")
-    if not path.is_file():
-        raise UserError(f"{str(path)!r} is not there: give a file that exists")
-    if not path.stat().st_size:
-        raise UserError(f"{str(path)!r} is empty: give a file that holds rows")
-    with loading("file", str(path), "give a whole file of the kind that its suffix names"):
-        rows = _read_parquet(path) if path.suffix == ".parquet" else _read_text(path)
-    if not rows:
-        raise UserError(f"{str(path)!r} holds no rows: add some, or take it away")
-    return rows
-
-
-def _read_text(path: Path) -> Dataset | None:
-    from datasets import Split, load_dataset_builder
-    from datasets.exceptions import DatasetGenerationError
-
-    encoding = text_encoding(path)
-    if not encoding.startswith("utf-8"):
-        path = utf8_copy(path, encoding, cache_folder())
-    options: dict[str, Any] = {"path": "json"}
-    if path.suffix != ".jsonl":
-        sep = "\t" if path.suffix == ".tsv" else ","
-        quoting: Literal[0, 3] = csv.QUOTE_NONE if path.suffix == ".tsv" else csv.QUOTE_MINIMAL
-        options = {"path": "csv", "keep_default_na": False, "sep": sep, "quoting": quoting}
-        options["features"] = _text_columns(path, sep, quoting)
-    builder = load_dataset_builder(data_files=glob.escape(str(path)), **options)
-    try:
-        builder.download_and_prepare()
-    except DatasetGenerationError as error:
-        raise OSError(str(error.__cause__ or error)) from error
-    return builder.as_dataset(split=Split.TRAIN) if builder.info.splits[Split.TRAIN].num_examples else None
-
-
-def _read_parquet(path: Path) -> Dataset:
-    from datasets import Dataset
-
-    rows = Dataset.from_file(str(arrow_copy(path, cache_folder())))
-    rows._fingerprint = state_key(path)  # the same in all processes
-    return rows
-
-
-def _text_columns(path: Path, sep: str, quoting: Literal[0, 3]) -> Features:
-    from datasets import Features, Value
-
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        names = next(csv.reader(file, delimiter=sep, quoting=quoting), [])
-    return Features({name: Value("string") for name in names if name})
 
 
 def fingerprint(rows: Dataset) -> str:
@@ -210,17 +84,19 @@ def standard_columns(
             )
     for name in ("text", "text_pair"):
         if name in wanted and not _is_text(source.features[wanted[name]]):
-            kind = source.features[wanted[name]]
             raise UserError(
-                f"column {wanted[name]!r} holds {getattr(kind, 'dtype', kind)}: name the column that holds text"
+                f"column {wanted[name]!r} holds {_content(source, wanted[name])}: name the column that holds text"
             )
         if name in wanted:
             refuse_numbers(source, wanted[name])
+    for single in filter(None, (label, id_)):
+        if single in source.column_names and not _is_single(source.features[single]):
+            raise UserError(f"column {single!r} holds {_content(source, single)}: give it one value in each row")
     label_of = label_indexer(source, label, label_names, keep_unknown)
 
     def standard(rows: dict[str, list[Any]], places: list[int]) -> dict[str, list[Any]]:
         columns: dict[str, list[Any]] = {
-            "id": [str(i if own is None else own) for i, own in zip(places, rows.get(id_ or "", places), strict=True)],
+            "id": [as_text(own) or str(i) for i, own in zip(places, rows.get(id_ or "", places), strict=True)],
             "text": [t or "" for t in rows[text]],
         }
         if text_pair:
@@ -252,6 +128,19 @@ def _is_text(feature: Any) -> bool:
     return getattr(feature, "dtype", None) in ("string", "large_string", "null")
 
 
+def _is_single(feature: Any) -> bool:
+    """Whether the values of a column can be text, as `as_text` has it."""
+    from datasets import Value
+
+    return hasattr(feature, "names") or (isinstance(feature, Value) and "binary" not in feature.dtype)
+
+
+def _content(source: Dataset, column: str) -> str:
+    feature = source.features[column]
+    kind = str(getattr(feature, "dtype", feature))
+    return "lists, objects or bytes" if "binary" in kind else kind
+
+
 def _standard_key(source: Dataset, *recipe: Any) -> str:
     import xxhash
 
@@ -261,8 +150,8 @@ def _standard_key(source: Dataset, *recipe: Any) -> str:
 def label_indexer(source: Dataset, column: str, label_names: Sequence[str], keep_unknown: bool = False) -> Any:
     """Makes the function from a source's labels to class indices; unknown ones are refused, or become -1.
 
-    Names are matched as names, whatever their order in the source. Indices are taken as they are. Where the source's
-    own names are others than ours (`neg` for `negative`), its order holds.
+    Names are matched as names, whatever their order in the source. Indices are taken as they are, also those that are
+    floats. Where the source's own names are others than ours (`neg` for `negative`), its order holds.
     """
     feature = source.features[column]
     names = list(getattr(feature, "names", None) or [])
@@ -275,8 +164,17 @@ def label_indexer(source: Dataset, column: str, label_names: Sequence[str], keep
     elif not names:
         known |= index
 
+    @lru_cache(maxsize=2 * MOST_LABELS)
+    def index_of(value: Any) -> int | None:
+        spellings = [as_text(value)]
+        if isinstance(value, bool):
+            spellings.append(str(value))
+        if isinstance(value, float) and value.is_integer():
+            spellings.append(str(int(value)))
+        return next((known[name] for name in spellings if name in known), None)
+
     def indices(labels: list[Any], places: list[int]) -> list[int]:
-        result = [None if value is None else known.get(str(value)) for value in labels]
+        result = [index_of(value) for value in labels]
         if None in result and keep_unknown:
             return [-1 if index is None else index for index in result]
         if None in result:
@@ -316,19 +214,22 @@ def distinct_labels(source: Dataset, column: str) -> list[str]:
         UserError: The column is not there, has rows without a label, or so many values that it holds no labels.
     """
     import pyarrow.compute as pc
-    from datasets import Value
 
     if column not in source.column_names:
         raise UserError(f"there is no label column {column!r}: the rows have {', '.join(source.column_names)}")
     feature = source.features[column]
     if getattr(feature, "names", None):
         return list(feature.names)
-    if not isinstance(feature, Value):
-        raise UserError(f"column {column!r} holds {feature}: name a column of single labels")
-    values: dict[Any, None] = {}
-    rows = 0
+    if not _is_single(feature):
+        raise UserError(f"column {column!r} holds {_content(source, column)}: name a column of single labels")
+    values: dict[str | None, None] = {}
+    rows, without = 0, None
     for batch in source.select_columns(column).with_format("arrow").iter(batch_size=10_000):
-        values |= dict.fromkeys(pc.unique(batch[column]).to_pylist())
+        found = [as_text(value) or None for value in pc.unique(batch[column]).to_pylist()]
+        if None in found and without is None:
+            labels = [as_text(value) or None for value in batch[column].to_pylist()]
+            without = rows + labels.index(None)
+        values |= dict.fromkeys(found)
         rows += len(batch)
         if len(values) > MOST_LABELS:
             first, second = list(values)[:2]
@@ -336,6 +237,8 @@ def distinct_labels(source: Dataset, column: str) -> list[str]:
                 f"column {column!r} has {len(values):,} values in its first {rows:,} rows, such as {first!r} and "
                 f"{second!r}: name the label column, or give label_names if all of them are labels"
             )
-    if None in values or "" in values:
-        raise UserError(f"column {column!r} has rows without a label: fill them or leave those rows out")
-    return sorted(map(str, values))
+    if without is not None:
+        raise UserError(
+            f"column {column!r} has rows without a label, such as row {without}: fill them or leave those rows out"
+        )
+    return sorted(name for name in values if name is not None)

@@ -80,7 +80,7 @@ class SplitRows:
             raise UserError(
                 f"data_dir {self.data_dir!r} is not a folder: give one that holds train.parquet, test.csv, ..."
             )
-        from textclf.data.reading import split_files
+        from textclf.data.read_files import split_files
 
         return tuple(s for s in SPLITS if (name := self._source_name(s)) and split_files(self.data_dir, name))
 
@@ -95,7 +95,7 @@ class SplitRows:
             UserError: It cannot be read; the message says what to pass.
         """
         from textclf.data.from_hub import read_hub
-        from textclf.data.reading import read_split
+        from textclf.data.read_files import read_split
 
         name = self._source_name(split) or split
         if self.data_dir is not None:

@@ -1,0 +1,253 @@
+"""CSV and TSV: every row must have as many fields as the header, or the file is refused."""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TextIO
+
+from textclf.console import say
+from textclf.data.file_rows import FileRow, FileRows
+from textclf.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SEPARATOR_LINE = re.compile(r'\ufeff?"?sep=(.)"?[\r\n]*', re.IGNORECASE)
+"""What Excel takes as a first line that names the delimiter."""
+NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
+
+
+class DelimitedRows(FileRows):
+    r"""The rows of a `.csv` or `.tsv` file; all values are text, and an empty field is the empty string.
+
+    The header is the first line that is not blank; blank lines are skipped. Nothing is guessed where a row does not fit
+    the header: it is refused with its line.
+
+    - A `.csv` file is quoted as in RFC 4180. A header without commas may be separated by semicolons or tabs, which is
+      said, and a first line `sep=;` names the delimiter.
+    - A `.tsv` file has no quoting: a quotation mark is a character like others.
+    - Columns without a name before the first one that has one are an index, as pandas writes it, and are left out.
+      Elsewhere they must be empty.
+    - Where the header names one column, a line that does not begin with a quotation mark is read whole, with commas.
+
+    Args:
+        path: The file.
+        encoding: Of its characters.
+
+    Raises:
+        UserError: The header names a column twice, or is quoted in a `.tsv` file.
+    """
+
+    def __init__(self, path: Path, encoding: str) -> None:  # noqa: D107  # the class says it
+        self.path, self._encoding = path, encoding
+        self._quoted, self._said_whole = path.suffix != ".tsv", False
+        self._delimiter, skipped = self._find_delimiter()
+        self._header, self._header_lines = self._read_header(self._delimiter, skipped)
+        self._check_header()
+        named = [place for place, name in enumerate(self._header) if name.strip()]
+        self._named = [(place, self._header[place]) for place in named]
+        self._must_be_empty = [place for place in range(min(named, default=0), len(self._header)) if place not in named]
+        self.columns = tuple(name for _, name in self._named)
+        if not self._quoted:
+            self._say_if_quoted()
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """All columns are text."""
+        import pyarrow as pa
+
+        return pa.schema([(name, pa.string()) for name in self.columns])
+
+    def __iter__(self) -> Iterator[FileRow]:
+        """Yields the rows.
+
+        Raises:
+            UserError: A row has more or fewer fields than the header, a quotation mark is not closed, or the header is
+                there again.
+        """
+        with self._open() as file:
+            lines = islice(file, self._header_lines, None)
+            records = self._whole_lines(lines) if len(self._header) == 1 else self._records(lines)
+            for line, fields in records:
+                yield FileRow(line, {name: fields[place] for place, name in self._named})
+
+    def _records(self, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+        """The line on which each record begins, and its fields."""
+        reader = self._reader(lines, self._delimiter)
+        header, width = self._header, len(self._header)
+        while True:
+            line = self._header_lines + reader.line_num + 1
+            try:
+                fields = next(reader, None)
+            except csv.Error as error:
+                self._refuse_quoting(line, error)
+            if fields is None:
+                return
+            if len(fields) != width:
+                if len(fields) <= 1 and not "".join(fields).strip():
+                    continue
+                self._refuse_width(line, fields)
+            if fields[0] == header[0] and fields == header:
+                raise UserError(f"{self._place(line)} is the header again: take it out")
+            if self._must_be_empty:
+                self._check_unnamed(line, fields)
+            yield line, fields
+
+    def _whole_lines(self, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+        """The records of a file of one column."""
+        number = self._header_lines
+        for text in lines:
+            first = number = number + 1
+            value = text.rstrip("\r\n")
+            if self._quoted and value.startswith('"'):
+                reader = self._reader(chain([text], lines), self._delimiter)
+                try:
+                    fields = next(reader)
+                except csv.Error as error:
+                    self._refuse_quoting(first, error)
+                number += reader.line_num - 1
+                if len(fields) != 1:
+                    self._refuse_width(first, fields)
+                yield first, fields
+            elif value:
+                if self._quoted and self._delimiter in value:
+                    self._say_whole(first)
+                yield first, [value]
+
+    # The header
+
+    def _find_delimiter(self) -> tuple[str, int]:
+        """The delimiter, and the number of lines before the header that are no rows."""
+        if not self._quoted:
+            return "\t", 0
+        with self._open() as file:
+            number, first = next(((n, line) for n, line in enumerate(file, start=1) if line.strip()), (0, ""))
+        if match := SEPARATOR_LINE.fullmatch(first):
+            return match[1], number
+        names, _ = self._read_header(",")
+        for other in ";\t":
+            if len(names) == 1 and len(self._read_header(other)[0]) > 1:
+                say(f"{str(self.path)!r} is read with {NAMES[other]} between fields, since its header has no comma")
+                return other, 0
+        return ",", 0
+
+    def _read_header(self, delimiter: str, skipped: int = 0) -> tuple[list[str], int]:
+        """The names of the columns, and the number of lines up to and including them; none where there is no header."""
+        with self._open() as file:
+            reader = self._reader(islice(file, skipped, None), delimiter)
+            while True:
+                line = skipped + reader.line_num + 1
+                try:
+                    fields = next(reader, None)
+                except csv.Error as error:
+                    self._refuse_quoting(line, error)
+                if fields is None:
+                    return [], skipped + reader.line_num
+                if any(field.strip() for field in fields):
+                    fields[0] = fields[0].lstrip("\ufeff")
+                    return fields, skipped + reader.line_num
+
+    def _check_header(self) -> None:
+        counts = Counter(name for name in self._header if name.strip())
+        twice = [name for name, count in counts.items() if count > 1]
+        if twice:
+            raise UserError(
+                f"{self._place(self._header_lines)} names the column {twice[0]!r} {counts[twice[0]]} times: give each "
+                "column a name of its own, in the first line"
+            )
+        if not self._quoted and any(len(name) > 1 and name[0] == name[-1] == '"' for name in self._header):
+            raise UserError(
+                f"{self._place(self._header_lines)} has quotation marks around names, and a .tsv file has no quoting: "
+                "rename it to .csv, where fields are quoted and a tab may separate them"
+            )
+
+    # What does not fit
+
+    def _check_unnamed(self, line: int, fields: list[str]) -> None:
+        for place in self._must_be_empty:
+            if fields[place].strip():
+                raise UserError(
+                    f"{self._place(line)} has {fields[place]!r} in column {place + 1}, which has no name in the "
+                    "header: name it, or put texts that contain the delimiter in quotation marks"
+                )
+
+    def _refuse_width(self, line: int, fields: list[str]) -> NoReturn:
+        width = len(self._header)
+        names = f"{width} column{'s' if width > 1 else ''} ({', '.join(self._header)})"
+        found = f"{len(fields)} field{'s' if len(fields) > 1 else ''}"
+        if len(fields) > width and self._quoted and not any(field.strip() for field in fields[width:]):
+            remedy = f"take out {self._mark} at the end of the row, or name the empty column in the header"
+        elif not self._quoted:
+            remedy = (
+                "a .tsv file has no quoting, so texts must not contain tabs or line breaks; if it was written with "
+                "quotation marks around fields, rename it to .csv, where a tab may separate fields"
+            )
+        elif len(fields) > width:
+            remedy = f'put texts that contain {self._mark} in quotation marks ("...")'
+        else:
+            remedy = 'put texts that contain line breaks in quotation marks ("..."), and give each row all its fields'
+        raise UserError(f"{self._place(line)} has {found}, but the header names {names}: {remedy}")
+
+    def _refuse_quoting(self, line: int, error: csv.Error) -> NoReturn:
+        if "unexpected end" in str(error):
+            problem = "has a quotation mark that is never closed"
+        else:
+            problem = f"has a quotation mark inside a quoted field ({error})"
+        raise UserError(
+            f"{self._place(line)} {problem}: write each quotation mark inside a quoted field twice"
+        ) from error
+
+    def _say_if_quoted(self) -> None:
+        """Says that a `.tsv` file seems to be quoted, where most fields that begin with a quotation mark do."""
+        begin = quoted = 0
+        with self._open() as file:
+            for line in file:
+                if '"' in line:
+                    fields = [field for field in line.rstrip("\r\n").split("\t") if field.startswith('"')]
+                    begin += len(fields)
+                    quoted += sum(map(_is_quoted, fields))
+        if 2 * quoted > begin:
+            say(
+                f"{str(self.path)!r} is read as it is, without quoting, but {quoted} of its {begin} fields that begin "
+                "with a quotation mark are quoted: if pandas or R wrote it, rename it to .csv, where a tab may "
+                "separate fields"
+            )
+
+    def _say_whole(self, line: int) -> None:
+        """Says, once, that a line with delimiters is read as one text."""
+        if not self._said_whole:
+            say(
+                f"{self._place(line)} has {self._mark} outside quotation marks: the header names one column, so such "
+                "lines are read whole, as one text"
+            )
+            self._said_whole = True
+
+    # Small things
+
+    @property
+    def _mark(self) -> str:
+        return NAMES.get(self._delimiter, repr(self._delimiter))
+
+    def _open(self) -> TextIO:
+        return self.path.open(encoding=self._encoding, newline="")
+
+    def _reader(self, lines: Iterable[str], delimiter: str) -> Any:
+        csv.field_size_limit(sys.maxsize)  # 128 KiB by default, and the same for all of the process
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self._quoted else csv.QUOTE_NONE
+        return csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+
+    def _place(self, line: int) -> str:
+        return f"{str(self.path)!r} line {line}"
+
+
+def _is_quoted(field: str) -> bool:
+    """Whether a field is within quotation marks, with marks inside, all of them doubled."""
+    inside = field[1:-1]
+    return len(field) > 3 and field.endswith('"') and '""' in inside and '"' not in inside.replace('""', "")

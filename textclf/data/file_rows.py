@@ -1,0 +1,84 @@
+"""Rows of a file, read one at a time: what training and prediction have in common."""
+
+from __future__ import annotations
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+from textclf.data.values import as_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BATCH = 10_000
+"""Rows in a batch of Arrow columns."""
+
+
+class FileRow(NamedTuple):
+    """One row of a file.
+
+    Attributes:
+        number: Where it is, from 1: the line on which it begins, or the row of a Parquet file.
+        values: By column, as the file gives them; a missing value is None.
+    """
+
+    number: int
+    values: dict[str, Any]
+
+
+class FileRows(ABC):
+    """The rows of one file, in order; they can be read any number of times, in flat memory.
+
+    Attributes:
+        path: The file.
+        columns: Names of its columns; none where the file is empty.
+        unit: What `FileRow.number` counts, for messages.
+    """
+
+    unit: ClassVar[Literal["line", "row"]] = "line"
+    path: Path
+    columns: Sequence[str]
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[FileRow]:
+        """Yields the rows.
+
+        Raises:
+            UserError: A row is not as the kind of file demands; the message names file and line.
+        """
+
+    @property
+    @abstractmethod
+    def schema(self) -> pa.Schema:
+        """The type of each column in Arrow; `binary` holds lists and objects as JSON."""
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yields the rows as columns of Arrow, some thousands at a time.
+
+        Raises:
+            UserError: As `__iter__`.
+        """
+        import pyarrow as pa
+
+        rows = iter(self)
+        while chunk := list(islice(rows, BATCH)):
+            columns = [arrow_column([row.values.get(field.name) for row in chunk], field.type) for field in self.schema]
+            yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+
+def arrow_column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Makes a column of Arrow from the values of some rows; NaN becomes a missing value."""
+    import pyarrow as pa
+
+    if pa.types.is_string(kind):
+        values = [as_text(value) for value in values]
+    elif pa.types.is_binary(kind):
+        values = [None if value is None else json.dumps(value, default=str).encode() for value in values]
+    elif pa.types.is_floating(kind):
+        values = [None if value is None or math.isnan(value) else value for value in values]
+    return pa.array(values, kind)

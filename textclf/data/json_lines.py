@@ -1,0 +1,109 @@
+"""JSON Lines: one object a line, whose values keep the types that JSON gives them."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textclf.data.file_rows import FileRow, FileRows
+from textclf.data.values import kind_of
+from textclf.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+INT64 = range(-(2**63), 2**63)
+REMEDY = 'write one object on each line, such as {"text": "...", "label": "..."}'
+
+
+class JsonRows(FileRows):
+    """The rows of a `.jsonl` file; a field that a row lacks is missing there. NaN is a missing value.
+
+    No types are guessed: a string that looks like a date or a number stays a string.
+
+    Args:
+        path: The file.
+        encoding: Of its characters.
+    """
+
+    def __init__(self, path: Path, encoding: str) -> None:  # noqa: D107  # the class says it
+        self.path, self._encoding = path, encoding
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:  # type: ignore[override]  # found on first need
+        """All fields of all rows, in order of first occurrence."""
+        return tuple(self._kinds)
+
+    @cached_property
+    def _kinds(self) -> dict[str, set[type]]:
+        """The Python types of each field's values."""
+        kinds: dict[str, set[type]] = defaultdict(set)
+        for row in self:
+            for name, value in row.values.items():
+                kinds[name].add(str if type(value) is int and value not in INT64 else type(value))
+        return dict(kinds)
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """One type for each field: that of all its values, else text; JSON where some are lists or objects."""
+        import pyarrow as pa
+
+        own = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+
+        def arrow_type(kinds: set[type]) -> pa.DataType:
+            kinds = kinds - {type(None)}
+            if not kinds:
+                return pa.null()
+            if kinds & {list, dict}:
+                return pa.binary()
+            return own.get(next(iter(kinds)), pa.string()) if len(kinds) == 1 else pa.string()
+
+        return pa.schema([(name, arrow_type(kinds)) for name, kinds in self._kinds.items()])
+
+    def __iter__(self) -> Iterator[FileRow]:
+        """Yields the rows; lines with nothing but white space are skipped.
+
+        Raises:
+            UserError: A line is no JSON object, or names a field twice.
+        """
+        with self.path.open(encoding=self._encoding) as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield FileRow(number, self._parsed(number, line))
+
+    def _parsed(self, number: int, line: str) -> dict[str, Any]:
+        place = f"{str(self.path)!r} line {number}"
+        try:
+            value = json.loads(line, object_pairs_hook=_unique, parse_constant=_constant)
+        except (ValueError, RecursionError) as error:
+            if line.lstrip().startswith("["):
+                raise UserError(f"{place} begins a JSON list: {REMEDY}") from error
+            reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+            raise UserError(f"{place} is no JSON object ({reason}): {REMEDY}") from error
+        if not isinstance(value, dict):
+            kind = kind_of(value) if isinstance(value, list) else repr(value)
+            raise UserError(f"{place} is {kind}, no JSON object: {REMEDY}")
+        return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Makes an object of its fields.
+
+    Raises:
+        ValueError: One is there twice.
+    """
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in result if names.count(name) > 1)
+        raise ValueError(f"the field {twice!r} is there twice")
+    return result
+
+
+def _constant(name: str) -> float | None:
+    """What `NaN`, `Infinity` and `-Infinity` stand for; NaN is a missing value."""
+    return None if name == "NaN" else float(name)

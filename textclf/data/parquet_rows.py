@@ -1,0 +1,92 @@
+"""Parquet: columns with types, which are kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textclf.data.file_rows import BATCH, FileRow, FileRows, arrow_column
+from textclf.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BUFFER = 1 << 20
+"""Bytes of a column that are read at once."""
+
+
+class ParquetRows(FileRows):
+    """The rows of a `.parquet` file. Categories become the values that they stand for.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UserError: Two columns have the same name.
+    """
+
+    unit = "row"
+
+    def __init__(self, path: Path) -> None:  # noqa: D107  # the class says it
+        self.path = path
+        self.columns = tuple(self._file_schema.names)
+        twice = [name for name, count in Counter(self.columns).items() if count > 1]
+        if twice:
+            raise UserError(f"{str(path)!r} has several columns {twice[0]!r}: give each column a name of its own")
+
+    @cached_property
+    def _file_schema(self) -> pa.Schema:
+        import pyarrow.parquet as pq
+
+        return pq.read_schema(self.path)
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The file's types, as far as `datasets` has them; JSON for those that it has not, such as maps."""
+        import pyarrow as pa
+        from datasets import Features
+
+        fields = [
+            field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+            for field in self._file_schema
+        ]
+        known = [field if _is_known(field) else field.with_type(pa.binary()) for field in fields]
+        return Features.from_arrow_schema(pa.schema(known, self._file_schema.metadata)).arrow_schema
+
+    def __iter__(self) -> Iterator[FileRow]:
+        """Yields the rows."""
+        rows = (values for batch in self.batches() for values in batch.to_pylist())
+        for number, values in enumerate(rows, start=1):
+            yield FileRow(number, values)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yields the rows as columns of Arrow.
+
+        They are decoded some thousands at a time. (`datasets` decodes a row group at once, which can be a million.)
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False) as file:
+            for batch in file.iter_batches(batch_size=BATCH):
+                columns = [
+                    arrow_column(column.to_pylist(), wanted.type)
+                    if pa.types.is_binary(wanted.type) and column.type != wanted.type
+                    else column.cast(wanted.type)
+                    for column, wanted in zip(batch.columns, self.schema, strict=True)
+                ]
+                yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+
+def _is_known(field: pa.Field) -> bool:
+    import pyarrow as pa
+    from datasets import Features
+
+    try:
+        Features.from_arrow_schema(pa.schema([field]))
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,150 @@
+"""From files of rows to rows: which files hold a split, the rows of one file, and their copy in Arrow on disk."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import textclf
+from textclf.atomic import atomic_path
+from textclf.data.delimited import DelimitedRows
+from textclf.data.encodings import text_encoding
+from textclf.data.file_rows import FileRows
+from textclf.data.json_lines import JsonRows
+from textclf.data.parquet_rows import ParquetRows
+from textclf.data.reading import cache_folder
+from textclf.errors import UserError
+from textclf.fingerprint import file_hash
+from textclf.hub import loading
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
+
+SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
+VALIDATION = ("validation", "dev", "val", "valid")
+"""Names of files and folders that are read as the validation split."""
+REMEDY = "give a whole file of the kind that its suffix names"
+
+
+def split_files(data_dir: str, split: str) -> list[Path]:
+    """The files that hold `split`, if any, in natural order of their names: `part-2` before `part-10`.
+
+    They are `<split>.<suffix>`, or `<split>-*.<suffix>`, or those in a folder, `<split>/*.<suffix>`. The validation
+    split may also be called `dev`, `val` or `valid`.
+
+    Raises:
+        UserError: There are several of these kinds, or files of a numbered series are missing.
+    """
+    folder = Path(data_dir)
+    names = VALIDATION if split == "validation" else (split,)
+    kinds = []
+    for pattern in [pattern for name in names for pattern in (f"{name}{{}}", f"{name}-*{{}}", f"{name}/*{{}}")]:
+        for suffix in SUFFIXES:
+            found = [p for p in folder.glob(pattern.format(suffix)) if p.is_file() and not p.name.startswith(".")]
+            kinds += [sorted(found, key=lambda path: (_natural(path.name), path.name))] if found else []
+    if len(kinds) > 1:
+        several = " and ".join(str(files[0].relative_to(folder)) for files in kinds)
+        raise UserError(f"{data_dir!r} holds {several}: keep files of one kind for the {split!r} split")
+    files = kinds[0] if kinds else []
+    totals = {int(series[1]) for path in files if (series := re.search(r"-\d+-of-(\d+)\b", path.stem))}
+    if totals and totals != {len(files)}:
+        said = " and ".join(map(str, sorted(totals)))
+        raise UserError(
+            f"{data_dir!r} holds {len(files)} files like {files[0].name!r}, whose names say {said}: give all of them"
+        )
+    return files
+
+
+def _natural(name: str) -> list[str | int]:
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split("([0-9]+)", name))]
+
+
+def read_split(data_dir: str, split: str) -> Dataset:
+    """Reads the files of a split (see `split_files`) one after the other.
+
+    Raises:
+        UserError: There are none, one cannot be read, or one has other columns than the first.
+    """
+    from datasets import concatenate_datasets
+
+    files = split_files(data_dir, split)
+    if not files:
+        raise UserError(f"{data_dir!r} has no {split} file: add {split}.parquet, .csv, .tsv or .jsonl")
+    parts = [read_file(path) for path in files]
+    for path, part in zip(files, parts, strict=True):
+        _check_same_columns(parts[0].features, part.features, files[0].name, str(path))
+    return parts[0] if len(parts) == 1 else concatenate_datasets(parts)
+
+
+def _check_same_columns(wanted: Features, found: Features, first: str, path: str) -> None:
+    if set(found) != set(wanted):
+        raise UserError(
+            f"{path!r} has the columns {', '.join(found)}, but {first} has {', '.join(wanted)}: "
+            "give all files of a split the same columns"
+        )
+    for name, kind in found.items():
+        kinds = {str(getattr(feature, "dtype", feature)) for feature in (kind, wanted[name])}
+        if kind != wanted[name] and "null" not in kinds:
+            raise UserError(
+                f"column {name!r} of {path!r} is {kind}, but {wanted[name]} in {first}: "
+                "give all files of a split the same columns"
+            )
+
+
+def open_rows(path: Path) -> FileRows:
+    """Opens one file of rows, by its suffix.
+
+    Raises:
+        UserError: The suffix is unknown, the file is not there, or it is not what its suffix says.
+    """
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{str(path)!r}: the suffix {path.suffix!r} is not one of {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise UserError(f"{str(path)!r} is not there: give a file that exists")
+    with loading("file", str(path), REMEDY):
+        return _opened(path, file_hash(path))
+
+
+@lru_cache(maxsize=128)  # what is said of a file is said once
+def _opened(path: Path, content: str) -> FileRows:
+    if path.suffix == ".parquet":
+        return ParquetRows(path)
+    kind = JsonRows if path.suffix == ".jsonl" else DelimitedRows
+    return kind(path, text_encoding(path))
+
+
+def read_file(path: Path) -> Dataset:
+    """Reads one file of rows into Arrow on disk, or takes the copy that an earlier call has written.
+
+    The copy belongs to the bytes of the file, wherever it lies and whenever it was changed. No types are guessed: the
+    values of `.csv` and `.tsv` files are text, those of `.jsonl` and `.parquet` files have the types that they have
+    there. Texts such as 'NA' and 'null' stay texts.
+
+    Raises:
+        UserError: The suffix is unknown, the file cannot be read as what its suffix says, or it holds no rows.
+    """
+    from datasets import Dataset
+
+    if path.is_file() and not path.stat().st_size:
+        raise UserError(f"{str(path)!r} is empty: give a file that holds rows")
+    file = open_rows(path)
+    with loading("file", str(path), REMEDY):
+        key = f"{file_hash(path)}-{textclf.__version__}{path.suffix}"
+        copy = cache_folder() / f"{key}.arrow"
+        if not copy.exists():
+            _write_copy(file, copy)
+        rows = Dataset.from_file(str(copy))
+    if not rows:
+        raise UserError(f"{str(path)!r} holds no rows: add some, or take it away")
+    rows._fingerprint = key  # the same in all processes
+    return rows
+
+
+def _write_copy(file: FileRows, copy: Path) -> None:
+    import pyarrow as pa
+
+    with atomic_path(copy) as unfinished, pa.ipc.new_stream(unfinished, file.schema) as sink:
+        for batch in file.batches():
+            sink.write_batch(batch)
