@@ -216,7 +216,7 @@ def test_half_a_parquet_file(tmp_path):
     with pytest.raises(UserError, match=r"cannot load the file .*train.parquet' \(.*\): give a whole file") as raised:
         read_split(str(tmp_path), "train")
     assert "\n" not in str(raised.value)
-    assert not [file for file in cache_folder().iterdir() if file.name.startswith(".")]
+    assert not [file for file in cache_folder().rglob("*") if file.name.startswith(".")]
 
 
 def test_parquet_without_rows(tmp_path):

@@ -132,7 +132,7 @@ def read_file(path: Path) -> Dataset:
     file = open_rows(path)
     with loading("file", str(path), REMEDY):
         key = f"{file_hash(path)}-{textclf.__version__}{path.suffix}"
-        copy = cache_folder() / f"{key}.arrow"
+        copy = cache_folder() / "files" / f"{key}.arrow"
         if not copy.exists():
             _write_copy(file, copy)
         rows = Dataset.from_file(str(copy))
