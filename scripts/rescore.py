@@ -19,6 +19,7 @@ def run(options: argparse.Namespace) -> None:
     import numpy as np
 
     from textclf.atomic import atomic_path
+    from textclf.data.labels import normalized_name
     from textclf.evaluation.rescoring import facts_lines, rescore, rules_table
     from textclf.scoring.rules import RULES
     from textclf.scoring.stored import read_scores
@@ -29,9 +30,9 @@ def run(options: argparse.Namespace) -> None:
     path = Path(options.run)
     stored = read_scores(path / "report" / "scores.parquet" if path.is_dir() else path)
     if options.prior:
-        given = dict(share.rpartition("=")[::2] for share in options.prior)
+        given = {normalized_name(name): share for name, _, share in (s.rpartition("=") for s in options.prior)}
         try:
-            prior = np.array([float(given.pop(name)) for name in stored.label_names])
+            prior = np.array([float(given.pop(normalized_name(name))) for name in stored.label_names])
             assert not given
         except (KeyError, ValueError, AssertionError):
             names = " ".join(f"{name}=SHARE" for name in stored.label_names)

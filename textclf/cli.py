@@ -26,6 +26,7 @@ from textclf.console import hush, say
 from textclf.data.base import TextDataModule
 from textclf.data.cleaning import text_steps
 from textclf.data.examples import show_examples
+from textclf.data.labels import normalized_names
 from textclf.data.streaming import StreamedBatches
 from textclf.errors import UserError
 from textclf.models.base import PreparedClassifier, TextClassifier
@@ -145,7 +146,7 @@ class TextCLI(ArgumentsCLI):
             )
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
-        data_names = tuple(self.datamodule.label_names)
+        data_names = normalized_names(self.datamodule.label_names)
         try:
             self.model.restore(checkpoint)
         except UserError as error:

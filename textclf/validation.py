@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from textclf.callbacks import gather
+from textclf.data.labels import normalized_names
 from textclf.models.base import TextClassifier
 
 
@@ -49,7 +50,7 @@ class FittedOnValidation(Callback):
         found = None
         if parts:
             scores, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-            names = tuple(trainer.datamodule.label_names)  # type: ignore[attr-defined]  # set by a connector
+            names = normalized_names(trainer.datamodule.label_names)  # type: ignore[attr-defined]  # set by a connector
             found = self.fit(scores, labels, names)
         model: TextClassifier = pl_module  # type: ignore[assignment]  # theirs is the base class
         self.keep(model, trainer.strategy.broadcast(found))

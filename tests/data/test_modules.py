@@ -278,9 +278,9 @@ def test_pairs_and_ids(tmp_path):
     ("rows", "names", "message"),
     [
         ([("a", "one"), ("b", "one")], None, r"column 'label' has one value only \('one'\)"),
-        ([("a", "one"), ("b", "")], None, "column 'label' has rows without a label"),
-        (many(2), ["positive"], r"label_names \['positive'\]: give two or more names, each once"),
-        (many(2), ["positive", "positive"], "label_names .*: give two or more names, each once"),
+        ([("a", "one"), ("b", "")], None, "row 1 .* has no label .*name another column with --data.label_column"),
+        (many(2), ["positive"], r"label_names \['positive'\]: give two or more names"),
+        (many(2), ["positive", "positive"], "label_names has 'positive' twice: give each name once"),
     ],
 )
 def test_labels_that_cannot_be_used(tmp_path, rows, names, message):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textclf.data.read_files import read_file, read_split
-from textclf.data.reading import cache_folder, distinct_labels, fingerprint, standard_columns
+from textclf.data.reading import cache_folder, fingerprint, standard_columns
 from textclf.errors import UserError
 
 NAMES = ("negative", "positive")
@@ -95,62 +95,20 @@ def test_pairs_and_missing_texts_and_ids():
     assert rows[:] == {"id": ["a", "1"], "text": ["x", ""], "text_pair": ["", "y"], "label": [1, 0]}
 
 
-def of(labels, names=None):
-    rows = {"text": [f"text {i}" for i in range(len(labels))], "label": labels}
-    if names is None:
-        return Dataset.from_dict(rows)
-    return Dataset.from_dict(rows, features=Features({"text": Value("string"), "label": ClassLabel(names=names)}))
-
-
-@pytest.mark.parametrize(
-    ("source", "label_names", "expected"),
-    [
-        (of(["positive", "negative"]), NAMES, [1, 0]),
-        (of([1, 0, 1]), NAMES, [1, 0, 1]),
-        (of(["1", "0"]), NAMES, [1, 0]),
-        (of([1, 0], names=["negative", "positive"]), NAMES, [1, 0]),
-        (of([1, 0], names=["positive", "negative"]), NAMES, [0, 1]),
-        (of([1, 0], names=["neg", "pos"]), NAMES, [1, 0]),
-        (of([2, 0], names=["negative", "neutral", "positive"]), NAMES, [1, 0]),
-        (of([1, 5, 3]), ("1", "3", "5"), [0, 2, 1]),
-        (of(["5", "1"]), ("1", "3", "5"), [2, 0]),
-        (of([-1, 1]), ("-1", "1"), [0, 1]),
-        (of([2.0, 1.0]), ("1.0", "2.0"), [1, 0]),
-        (of([True, False]), ("True", "False"), [0, 1]),
-        (of([1, 0], names=["0", "1"]), ("1", "0"), [0, 1]),
-    ],
-    ids=lambda value: "rows" if isinstance(value, Dataset) else str(value),
-)
-def test_labels_become_indices(source, label_names, expected):
-    assert standard(source, label_names=label_names)["label"][:] == expected
-
-
-@pytest.mark.parametrize(
-    ("source", "label_names", "message"),
-    [
-        (of(["positive", "good"]), NAMES, "row 1 has the label 'good' in column 'label': known are 'negative', 'posi"),
-        (of([0, 1, 2]), NAMES, "row 2 has the label 2"),
-        (of([0, -1]), NAMES, "row 1 has the label -1"),
-        (of(["positive", None]), NAMES, "row 1 has the label None"),
-        (of(["x", None]), ("x", "None"), "row 1 has the label None"),
-        (of([0, 1]), ("1", "3"), "row 0 has the label 0"),
-        (of([0, 1], names=["negative", "neutral", "positive"]), NAMES, "row 1 has the label 1"),
-    ],
-    ids=lambda value: "rows" if isinstance(value, Dataset) else str(value)[:24],
-)
-def test_unknown_label_names_row_and_label(source, label_names, message):
-    with pytest.raises(UserError, match=message):
-        standard(source, label_names=label_names)
-
-
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"body": ["a"], "label": [0]}, "there is no column 'text': the rows have body, label"),
-        ({"text": ["a"], "y": [0]}, "there is no column 'label': the rows have text, y"),
-        ({"text": [1, 2], "label": [0, 1]}, "column 'text' holds int64: name the column that holds text"),
+        (
+            {"body": ["a"], "label": [0]},
+            "there is no text column 'text': the rows have body, label; name another text_column",
+        ),
+        (
+            {"text": ["a"], "y": [0]},
+            "there is no label column 'label': the rows have text, y; name another label_column",
+        ),
+        ({"text": [1, 2], "label": [0, 1]}, "column 'text' holds int64, no text: name another text_column"),
         ({"text": [["a"], ["b"]], "label": [0, 1]}, "column 'text' holds List"),
-        ({"text": [{"a": "b"}], "label": [0]}, "column 'text' holds .*: name the column"),
+        ({"text": [{"a": "b"}], "label": [0]}, "column 'text' holds .*, no text: name another"),
     ],
 )
 def test_wrong_columns(columns, message):
@@ -164,7 +122,9 @@ def test_texts_that_are_all_numbers(texts, pair):
     words = [f"{text} apples" for text in texts]
     columns = {"text": words if pair else texts, "pair": texts, "label": [0] * len(texts)}
     number = texts[0].strip()
-    with pytest.raises(UserError, match=f"column '{pair or 'text'}' holds numbers only, such as '{number}': name the "):
+    with pytest.raises(
+        UserError, match=f"column '{pair or 'text'}' holds numbers only, such as '{number}', no text: name "
+    ):
         standard(Dataset.from_dict(columns), text_pair=pair)
 
 
@@ -226,7 +186,9 @@ def test_parquet_without_rows(tmp_path):
 
 
 def test_parquet_keeps_what_a_column_is(tmp_path):
-    of([1, 0, 1], names=["neg", "pos"]).to_parquet(tmp_path / "named.parquet")
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["neg", "pos"])})
+    named = Dataset.from_dict({"text": ["a", "b", "c"], "label": [1, 0, 1]}, features=features)
+    named.to_parquet(tmp_path / "named.parquet")
     assert read_file(tmp_path / "named.parquet").features["label"] == ClassLabel(names=["neg", "pos"])
     table = pa.table({"text": ["a", "b"], "label": pa.array(["x", "y"]).dictionary_encode()})
     pq.write_table(table, tmp_path / "categories.parquet")
@@ -285,27 +247,3 @@ def test_fingerprint_covers_rows_past_the_first_window():
     texts = ["a"] * 25_000
     changed = [*texts[:-1], "b"]
     assert fingerprint(Dataset.from_dict({"text": texts})) != fingerprint(Dataset.from_dict({"text": changed}))
-
-
-def test_distinct_labels():
-    assert distinct_labels(of(["b", "a", "b"]), "label") == ["a", "b"]
-    assert distinct_labels(of([10, 9, 10]), "label") == ["10", "9"]
-    assert distinct_labels(of([0], names=["z", "a"]), "label") == ["z", "a"]
-    with pytest.raises(UserError, match="there is no label column 'y': the rows have text, label"):
-        distinct_labels(of(["a"]), "y")
-    for missing in (None, ""):
-        with pytest.raises(UserError, match="column 'label' has rows without a label"):
-            distinct_labels(of(["a", missing]), "label")
-
-
-def test_a_column_of_other_things_than_labels():
-    names = [f"name {i:04}" for i in range(10_000)]
-    assert distinct_labels(of(names[:1000] * 11), "label") == names[:1000]
-    with pytest.raises(
-        UserError,
-        match="column 'label' has 10,000 values in its first 10,000 rows, such as 'name 0000' and 'name 0001': "
-        "name the label column, or give label_names if all of them are labels",
-    ):
-        distinct_labels(of(names), "label")
-    with pytest.raises(UserError, match=r"column 'label' holds List.*: name a column of single labels"):
-        distinct_labels(of([["a"], ["b", "c"]]), "label")

@@ -98,9 +98,9 @@ def test_labels_may_have_a_prompt_of_their_own(tiny_encoder):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"label_texts": {"negative": "dull"}}, ["nothing for positive"]),
-        ({"label_texts": {**LABEL_TEXTS, "positive": []}}, ["nothing for positive"]),
-        ({"label_texts": {**LABEL_TEXTS, "neutral": "so so"}}, ["names neutral", "negative, positive"]),
+        ({"label_texts": {"negative": "dull"}}, ["leaves out 'positive'"]),
+        ({"label_texts": {**LABEL_TEXTS, "positive": []}}, ["nothing for 'positive'"]),
+        ({"label_texts": {**LABEL_TEXTS, "neutral": "so so"}}, ["names 'neutral'", "negative, positive"]),
         ({"template": "a film"}, ["'a film'", "{label}"]),
         ({"temperature": 0.0}, ["temperature 0.0", "above 0"]),
     ],

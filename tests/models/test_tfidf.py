@@ -184,7 +184,7 @@ def test_max_features_keeps_the_most_frequent():
         ({"C": math.nan}, "C nan is out of range"),
         ({"min_df": 0}, "min_df 0 is too small: give 1"),
         ({"max_features": 0}, "max_features 0 is too small: give 1"),
-        ({"class_weights": {"goed": 2.0}}, "names goed, which is no label: the labels are 나쁨, 보통, good"),
+        ({"class_weights": {"goed": 2.0}}, "names 'goed', which is no label: the labels are 나쁨, 보통, good"),
         ({"class_weights": {"good": -1.0}}, "gives good -1.0: give a number above 0"),
     ],
 )

@@ -18,6 +18,7 @@ from textclf.data.batching import LengthBatchSampler
 from textclf.data.cleaning import CleaningStep, check_recipe, text_steps
 from textclf.data.examples import show_examples
 from textclf.data.keys import int_column
+from textclf.data.labels import normalized_names
 from textclf.data.ledger import Ledger
 from textclf.data.loading import Collator, ResumableLoader, RowReader
 from textclf.data.rows import SplitRows
@@ -102,6 +103,9 @@ class TextDataModule(SplitRows, LightningDataModule):
         self.cleaning = tuple(self.recipe if cleaning is None else cleaning)
         check_recipe(self.cleaning)
         self.hparams["cleaning"] = [step.as_config() for step in self.cleaning]
+        names = getattr(type(self), "label_names", None)
+        if isinstance(names, list | tuple):
+            self.label_names = normalized_names(names)
         self.ledger = Ledger()
         self._rows, self._sources = {}, {}
         self._encoded: dict[Split, Dataset] = {}

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from textclf.data.base import TextDataModule
-from textclf.data.reading import distinct_labels
+from textclf.data.labels import distinct_labels, normalized_names, say_alike
 from textclf.errors import UserError
 
 
@@ -46,18 +46,28 @@ class FilesDataModule(TextDataModule):
     def label_names(self) -> Sequence[str]:  # type: ignore[override]  # found on first need
         """Name of each class."""
         if self._given_names is not None:
-            if len(set(self._given_names)) < max(2, len(self._given_names)):
-                raise UserError(f"label_names {list(self._given_names)}: give two or more names, each once")
-            return tuple(self._given_names)
+            names = normalized_names(self._given_names)
+            if len(names) < 2:
+                raise UserError(f"label_names {list(self._given_names)}: give two or more names")
+            say_alike(names)
+            return names
         split = next(iter(self.source_splits()), None)
         if split is None:
             raise UserError(
                 f"{self.data_dir!r} holds no rows: add train.parquet, .csv, .tsv or .jsonl, or pass --data.label_names"
             )
-        names = distinct_labels(self.load_split(split), self.label_column)
+        names = tuple(
+            distinct_labels(
+                self.load_split(split),
+                self.label_column,
+                remedy=self._column_remedy("label"),
+                ignore_missing=self._drops_unknown_labels(split),
+            )
+        )
         if len(names) < 2:
             raise UserError(
-                f"column {self.label_column!r} has one value only ({''.join(names)!r}): "
-                "classifying needs two or more labels"
+                f"column {self.label_column!r} has one value only ({''.join(names)!r}): classifying needs two or more "
+                f"labels; {self._column_remedy('label')}"
             )
-        return tuple(names)
+        say_alike(names)
+        return names

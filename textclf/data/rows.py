@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -206,10 +207,25 @@ class SplitRows:
             label=self.label_column,
             id_=self.id_column,
             label_names=self.label_names,
+            remedy=self._column_remedy,
             steps=text_steps(self.cleaning) if steps is None else steps,
-            keep_unknown=any(isinstance(step, DropUnknownLabels) and split in step.splits for step in self.cleaning),
+            keep_unknown=self._drops_unknown_labels(split),
         )
         return rows.remove_columns("changed"), int_column(rows, "changed")
+
+    def _drops_unknown_labels(self, split: Split) -> bool:
+        return any(isinstance(step, DropUnknownLabels) and split in step.splits for step in self.cleaning)
+
+    def _column_remedy(self, role: str) -> str:
+        """How to name another column of texts or labels, as an imperative."""
+        argument = f"{role}_column"
+        parameters = {name for kind in type(self).__mro__[:-1] for name in inspect.signature(kind).parameters}
+        if argument in parameters:
+            return f"name another column with --data.{argument}"
+        kind = type(self).__name__
+        if self.data_dir is not None:
+            return f"give the files the columns of {kind}, or read them with --data FilesDataModule --data.{argument}"
+        return f"set {argument} in {kind}"
 
     def _keep(self, split: Split, rows: Dataset, changed: np.ndarray) -> None:
         self._sources[split] = rows

@@ -36,6 +36,23 @@ def as_text(value: Any) -> str | None:
     raise ValueError(f"{kind_of(value)}, not a text")
 
 
+def has_single_values(feature: Any) -> bool:
+    """Whether the values of a column of a `Dataset` can be text, as `as_text` has it.
+
+    Args:
+        feature: The column's type, as `datasets` describes it.
+    """
+    from datasets import Value
+
+    return hasattr(feature, "names") or (isinstance(feature, Value) and "binary" not in feature.dtype)
+
+
+def content_of(feature: Any) -> str:
+    """Names what a column of a `Dataset` holds, for messages."""
+    kind = str(getattr(feature, "dtype", feature))
+    return "lists, objects or bytes" if "binary" in kind else kind
+
+
 def kind_of(value: Any) -> str:
     """Names what a value is that is no text, for messages."""
     if isinstance(value, (list, tuple)):

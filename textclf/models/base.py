@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import textclf
+from textclf.data.labels import listed, normalized_name, normalized_names
 from textclf.errors import UserError
 from textclf.fingerprint import fingerprint, source_of
 from textclf.models.checkpoint import plain, read_checkpoint, resolve_class
@@ -172,10 +173,11 @@ class TextClassifier(EvaluatedModule):
                 f"the checkpoint holds a {saved['class_path']}, the configuration describes a {own}: "
                 "use the config.yaml of the checkpoint's own run"
             )
-        if set(saved["label_names"]) != set(self.label_names):
+        label_names = normalized_names(saved["label_names"])
+        if set(label_names) != set(self.label_names):
             raise UserError(
-                f"the checkpoint's labels are {', '.join(saved['label_names'])}, the data's are "
-                f"{', '.join(self.label_names)}: evaluate it on data with the same labels"
+                f"the checkpoint's labels are {listed(label_names, self.label_names)}, the data's are "
+                f"{listed(self.label_names, label_names)}: evaluate it on data with the same labels"
             )
         for name in self.architecture:
             theirs, ours = checkpoint["hyper_parameters"].get(name), plain(self.hparams).get(name)
@@ -186,9 +188,10 @@ class TextClassifier(EvaluatedModule):
                 )
         from textclf.data.cleaning import TextStep
 
-        self.label_names = tuple(saved["label_names"])
+        self.label_names = label_names
         self.fitted = saved["fitted"]
-        self.thresholds = saved["thresholds"]
+        thresholds = saved["thresholds"]
+        self.thresholds = thresholds and {normalized_name(name): limit for name, limit in thresholds.items()}
         self.text_steps = [
             resolve_class(step["class_path"], TextStep, "the checkpoint")(**step["init_args"])  # type: ignore[type-abstract]
             for step in saved["text_steps"]
@@ -265,22 +268,6 @@ class PreparedClassifier(TextClassifier):
 
     def configure_optimizers(self) -> None:
         """Nothing to optimise."""
-
-
-def check_class_weights(weights: dict[str, float], label_names: Sequence[str]) -> None:
-    """Refuses weights of the loss for names that are no label, and weights that are not above 0.
-
-    Raises:
-        UserError: There is one.
-    """
-    if unknown := set(weights) - set(label_names):
-        raise UserError(
-            f"class_weights names {', '.join(sorted(unknown))}, which is no label: "
-            f"the labels are {', '.join(label_names)}"
-        )
-    for name, weight in weights.items():
-        if not 0 < weight < float("inf"):
-            raise UserError(f"class_weights gives {name} {weight}: give a number above 0")
 
 
 def _paired(texts: Iterable[str], pairs: Iterable[str]) -> Iterator[tuple[str, str]]:

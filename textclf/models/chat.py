@@ -19,6 +19,7 @@ from textclf.chat.store import AnswerStore, default_store
 from textclf.console import say
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier
+from textclf.models.label_arguments import label_named
 from textclf.models.prompts import PromptTemplate
 
 PROMPT = "Classify the text into one of these categories: {labels}.\n\nText: {text}\n\nAnswer with the category alone."
@@ -110,7 +111,7 @@ class ChatClassifier(TextClassifier):
             raise UserError(f"options cannot have {wrong[0]}: leave it out, and give the key as OPENAI_API_KEY alone")
         server_url(base_url)  # complains before anything is written
         self.template = PromptTemplate.of(prompt.replace("[DOCUMENT]", "{text}"))
-        self.answers = {name: name for name in label_names} if answers is None else answers
+        self.answers = {name: name for name in self.label_names} if answers is None else answers
         self.words = _words(self.answers, self.label_names)
         self.model, self.base_url, self.system, self.parse = model, base_url, system, parse
         self.answer_format, self.options = answer_format, options or {}
@@ -241,9 +242,8 @@ def _words(answers: dict[str, str], label_names: Sequence[str]) -> list[list[str
     """
     words: list[list[str]] = [[] for _ in label_names]
     for answer, name in answers.items():
-        if name not in label_names:
-            raise UserError(f"answers maps {answer!r} to {name!r}, which is no label: give {', '.join(label_names)}")
-        words[list(label_names).index(name)].append(simplified(answer))
+        label = label_named(f"answers: {answer!r}", name, label_names)
+        words[list(label_names).index(label)].append(simplified(answer))
     flat = [word for own in words for word in own]
     if twice := [word for word in flat if not word or flat.count(word) > 1]:
         raise UserError(f"answers has {twice[0]!r} twice, or empty, but for case and marks: write them otherwise")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from textclf.errors import UserError
 from textclf.models.embedded import EmbeddingClassifier
+from textclf.models.label_arguments import by_label_name
 from textclf.models.nearest_centroid import check_temperature, cosines
 
 
@@ -59,7 +60,8 @@ class EmbeddingZeroShot(EmbeddingClassifier):
         check_temperature(temperature)
         if "{label}" not in template:
             raise UserError(f"template {template!r} has no slot: write {{label}} where the description goes")
-        texts = _by_name({name: name for name in label_names} if label_texts is None else label_texts, label_names)
+        own_names = {name: name for name in self.label_names}
+        texts = _descriptions(own_names if label_texts is None else label_texts, self.label_names)
         self.descriptions = {name: [template.replace("{label}", text) for text in texts[name]] for name in texts}
         self.label_prompt, self.scale = label_prompt, temperature
         self._labels: Tensor | None = None
@@ -84,16 +86,15 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return unit
 
 
-def _by_name(given: Mapping[str, str | list[str]], label_names: Sequence[str]) -> dict[str, list[str]]:
+def _descriptions(given: Mapping[str, str | list[str]], label_names: Sequence[str]) -> dict[str, list[str]]:
     """The descriptions of each label, in a list.
 
     Raises:
         UserError: The names are not those of the labels, or a label has no description.
     """
-    labels = ", ".join(label_names)
-    if unknown := [name for name in given if name not in label_names]:
-        raise UserError(f"label_texts names {', '.join(unknown)}, which is no label: the labels are {labels}")
-    texts = {name: [text] if isinstance(text, str) else list(text) for name, text in given.items()}
-    if missing := [name for name in label_names if not texts.get(name)]:
-        raise UserError(f"label_texts has nothing for {', '.join(missing)}: describe each of {labels}")
-    return texts
+    texts = by_label_name("label_texts", given, label_names, complete=True)
+    lists = {name: [text] if isinstance(text, str) else list(text) for name, text in texts.items()}
+    for name, descriptions in lists.items():
+        if not descriptions:
+            raise UserError(f"label_texts has nothing for {name!r}: describe each of {', '.join(label_names)}")
+    return lists

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from textclf.data.labels import listed, normalized_names
 from textclf.errors import UserError
 from textclf.evaluation.metrics import ClassificationMetrics, divided_by_thresholds, predicted_classes
 from textclf.models.loaders import refuse_plain_loaders, say_what_was_cut
@@ -35,11 +36,14 @@ class EvaluatedModule(LightningModule):
 
         Args:
             num_classes: Number of labels.
-            label_names: Name of each class.
+            label_names: Name of each class; each gets its one spelling.
+
+        Raises:
+            UserError: Two names are the same.
         """
         super().__init__()
         self.num_classes = num_classes
-        self.label_names = tuple(label_names)
+        self.label_names = normalized_names(label_names)
         self.temperature = 1.0
         self.thresholds: dict[str, float] | None = None
         self._seen_splits: set[str] = set()
@@ -164,11 +168,11 @@ class EvaluatedModule(LightningModule):
     def _names_of_data(self) -> tuple[str, ...]:
         """The data's labels in their order; they are matched by name."""
         data: Any = getattr(self.trainer, "datamodule", None)
-        names = self.label_names if data is None else tuple(data.label_names)
+        names = self.label_names if data is None else normalized_names(data.label_names)
         if set(names) != set(self.label_names):
             raise UserError(
-                f"the model's labels are {', '.join(self.label_names)}, the data's are {', '.join(names)}: "
-                "evaluate it on data with the same labels"
+                f"the model's labels are {listed(self.label_names, names)}, the data's are "
+                f"{listed(names, self.label_names)}: evaluate it on data with the same labels"
             )
         return names
 

@@ -14,8 +14,9 @@ from textclf.errors import UserError
 from textclf.fingerprint import fingerprint
 from textclf.hub import loading, local_reference
 from textclf.models import encoders
-from textclf.models.base import TextClassifier, check_class_weights
+from textclf.models.base import TextClassifier
 from textclf.models.dropout import use_fast_dropout
+from textclf.models.label_arguments import class_weights_by_name
 from textclf.models.lora import LoraSettings, add_lora
 from textclf.models.padded import padded, tokenized
 from textclf.models.settings import build_settings
@@ -90,7 +91,7 @@ class FineTunedClassifier(TextClassifier):
             if not good:
                 raise UserError(f"{name} {locals()[name]} is out of range: give {allowed}")
         if isinstance(class_weights, dict):
-            check_class_weights(class_weights, label_names)
+            class_weights = class_weights_by_name(class_weights, self.label_names)
         if (pretrained is None) == (encoder_config is None):
             wrong = "is null without" if pretrained is None else f"{pretrained!r} stands beside"
             raise UserError(

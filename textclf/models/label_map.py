@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from textclf.data.labels import normalized_name
 from textclf.errors import UserError
 
 
 def folded(name: str) -> str:
-    """A name without regard to case and to how its words are set apart: `Very Good` is `very_good`."""
-    return re.sub(r"[\s_]+", " ", name).strip().casefold()
+    """A name without regard to case and to how its words are set apart: `Very Good` is `very_good`.
+
+    Characters are composed first.
+    """
+    return re.sub(r"[\s_]+", " ", normalized_name(name)).strip().casefold()
 
 
 def map_labels(

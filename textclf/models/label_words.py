@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from textclf.errors import UserError
+from textclf.models.label_arguments import by_label_name
 from textclf.scoring.rules import Array
 
 
@@ -18,7 +19,7 @@ def words_of(words: Mapping[str, str | list[str]] | None, names: Sequence[str]) 
     """
     if words is None:
         return [[name] for name in names]
-    _check_names("label_words", words, names)
+    words = by_label_name("label_words", words, names, complete=True)
     lists = [[given] if isinstance(given := words[name], str) else list(given) for name in names]
     for name, own in zip(names, lists, strict=True):
         if not own or not all(own):
@@ -34,15 +35,8 @@ def class_shares(shares: Mapping[str, float] | None, names: Sequence[str]) -> Ar
     """
     if shares is None:
         return None
-    _check_names("prior", shares, names)
+    shares = by_label_name("prior", shares, names, complete=True)
     for name, share in shares.items():
         if not share > 0:
             raise UserError(f"prior gives {name!r} {share}: give a share above 0")
     return np.array([shares[name] for name in names], dtype=np.float64)
-
-
-def _check_names(argument: str, given: Mapping[str, object], names: Sequence[str]) -> None:
-    unknown, missing = [n for n in given if n not in names], [n for n in names if n not in given]
-    if unknown or missing:
-        wrong = f"names {unknown[0]!r}, which is no label" if unknown else f"leaves out {missing[0]!r}"
-        raise UserError(f"{argument} has {len(given)} entries and {wrong}: give one for each of {', '.join(names)}")

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from textclf.console import say
 from textclf.errors import UserError
-from textclf.models.base import check_class_weights
 from textclf.models.checkpoint import read_checkpoint
 from textclf.models.embedded import EmbeddingClassifier, facts
+from textclf.models.label_arguments import class_weights_by_name
 from textclf.types import Dataset
 
 TOLERANCE = 1e-9
@@ -81,7 +81,7 @@ class LinearProbe(EmbeddingClassifier):
             if number <= 0:
                 raise UserError(f"{name} {number} is out of range: give more than 0")
         if isinstance(class_weights, dict):
-            check_class_weights(class_weights, label_names)
+            class_weights = class_weights_by_name(class_weights, self.label_names)
         self.class_weights, self.optimizer = class_weights, optimizer
         self.max_iterations, self.learning_rate = max_iterations, learning_rate
         self.automatic_optimization = optimizer == "adamw"

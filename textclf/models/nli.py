@@ -15,6 +15,7 @@ from textclf.errors import UserError
 from textclf.fingerprint import fingerprint
 from textclf.models.base import TextClassifier
 from textclf.models.frozen import check_positions, frozen_dtype, load_frozen, load_tokenizer, own_precision
+from textclf.models.label_arguments import by_label_name
 from textclf.models.label_map import folded
 from textclf.models.padded import chunked
 from textclf.models.tokenization import tokenizer_files
@@ -62,13 +63,8 @@ class NLIClassifier(TextClassifier):
             raise UserError(
                 f"hypothesis_template {hypothesis_template!r} must have one {{label}}, where it is to stand"
             )
-        texts = label_texts or {}
-        if unknown := set(texts) - set(label_names):
-            raise UserError(
-                f"label_texts names {', '.join(sorted(unknown))}, which is no label: "
-                f"the labels are {', '.join(label_names)}"
-            )
-        self.hypotheses = [texts.get(name, name).join(parts) for name in label_names]
+        texts = by_label_name("label_texts", label_texts or {}, self.label_names)
+        self.hypotheses = [texts.get(name, name).join(parts) for name in self.label_names]
         if len(set(self.hypotheses)) < num_classes:
             raise UserError(f"label_texts {texts} give two labels the same hypothesis: write others")
         self.pretrained, self.max_length = pretrained, max_length

@@ -15,6 +15,7 @@ from textclf.errors import UserError
 from textclf.fingerprint import fingerprint
 from textclf.models.base import TextClassifier
 from textclf.models.frozen import check_positions, frozen_dtype, load_frozen, load_tokenizer, own_precision
+from textclf.models.label_arguments import by_label_name, label_named
 from textclf.models.label_words import words_of
 from textclf.models.padded import chunked
 from textclf.models.prompts import PromptTemplate, fit_texts, shortened, with_examples
@@ -74,17 +75,19 @@ class Seq2SeqClassifier(TextClassifier):
         for name, value in (("max_length", max_length), ("max_new_tokens", max_new_tokens)):
             if value < 1:
                 raise UserError(f"{name} {value} is too small: give 1 or more")
-        if otherwise is not None and (otherwise not in label_names or mode == "likelihood"):
-            wrong = (
-                "is no label" if otherwise not in label_names else "needs mode generate: a likelihood always decides"
-            )
-            raise UserError(f"otherwise {otherwise!r} {wrong}: give one of {', '.join(label_names)}, or leave it out")
+        if otherwise is not None and mode == "likelihood":
+            raise UserError(f"otherwise {otherwise!r} needs mode generate: a likelihood always decides; leave it out")
+        default = None if otherwise is None else label_named("otherwise", otherwise, self.label_names)
         self.pretrained, self.max_length, self.mode, self.parse = pretrained, max_length, mode, parse
-        self.otherwise = None if otherwise is None else list(label_names).index(otherwise)
-        asked = [name for name in label_names if name != otherwise or name in (label_words or {name})]
+        self.otherwise = None if default is None else self.label_names.index(default)
+        if label_words is not None:
+            label_words = by_label_name("label_words", label_words, self.label_names)
+        asked = [name for name in self.label_names if name != default or label_words is None or name in label_words]
         given = dict(zip(asked, words_of(label_words, asked), strict=True))
-        self.words = [given.get(name, []) for name in label_names]
-        labels = ", ".join(words[0] if words else name for words, name in zip(self.words, label_names, strict=True))
+        self.words = [given.get(name, []) for name in self.label_names]
+        labels = ", ".join(
+            words[0] if words else name for words, name in zip(self.words, self.label_names, strict=True)
+        )
         self.template = with_examples(PromptTemplate.of(prompt), labels, [], None)
         self.max_new_tokens, self.max_batch_tokens = max_new_tokens, max_batch_tokens
         self.network: PreTrainedModel | None = None

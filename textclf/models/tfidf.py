@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from textclf.errors import UserError
-from textclf.models.base import PreparedClassifier, check_class_weights
+from textclf.models.base import PreparedClassifier
+from textclf.models.label_arguments import class_weights_by_name
 from textclf.types import Dataset, LogisticRegression, TfidfVectorizer
 
 Matrix = Any  # scipy.sparse.csr_matrix
@@ -80,7 +81,7 @@ class TfidfClassifier(PreparedClassifier):
         if not 0 < C < float("inf"):
             raise UserError(f"C {C} is out of range: give a number above 0, such as 1.0")
         if isinstance(class_weights, dict):
-            check_class_weights(class_weights, label_names)
+            class_weights = class_weights_by_name(class_weights, self.label_names)
         self.min_df, self.max_features, self.sublinear_tf, self.C = min_df, max_features, sublinear_tf, C
         self.class_weights = class_weights
         self._rebuilt: tuple[dict[str, Any], list[Block], LogisticRegression] | None = None
