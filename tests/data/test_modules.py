@@ -86,13 +86,6 @@ def test_validation_of_the_source_is_used(rows_folder):
     assert data.rows("validation")["label"][:] == [0, 1] * 10
 
 
-def test_limit_takes_the_first_rows_of_test_alone(rows_folder):
-    data = FilesDataModule(str(rows_folder), limit=5)
-    assert data.rows("test")["id"][:] == ["0", "1", "2", "3", "4"]
-    assert len(data.rows("train")) == 60
-    assert len(FilesDataModule(str(rows_folder), limit=99).rows("test")) == 21
-
-
 def test_splits_that_are_not_there(tmp_path):
     csv_file(tmp_path / "test.csv", many(4))
     data = FilesDataModule(str(tmp_path))
@@ -136,7 +129,6 @@ def test_split_without_rows(tmp_path):
         ({"eval_batch_size": -1}, "eval_batch_size -1 is too small"),
         ({"max_batch_tokens": 0}, "max_batch_tokens 0 is too small"),
         ({"num_workers": -1}, "num_workers -1 is too small: give 0 or more"),
-        ({"limit": 0}, "limit 0 is too small"),
     ],
 )
 def test_arguments_out_of_range(arguments, message):

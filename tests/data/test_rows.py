@@ -206,17 +206,9 @@ def test_shots_come_from_a_test_split_that_stands_alone(tmp_path, capsys):
     assert not set(train["id"]) & set(test["id"]) and len(train) + len(test) == 63
     assert not {"twice", ""} & set(train["text"])
     assert not data.has_split("validation")
-    assert "10 rows of the test split are learnt from, and are not scored" in capsys.readouterr().err
+    assert "10 rows of the test split are set aside to learn from, and are not scored" in capsys.readouterr().err
     balance(data)
     assert len(FilesDataModule(str(tmp_path)).rows("test")) == 63
-
-
-def test_limit_is_counted(tmp_path):
-    write(tmp_path / "test.parquet", TEST)
-    data = FilesDataModule(str(tmp_path), limit=2)
-    data.rows("test")
-    assert steps(data.ledger, "test")["limit"] == (0, 4)
-    balance(data)
 
 
 # Whatever the texts are

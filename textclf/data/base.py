@@ -21,8 +21,16 @@ from textclf.data.keys import int_column
 from textclf.data.labels import normalized_names
 from textclf.data.ledger import Ledger
 from textclf.data.loading import Collator, ResumableLoader, RowReader
+from textclf.data.options import (
+    BATCH_SIZE,
+    EVAL_BATCH_SIZE,
+    SEED,
+    VAL_SIZE,
+    limits_by_split,
+    refuse_for_method,
+)
 from textclf.data.rows import SplitRows
-from textclf.data.splitting import Split
+from textclf.data.splitting import LimitBy, Split
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier
 from textclf.types import Dataset
@@ -49,13 +57,14 @@ class TextDataModule(SplitRows, LightningDataModule):
     def __init__(
         self,
         data_dir: str | None = None,
-        batch_size: int = 32,
-        eval_batch_size: int = 64,
+        batch_size: int = BATCH_SIZE,
+        eval_batch_size: int = EVAL_BATCH_SIZE,
         max_batch_tokens: int | None = None,
-        val_size: float = 0.1,
-        seed: int = 42,
+        val_size: float = VAL_SIZE,
+        seed: int = SEED,
         num_workers: int = 0,
-        limit: int | None = None,
+        limit: int | dict[Split, int] | None = None,
+        limit_by: LimitBy = "stratified",
         shots_per_class: int | None = None,
         balanced: bool = False,
         cleaning: list[CleaningStep] | None = None,
@@ -68,16 +77,21 @@ class TextDataModule(SplitRows, LightningDataModule):
             eval_batch_size: Rows in a batch of validation and test.
             max_batch_tokens: Tokens in a padded batch, instead of both sizes.
             val_size: Share of the train split held out, by stratum, where the source has no validation split.
-            seed: Of the hold-out, of the draw of shots, and of the order in training.
+            seed: Of the hold-out, of the draws of shots and of train and validation samples, and of the order in
+                training. (Which rows are tested does not depend on it.)
             num_workers: Processes that collate batches.
-            limit: Take the first rows of the test split only.
-            shots_per_class: Train on this many rows of each class only. Where the source has a test split alone, they
+            limit: Most rows of the test split, or of each split: `{train: 1000, test: 200}`. They are counted after
+                cleaning, and after the validation rows were held out.
+            limit_by: `stratified` draws them, each class by its share and at least once; `first` takes the first rows.
+            shots_per_class: Train on this many rows of each class only, drawn from what is left of train once the
+                validation rows are held out; not with a limit of train. Where the source has a test split alone, they
                 come from it, and are not scored.
             balanced: Draw as many training rows of each class in an epoch: some several times, others not in each one.
             cleaning: Steps in order; by default the data set's own recipe, none with `[]`.
 
         Raises:
-            UserError: A value is out of range, or the cleaning steps are in an order that cannot work.
+            UserError: A value is out of range, two options exclude each other, or the cleaning steps are in an order
+                that cannot work.
         """
         super().__init__()
         self.save_hyperparameters(logger=False)
@@ -88,17 +102,30 @@ class TextDataModule(SplitRows, LightningDataModule):
             ("eval_batch_size", eval_batch_size, 1),
             ("max_batch_tokens", max_batch_tokens, 1),
             ("num_workers", num_workers, 0),
-            ("limit", limit, 1),
+            ("seed", seed, 0),
             ("shots_per_class", shots_per_class, 1),
         ):
             if value is not None and value < least:
                 raise UserError(f"{name} {value} is too small: give {least} or more")
         if balanced and max_batch_tokens is not None:
             raise UserError("balanced draws other rows in each epoch: give batch_size instead of max_batch_tokens")
+        self.limit, self.limit_by = limits_by_split(limit), limit_by
+        if limit_by != "stratified" and not self.limit:
+            raise UserError(f"limit_by {limit_by!r} has no effect without a limit: give --data.limit, or leave it out")
+        if "train" in self.limit and shots_per_class is not None:
+            raise UserError(
+                f"limit of train {self.limit['train']} and shots_per_class {shots_per_class} are two ways to choose "
+                "train rows: give one of them"
+            )
+        if max_batch_tokens is not None and (batch_size, eval_batch_size) != (BATCH_SIZE, EVAL_BATCH_SIZE):
+            say(
+                f"max_batch_tokens {max_batch_tokens} is used instead of batch_size {batch_size} and "
+                f"eval_batch_size {eval_batch_size}"
+            )
         self.data_dir = data_dir
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.max_batch_tokens, self.balanced = max_batch_tokens, balanced
-        self.val_size, self.seed, self.num_workers, self.limit = val_size, seed, num_workers, limit
+        self.val_size, self.seed, self.num_workers = val_size, seed, num_workers
         self.shots_per_class = shots_per_class
         self.cleaning = tuple(self.recipe if cleaning is None else cleaning)
         check_recipe(self.cleaning)
@@ -145,6 +172,7 @@ class TextDataModule(SplitRows, LightningDataModule):
         if self.trainer is None or stage not in NEEDED:
             return
         model: TextClassifier = self.trainer.lightning_module  # type: ignore[assignment]  # theirs is the base class
+        refuse_for_method(self, model, stage)
         model.text_steps = text_steps(self.cleaning)
         show_examples(self, model, stage, self._read_once)
         needed = [split for split in NEEDED[stage] if stage != "fit" or split == "train" or self.has_split(split)]

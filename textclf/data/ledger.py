@@ -55,10 +55,15 @@ class Ledger:
         """A table: a line for each step, a column for each split; `~` are changed, `-` dropped."""
         left = {entry.split: f"{entry.rows:,}" for entry in self.entries}
         splits = [split for split in SPLITS if split in left]
-        steps = {entry.step: entry.why for entry in sorted(self.entries, key=lambda entry: entry.step != READ)}
+        steps: dict[str, list[str]] = {READ: []}
+        for entry in self.entries:
+            reasons = steps.setdefault(entry.step, [])
+            if entry.why and entry.why not in reasons:
+                reasons.append(entry.why)
         cells = {(entry.step, entry.split): _cell(entry) for entry in self.entries}
         lines = [["", *splits, ""]]
-        lines += [[step, *(cells.get((step, split), "") for split in splits), why] for step, why in steps.items()]
+        for step, reasons in steps.items():
+            lines.append([step, *(cells.get((step, split), "") for split in splits), "; ".join(reasons)])
         lines.append(["rows used", *(left[split] for split in splits), ""])
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join(

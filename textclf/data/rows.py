@@ -13,12 +13,16 @@ from textclf.console import say
 from textclf.data.cleaning import DEFAULT, TIDY, CleaningStep, DropUnknownLabels, RowStep, TextStep, text_steps
 from textclf.data.keys import KEY, KeyedRows, int_column, text_keys
 from textclf.data.ledger import READ, Ledger
-from textclf.data.splitting import SPLITS, Split, draw_shots, stratified_split
+from textclf.data.options import refuse_without_effect
+from textclf.data.splitting import SPLITS, LimitBy, Split, draw_sample, draw_shots, stratified_split
 from textclf.errors import UserError
 from textclf.types import Dataset
 
 TEST_SEED = 42
-"""A test split that is made here is the same whatever `seed` is, so that runs with other seeds can be compared."""
+"""Which rows are tested does not depend on `seed`, so that runs with other seeds can be compared: neither where a test
+split is made here, nor where a sample of it is drawn."""
+NAMED = 10
+"""Most classes that are named in a line."""
 
 
 class SplitRows:
@@ -60,7 +64,8 @@ class SplitRows:
     data_dir: str | None
     val_size: float
     seed: int
-    limit: int | None
+    limit: dict[Split, int]
+    limit_by: LimitBy
     shots_per_class: int | None
     cleaning: Sequence[CleaningStep]
     ledger: Ledger
@@ -139,6 +144,7 @@ class SplitRows:
         if split not in self._rows:
             if not self.has_split(split):
                 raise UserError(self._why_missing(split))
+            refuse_without_effect(self)
             self._read(split)
         if not len(self._rows[split]):
             raise UserError(self._why_empty(split))
@@ -152,23 +158,45 @@ class SplitRows:
             parts: dict[Split, np.ndarray] = {"train": kept, "validation": held}
             for part, places in parts.items():
                 self._rows[part] = rows.select(places)
-                self.ledger.add(part, "held out for validation", len(places), why=f"val_size {self.val_size}")
+                why = f"val_size {self.val_size}, seed {self.seed}"
+                self.ledger.add(part, "held out for validation", len(places), why=why)
         else:
+            parts = {split: np.arange(len(rows))}
             self._rows[split] = rows
-        if split == "test" and self.limit is not None:
-            self._rows["test"] = rows.select(range(min(self.limit, len(rows))))
-            self.ledger.add("test", "limit", len(self._rows["test"]), why=f"the first {self.limit}")
-        if split != "test" and "train" in self._rows and self.shots_per_class is not None and not self._divided():
-            self._draw(self.shots_per_class)
+        for part in parts:
+            if part in self.limit:
+                self._limit(part, self.limit[part])
+            if part == "train" and self.shots_per_class is not None and self._divided() != "test":
+                self._draw(self.shots_per_class)
+            self._say_missing_classes(part)
 
     def _held_out(self) -> bool:
         source = self.source_splits()
         return "validation" not in source and "train" in source and self.val_size > 0
 
+    def _limit(self, split: Split, most: int) -> None:
+        rows = self._rows[split]
+        seed = TEST_SEED if split == "test" else self.seed
+        if self.limit_by == "first":
+            self._rows[split] = rows.select(range(min(most, len(rows))))
+        else:
+            self._rows[split] = rows.select(draw_sample(int_column(rows, "label"), most, seed))
+        how = "the first rows" if self.limit_by == "first" else f"stratified, seed {seed}"
+        self.ledger.add(split, "limit", len(self._rows[split]), why=f"at most {most:,} of {split}: {how}")
+
     def _draw(self, shots: int) -> None:
         rows = self._rows["train"]
         self._rows["train"] = rows.select(draw_shots(int_column(rows, "label"), shots, self.seed, self.label_names))
-        self.ledger.add("train", "shots_per_class", len(self._rows["train"]), why=f"{shots} of each class")
+        why = f"{shots} of each class, seed {self.seed}"
+        self.ledger.add("train", "shots_per_class", len(self._rows["train"]), why=why)
+
+    def _say_missing_classes(self, split: Split) -> None:
+        present = set(np.unique(int_column(self._rows[split], "label")).tolist())
+        missing = [repr(name) for label, name in enumerate(self.label_names) if label not in present]
+        if missing and present:
+            more = [f"{len(missing) - NAMED:,} more classes"] if len(missing) > NAMED else []
+            effect = "a model cannot learn them" if split == "train" else "each counts 0 in the macro averages"
+            say(f"the {split} split has no rows of {', '.join(missing[:NAMED] + more)}: {effect}")
 
     def _cleaned(self, split: Split) -> Dataset:
         """The source's rows after all steps."""
@@ -192,8 +220,12 @@ class SplitRows:
             else:
                 rows, changed = self._standard(whole)
                 train, test = self._division(whole)
-                self._keep("train", rows.select(train), changed[train])
-                self._keep("test", rows.select(test), changed[test])
+                if whole == "train":
+                    self._keep("train", rows.select(train), changed[train])
+                    self._keep("test", rows.select(test), changed[test])
+                else:
+                    self._keep("test", rows, changed)
+                    self._take_from_test(rows, train, test)
         return self._sources[split]
 
     def _standard(self, split: Split, steps: Sequence[TextStep] | None = None) -> tuple[Dataset, np.ndarray]:
@@ -234,6 +266,13 @@ class SplitRows:
             count = int((changed >> place & 1).sum())
             self.ledger.add(split, type(step).__name__, len(rows), why=step.why, changed=count)
 
+    def _take_from_test(self, rows: Dataset, train: np.ndarray, test: np.ndarray) -> None:
+        size = f"val_size {self.val_size}" if self.shots_per_class is None else f"{self.shots_per_class} of each class"
+        parts: dict[Split, np.ndarray] = {"train": train, "test": test}
+        for part, places in parts.items():
+            self._sources[part] = rows.select(places)
+            self.ledger.add(part, "taken from test", len(places), why=f"{size}, seed {self.seed}")
+
     def _divided(self) -> Split | None:
         """The split that becomes train and test where the source has only one of the two."""
         source = self.source_splits()
@@ -254,7 +293,8 @@ class SplitRows:
         else:
             once = np.bincount(tidy.groups, minlength=1)[tidy.groups] == 1
             drawn = draw_shots(tidy.labels, self.shots_per_class, self.seed, self.label_names, once & ~tidy.empty)
-        say(f"there is no train split: {len(drawn)} rows of the test split are learnt from, and are not scored")
+        aside = f"{len(drawn)} rows of the test split are set aside to learn from"
+        say(f"there is no train split: {aside}, and are not scored")
         return drawn, np.setdiff1d(np.arange(len(rows)), drawn)
 
     # What is not there

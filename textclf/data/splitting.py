@@ -8,6 +8,7 @@ import numpy as np
 from textclf.errors import UserError
 
 Split = Literal["train", "validation", "test"]
+LimitBy = Literal["stratified", "first"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
@@ -40,6 +41,28 @@ def stratified_split(
         held[members[: min(round(len(members) * share), len(members) - 1)]] = True
     whole = held[first][group] & (labels >= 0)
     return np.flatnonzero(~whole), np.flatnonzero(whole)
+
+
+def draw_sample(labels: np.ndarray, number: int, seed: int) -> np.ndarray:
+    """Draws a stratified sample: of each class about its share; a smaller sample is part of a larger one.
+
+    Classes are apportioned by the Webster/Sainte-Lague method, after each class that has rows was given one (the
+    largest classes first, where `number` is smaller than the number of classes).
+
+    Args:
+        labels: Class of each row, shape `(rows,)`.
+        number: Rows to draw; all rows are taken where there are fewer.
+        seed: Of the draw.
+
+    Returns:
+        Row numbers in ascending order.
+    """
+    priority = np.empty(len(labels))
+    for place, label in enumerate(np.unique(labels)):
+        members = np.random.default_rng((seed, place)).permutation(np.flatnonzero(labels == label))
+        priority[members] = (np.arange(len(members)) + 0.5) / len(members)
+        priority[members[0]] = -len(members)
+    return np.sort(np.argsort(priority, kind="stable")[:number])
 
 
 def draw_shots(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from lightning.pytorch.utilities.model_helpers import is_overridden
+
 import textclf
 from textclf.data.labels import listed, normalized_name, normalized_names
 from textclf.errors import UserError
@@ -71,6 +73,11 @@ class TextClassifier(EvaluatedModule):
         self.fitted: dict[str, Any] = {}
         self.restored = False
         self.text_steps: Sequence[Any] = ()
+
+    @property
+    def trains_by_batches(self) -> bool:
+        """Whether it learns from each batch of `fit`, so that it matters which rows a batch has."""
+        return is_overridden("training_step", self)
 
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
@@ -262,6 +269,11 @@ class PreparedClassifier(TextClassifier):
 
     Its configuration sets `trainer.max_epochs: 1` and `trainer.limit_train_batches: 1`.
     """
+
+    @property
+    def trains_by_batches(self) -> bool:
+        """It is given all train rows at once."""
+        return False
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Nothing is left to train."""

@@ -106,6 +106,11 @@ class LinearProbe(EmbeddingClassifier):
             "class_counts": class_counts(train_rows, self.num_classes),
         }
 
+    @property
+    def trains_by_batches(self) -> bool:
+        """Whether it does: `lbfgs` takes all rows at once."""
+        return self.optimizer == "adamw"
+
     def configure_model(self) -> None:
         """Makes the head, once: zeros, float64; it is small."""
         if "weights" in self._parameters:

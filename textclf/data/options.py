@@ -1,0 +1,125 @@
+"""Options of a data module that cannot be in force: each is refused in one line, or a line says that it is not used.
+
+An option that merely belongs to another command is left alone: a run's configuration, with `shots_per_class` in it,
+serves `test` as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch.utilities.model_helpers import is_overridden
+
+from textclf.console import say
+from textclf.data.cleaning import RowStep
+from textclf.data.splitting import SPLITS, Split
+from textclf.errors import UserError
+
+if TYPE_CHECKING:
+    from textclf.data.base import TextDataModule
+    from textclf.data.rows import SplitRows
+
+BATCH_SIZE, EVAL_BATCH_SIZE, VAL_SIZE, SEED = 32, 64, 0.1, 42
+"""Defaults: a value that differs from them was given by the user."""
+
+
+def limits_by_split(limit: int | Mapping[Split, int] | None) -> dict[Split, int]:
+    """Gives the most rows of each split that has a limit; a single number is that of the test split.
+
+    Raises:
+        UserError: A name is no split, or a number is not a whole one from 1.
+    """
+    limits: dict[Split, int] = {"test": limit} if isinstance(limit, int) else dict(limit or {})
+    if limit == {}:
+        raise UserError("limit {} names no split: give a number of test rows, or {train: 1000, test: 200}")
+    for split, rows in limits.items():
+        if split not in SPLITS:
+            raise UserError(f"limit names {split!r}, which is no split: give a number for {', '.join(SPLITS)}")
+        if type(rows) is not int or rows < 1:
+            raise UserError(f"limit {rows!r} of {split} is not a number of rows: give a whole number from 1")
+    return limits
+
+
+def refuse_without_effect(data: SplitRows) -> None:
+    """Refuses options that can do nothing with the splits that the source has.
+
+    Raises:
+        UserError: There is one; the message names it.
+    """
+    source = data.source_splits()
+    there = f"the source has only {', '.join(source)}"
+    for split in data.limit:
+        if not data.has_split(split):
+            raise UserError(f"limit of {split} has no effect: {there}, so there is no {split} split; leave it out")
+    if data.shots_per_class is not None and source == ("validation",):
+        raise UserError(f"shots_per_class {data.shots_per_class} has no effect: {there}; leave it out")
+    if data.val_size not in (0, VAL_SIZE):
+        remedy = "leave it out, or pass --data.val_size 0"
+        if "validation" in source:
+            raise UserError(f"val_size {data.val_size} has no effect: the source has a validation split; {remedy}")
+        if "train" not in source and data.shots_per_class is not None:
+            raise UserError(
+                f"val_size {data.val_size} has no effect: shots_per_class sets the train rows aside; {remedy}"
+            )
+    _refuse_cleaning(data)
+
+
+def _refuse_cleaning(data: SplitRows) -> None:
+    source = data.source_splits()
+    cleaned = {split for split in SPLITS if split in source or (split != "validation" and data.has_split(split))}
+    own = [step.as_config() for step in data.recipe]
+    for step in data.cleaning:
+        if not isinstance(step, RowStep) or step.as_config() in own or cleaned & set(step.splits):
+            continue
+        name, of = type(step).__name__, ", ".join(step.splits)
+        if "train" in step.splits:  # a trained model that is evaluated on a source of another shape
+            say(f"cleaning: {name} is for {of} rows, and there are none: it drops nothing")
+        elif "validation" in step.splits and data.has_split("validation"):
+            raise UserError(
+                f"cleaning: {name} for {of} has no effect: validation rows are held out of train, and cleaned with it; "
+                "put train into its splits"
+            )
+        else:
+            raise UserError(f"cleaning: {name} for {of} has no effect: the source has only {', '.join(source)}")
+
+
+def refuse_for_method(data: TextDataModule, model: Any, stage: str) -> None:
+    """Refuses options that can do nothing with a method.
+
+    Args:
+        data: Whose options.
+        model: The method.
+        stage: The command: `fit`, `validate` or `test`.
+
+    Raises:
+        UserError: There is one; the message names it.
+    """
+    name = type(model).__name__
+    if stage == "fit":
+        if data.balanced and not model.trains_by_batches:
+            raise UserError(
+                f"balanced has no effect: {name} is not trained by batches; leave it out, or weigh the classes by "
+                "--model.class_weights balanced where the method has it"
+            )
+        return
+    if is_overridden("training_step", model):  # its options were in force in `fit`
+        return
+    if data.balanced:
+        raise UserError(f"balanced has no effect: {name} is not trained; leave it out")
+    alone, wanted = data.source_splits() == ("test",), model.wanted()
+    if not alone and not (wanted and wanted.shots):
+        if data.shots_per_class is not None:
+            raise UserError(
+                f"shots_per_class {data.shots_per_class} has no effect: {name} reads no train rows; leave it out"
+            )
+        if "train" in data.limit:
+            say(f"limit of train is not used: {name} reads no train rows")
+    if alone and wanted is None and data.shots_per_class is None:
+        if data.val_size not in (0, VAL_SIZE):
+            raise UserError(
+                f"val_size {data.val_size} has no effect: there is a test split only, and {name} needs no rows of it; "
+                "leave it out"
+            )
+        if data.seed != SEED:
+            say(f"seed {data.seed} of the data is not used: nothing is drawn from a test split that stands alone")
