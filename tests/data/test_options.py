@@ -183,13 +183,13 @@ def test_the_ledger_names_the_seed_and_each_limit(folders):
     for split in ("train", "test"):
         data.rows(split)
     why = {entry.why for entry in data.ledger.entries if entry.step == "limit"}
-    assert why == {"at most 1,000 of train: stratified, seed 7", "at most 20 of test: stratified, seed 42"}
+    assert why == {"1,000 of train, stratified by seed 7", "20 of test, stratified by seed 42"}
     lines = str(data.ledger).splitlines()
-    assert lines[-2].endswith("at most 1,000 of train: stratified, seed 7; at most 20 of test: stratified, seed 42")
+    assert lines[-2].endswith("1,000 of train, stratified by seed 7; 20 of test, stratified by seed 42")
     assert next(line for line in lines if line.startswith("held out")).endswith("val_size 0.1, seed 7")
     first = made(folders, "test", limit=5, limit_by="first")
     first.rows("test")
-    assert first.ledger.entries[-1].why == "at most 5 of test: the first rows"
+    assert first.ledger.entries[-1].why == "the first 5 of test"
 
 
 def test_a_slice_of_a_test_split_that_stands_alone(folders):

@@ -181,8 +181,9 @@ class SplitRows:
             self._rows[split] = rows.select(range(min(most, len(rows))))
         else:
             self._rows[split] = rows.select(draw_sample(int_column(rows, "label"), most, seed))
-        how = "the first rows" if self.limit_by == "first" else f"stratified, seed {seed}"
-        self.ledger.add(split, "limit", len(self._rows[split]), why=f"at most {most:,} of {split}: {how}")
+        drawn = f"{most:,} of {split}, stratified by seed {seed}"
+        why = f"the first {most:,} of {split}" if self.limit_by == "first" else drawn
+        self.ledger.add(split, "limit", len(self._rows[split]), why=why)
 
     def _draw(self, shots: int) -> None:
         rows = self._rows["train"]
