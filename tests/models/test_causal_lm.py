@@ -456,7 +456,7 @@ def test_reference_prompts_are_the_documents(name, head, words):
     assert model.template.fill({"text": "A text."}) == f"{head}A text."
     assert model.words == words
     assert model.rule == "as_published"
-    assert config["data"]["init_args"] == {"limit": 50, "cleaning": []}
+    assert config["data"]["init_args"] == {"limit": 50, "limit_by": "first", "cleaning": []}
     assert model.pretrained == "google/gemma-2b"
 
 
