@@ -1,6 +1,5 @@
 """Files and folders that are whole as soon as they exist."""
 
-import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,15 +8,7 @@ from pathlib import Path
 from tempfile import mkdtemp, mkstemp
 
 from textclf.errors import UserError
-
-
-def out_of_space(error: BaseException | None) -> bool:
-    """Whether a full disk is behind an error: Python says so by a number, libraries in other languages in words."""
-    while error is not None:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+from textclf.machine import SPACE, find_fault
 
 
 @contextmanager
@@ -81,7 +72,7 @@ def _told_of_space(target: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, UserError) or not out_of_space(error):
+        if isinstance(error, UserError) or find_fault(error, SPACE) is None:
             raise
         raise UserError(
             f"no space left for {str(target)!r}: what stood there is whole; make room, then run the command again "

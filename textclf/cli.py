@@ -22,13 +22,14 @@ import textclf.temperature
 import textclf.thresholds  # noqa: F401  # importing these makes short class names known
 from textclf import callbacks, loggers
 from textclf.arguments import ArgumentsCLI
-from textclf.console import hush, say
+from textclf.console import hush, say, use_utf8
 from textclf.data.base import TextDataModule
 from textclf.data.cleaning import text_steps
 from textclf.data.examples import show_examples
 from textclf.data.labels import normalized_names
 from textclf.data.streaming import StreamedBatches
 from textclf.errors import UserError
+from textclf.machine import check_home
 from textclf.models.base import PreparedClassifier, TextClassifier
 from textclf.models.checkpoint import plain
 from textclf.parsing import user_error
@@ -219,7 +220,9 @@ class TextCLI(ArgumentsCLI):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; a user's mistake ends with one line and an exit code that is not 0."""
     hush()
+    use_utf8()
     try:
+        check_home()
         TextCLI(sys.argv[1:] if arguments is None else arguments)
     except BrokenPipeError:  # `predict | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

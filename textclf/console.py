@@ -1,6 +1,9 @@
 """What the person who runs a command reads."""
 
+import codecs
+import io
 import logging
+import os
 import sys
 import warnings
 
@@ -11,6 +14,24 @@ from lightning.pytorch.utilities import rank_zero_only
 def say(message: str) -> None:
     """Prints a line on standard error, so that standard output stays free for results; on the first process only."""
     print(f"textclf: {message}", file=sys.stderr, flush=True)
+
+
+def use_utf8() -> None:
+    """Lets standard input and output be UTF-8, whatever the locale; a terminal keeps its own encoding.
+
+    A character that a terminal cannot show is escaped. Streams that are closed are empty, and lead nowhere.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))
+    for stream in (sys.stdin, sys.stdout):
+        if not isinstance(stream, io.TextIOWrapper):  # replaced, as in a notebook
+            continue
+        is_utf8 = codecs.lookup(stream.encoding).name == "utf-8" and stream.errors == "strict"
+        if stream.isatty():
+            stream.reconfigure(errors="backslashreplace")
+        elif not is_utf8:  # one that is in use already cannot be changed
+            stream.reconfigure(encoding="utf-8", errors="strict")
 
 
 def hush() -> None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from textclf.errors import UserError
+from textclf.machine import machine_error
 
 PACKAGE = "package://"
 
@@ -61,12 +62,15 @@ def loading(kind: str, reference: str, remedy: str) -> Iterator[None]:
         remedy: What to do instead, as an imperative.
 
     Raises:
-        UserError: Reading failed, because it is not there, cannot be reached, or is of another kind.
+        UserError: Reading failed, because it is not there, cannot be reached, or is of another kind; or because of the
+            machine, which is said instead.
     """
     try:
         yield
     except UserError:
         raise
     except Exception as error:  # the libraries raise nearly every kind on a damaged file
+        if (fault := machine_error(error)) is not None:
+            raise fault from error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"cannot load the {kind} {reference!r} ({reason}): {remedy}") from error

@@ -18,9 +18,9 @@ from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]  # expor
 from lightning.pytorch import loggers as lightning_loggers
 from lightning.pytorch.cli import LightningArgumentParser
 
-from textclf.atomic import out_of_space
 from textclf.data.base import TextDataModule
 from textclf.errors import UserError
+from textclf.machine import machine_error
 from textclf.models.base import PreparedClassifier, TextClassifier
 from textclf.models.embedded import EmbeddingClassifier
 
@@ -72,15 +72,13 @@ class Parser(LightningArgumentParser):
 
 
 def user_error(error: BaseException | None) -> UserError | None:
-    """The user's mistake among the causes of an error, if it was one; a full disk is one."""
+    """What the user can mend among the causes of an error: a mistake of their own, or a fault of the machine."""
     cause = error
     while cause is not None:
         if isinstance(cause, UserError):
             return cause
         cause = cause.__cause__ or cause.__context__
-    if out_of_space(error):
-        return UserError(f"no space left on the device ({str(error).splitlines()[0]}): make room, then run it again")
-    return None
+    return machine_error(error)
 
 
 def explain(message: str) -> str:

@@ -17,10 +17,12 @@ def check_output(output: str | None) -> None:
     """Refuses an output that cannot be, before any work is done for it.
 
     Raises:
-        UserError: Its suffix is neither `.jsonl` nor `.parquet`, or it is a folder.
+        UserError: Its suffix is neither `.jsonl` nor `.parquet`, it is a folder, or standard output is closed.
     """
     if output is not None and not output.endswith((".jsonl", ".parquet")):
         raise UserError(f"--output {output!r}: its suffix is neither .jsonl nor .parquet")
+    if output is None and sys.__stdout__ is None:
+        raise UserError("standard output is closed: pass --output FILE")
     if output is not None and Path(output).is_dir():
         raise UserError(f"--output {output!r} is a folder: name a file")
 

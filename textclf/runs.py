@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
@@ -53,21 +55,35 @@ def claim_run_folder(name: str, run_dir: str | None, resumed: Path | None) -> Pa
                 f"run_dir {str(folder)!r} holds a run already: name another folder, or resume it with "
                 f"`fit --config {folder}/config.yaml --run_dir {folder} --ckpt_path last`"
             )
-        try:
+        with _told(f"run_dir {str(folder)!r} cannot be made", "name another"):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"run_dir {str(folder)!r} cannot be made ({error.strerror}): name another") from error
+            with TemporaryFile(dir=folder):  # where it was there already, perhaps of another user
+                pass
     return folder
 
 
 def _next_version(parent: Path) -> Path:
-    parent.mkdir(parents=True, exist_ok=True)
+    """Makes the first folder `parent/0`, `parent/1`, ... that is not there yet.
+
+    Raises:
+        UserError: It cannot be made.
+    """
     version = 0
-    while True:
-        with suppress(FileExistsError):  # another process may be faster
-            (parent / str(version)).mkdir()
-            return parent / str(version)
-        version += 1
+    with _told(f"the run folder {str(parent)!r} cannot be made in {str(Path.cwd())!r}", "pass --run_dir"):
+        parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            with suppress(FileExistsError):  # another process may be faster
+                (parent / str(version)).mkdir()
+                return parent / str(version)
+            version += 1
+
+
+@contextmanager
+def _told(what: str, remedy: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{what} ({error.strerror}): {remedy}") from error
 
 
 def find_checkpoint(given: str, run_dir: str | None, configs: list[str]) -> Path:

@@ -1,0 +1,166 @@
+"""What the machine refuses is named as such, with its remedy, and not blamed on what was given."""
+
+import errno
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import config
+
+from textclf import console
+from textclf.cli import main
+from textclf.errors import UserError
+from textclf.hub import loading
+from textclf.machine import check_home, machine_error
+from textclf.parsing import user_error
+from textclf.runs import claim_run_folder
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left .*: make room"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "no space left .*quota exceeded.*: make room"),
+        (OSError(errno.EFBIG, "File too large"), "no space left .*: make room"),
+        (RuntimeError("IOError: [Errno 28] No space left on device"), "no space left"),
+        (OSError(errno.EMFILE, "Too many open files", "a.csv"), "too many open files .*: raise the limit"),
+        (RuntimeError("received 0 items of ancdata"), "too many open files .*num_workers 0"),
+        (RuntimeError("DataLoader worker (pid 1) is killed ... out of shared memory."), "shared memory.*/dev/shm"),
+        (MemoryError(), "out of memory .*batch_size"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), "out of memory .*batch_size"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory .*batch_size"),
+        (OSError(errno.ENOLCK, "No locks available"), "cannot lock files .*local disk"),
+        (NotImplementedError("FileSystem does not appear to support flock; use"), "cannot lock files"),
+        (OSError(errno.ESTALE, "Stale file handle"), "the disk or its network connection fails"),
+        (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), "set TMPDIR"),
+        (PermissionError(errno.EACCES, "Permission denied", "/data/a.csv"), "'/data/a.csv': .*change its permissions"),
+        (OSError(errno.EROFS, "Read-only file system", "/data/a.csv"), "'/data/a.csv': Read-only.*name another"),
+    ],
+)
+def test_faults_of_the_machine(error, words):
+    with pytest.raises(UserError, match=words) as caught, loading("file", "train.csv", "give a whole file"):
+        raise RuntimeError("it failed") from error
+    assert "train.csv" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert str(user_error(error)) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(errno.ENOENT, "No such file or directory", "a.csv"),
+        ValueError("not a number"),
+        ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+        PermissionError(errno.EACCES, "Permission denied"),  # of a socket: no file is named
+        KeyError("a bug"),
+    ],
+)
+def test_other_errors_are_none_of_the_machine(error):
+    assert machine_error(error) is None
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/nowhere"])
+def test_a_cache_that_cannot_be_written_is_named_with_its_variable(place, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    cache = tmp_path / place
+    monkeypatch.setattr(config, "HF_DATASETS_CACHE", cache)
+    with pytest.raises(OSError) as failed:
+        (cache / "rows").mkdir(parents=True)
+    with pytest.raises(UserError, match=f"'{cache}' cannot be written .*: set HF_DATASETS_CACHE"):
+        with loading("file", "train.csv", "give a whole file"):
+            raise failed.value
+
+
+def test_an_error_in_a_cache_that_can_be_written_is_not_blamed_on_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "HF_DATASETS_CACHE", tmp_path)
+    assert machine_error(FileNotFoundError(errno.ENOENT, "No such file", str(tmp_path / "rows"))) is None
+
+
+@pytest.mark.parametrize(
+    ("place", "run_dir", "words"),
+    [
+        ("runs", None, r"the run folder 'runs/files' cannot be made in '.*' \(Not a directory\): pass --run_dir"),
+        ("runs/files", None, r"the run folder 'runs/files' cannot be made in '.*' \(File exists\): pass --run_dir"),
+        ("file", "file", r"run_dir 'file' cannot be made \(File exists\): name another"),
+        ("file", "file/run", r"run_dir 'file/run' cannot be made \(Not a directory\): name another"),
+        ("file", "/proc/run", r"run_dir '/proc/run' cannot be made \(No such file or directory\): name another"),
+        ("file", "/proc", r"run_dir '/proc' cannot be made \(No such file or directory\): name another"),
+    ],
+)
+def test_run_folders_that_cannot_be_made(place, run_dir, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(place).parent.mkdir(exist_ok=True)
+    Path(place).touch()
+    with pytest.raises(UserError, match=words):
+        claim_run_folder("files", run_dir, None)
+
+
+def test_a_user_without_a_home(monkeypatch):
+    check_home()
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 2)  # who has no name
+    with pytest.raises(UserError, match="no home folder: set HOME"):
+        check_home()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp949", "latin-1", "utf-8"])
+def test_output_is_utf8_whatever_the_locale(encoding, monkeypatch):
+    output = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", output)
+    console.use_utf8()
+    print("긍정 😊", flush=True)
+    assert output.buffer.getvalue().decode("utf-8") == "긍정 😊\n"
+
+
+def test_input_that_is_not_utf8_is_refused(monkeypatch):
+    source = io.TextIOWrapper(io.BytesIO("긍정\n".encode("cp949")), encoding="utf-8", errors="surrogateescape")
+    monkeypatch.setattr(sys, "stdin", source)
+    console.use_utf8()
+    with pytest.raises(UnicodeDecodeError):
+        source.read()
+
+
+def test_a_terminal_keeps_its_encoding(monkeypatch):
+    output = io.TextIOWrapper(io.BytesIO(), encoding="cp949")
+    output.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdout", output)
+    console.use_utf8()
+    print("긍정 😊", flush=True)
+    assert output.buffer.getvalue().decode("cp949") == "긍정 \\U0001f60a\n"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(rows_folder, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("machine") / "run"
+    configs = [f"--config={CONFIGS / name}" for name in ("files.yaml", "model/tfidf.yaml")]
+    options = ("--model.min_df", "1", "--trainer.logger", "false", "--test_after_fit", "false")
+    main(["fit", *configs, "--data.data_dir", str(rows_folder), *options, "--run_dir", str(run_dir)])
+    return run_dir / "checkpoints" / "last.ckpt"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "redirected", "said", "written"),
+    [
+        ("--texts '[\"긍정 😊\"]'", "", "", "긍정 😊"),
+        ("--texts '[\"긍정 😊\"]'", "2>&-", "", "긍정 😊"),
+        ("--texts '[\"a\"]'", ">&-", "textclf: error: standard output is closed: pass --output FILE", ""),
+        ("--texts '[\"a\"]'", ">/dev/full", "textclf: error: no space left on the device", ""),
+        ("--input -", "<&-", "", ""),
+    ],
+)
+def test_streams_that_are_closed_or_full_or_not_utf8(arguments, redirected, said, written, checkpoint):
+    command = f"{sys.executable} -m textclf predict --ckpt_path {checkpoint} {arguments} {redirected}"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, timeout=120)
+    errors = done.stderr.decode()
+    assert done.returncode == (2 if said else 0), errors
+    assert "Traceback" not in errors and said in errors
+    assert [json.loads(line)["text"] for line in done.stdout.decode().splitlines()] == ([written] if written else [])
