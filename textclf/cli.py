@@ -211,6 +211,7 @@ class TextCLI(ArgumentsCLI):
         self.trainer.predict(
             model, dataloaders=batches, ckpt_path=self._checkpoint_for_trainer(), return_predictions=False
         )
+        batches.say_what_was_mended()
         batches.say_what_was_cut()
 
     def _checkpoint_for_trainer(self) -> str | None:

@@ -150,7 +150,7 @@ class TextDataModule(SplitRows, LightningDataModule):
         """Downloads what the hub has, once per machine, and keeps no state."""
         if self.data_dir is None:
             for split in self.source_splits():
-                self.load_split(split)
+                self._load(split)
                 self._check_fingerprint(split)
 
     def _check_fingerprint(self, split: Split) -> None:

@@ -38,11 +38,13 @@ class FileRows(ABC):
         path: The file.
         columns: Names of its columns; none where the file is empty.
         unit: What `FileRow.number` counts, for messages.
+        mended: Rows in which the latest pass has replaced invalid characters.
     """
 
     unit: ClassVar[Literal["line", "row"]] = "line"
     path: Path
     columns: Sequence[str]
+    mended: int = 0
 
     @abstractmethod
     def __iter__(self) -> Iterator[FileRow]:

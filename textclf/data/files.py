@@ -58,7 +58,7 @@ class FilesDataModule(TextDataModule):
             )
         names = tuple(
             distinct_labels(
-                self.load_split(split),
+                self._load(split),
                 self.label_column,
                 remedy=self._column_remedy("label"),
                 ignore_missing=self._drops_unknown_labels(split),

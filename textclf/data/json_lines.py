@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textclf.data.file_rows import FileRow, FileRows
-from textclf.data.values import kind_of
+from textclf.data.values import kind_of, mended_values
 from textclf.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,9 +21,10 @@ REMEDY = 'write one object on each line, such as {"text": "...", "label": "..."}
 
 
 class JsonRows(FileRows):
-    """The rows of a `.jsonl` file; a field that a row lacks is missing there. NaN is a missing value.
+    r"""The rows of a `.jsonl` file; a field that a row lacks is missing there. NaN is a missing value.
 
-    No types are guessed: a string that looks like a date or a number stays a string.
+    No types are guessed: a string that looks like a date or a number stays a string. Half of a character, as an escape
+    such as `\ud83d` alone gives, becomes U+FFFD.
 
     Args:
         path: The file.
@@ -70,10 +71,18 @@ class JsonRows(FileRows):
         Raises:
             UserError: A line is no JSON object, or names a field twice.
         """
+        self.mended = 0
         with self.path.open(encoding=self._encoding) as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield FileRow(number, self._parsed(number, line))
+                    yield FileRow(number, self._mended(line, self._parsed(number, line)))
+
+    def _mended(self, line: str, values: dict[str, Any]) -> dict[str, Any]:
+        if "\\u" not in line:
+            return values
+        valid: dict[str, Any] = mended_values(values)
+        self.mended += valid != values
+        return valid
 
     def _parsed(self, number: int, line: str) -> dict[str, Any]:
         place = f"{str(self.path)!r} line {number}"

@@ -8,7 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from textclf.data.file_rows import BATCH, FileRow, FileRows, arrow_column
+from textclf.data.values import mended_column, mended_rows
 from textclf.errors import UserError
 
 if TYPE_CHECKING:
@@ -70,6 +73,7 @@ class ParquetRows(FileRows):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        self.mended = 0
         with pq.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False) as file:
             for batch in file.iter_batches(batch_size=BATCH):
                 columns = [
@@ -78,7 +82,9 @@ class ParquetRows(FileRows):
                     else column.cast(wanted.type)
                     for column, wanted in zip(batch.columns, self.schema, strict=True)
                 ]
-                yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
+                valid = [mended_column(column) for column in columns]
+                self.mended += int(np.any(list(map(mended_rows, columns, valid)), axis=0).sum())
+                yield pa.RecordBatch.from_arrays(valid, schema=self.schema)
 
 
 def _is_known(field: pa.Field) -> bool:

@@ -15,6 +15,7 @@ from textclf.data.file_rows import FileRows
 from textclf.data.json_lines import JsonRows
 from textclf.data.parquet_rows import ParquetRows
 from textclf.data.reading import cache_folder
+from textclf.data.values import say_mended
 from textclf.errors import UserError
 from textclf.fingerprint import file_hash
 from textclf.hub import loading
@@ -135,11 +136,21 @@ def read_file(path: Path) -> Dataset:
         copy = cache_folder() / "files" / f"{key}.arrow"
         if not copy.exists():
             _write_copy(file, copy)
+            if file.mended:
+                copy.with_suffix(".mended").write_text(str(file.mended))
         rows = Dataset.from_file(str(copy))
+    _say_mended(path, copy.with_suffix(".mended"))
     if not rows:
         raise UserError(f"{str(path)!r} holds no rows: add some, or take it away")
     rows._fingerprint = key  # the same in all processes
     return rows
+
+
+@lru_cache(maxsize=128)  # a file may be read several times
+def _say_mended(path: Path, count: Path) -> None:
+    """Says in how many rows characters were mended when the copy was written."""
+    if count.exists():
+        say_mended(int(count.read_text()), repr(str(path)))
 
 
 def _write_copy(file: FileRows, copy: Path) -> None:

@@ -6,16 +6,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import textclf
 from textclf.data.cleaning import TextStep, clean_columns
 from textclf.data.labels import label_indexer
-from textclf.data.values import as_text, content_of, has_single_values
+from textclf.data.values import (
+    NUMBER,
+    as_text,
+    content_of,
+    has_single_values,
+    mended_column,
+    mended_rows,
+    say_mended,
+)
 from textclf.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-NUMBER = r"^[-+]?[0-9.,]*[0-9][0-9.,]*([eE][-+]?[0-9]+)?%?$"
 
 
 def cache_folder() -> Path:
@@ -40,6 +48,27 @@ def fingerprint(rows: Dataset) -> str:
             writer.write_table(plain.combine_chunks())
         digest.update(sink.getvalue())
     return digest.hexdigest()
+
+
+def with_valid_text(source: Dataset, where: str) -> Dataset:
+    """Gives rows whose strings are all valid Unicode; invalid characters become U+FFFD, and one line says so.
+
+    Args:
+        source: As it was read.
+        where: What is read, for that line.
+    """
+    mended = np.zeros(len(source), dtype=bool)
+    for name in source.column_names:
+        if all(mended_column(chunk) is chunk for chunk in source.data.column(name).chunks):
+            continue
+        source = source.flatten_indices()
+        chunks = source.data.column(name).chunks
+        valid = [mended_column(chunk) for chunk in chunks]
+        mended |= np.concatenate([mended_rows(*pair) for pair in zip(chunks, valid, strict=True)])
+        texts = [text for chunk in valid for text in chunk.to_pylist()]
+        source = source.remove_columns(name).add_column(name, texts, feature=source.features[name])
+    say_mended(int(mended.sum()), where)
+    return source
 
 
 def standard_columns(
@@ -84,14 +113,12 @@ def standard_columns(
             )
     for name in ("text", "text_pair"):
         if name in wanted and not _is_text(source.features[wanted[name]]):
-            content = content_of(source.features[wanted[name]])
-            raise UserError(f"column {wanted[name]!r} holds {content}, no text: {remedy(name)}")
+            raise UserError(f"column {wanted[name]!r} holds {_content(source, wanted[name])}, no text: {remedy(name)}")
         if name in wanted:
             refuse_numbers(source, wanted[name], remedy(name))
     for single in filter(None, (label, id_)):
         if single in source.column_names and not has_single_values(source.features[single]):
-            content = content_of(source.features[single])
-            raise UserError(f"column {single!r} holds {content}: give it one value in each row")
+            raise UserError(f"column {single!r} holds {_content(source, single)}: give it one value in each row")
     label_of = label_indexer(source, label, label_names, remedy("label"), keep_unknown)
 
     def standard(rows: dict[str, list[Any]], places: list[int]) -> dict[str, list[Any]]:
@@ -126,6 +153,17 @@ def standard_columns(
 
 def _is_text(feature: Any) -> bool:
     return getattr(feature, "dtype", None) in ("string", "large_string", "null")
+
+
+def _content(source: Dataset, column: str) -> str:
+    """Names what a column holds; of lists, objects and bytes, in which row the first one is."""
+    content = content_of(source.features[column])
+    if getattr(source.features[column], "dtype", None) not in ("binary", "large_binary"):
+        return content
+    values = source.select_columns(column)[:][column]
+    # A file's other values are JSON there: numbers, truth values, or in quotation marks.
+    places = [i for i, value in enumerate(values) if value is not None and value[:1] not in b'"-0123456789tf']
+    return f"{content}, first in row {places[0]} (counted from 0)" if places else content
 
 
 def _standard_key(source: Dataset, *recipe: Any) -> str:

@@ -108,6 +108,23 @@ class SplitRows:
             return read_split(self.data_dir, name)
         return read_hub(self.hub_id, self.hub_config, self.hub_revision, name)
 
+    def _load(self, split: Split) -> Dataset:
+        """Reads one split; all its strings are valid Unicode then.
+
+        Raises:
+            UserError: It cannot be read, or a `load_split` of one's own gives half of a character.
+        """
+        from textclf.data.reading import with_valid_text
+
+        try:
+            source = self.load_split(split)
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"{type(self).__name__}.load_split({split!r}) gives invalid characters, such as half of an emoji "
+                f"({error}): pass texts through textclf.data.values.mended first"
+            ) from error
+        return with_valid_text(source, f"the {split} split")
+
     def has_split(self, split: Split) -> bool:
         """Whether there are rows for `split`, those made here included."""
         source = self.source_splits()
@@ -234,7 +251,7 @@ class SplitRows:
         from textclf.data.reading import standard_columns
 
         rows = standard_columns(
-            self.load_split(split),
+            self._load(split),
             text=self.text_column,
             text_pair=self.text_pair_column,
             label=self.label_column,

@@ -11,6 +11,8 @@ import torch
 
 from textclf.data.batching import LengthBatchSampler
 from textclf.data.cleaning import clean_columns
+from textclf.data.values import as_text, mended, say_mended
+from textclf.errors import UserError
 
 if TYPE_CHECKING:
     from textclf.models.base import TextClassifier
@@ -22,9 +24,11 @@ WINDOW = 4096
 class StreamedBatches:
     """Batches of rows that come one by one, such as the lines of a file.
 
+    Texts that are no strings, or hold invalid characters, are read as `textclf.data.values` says.
+
     Args:
         model: Whose `encode` and `collate` are used.
-        rows: Each a dictionary with `text` (and `text_pair`).
+        rows: Each a dictionary with `text` (and `text_pair`); what else it has comes back with its batch.
         max_batch_tokens: Tokens in a padded batch, instead of `batch_size`.
         batch_size: Rows in a batch.
     """
@@ -32,7 +36,7 @@ class StreamedBatches:
     def __init__(  # noqa: D107  # the class says it
         self,
         model: TextClassifier,
-        rows: Iterable[dict[str, str]],
+        rows: Iterable[dict[str, Any]],
         *,
         batch_size: int = 64,
         max_batch_tokens: int | None = None,
@@ -40,16 +44,22 @@ class StreamedBatches:
         self.model, self.rows = model, rows
         self.batch_size, self.max_batch_tokens = batch_size, max_batch_tokens
         self._seen = np.zeros(4, dtype=np.int64)
+        self._mended = 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yields batches, a window's before the next window's.
 
         `row` tells each row's place in the stream, `given` its text before the model's text steps.
+
+        Raises:
+            UserError: A text is a list, an object, or bytes.
         """
         stream, first = iter(self.rows), 0
         while window := list(islice(stream, WINDOW)):
-            given: dict[str, list[Any]] = {name: [row[name] for row in window] for name in window[0]}
-            columns, _ = clean_columns(given, self.model.text_steps)
+            whole: dict[str, list[Any]] = {name: [row[name] for row in window] for name in window[0]}
+            texts = self._texts(whole, first)
+            carried = {name: values for name, values in whole.items() if name not in texts} | {"given": texts["text"]}
+            columns, _ = clean_columns(texts, self.model.text_steps)
             columns |= self.model.encode(columns)
             cut = columns.get("cut", [])
             self._seen += [sum(number > 0 for number in cut), len(window), sum(cut), sum(columns["length"])]
@@ -58,11 +68,28 @@ class StreamedBatches:
             )
             for places in plan:
                 rows = {name: [values[i] for i in places] for name, values in columns.items()}
-                kept: dict[str, Any] = {"given": [given["text"][i] for i in places]}
-                if "id" in rows:
-                    kept["id"] = rows["id"]
+                kept = {name: [values[i] for i in places] for name, values in carried.items()}
                 yield {**self.model.collate(rows), **kept, "row": torch.tensor(places) + first}
             first += len(window)
+
+    def _texts(self, columns: Mapping[str, list[Any]], first: int) -> dict[str, list[str]]:
+        """The columns of texts as valid strings; rows that were mended are counted."""
+        texts: dict[str, list[str]] = {name: [] for name in ("text", "text_pair") if name in columns}
+        for place in range(len(columns["text"])):
+            changed = False
+            for name, column in texts.items():
+                try:
+                    text = as_text(columns[name][place]) or ""
+                except ValueError as error:
+                    raise UserError(f"{name} {first + place} (counted from 0) is {error}: give strings") from error
+                column.append(mended(text))
+                changed |= column[-1] != text
+            self._mended += changed
+        return texts
+
+    def say_what_was_mended(self) -> None:
+        """Says in how many of the rows so far invalid characters were replaced; nothing if in none."""
+        say_mended(self._mended, "texts")
 
     def say_what_was_cut(self) -> None:
         """Says how many of the rows so far were too long, and what was cut off them; nothing if none were."""
@@ -89,7 +116,7 @@ class InOrder:
 
 
 def score_rows(
-    model: TextClassifier, rows: Iterable[dict[str, str]], max_batch_tokens: int, total: int | None = None
+    model: TextClassifier, rows: Iterable[dict[str, Any]], max_batch_tokens: int, total: int | None = None
 ) -> Iterator[dict[str, Any]]:
     """Scores rows with a model as it stands, without a trainer.
 
@@ -99,14 +126,16 @@ def score_rows(
     from tqdm.auto import tqdm
 
     in_order, was_training = InOrder(), model.training
+    batches = StreamedBatches(model, rows, max_batch_tokens=max_batch_tokens)
     model.eval()
     try:
         with tqdm(total=total, unit="text", disable=None) as bar:
-            for batch in StreamedBatches(model, rows, max_batch_tokens=max_batch_tokens):
+            for batch in batches:
                 with torch.inference_mode():  # not around the `yield`: the caller's gradients are the caller's
                     scored = model.predict_step(model.transfer_batch_to_device(batch, model.device, 0), 0)
                 yield from in_order.add(scored["row"].tolist(), predictions_of(scored, model))
                 bar.update(len(scored["row"]))
+        batches.say_what_was_mended()
     finally:
         model.train(was_training)
 

@@ -1,11 +1,29 @@
-"""How a value of a file becomes text: the one rule for texts, labels and ids, in training and in prediction alike."""
+"""How a value becomes text: the one rule for texts, labels and ids, in training, testing, `predict` and `classify`.
+
+- A missing value (None, NaN) is an empty text; as a label, it is missing.
+- Numbers, truth values and dates among texts become text: `7`, `1.5`, `true`, `2024-01-01`. A column that holds nothing
+  else is refused, since it is not the column of texts.
+- Invalid characters (half of an emoji, bytes that are no UTF-8) become U+FFFD, and one line says in how many rows.
+- Lists, objects and bytes are refused, with their row.
+"""
 
 from __future__ import annotations
 
-import math
+import re
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from textclf.console import say
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+NUMBER = r"^[-+]?[0-9.,]*[0-9][0-9.,]*([eE][-+]?[0-9]+)?%?$"
+"""A text that is a number, as people write them."""
 
 
 def as_text(value: Any) -> str | None:
@@ -15,7 +33,7 @@ def as_text(value: Any) -> str | None:
     Python writes.
 
     Args:
-        value: Of one cell, as JSON or Arrow gives it.
+        value: Of one cell, as JSON, Arrow, NumPy or pandas gives it.
 
     Returns:
         The text; None for a missing value, which NaN is too.
@@ -23,17 +41,77 @@ def as_text(value: Any) -> str | None:
     Raises:
         ValueError: It is no single value: a list, an object, or bytes.
     """
-    if isinstance(value, str) or value is None:
-        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):  # those of pandas
+        return None
+    if isinstance(value, (float, Decimal)) and value != value:  # NaN
+        return None
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float):
-        return None if math.isnan(value) else str(value)
     if isinstance(value, (datetime, date, time)):
         return value.isoformat()
-    if isinstance(value, (int, Decimal, timedelta)):
+    if isinstance(value, (int, float, Decimal, timedelta)):
         return str(value)
     raise ValueError(f"{kind_of(value)}, not a text")
+
+
+def mended(text: str) -> str:
+    """Puts U+FFFD for each half of a character (lone surrogate); two halves that belong together are joined."""
+    if text.isascii() or not SURROGATE.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def mended_values(value: Any) -> Any:
+    """Mends all strings in a value of JSON, names of fields included."""
+    if isinstance(value, str):
+        return mended(value)
+    if isinstance(value, list):
+        return [mended_values(entry) for entry in value]
+    if isinstance(value, dict):
+        return {mended(name): mended_values(entry) for name, entry in value.items()}
+    return value
+
+
+def mended_column(column: pa.Array) -> pa.Array:
+    """Mends a column of Arrow whose strings are not all UTF-8; any other column is given back itself."""
+    import pyarrow as pa
+
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return column
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        values = column.cast(pa.binary()).to_pylist()
+        return pa.array([None if value is None else _decoded(value) for value in values], column.type)
+    return column
+
+
+def mended_rows(column: pa.Array, valid: pa.Array) -> np.ndarray:
+    """Which rows of a column `mended_column` has changed, bool, shape `(rows,)`."""
+    import pyarrow as pa
+
+    if valid is column:
+        return np.zeros(len(column), dtype=bool)
+    pairs = zip(column.cast(pa.binary()).to_pylist(), valid.cast(pa.binary()).to_pylist(), strict=True)
+    return np.array([before != after for before, after in pairs])
+
+
+def _decoded(value: bytes) -> str:
+    try:
+        return mended(value.decode("utf-8", "surrogatepass"))
+    except UnicodeDecodeError:
+        return value.decode("utf-8", "replace")
+
+
+def say_mended(rows: int, where: str) -> None:
+    """Says in how many rows characters were mended; nothing if in none."""
+    if rows:
+        s = "s" if rows > 1 else ""
+        say(f"{where}: {rows:,} row{s} with invalid characters, such as half of an emoji, are read with U+FFFD there")
 
 
 def has_single_values(feature: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -238,29 +238,33 @@ class TextClassifier(EvaluatedModule):
     # Use
 
     def classify(
-        self, texts: Iterable[str], text_pairs: Iterable[str] | None = None, *, max_batch_tokens: int = 4096
+        self, texts: Iterable[Any], text_pairs: Iterable[Any] | None = None, *, max_batch_tokens: int = 4096
     ) -> list[dict[str, Any]]:
         """The most probable label of each text, in order, with a progress bar where there is a terminal.
 
         Args:
-            texts: Any number of texts.
+            texts: Any number of texts; a missing one (None, NaN) is an empty text, as `textclf.data.values` says.
             text_pairs: The second text of each, for a method that reads two.
             max_batch_tokens: Tokens in a padded batch.
 
         Returns:
             One `{"label": name, "score": probability}` per text; the label is None for an answer that fits no class.
             With tuned thresholds also `decision` and `thresholded_scores`; see `textclf.data.streaming.prediction_of`.
+
+        Raises:
+            UserError: `texts` is one text or no series of texts, or one of them is a list, an object, or bytes.
         """
         from textclf.data.streaming import score_rows
 
-        if isinstance(texts, str):
-            raise UserError(f"classify takes a list of texts, not one text: write classify([{texts!r}])")
+        _check_series("texts", texts)
+        if text_pairs is not None:
+            _check_series("text_pairs", text_pairs)
         rows = (
             ({"text": text} for text in texts)
             if text_pairs is None
             else ({"text": a, "text_pair": b} for a, b in _paired(texts, text_pairs))
         )
-        scored = score_rows(self, rows, max_batch_tokens, total=len(texts) if isinstance(texts, Sequence) else None)
+        scored = score_rows(self, rows, max_batch_tokens, total=len(texts) if isinstance(texts, Sized) else None)
         return [{name: value for name, value in answer.items() if name != "scores"} for answer in scored]
 
 
@@ -282,7 +286,21 @@ class PreparedClassifier(TextClassifier):
         """Nothing to optimise."""
 
 
-def _paired(texts: Iterable[str], pairs: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _check_series(argument: str, texts: Any) -> None:
+    """Refuses what is no series of texts.
+
+    Raises:
+        UserError: It is one text, a mapping, a table, or nothing that can be iterated over.
+    """
+    if isinstance(texts, str):
+        raise UserError(f"classify takes a list of texts, not one text: write classify([{texts!r}])")
+    if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
+        raise UserError(f"classify: {argument} is of type {type(texts).__name__}: give a list of texts")
+    if getattr(texts, "ndim", 1) != 1:
+        raise UserError(f"classify: {argument} has {texts.ndim} dimensions: give one column of texts")  # type: ignore[attr-defined]  # asked just before
+
+
+def _paired(texts: Iterable[Any], pairs: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
     try:
         yield from zip(texts, pairs, strict=True)
     except ValueError as error:
