@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from textclf.cli import main
+from textclf.data.read_files import open_rows
 from textclf.evaluation.predictions import read_predictions
 from textclf.models import TextClassifier
 
@@ -55,3 +56,18 @@ def test_a_report_says_when_thresholds_decided(fitted):
     table = read_predictions(fitted / "report/predictions.parquet")
     assert set(table.thresholds) == {"negative", "positive"}
     assert "highest probability divided by its threshold" in (fitted / "report/report.txt").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flag", [["--keep_all"], ["--keep_all", "true"], ["--keep", "[label, author]"]])
+def test_predict_carries_columns_along(fitted, tmp_path, flag):
+    (tmp_path / "in.csv").write_text('text,label,author\n"dull, film",x,kim\ngreat,,lee\n')
+    checkpoint = str(fitted / "checkpoints/best.ckpt")
+    source, output = str(tmp_path / "in.csv"), tmp_path / "out.csv"
+    main(["predict", "--ckpt_path", checkpoint, *CPU, "--input", source, "--output", str(output), *flag])
+    rows = [row.values for row in open_rows(output)]
+    assert [(row["text"], row["input_label"], row["author"]) for row in rows] == [
+        ("dull, film", "x", "kim"),
+        ("great", "", "lee"),
+    ]
+    assert {row["decision"] for row in rows} == {"thresholds"}

@@ -1,6 +1,7 @@
 import io
 import json
 import sys
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,12 +18,12 @@ def numbered(texts):
 
 
 def read(path, text_column="text", pair=None):
-    return list(read_texts(None, str(path), text_column, pair))
+    return list(read_texts(None, str(path), text_column, pair).rows)
 
 
 def test_texts_themselves():
-    assert list(read_texts(["a", ""], None, "text")) == numbered(["a", ""])
-    assert list(read_texts([], None, "text")) == []
+    assert list(read_texts(["a", ""], None, "text").rows) == numbered(["a", ""])
+    assert list(read_texts([], None, "text").rows) == []
 
 
 @pytest.mark.parametrize(("texts", "source"), [(None, None), (["a"], "b.txt")])
@@ -64,13 +65,13 @@ def test_other_encodings_are_told_and_named(tmp_path, capsys, suffix, encoding):
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_standard_input(monkeypatch, mark):
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{mark}좋다\n\n  b \r\nlast"))
-    assert list(read_texts(None, "-", "text")) == numbered(["좋다", "", "  b ", "last"])
+    assert list(read_texts(None, "-", "text").rows) == numbered(["좋다", "", "  b ", "last"])
 
 
 def test_standard_input_that_is_no_text(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("좋다\n".encode("cp949")), encoding="utf-8"))
     with pytest.raises(UserError, match=r"standard input cannot be read at row 1 .*utf-8"):
-        list(read_texts(None, "-", "text"))
+        list(read_texts(None, "-", "text").rows)
 
 
 def test_columns(tmp_path):
@@ -121,7 +122,7 @@ def test_inputs_that_cannot_be_read(tmp_path, name, content, message):
 
 def test_rows_before_a_broken_one_are_given(tmp_path):
     (tmp_path / "a.csv").write_text("text,label\na,0\nb,0\nc, d,0\n", encoding="utf-8")
-    rows = read_texts(None, str(tmp_path / "a.csv"), "text")
+    rows = read_texts(None, str(tmp_path / "a.csv"), "text").rows
     assert [next(rows), next(rows)] == numbered(["a", "b"])
     with pytest.raises(UserError, match="line 4"):
         next(rows)
@@ -131,3 +132,75 @@ def test_rows_before_a_broken_one_are_given(tmp_path):
 def test_empty_input(tmp_path, suffix):
     (tmp_path / f"in{suffix}").touch()
     assert read(tmp_path / f"in{suffix}") == []
+
+
+# Columns that are carried along
+
+TABLE = "id,text,author,label,score_a,input_label\n7,좋다,kim,x,1,y\n"
+RESERVED = ("id", "text", "label", "score", "score_a")
+
+
+def kept(path, keep, text_column="text"):
+    inputs = read_texts(None, str(path), text_column, keep=keep, reserved=RESERVED)
+    rows = [row.get("kept", {}) for row in inputs.rows]
+    assert all(list(row) == list(inputs.kept) for row in rows)
+    return rows, inputs.kept
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [
+        ("all", {"author": "kim", "input_input_label": "x", "input_score_a": "1", "input_label": "y"}),
+        (["label", "author"], {"input_label": "x", "author": "kim"}),
+        (["id", "text"], {"input_id": "7", "input_text": "좋다"}),
+        (["author", "author"], {"author": "kim"}),
+        ([], {}),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_columns_are_kept(tmp_path, suffix, keep, expected):
+    path = tmp_path / f"in{suffix}"
+    path.write_text(TABLE.replace(",", "\t") if suffix == ".tsv" else TABLE, encoding="utf-8")
+    assert kept(path, keep) == ([expected], dict.fromkeys(expected, pa.string()))
+
+
+def test_kept_columns_have_the_types_of_the_input(tmp_path):
+    types = {"n": pa.int32(), "when": pa.timestamp("us"), "tags": pa.list_(pa.string()), "raw": pa.binary()}
+    row = {"n": 3, "when": datetime(2024, 1, 1), "tags": ["x"], "raw": b"b"}
+    schema = pa.schema([("text", pa.string()), *types.items()])
+    pq.write_table(pa.Table.from_pylist([{"text": "a", **row}], schema), tmp_path / "in.parquet")
+    assert kept(tmp_path / "in.parquet", "all") == ([row], types)
+    values = {"n": 3, "mixed": 1, "tags": ["x"], "about": {"a": 1}}
+    lines = [{"text": "a", **values}, {"text": "b", "mixed": "x"}]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    rows, found = kept(tmp_path / "in.jsonl", "all")
+    assert rows == [values, {"n": None, "mixed": "x", "tags": None, "about": None}]
+    assert found == {"n": pa.int64(), "mixed": pa.string(), "tags": pa.string(), "about": pa.string()}
+
+
+def test_columns_of_another_name_for_texts(tmp_path):
+    (tmp_path / "in.csv").write_text("document,text\na b,c\n")
+    assert kept(tmp_path / "in.csv", "all", "document")[0] == [{"input_text": "c"}]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("in.csv", r"--keep: .*in.csv' has no column 'autor': it has id, text, author"),
+        ("in.txt", r"--input .*in.txt' has no columns to keep: leave --keep and --keep_all out"),
+        ("-", "standard input has no columns to keep"),
+        (None, "--texts has no columns to keep"),
+    ],
+)
+def test_columns_that_cannot_be_kept(tmp_path, monkeypatch, source, message):
+    (tmp_path / "in.csv").write_text(TABLE, encoding="utf-8")
+    (tmp_path / "in.txt").write_text("a\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        read_texts(None if source else ["a"], source, "text", keep=["autor"])
+
+
+@pytest.mark.parametrize("content", ["", "text,author\n"])
+def test_nothing_to_keep(tmp_path, content):
+    (tmp_path / "in.csv").write_text(content)
+    assert kept(tmp_path / "in.csv", "all")[0] == []

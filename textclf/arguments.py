@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import ActionYesNo
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from textclf.models.checkpoint import read_checkpoint
@@ -46,7 +47,13 @@ class ArgumentsCLI(LightningCLI):
         if subcommand == "predict":
             parser.add_argument("--texts", type=list[str] | None, help="The texts themselves.")
             parser.add_argument("--input", type=str | None, help="File of texts; - is standard input, one a line.")
-            parser.add_argument("--output", type=str | None, help=".jsonl or .parquet; standard output by default.")
+            parser.add_argument(
+                "--output", type=str | None, help="A .jsonl, .csv, .tsv or .parquet file; stdout by default."
+            )
+            parser.add_argument("--keep", type=list[str] | None, help="Columns of the input that the output has too.")
+            parser.add_argument(
+                "--keep_all", action=ActionYesNo, nargs="?", default=False, help="All columns of the input are kept."
+            )
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:

@@ -268,23 +268,33 @@ def gather(part: Any, trainer: Trainer) -> list[Any]:
 
 
 class PredictionStream(Callback):
-    """Writes the labels of streamed texts as they come, in order."""
+    """Writes the labels of streamed texts as they come, in order.
+
+    Attributes:
+        kept: The Arrow type of each column of the input that is carried along, by its name in the output.
+    """
 
     def __init__(self, output: str | None) -> None:
-        """Takes a `.jsonl` or `.parquet` file; standard output where there is none."""
+        """Stores the file to write; None is standard output.
+
+        Args:
+            output: A `.jsonl`, `.csv`, `.tsv` or `.parquet` file.
+        """
         self.output = output
+        self.kept: Mapping[str, Any] = {}
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the output under a temporary name."""
         from tqdm.auto import tqdm
 
         from textclf.data.streaming import InOrder
-        from textclf.prediction_output import open_sink
+        from textclf.prediction_output import OutputColumns, open_sink
 
         self._in_order, self._stack = InOrder(), ExitStack()
         self._bar = self._stack.enter_context(tqdm(unit="text", disable=None))
-        thresholds = getattr(pl_module, "thresholds", None) is not None
-        self._sink = self._stack.enter_context(open_sink(self.output, thresholds))
+        model: Any = pl_module
+        columns = OutputColumns(model.label_names, model.thresholds is not None, self.kept)
+        self._sink = self._stack.enter_context(open_sink(self.output, columns))
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *args: Any
@@ -296,9 +306,10 @@ class PredictionStream(Callback):
     def _ready(self, model: Any, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         from textclf.data.streaming import predictions_of
 
-        answered = zip(batch["id"], batch["given"], predictions_of(outputs, model), strict=True)
-        for id_, text, prediction in self._in_order.add(outputs["row"].tolist(), answered):
-            yield {"id": id_, "text": text, **prediction}
+        kept = batch.get("kept") or [{}] * len(batch["id"])
+        answered = zip(batch["id"], batch["given"], predictions_of(outputs, model), kept, strict=True)
+        for id_, text, prediction, columns in self._in_order.add(outputs["row"].tolist(), answered):
+            yield {"id": id_, "text": text, **prediction, **columns}
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Closes the output and gives it its name."""

@@ -34,7 +34,7 @@ from textclf.models.base import PreparedClassifier, TextClassifier
 from textclf.models.checkpoint import plain
 from textclf.parsing import user_error
 from textclf.precision import choose_precision
-from textclf.prediction_output import check_output
+from textclf.prediction_output import check_output, reserved_names
 from textclf.predictions import read_texts
 from textclf.runs import claim_run_folder, run_group, run_name
 
@@ -97,7 +97,8 @@ class TextCLI(ArgumentsCLI):
         """Refuses what cannot work, and adds the callbacks of every run."""
         self._check()
         if self.subcommand == "predict":
-            added: list[Callback] = [callbacks.PredictionStream(self.options.output)]
+            self.stream = callbacks.PredictionStream(self.options.output)
+            added: list[Callback] = [self.stream]
         else:
             added = [callbacks.ConfigWriter(self._whole_config()), *callbacks.always()]
         self.trainer_defaults = {"callbacks": added}
@@ -204,9 +205,17 @@ class TextCLI(ArgumentsCLI):
             raise UserError("predict writes one stream, in order: run it in one process (--trainer.devices 1)")
         model.text_steps = text_steps(datamodule.cleaning)
         show_examples(datamodule, model, "predict", datamodule.rows)
-        rows = read_texts(self.options.texts, self.options.input, datamodule.text_column, datamodule.text_pair_column)
+        inputs = read_texts(
+            self.options.texts,
+            self.options.input,
+            datamodule.text_column,
+            datamodule.text_pair_column,
+            keep="all" if self.options.keep_all else self.options.keep or (),
+            reserved=reserved_names(model.label_names),
+        )
+        self.stream.kept = inputs.kept
         batches = StreamedBatches(
-            model, rows, batch_size=datamodule.eval_batch_size, max_batch_tokens=datamodule.max_batch_tokens
+            model, inputs.rows, batch_size=datamodule.eval_batch_size, max_batch_tokens=datamodule.max_batch_tokens
         )
         self.trainer.predict(
             model, dataloaders=batches, ckpt_path=self._checkpoint_for_trainer(), return_predictions=False

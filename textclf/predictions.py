@@ -2,55 +2,90 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from textclf.data.encodings import text_encoding
 from textclf.data.file_rows import FileRow, FileRows
+from textclf.data.json_lines import JsonRows
 from textclf.data.read_files import REMEDY, open_rows
-from textclf.data.values import as_text
+from textclf.data.values import NUMBER, as_text, say_mended
 from textclf.errors import UserError
 from textclf.hub import loading
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 INPUTS = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
 BOM = "\ufeff"
-Rows = Iterator[dict[str, str]]
+Rows = Iterator[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The rows to classify.
+
+    Attributes:
+        rows: One by one: `id`, `text`, `text_pair` where there is one, and `kept`, the values of the columns that are
+            carried along, where there are some.
+        kept: The Arrow type of each of these columns, by its name in the output.
+    """
+
+    rows: Rows
+    kept: Mapping[str, pa.DataType] = field(default_factory=dict)
 
 
 def read_texts(
-    texts: Sequence[str] | None, source: str | None, text_column: str, text_pair_column: str | None = None
-) -> Rows:
-    """Gives the rows to classify one by one: `id`, `text`, and `text_pair` where there is one.
+    texts: Sequence[Any] | None,
+    source: str | None,
+    text_column: str,
+    text_pair_column: str | None = None,
+    keep: Sequence[str] | Literal["all"] = (),
+    reserved: Sequence[str] = (),
+) -> Inputs:
+    """Reads the rows to classify.
+
+    A column that is carried along and has the name of an output, such as `label`, is called `input_label` there.
 
     Args:
         texts: The texts themselves, or None.
         source: A file of them; `-` is standard input, one text a line.
         text_column: The file's column of texts; `text` where it has none of that name.
         text_pair_column: Its column of second texts.
+        keep: Its columns that are carried along; `all` are those that are not `id` or the column of texts.
+        reserved: Names that columns of the output have.
 
     Raises:
-        UserError: Neither or both are given, the file cannot be read as its suffix says, or its encoding is not clear.
-            For a row that does not fit, the message names its line; the rows before it are given.
+        UserError: Neither or both are given, the file cannot be read as its suffix says, its encoding is not clear, or
+            it lacks a column. For a row that does not fit, the message names its line; the rows before it are given.
     """
     if (texts is None) == (source is None):
         raise UserError(
             'predict needs texts: pass --texts \'["a", "b"]\' or --input FILE (- for standard input), one of the two'
         )
-    if source is None:
-        return ({"id": str(i), "text": text} for i, text in enumerate(texts or ()))
-    if source == "-":
-        return _guarded(_lines(sys.stdin), "standard input")
-    path = Path(source)
-    if path.suffix not in INPUTS:
+    path = None if source is None or source == "-" else Path(source)
+    if path is not None and path.suffix not in INPUTS:
         raise UserError(f"--input {source!r}: the suffix {path.suffix!r} is not one of {', '.join(INPUTS)}")
-    if not path.is_file():
+    if path is not None and not path.is_file():
         raise UserError(f"--input {source!r} is not there: give a file that exists, or - for standard input")
-    if path.suffix == ".txt":
-        return _guarded(_lines_of(path, text_encoding(path)), repr(source))
-    return _from_rows(open_rows(path), text_column, text_pair_column)
+    if path is not None and path.suffix != ".txt":
+        return _from_file(open_rows(path), text_column, text_pair_column, keep, reserved)
+    if keep:
+        given = "--texts" if source is None else "standard input" if path is None else f"--input {source!r}"
+        raise UserError(f"{given} has no columns to keep: leave --keep and --keep_all out, or give a file with columns")
+    if texts is not None:
+        return Inputs({"id": str(i), "text": text} for i, text in enumerate(texts))
+    if path is None:
+        return Inputs(_guarded(_lines(sys.stdin), "standard input"))
+    return Inputs(_guarded(_lines_of(path, text_encoding(path)), repr(source)))
+
+
+# Lines
 
 
 def _lines_of(path: Path, encoding: str) -> Rows:
@@ -73,20 +108,85 @@ def _lines(file: TextIO) -> Rows:
     return ({"id": str(i), "text": line.rstrip("\r\n").removeprefix("" if i else BOM)} for i, line in enumerate(file))
 
 
-def _from_rows(rows: FileRows, text: str, pair: str | None) -> Rows:
-    text_columns = {"text": text if text in rows.columns else "text"}
-    if pair is not None:
-        text_columns["text_pair"] = pair
+# Files with columns
+
+
+def _from_file(
+    rows: FileRows, text: str, pair: str | None, keep: Sequence[str] | Literal["all"], reserved: Sequence[str]
+) -> Inputs:
     with loading("file", str(rows.path), REMEDY):
-        for name, column in text_columns.items():
-            if column not in rows.columns and (rows.columns or any(True for _ in rows)):
-                wanted = text if name == "text" else column
-                raise UserError(
-                    f"{str(rows.path)!r} has no column {wanted!r}: it has {', '.join(rows.columns) or 'none'}"
-                )
+        columns = {"text": text if text in rows.columns else "text"}
+        if pair is not None:
+            columns["text_pair"] = pair
+        if not rows.columns and not any(True for _ in rows):  # an empty file
+            return Inputs(iter(()))
+        for role, column in columns.items():
+            if column not in rows.columns:
+                found = ", ".join(rows.columns) or "none"
+                wanted = text if role == "text" else column
+                raise UserError(f"{str(rows.path)!r} has no column {wanted!r}: it has {found}")
+            _check_text(rows, column, role)
+        kept = _kept(rows, keep, columns["text"], reserved)
+        types = {name: _kept_type(rows, column) for name, column in kept.items()}
+    return Inputs(_rows(rows, columns, kept), types)
+
+
+def _check_text(rows: FileRows, column: str, role: str) -> None:
+    """Refuses a column of numbers, dates or truth values alone, as `fit` does.
+
+    Raises:
+        UserError: It is one.
+    """
+    import pyarrow as pa
+
+    kind = rows.schema.field(column).type
+    remedy = f"name the column of texts with --data.{role}_column, or call it {role!r}"
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
+        if not (pa.types.is_nested(kind) or pa.types.is_binary(kind)):  # whose rows are refused one by one
+            raise UserError(f"{str(rows.path)!r}: column {column!r} holds {kind}, no text: {remedy}")
+        return
+    example = None
+    for row in rows:
+        value = _cell(rows, row, column) or ""
+        if value.strip() and not re.match(NUMBER, value.strip()):
+            return
+        example = example or value.strip()
+    if example:
+        raise UserError(
+            f"{str(rows.path)!r}: column {column!r} holds numbers only, such as {example!r}, no text: {remedy}"
+        )
+
+
+def _kept(rows: FileRows, keep: Sequence[str] | Literal["all"], text: str, reserved: Sequence[str]) -> dict[str, str]:
+    """The columns that are carried along, by their names in the output."""
+    wanted = [name for name in rows.columns if name not in ("id", text)] if keep == "all" else list(dict.fromkeys(keep))
+    for column in wanted:
+        if column not in rows.columns:
+            raise UserError(f"--keep: {str(rows.path)!r} has no column {column!r}: it has {', '.join(rows.columns)}")
+    kept: dict[str, str] = {}
+    for column in wanted:
+        name = column
+        while name in reserved or name in kept or (name != column and name in wanted):
+            name = f"input_{name}"
+        kept[name] = column
+    return kept
+
+
+def _kept_type(rows: FileRows, column: str) -> pa.DataType:
+    """The type of a column in a Parquet output: the input's, but text for lists and objects of JSON."""
+    import pyarrow as pa
+
+    kind = rows.schema.field(column).type
+    return pa.string() if isinstance(rows, JsonRows) and pa.types.is_binary(kind) else kind
+
+
+def _rows(rows: FileRows, columns: Mapping[str, str], kept: Mapping[str, str]) -> Rows:
+    with loading("file", str(rows.path), REMEDY):
         for number, row in enumerate(rows):
-            texts = {name: _cell(rows, row, column) or "" for name, column in text_columns.items()}
-            yield {"id": _cell(rows, row, "id") or str(number), **texts}
+            texts = {role: _cell(rows, row, column) or "" for role, column in columns.items()}
+            carried = {"kept": {name: row.values.get(column) for name, column in kept.items()}} if kept else {}
+            yield {"id": _cell(rows, row, "id") or str(number), **texts, **carried}
+        say_mended(rows.mended, repr(str(rows.path)))
 
 
 def _cell(rows: FileRows, row: FileRow, column: str) -> str | None:

@@ -31,7 +31,7 @@ def trained_on(path, label="label", label_names=None):
 
 
 def predicted_on(path):
-    return [(row["id"], row["text"]) for row in read_texts(None, str(path), "text")]
+    return [(row["id"], row["text"]) for row in read_texts(None, str(path), "text").rows]
 
 
 def both(path):

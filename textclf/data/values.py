@@ -110,8 +110,8 @@ def _decoded(value: bytes) -> str:
 def say_mended(rows: int, where: str) -> None:
     """Says in how many rows characters were mended; nothing if in none."""
     if rows:
-        s = "s" if rows > 1 else ""
-        say(f"{where}: {rows:,} row{s} with invalid characters, such as half of an emoji, are read with U+FFFD there")
+        number = "1 row" if rows == 1 else f"{rows:,} rows"
+        say(f"{where}: invalid characters, such as half of an emoji, in {number} are read as U+FFFD")
 
 
 def has_single_values(feature: Any) -> bool:
