@@ -244,7 +244,7 @@ def run(options: argparse.Namespace) -> None:
             raise UserError(f"--{name} {getattr(options, name)} is too small: give 1 or more")
     if options.json and Path(options.json).is_dir():
         raise UserError(f"--json {options.json!r} is a folder: name a file")
-    settings = {name: getattr(options, name) for name in ("repeats", "rows", "data_dir")}
+    settings = {name: getattr(options, name) for name in ("repeats", "rows", "data_dir", "pretrained")}
     report: dict[str, Any] = {"machine": machine(), "options": settings, "parts": {}}
     for name, value in report["machine"].items():
         print(f"{name:<14} {'none' if value is None else value}", flush=True)

@@ -239,9 +239,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
         report: What `benchmark.py --json` wrote.
         path: A PNG file.
     """
-    from matplotlib.figure import Figure
-
-    from textclf.atomic import atomic_path
+    from textclf.evaluation.figures import drawing
 
     try:
         measured = report["parts"]["likelihood_growth"]["contenders"]
@@ -249,27 +247,32 @@ def draw(report: dict[str, Any], path: Path) -> None:
         raise UserError(
             "the report has no part likelihood_growth: run `benchmark.py likelihood_growth --json`"
         ) from None
-    figure = Figure(figsize=(13, 4), layout="constrained")
     panels = {
         "labels": ("labels", "number of labels"),
         "tokens": ("prompt tokens", "tokens of a prompt, four labels"),
         "texts": ("rows", "number of texts, four labels"),
     }
-    for place, (unit, (count, title)) in enumerate(panels.items(), 1):
-        axes = figure.add_subplot(1, 3, place)
-        chosen = [c for c in measured if c["name"].endswith(f" {unit}")]
-        for way in dict.fromkeys(c["name"].rpartition(", ")[0] for c in chosen):
-            points = [
-                (c["counts"][count], c["median"] / c["counts"]["rows"]) for c in chosen if c["name"].startswith(way)
-            ]
-            axes.plot(*zip(*points, strict=True), marker="o", label=way)
-        scale = "linear" if unit == "texts" else "log"  # what is flat is to look flat
-        axes.set(xlabel=title, ylabel="seconds a text", xscale=scale, yscale=scale)
-        if scale == "linear":
-            axes.set_ylim(bottom=0)
-        axes.legend()
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150, format="png")
+    with drawing(path, 13, 4, title_of(report)) as figure:
+        for place, (unit, (count, title)) in enumerate(panels.items(), 1):
+            axes = figure.add_subplot(1, 3, place)
+            chosen = [c for c in measured if c["name"].endswith(f" {unit}")]
+            for way in dict.fromkeys(c["name"].rpartition(", ")[0] for c in chosen):
+                own = [c for c in chosen if c["name"].startswith(way)]
+                points = [(c["counts"][count], c["median"] / c["counts"]["rows"]) for c in own]
+                axes.plot(*zip(*points, strict=True), marker="o", label=way)
+            scale = "linear" if unit == "texts" else "log"  # what is flat is to look flat
+            axes.set(xlabel=title, ylabel="seconds a text", xscale=scale, yscale=scale)
+            if scale == "linear":
+                axes.set_ylim(bottom=0)
+            axes.legend()
+
+
+def title_of(report: dict[str, Any]) -> list[str]:
+    """Lines that name what was measured, on which rows, and where."""
+    options, machine = report.get("options", {}), report.get("machine", {})
+    rows = options.get("data_dir") or "pieces of BBC News"
+    where = [f"{machine[name]}" for name in ("cpu", "time") if machine.get(name)]
+    return [f"label likelihood: {options.get('pretrained') or 'a causal language model'}, {rows}", ", ".join(where)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,9 +12,8 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,19 +52,18 @@ def interval(shots: int, values: Sequence[float]) -> Point:
     return Point(shots, mean, mean - width, mean + width, len(values))
 
 
-def measure(folder: Path, shots: int, seed: int, arguments: Sequence[str], metric: str) -> float:
-    """Runs `fit` once, or reads what an earlier run has left.
+def measure(folder: Path, shots: int, seed: int, arguments: Sequence[str]) -> dict[str, Any]:
+    """Runs `fit` once, or reads what an earlier run has left; gives its `metrics.json`.
 
     Args:
         folder: Of all runs.
         shots: Train rows of each class.
         seed: Of the draw, and of training.
         arguments: As the command line takes them: configs first, then values.
-        metric: Of `metrics.json`.
 
     Raises:
         TooFewRowsError: A class has fewer rows.
-        UserError: The run fails for another reason, or there is no such metric.
+        UserError: The run fails for another reason.
     """
     run = folder / f"shots-{shots}-seed-{seed}"
     report = run / "report" / "metrics.json"
@@ -84,30 +82,45 @@ def measure(folder: Path, shots: int, seed: int, arguments: Sequence[str], metri
             reason = log.read_text(encoding="utf-8").strip().splitlines()[-1].removeprefix("textclf: error: ")
             kind = TooFewRowsError if reason.startswith(f"shots_per_class {shots} is more than") else UserError
             raise kind(f"{run.name}: {reason}") from stop
-    metrics = json.loads(report.read_text(encoding="utf-8"))
-    if metrics.get(metric) is None:
-        raise UserError(f"--metric {metric!r} is none of {', '.join(metrics)}")
-    return float(metrics[metric])
+    metrics: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    return metrics
 
 
-def draw(points: Sequence[Point], metric: str, title: str, path: Path) -> None:
+def value_of(metrics: dict[str, Any], name: str) -> float:
+    """Gives a metric.
+
+    Raises:
+        UserError: There is no such metric.
+    """
+    value = metrics.get(name)
+    if not isinstance(value, int | float):
+        known = ", ".join(key for key, other in metrics.items() if isinstance(other, int | float))
+        raise UserError(f"--metric {name!r} is none of {known}")
+    return float(value)
+
+
+def title_of(metrics: dict[str, Any]) -> list[str]:
+    """Lines that name the data set, the method, and the rows of a run; older runs do not name them all."""
+    rows = f"{metrics['examples']:,} rows of {metrics.get('split', 'test')}"
+    return [text for text in (metrics.get("data"), metrics.get("method"), rows) if text]
+
+
+def draw(points: Sequence[Point], metric: str, title: Sequence[str], path: Path) -> None:
     """Draws the means over the shots, on a logarithmic axis, and their intervals."""
-    from matplotlib.figure import Figure
+    from textclf.evaluation.figures import drawing
 
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.add_subplot()
     shots = [point.shots for point in points]
-    axes.fill_between(shots, [p.low for p in points], [p.high for p in points], alpha=0.25, label="95 % of the mean")
-    axes.plot(shots, [p.mean for p in points], marker="o", label=f"mean of {max(p.draws for p in points)} draws")
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(shots, [str(k) for k in shots])
-    axes.set_xlabel("train rows of each class")
-    axes.set_ylabel(metric)
-    axes.set_title(title, parse_math=False)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    low, high = [point.low for point in points], [point.high for point in points]
+    with drawing(path, 6, 4, title) as figure:
+        axes = figure.add_subplot()
+        axes.fill_between(shots, low, high, alpha=0.25, label="95 % interval of the mean")
+        axes.plot(shots, [p.mean for p in points], marker="o", label=f"mean of {max(p.draws for p in points)} draws")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(shots, [str(k) for k in shots])
+        axes.set_xlabel("train rows of each class")
+        axes.set_ylabel(metric)
+        axes.grid(alpha=0.3)
+        axes.legend()
 
 
 def write(points: Sequence[Point], path: Path) -> None:
@@ -143,7 +156,6 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
 
     folder = Path(options.folder)
     claim(folder, arguments)
-    title = " + ".join(Path(b).stem for a, b in pairwise(arguments) if a in ("--config", "-c"))
     points: list[Point] = []
     print(f"{'shots':>6}  {options.metric:>14}  95 % interval", flush=True)
     with tqdm(total=len(options.shots) * len(options.seeds), unit="run", disable=None) as bar:
@@ -151,7 +163,8 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
             values = []
             try:
                 for seed in options.seeds:
-                    values.append(measure(folder, shots, seed, arguments, options.metric))
+                    metrics = measure(folder, shots, seed, arguments)
+                    values.append(value_of(metrics, options.metric))
                     bar.update()
             except TooFewRowsError as error:
                 if not points:
@@ -162,7 +175,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
             point = points[-1]
             print(f"{shots:>6}  {point.mean:>14.4f}  {point.low:.4f} to {point.high:.4f}", flush=True)
             write(points, folder / "curve.csv")
-            draw(points, options.metric, title, folder / "curve.png")
+            draw(points, options.metric, title_of(metrics), folder / "curve.png")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -29,22 +29,43 @@ def touch(path):
 )
 def test_run_name(configs, name):
     assert run_name(configs) == name
+    assert run_name(configs, Path("runs/other/0/checkpoints/best.ckpt")) == ("other" if name == "run" else name)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "name"),
+    [
+        ("runs/nsmc/0/checkpoints/best.ckpt", "nsmc"),
+        ("runs/nsmc-tfidf/12/checkpoints/last.ckpt", "nsmc-tfidf"),
+        ("mine/checkpoints/best.ckpt", "mine"),
+        ("mine/best.ckpt", "mine"),
+        ("0/checkpoints/best.ckpt", "folder"),
+        ("checkpoints/best.ckpt", "folder"),
+        ("best.ckpt", "folder"),
+        ("내 실험/3/checkpoints/best.ckpt", "내 실험"),
+    ],
+)
+def test_run_name_from_a_checkpoint(checkpoint, name, tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path / "folder")
+    assert run_name([], Path(checkpoint)) == name
 
 
 def test_versions_count_up():
-    assert [claim_run_folder("nsmc", None, None) for _ in range(3)] == [Path("runs/nsmc", str(i)) for i in range(3)]
-    assert claim_run_folder("other", None, None) == Path("runs/other/0")
+    claimed = [claim_run_folder("nsmc", None, None).path for _ in range(3)]
+    assert claimed == [Path("runs/nsmc", str(i)) for i in range(3)]
+    assert claim_run_folder("other", None, None).path == Path("runs/other/0")
     assert sorted(path.name for path in Path("runs/nsmc").iterdir()) == ["0", "1", "2"]
     Path("runs/nsmc/1").rmdir()
     touch("runs/nsmc/3")
-    assert [claim_run_folder("nsmc", None, None).name for _ in range(2)] == ["1", "4"]
+    assert [claim_run_folder("nsmc", None, None).path.name for _ in range(2)] == ["1", "4"]
 
 
 def test_given_folder():
-    assert claim_run_folder("nsmc", "deep/run", None) == Path("deep/run")
+    assert claim_run_folder("nsmc", "deep/run", None).path == Path("deep/run")
     assert Path("deep/run").is_dir()
     touch("deep/run/notes.txt")
-    assert claim_run_folder("nsmc", "deep/run", None) == Path("deep/run")
+    assert claim_run_folder("nsmc", "deep/run", None).path == Path("deep/run")
     assert not Path("runs").exists()
 
 
@@ -55,8 +76,46 @@ def test_used_folder_is_refused_save_for_resuming_it(used):
     for resumed in (None, other):
         with pytest.raises(UserError, match=r"'run' holds a run already: .* --run_dir run --ckpt_path last"):
             claim_run_folder("nsmc", "run", resumed)
-    assert claim_run_folder("nsmc", "run", touch("run/checkpoints/last.ckpt")) == Path("run")
-    assert claim_run_folder("nsmc", str(Path("run").resolve()), Path("run/checkpoints/last.ckpt")).name == "run"
+    assert claim_run_folder("nsmc", "run", touch("run/checkpoints/last.ckpt")).path == Path("run")
+    assert claim_run_folder("nsmc", str(Path("run").resolve()), Path("run/checkpoints/last.ckpt")).path.name == "run"
+
+
+@pytest.mark.parametrize(
+    ("run_dir", "before", "written", "left"),
+    [
+        (None, [], [], []),
+        (None, [], ["wandb/offline-run-1/run-1.wandb", "tensorboard/events.out", "report/"], []),
+        (None, ["runs/nsmc/0/config.yaml"], ["wandb/x"], ["runs/nsmc/0/config.yaml"]),
+        (None, ["runs/other/0/config.yaml"], [], ["runs/other/0/config.yaml"]),
+        (None, [], ["config.yaml", "wandb/x"], ["config.yaml", "wandb/x"]),
+        (None, [], ["checkpoints/last.ckpt"], ["checkpoints/last.ckpt"]),
+        (None, [], ["notes.txt"], ["notes.txt"]),
+        ("deep/run", [], ["wandb/x"], []),
+        ("deep/run", ["deep/notes.txt"], [], ["deep/notes.txt"]),
+        ("deep/run", ["deep/run/notes.txt"], [], ["deep/run/notes.txt"]),
+        ("deep/run", ["deep/run/"], [], ["deep/run/"]),
+    ],
+)
+def test_a_failed_run_leaves_no_empty_folder(run_dir, before, written, left, tmp_path):
+    for path in before:
+        Path(path).mkdir(parents=True) if path.endswith("/") else touch(path)
+    claimed = claim_run_folder("nsmc", run_dir, None)
+    for path in written:
+        (claimed.path / path).mkdir() if path.endswith("/") else touch(claimed.path / path)
+    claimed.remove_if_empty()
+    claimed.remove_if_empty()  # a second time does no harm
+    expected = {Path(path) if Path(path).exists() else claimed.path / path for path in left}
+    assert {path.relative_to(tmp_path) for path in tmp_path.rglob("*")} == {
+        *expected,
+        *(parent for path in expected for parent in path.parents if parent != Path()),
+    }
+
+
+def test_other_processes_than_the_first_remove_nothing(monkeypatch):
+    claimed = claim_run_folder("nsmc", None, None)
+    monkeypatch.setenv("NODE_RANK", "1")
+    claim_run_folder("nsmc", None, None).remove_if_empty()
+    assert claimed.path.is_dir()
 
 
 def test_folder_that_cannot_be_made():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,14 +18,10 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from textclf.atomic import atomic_path
 from textclf.console import say
-from textclf.evaluation.metrics import predicted_classes
 from textclf.memory import HeapTrimmer
-from textclf.tracking import CleaningRecord, TestRecord, TrainingSpeed, record_config
-
-
-def run_folder(trainer: Trainer) -> Path:
-    """The run folder that the first process chose, on every process."""
-    return Path(trainer.strategy.broadcast(trainer.default_root_dir))
+from textclf.processes import run_folder
+from textclf.reporting import ReportWriter
+from textclf.tracking import CleaningRecord, ReportRecord, TrainingSpeed, record_config
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -103,6 +98,32 @@ class BestCheckpoint(ModelCheckpoint):
         known = {"dirpath": self.dirpath, "best_k_models": {} if best is None else {path: best}}
         super().load_state_dict({**state_dict, **paths, **known})
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves the checkpoint if it is the best so far, and says what the validation gave."""
+        super().on_validation_end(trainer, pl_module)
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            say(validation_line(trainer, getattr(pl_module, "variant", ""), self.monitor, self.best_model_score))
+
+
+FIGURES = {"val/nll": "loss", "val/accuracy": "accuracy", "val/macro_f1": "macro-F1"}
+"""The figures that are said after each validation, and what they are called there."""
+
+
+def validation_line(trainer: Trainer, variant: str, monitor: str | None, best: torch.Tensor | None) -> str:
+    """What a validation in `fit` gave, in a line.
+
+    Args:
+        trainer: After the validation.
+        variant: What the method tried in it; may be empty.
+        monitor: The figure by which checkpoints are compared.
+        best: Its best value so far; None where no checkpoint is kept.
+    """
+    logged = trainer.callback_metrics
+    found = [f"{name} {float(logged[key]):.4f}" for key, name in FIGURES.items() if key in logged]
+    line = f"validation at epoch {trainer.current_epoch + 1}, step {trainer.global_step}: "
+    line += ", ".join([variant, *found] if variant else found)
+    return line if best is None else f"{line} (best {FIGURES.get(monitor or '', monitor)} so far: {float(best):.4f})"
+
 
 class LastCheckpoint(Checkpoint):
     """Keeps `checkpoints/last.ckpt`: after every 100 steps, each validation, and the end of training."""
@@ -176,97 +197,6 @@ class RandomStates(Callback):
             torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
 
 
-class ReportWriter(Callback):
-    """Collects the scores of the test rows from all processes, and writes `report/`."""
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Finds the run folder."""
-        self.folder = run_folder(trainer) / "report"
-
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's data connector
-        size = len(data.rows("test"))
-        # Room for all at once: many small arrays among the freed ones of each batch would keep the memory in pieces.
-        self._rows, self._predictions = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64)
-        self._scores = np.empty((size, data.num_classes))
-        self._count = 0
-        self._started = time.perf_counter()
-
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        *args: Any,
-    ) -> None:
-        """Keeps a batch's scores."""
-        part = slice(self._count, self._count + len(outputs["row"]))
-        self._rows[part] = outputs["row"].cpu().numpy()
-        self._predictions[part] = outputs["prediction"].cpu().numpy()
-        self._scores[part] = outputs["log_scores"].double().cpu().numpy()
-        self._count = part.stop
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Gathers, writes, and prints the report on the first process."""
-        seconds = time.perf_counter() - self._started
-        mine = [column[: self._count] for column in (self._rows, self._predictions, self._scores)]
-        model: Any = pl_module
-        if model.judged_together:
-            settled = model.settle(torch.from_numpy(mine[2])).double().cpu()
-            mine[1:] = [predicted_classes(settled).numpy(), settled.numpy()]
-        figures = model.figures()
-        gathered = gather((mine, seconds), trainer)
-        if trainer.is_global_zero:
-            rows, predictions, scores = (
-                np.concatenate(column) for column in zip(*(g for g, _ in gathered), strict=True)
-            )
-            order = np.argsort(rows)
-            speed = len(rows) / max(seconds for _, seconds in gathered)
-            self._write(trainer, pl_module, rows[order], predictions[order], scores[order], speed, figures)
-        trainer.strategy.barrier("report")
-
-    def _write(
-        self,
-        trainer: Trainer,
-        model: Any,
-        rows: np.ndarray,
-        predictions: np.ndarray,
-        scores: np.ndarray,
-        examples_per_second: float,
-        figures: dict[str, float],
-    ) -> None:
-        from textclf.evaluation.predictions import write_predictions
-        from textclf.evaluation.report import write_report
-
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's data connector
-        path = self.folder / "predictions.parquet"
-        write_predictions(
-            path,
-            data.rows("test").select(rows).iter(batch_size=4096),
-            predictions=predictions,
-            log_scores=scores,
-            label_names=data.label_names,
-            has_probabilities=model.has_probabilities,
-            temperature=model.temperature,
-            thresholds=model.thresholds,
-        )
-        write_report(self.folder, path, examples_per_second=examples_per_second, figures=figures)
-        print((self.folder / "report.txt").read_text(encoding="utf-8"))
-        say(f"the report is in {self.folder}")
-
-
-def gather(part: Any, trainer: Trainer) -> list[Any]:
-    """Brings one object of each process to the first one; the others get an empty list."""
-    if trainer.world_size == 1:
-        return [part]
-    gathered: list[Any] | None = [None] * trainer.world_size if trainer.is_global_zero else None
-    torch.distributed.gather_object(part, gathered)
-    return gathered or []
-
-
 class PredictionStream(Callback):
     """Writes the labels of streamed texts as they come, in order.
 
@@ -330,6 +260,6 @@ def always() -> list[Callback]:
         BestCheckpoint(),
         LastCheckpoint(),
         ReportWriter(),
-        TestRecord(),
+        ReportRecord(),
         HeapTrimmer(),
     ]

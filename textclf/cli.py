@@ -6,13 +6,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
@@ -22,13 +22,14 @@ import textclf.temperature
 import textclf.thresholds  # noqa: F401  # importing these makes short class names known
 from textclf import callbacks, loggers
 from textclf.arguments import ArgumentsCLI
-from textclf.console import hush, say, use_utf8
+from textclf.console import hush, on_terminal, say, use_utf8
 from textclf.data.base import TextDataModule
 from textclf.data.cleaning import text_steps
 from textclf.data.examples import show_examples
 from textclf.data.labels import normalized_names
 from textclf.data.streaming import StreamedBatches
 from textclf.errors import UserError
+from textclf.evaluation.provenance import described_data, described_method
 from textclf.machine import check_home
 from textclf.models.base import PreparedClassifier, TextClassifier
 from textclf.models.checkpoint import plain
@@ -36,7 +37,9 @@ from textclf.parsing import user_error
 from textclf.precision import choose_precision
 from textclf.prediction_output import check_output, reserved_names
 from textclf.predictions import read_texts
-from textclf.runs import claim_run_folder, run_group, run_name
+from textclf.processes import run_folder
+from textclf.progress import ProgressLines
+from textclf.runs import RunFolder, claim_run_folder, run_group, run_name
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 
@@ -48,50 +51,57 @@ class TextCLI(ArgumentsCLI):
     datamodule: TextDataModule
 
     def __init__(self, arguments: Sequence[str]) -> None:
-        """Parses, builds and runs one command."""
-        super().__init__(
-            TextClassifier,
-            TextDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            save_config_callback=None,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            parser_kwargs={name: {"default_config_files": [str(DEFAULTS)]} for name in self.subcommands()},
-            args=list(arguments),
-        )
+        """Parses, builds and runs one command; one that fails leaves no empty run folder."""
+        self.claimed = RunFolder(Path())
+        try:
+            super().__init__(
+                TextClassifier,
+                TextDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                save_config_callback=None,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                parser_kwargs={name: {"default_config_files": [str(DEFAULTS)]} for name in self.subcommands()},
+                args=list(arguments),
+            )
+        except BaseException:
+            self.claimed.remove_if_empty()
+            raise
 
     # From a configuration to objects
 
     def before_instantiate_classes(self) -> None:
         """Settles what is still open: precision, run folder, and where loggers write."""
         trainer = self.options.trainer
-        if trainer.precision is None:
-            trainer.precision, why = choose_precision(trainer.accelerator)
-            say(f"precision {trainer.precision}: {why}")
         if self.options.ckpt_path and self.checkpoint_path is None:
             raise UserError("ckpt_path stands in a configuration file: give it on the command line, as --ckpt_path")
         if self.subcommand == "predict":
             if trainer.devices in ("auto", "-1", -1):
                 trainer.devices = 1  # one stream, in order
             trainer.logger = trainer.enable_progress_bar = False  # Lightning's bar would stand among the results
+            self._choose_precision()
             return
         resumed = self.checkpoint_path if self.subcommand == "fit" else None
-        self.options.run_name = self.options.run_name or run_name(self.peeked.config)
-        self.written = plain(self.options.as_dict())
-        run_dir = claim_run_folder(self.options.run_name, self.options.run_dir, resumed)
-        trainer.default_root_dir = str(run_dir)
+        self.options.run_name = self.options.run_name or run_name(self.peeked.config, self.checkpoint_path)
+        self.claimed = claim_run_folder(self.options.run_name, self.options.run_dir, resumed)
+        self._say_what_is_run()
+        self._choose_precision()
+        self.written = plain(self.options.as_dict())  # without the paths of the run
+        trainer.default_root_dir = str(self.claimed.path)
         labels = {"group": run_group(self.written), "job_type": str(self.subcommand)}
-        trainer.logger = loggers.set_up(trainer.logger, run_dir, labels)
+        trainer.logger = loggers.set_up(trainer.logger, self.claimed.path, labels)
 
-    def instantiate_classes(self) -> None:
-        """Leaves no empty run folder where something cannot be built."""
-        try:
-            super().instantiate_classes()
-        except BaseException:
-            with suppress(OSError):
-                Path(self.options.trainer.default_root_dir or "").rmdir()
-            raise
+    def _say_what_is_run(self) -> None:
+        data, model = self.options.data, self.options.model
+        what = described_method(model.class_path, model.init_args), described_data(data.class_path, data.init_args)
+        say(f"{self.subcommand}: {what[0]} on {what[1]}, run folder {self.claimed.path}")
+
+    def _choose_precision(self) -> None:
+        trainer = self.options.trainer
+        if trainer.precision is None:
+            trainer.precision, why = choose_precision(trainer.accelerator)
+            say(f"precision {trainer.precision}: {why}")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Refuses what cannot work, and adds the callbacks of every run."""
@@ -101,8 +111,13 @@ class TextCLI(ArgumentsCLI):
             added: list[Callback] = [self.stream]
         else:
             added = [callbacks.ConfigWriter(self._whole_config()), *callbacks.always()]
+        configured = self._get(self.config_init, "trainer")
+        if configured["enable_progress_bar"] is not False and not on_terminal():
+            own = configured["callbacks"] or []
+            bars = [each for each in (own if isinstance(own, list) else [own]) if isinstance(each, ProgressBar)]
+            added += [] if bars else [ProgressLines()]
         self.trainer_defaults = {"callbacks": added}
-        plugins = self._get(self.config_init, "trainer")["plugins"] or []
+        plugins = configured["plugins"] or []
         plugins = plugins if isinstance(plugins, list) else [plugins]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             plugins = [*plugins, callbacks.WholeCheckpointIO()]
@@ -178,22 +193,31 @@ class TextCLI(ArgumentsCLI):
             loggers.finish(self.trainer.loggers, failed)
 
     def fit(self, model: TextClassifier, datamodule: TextDataModule, ckpt_path: str | None) -> None:
-        """Trains, then tests the best checkpoint, or the last where there was no validation."""
+        """Trains, then tests the best checkpoint, or the last where there was no validation.
+
+        Where there is no test split, the report is of the validation split.
+        """
         if isinstance(model, PreparedClassifier) and self.trainer.world_size > 1:
             raise UserError(f"fit: {type(model).__name__} is fitted in one process: pass --trainer.devices 1")
         self.trainer.fit(model, datamodule=datamodule, ckpt_path=self._checkpoint_for_trainer())
         if not self.options.test_after_fit or self.trainer.interrupted:
             return
-        if not datamodule.has_split("test"):
-            say("there is no test split: fit ends without a test")
-            return
-        folder = callbacks.run_folder(self.trainer) / "checkpoints"
-        found = [path for path in (folder / "best.ckpt", folder / "last.ckpt") if path.is_file()]
-        self.trainer.test(model, datamodule=datamodule, ckpt_path=str(found[0]) if found else None, verbose=False)
+        folder = run_folder(self.trainer) / "checkpoints"
+        found = [str(path) for path in (folder / "best.ckpt", folder / "last.ckpt") if path.is_file()]
+        measured: Any = {"datamodule": datamodule, "ckpt_path": found[0] if found else None, "verbose": False}
+        if datamodule.has_split("test"):
+            if not datamodule.has_split("validation"):
+                say("there is no validation split: the last checkpoint is tested")
+            self.trainer.test(model, **measured)
+        elif datamodule.has_split("validation"):
+            say("there is no test split: the report is of the validation split")
+            self.trainer.validate(model, **measured)
+        else:
+            say("there is no test split and no validation split: nothing is measured")
 
     def validate(self, model: TextClassifier, datamodule: TextDataModule, ckpt_path: str | None) -> None:
-        """Measures on the validation split."""
-        self.trainer.validate(model, datamodule=datamodule, ckpt_path=self._checkpoint_for_trainer())
+        """Measures on the validation split, and writes the report."""
+        self.trainer.validate(model, datamodule=datamodule, ckpt_path=self._checkpoint_for_trainer(), verbose=False)
 
     def test(self, model: TextClassifier, datamodule: TextDataModule, ckpt_path: str | None) -> None:
         """Measures on the test split, and writes the report."""

@@ -34,19 +34,45 @@ def use_utf8() -> None:
             stream.reconfigure(encoding="utf-8", errors="strict")
 
 
+def on_terminal() -> bool:
+    """Whether progress bars can be drawn."""
+    return sys.stdout.isatty() and sys.stderr.isatty()
+
+
 def hush() -> None:
-    """Silences what Lightning says that nobody can act on here."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda r: "Tip: For seamless" not in r.getMessage()
-    )
-    for message in (
-        ".*isinstance.treespec, LeafSpec.*",  # deprecated in torch 2.13, still used by lightning 2.6
-        ".*configure_optimizers. returned .None.*",  # a method that is fitted whole in `prepare` has none ...
-        ".*training_step. returned .None.*",  # ... and nothing to train ...
-        ".*is an empty generator, no gradient clipping.*",  # ... or to clip
-        ".*is smaller than the logging interval.*",
-        ".*is not supported by the model summary.*",
-        ".*callbacks used to create the checkpoint need to be provided.*",  # ours write the run folder: of no use here
-        ".*does not have many workers.*",  # rows are encoded before training: a batch costs little
-    ):
+    """Silences what libraries say that nobody can act on here: notices, and progress bars without a terminal.
+
+    Warnings and errors stay, but for those that are about how this package uses a library.
+    """
+    for name, level in LOG_LEVELS.items():
+        logging.getLogger(name).setLevel(level)
+    for message in IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message)
+    os.environ.setdefault("WANDB_SHOW_INFO", "false")
+    if not on_terminal():
+        from huggingface_hub.utils.tqdm import disable_progress_bars
+        from transformers.utils.logging import disable_progress_bar
+
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # before anything imports it
+        disable_progress_bars()
+        disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+LOG_LEVELS = {
+    "lightning.pytorch": logging.WARNING,
+    "lightning.fabric": logging.WARNING,
+    "lightning.pytorch.callbacks": logging.INFO,  # what a callback says where the user has asked for it
+}
+IGNORED_WARNINGS = (
+    ".*isinstance.treespec, LeafSpec.*",  # deprecated in torch 2.13, still used by lightning 2.6
+    ".*configure_optimizers. returned .None.*",  # a method that is fitted whole in `prepare` has none ...
+    ".*training_step. returned .None.*",  # ... and nothing to train ...
+    ".*is an empty generator, no gradient clipping.*",  # ... or to clip
+    ".*is smaller than the logging interval.*",
+    ".*is not supported by the model summary.*",
+    ".*callbacks used to create the checkpoint need to be provided.*",  # ours write the run folder: of no use here
+    ".*does not have many workers.*",  # rows are encoded before training: a batch costs little
+    ".*Total length of .list. across ranks is zero.*",  # data without a validation split: `fit` says it itself
+    ".*but have no .val_dataloader.. Skipping val loop.*",
+    ".*exists and is not empty.*",  # the folder of checkpoints, of a run that goes on
+)

@@ -134,6 +134,7 @@ class WandbRunLogger(WandbLogger):
         more: dict[str, Any] = {"entity": entity, "group": group, "job_type": job_type, "tags": tags, "notes": notes}
         mode: dict[str, Any] = {"mode": "offline"} if offline else {}
         super().__init__(name=name, save_dir=save_dir, project=project, id=id, offline=offline, **more, **mode)
+        self._wandb_init.pop("anonymous", None)  # W&B warns of it in each run, whatever its value
 
 
 def set_up(configured: Any, run_dir: Path, labels: Mapping[str, str]) -> Any:

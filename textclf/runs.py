@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -14,6 +16,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from textclf.errors import UserError
 
 ROOT = Path("runs")
+RECORDS = ("wandb", "tensorboard")
+"""What loggers begin in a run folder before anything was read or trained."""
 
 
 def _is_first() -> bool:
@@ -21,9 +25,21 @@ def _is_first() -> bool:
     return node == "0" and bool(getattr(rank_zero_only, "rank", 0) == 0)  # from the launcher's environment variables
 
 
-def run_name(configs: list[str]) -> str:
-    """A run's name from its configuration files: their stems, joined by `-`; one written out as JSON has none."""
-    return "-".join(Path(config).stem for config in configs if not config.lstrip().startswith("{")) or "run"
+def run_name(configs: list[str], checkpoint: Path | None = None) -> str:
+    """A run's name.
+
+    Args:
+        configs: The configuration files. The name is their stems, joined by `-`; one that is written out as JSON has
+            none.
+        checkpoint: Where there are no such files, the run of this checkpoint gives the name: `nsmc` for
+            `runs/nsmc/0/checkpoints/best.ckpt`, and `mine` for `mine/checkpoints/best.ckpt`.
+    """
+    stems = [Path(config).stem for config in configs if not config.lstrip().startswith("{")]
+    if stems or checkpoint is None:
+        return "-".join(stems) or "run"
+    folders = [folder.name for folder in checkpoint.resolve().parents if folder.name != "checkpoints"]
+    is_version = folders[0].isdecimal() and len(folders) > 1
+    return (folders[1] if is_version else folders[0]) or "run"
 
 
 def run_group(config: dict[str, Any]) -> str:
@@ -34,7 +50,36 @@ def run_group(config: dict[str, Any]) -> str:
     return f"{data.removesuffix('DataModule')} {method}"
 
 
-def claim_run_folder(name: str, run_dir: str | None, resumed: Path | None) -> Path:
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run.
+
+    Attributes:
+        path: The folder.
+        made: The folders that were made for it, the outermost first; none on other processes than the first.
+    """
+
+    path: Path
+    made: tuple[Path, ...] = ()
+
+    def remove_if_empty(self) -> None:
+        """Removes what was made for a run that has left nothing worth keeping: a failed command calls it.
+
+        Records of loggers count as nothing, and so do folders without files. A folder that was there before stays.
+        """
+        if not self.made or not self.path.is_dir():
+            return
+        records = [self.path / name for name in RECORDS]
+        files = (file for file in self.path.rglob("*") if not file.is_dir() or file.is_symlink())
+        if any(not set(records) & set(file.parents) for file in files):
+            return
+        shutil.rmtree(self.path, ignore_errors=True)
+        for folder in reversed(self.made):
+            with suppress(OSError):  # another run is in it
+                folder.rmdir()
+
+
+def claim_run_folder(name: str, run_dir: str | None, resumed: Path | None) -> RunFolder:
     """Makes the folder of a run; only the first process does, the others are told later.
 
     Args:
@@ -46,8 +91,9 @@ def claim_run_folder(name: str, run_dir: str | None, resumed: Path | None) -> Pa
         UserError: `run_dir` holds another run.
     """
     if run_dir is None:
-        return _next_version(ROOT / name) if _is_first() else ROOT / name
+        return _next_version(ROOT / name) if _is_first() else RunFolder(ROOT / name)
     folder = Path(run_dir)
+    made: tuple[Path, ...] = ()
     own = resumed is not None and folder.resolve() in resumed.resolve().parents
     if _is_first() and not own:
         if (folder / "config.yaml").exists() or (folder / "checkpoints").exists():
@@ -56,13 +102,14 @@ def claim_run_folder(name: str, run_dir: str | None, resumed: Path | None) -> Pa
                 f"`fit --config {folder}/config.yaml --run_dir {folder} --ckpt_path last`"
             )
         with _told(f"run_dir {str(folder)!r} cannot be made", "name another"):
+            made = _missing(folder)
             folder.mkdir(parents=True, exist_ok=True)
             with TemporaryFile(dir=folder):  # where it was there already, perhaps of another user
                 pass
-    return folder
+    return RunFolder(folder, made)
 
 
-def _next_version(parent: Path) -> Path:
+def _next_version(parent: Path) -> RunFolder:
     """Makes the first folder `parent/0`, `parent/1`, ... that is not there yet.
 
     Raises:
@@ -70,11 +117,13 @@ def _next_version(parent: Path) -> Path:
     """
     version = 0
     with _told(f"the run folder {str(parent)!r} cannot be made in {str(Path.cwd())!r}", "pass --run_dir"):
+        made = _missing(parent)
         parent.mkdir(parents=True, exist_ok=True)
         while True:
+            folder = parent / str(version)
             with suppress(FileExistsError):  # another process may be faster
-                (parent / str(version)).mkdir()
-                return parent / str(version)
+                folder.mkdir()
+                return RunFolder(folder, (*made, folder))
             version += 1
 
 
@@ -84,6 +133,11 @@ def _told(what: str, remedy: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"{what} ({error.strerror}): {remedy}") from error
+
+
+def _missing(folder: Path) -> tuple[Path, ...]:
+    """The folder and those around it, as far as they are not there; the outermost first."""
+    return tuple(path for path in reversed([folder, *folder.parents]) if not path.exists())
 
 
 def find_checkpoint(given: str, run_dir: str | None, configs: list[str]) -> Path:

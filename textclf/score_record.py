@@ -8,13 +8,13 @@ from typing import Any, get_args
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from textclf.callbacks import gather, run_folder
 from textclf.console import say
 from textclf.data.keys import int_column, text_keys
 from textclf.data.splitting import stratified_split
 from textclf.errors import UserError
 from textclf.evaluation.rescoring import facts_lines, rounding_line
 from textclf.models.numerics import price_of_rounding
+from textclf.processes import gather, run_folder
 from textclf.scoring import audit_labels
 from textclf.scoring.rules import Likelihoods
 from textclf.scoring.stored import StoredScores, write_scores

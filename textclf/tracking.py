@@ -18,6 +18,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from textclf.atomic import atomic_path
+from textclf.console import say
+from textclf.reporting import Reported, is_reported, report_folder
 
 SAMPLE, MISTAKES = 100, 100
 """Rows of a test's two tables at most."""
@@ -30,6 +32,8 @@ def record_config(logger: Logger, config: dict[str, Any], model: LightningModule
     config = {**config, "parameters": parameters}
     if isinstance(logger, WandbLogger):
         logger.log_hyperparams(config)
+        if not getattr(logger.experiment, "offline", True):
+            say(f"W&B: {logger.experiment.url}")
     elif isinstance(logger, TensorBoardLogger):
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         logger.experiment.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()))
@@ -88,15 +92,15 @@ class CleaningRecord(Callback):
         self._write(trainer)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes it again where the test split is read only now."""
+        """Shows and writes what is new where the test split is read only now."""
         self._write(trainer)
 
     def _write(self, trainer: Trainer) -> None:
         ledger = getattr(getattr(trainer, "datamodule", None), "ledger", None)
         if ledger is None or not trainer.is_global_zero or len(ledger.entries) == self._written:
             return
+        print(ledger.table(self._written), file=sys.stderr, flush=True)
         self._written = len(ledger.entries)
-        print(f"{ledger}\n", file=sys.stderr, flush=True)
         records = ledger.records()
         with atomic_path(Path(trainer.default_root_dir, "cleaning.csv")) as path:
             with path.open("w", newline="", encoding="utf-8") as file:
@@ -165,10 +169,19 @@ class TrainingSpeed(Callback):
         self._since = None
 
 
-class TestRecord(Callback):
-    """Hands the report of a test to W&B or TensorBoard: the confusion matrix, a sample, and the worst mistakes."""
+class ReportRecord(Callback):
+    """Hands a report to W&B or TensorBoard: the confusion matrix, a sample, and the worst mistakes."""
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hands over the report of a validation by itself."""
+        if is_reported(trainer):
+            self._record(trainer, "validation")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hands over the report of a test."""
+        self._record(trainer, "test")
+
+    def _record(self, trainer: Trainer, split: Reported) -> None:
         """Reads what the writer of the report, which comes before this, has written."""
         loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger | TensorBoardLogger)]
         if not loggers or not trainer.is_global_zero:
@@ -176,11 +189,13 @@ class TestRecord(Callback):
         from textclf.evaluation.examples import readable, sample_rows, worst_mistakes
         from textclf.evaluation.predictions import read_predictions
 
-        report, step = Path(trainer.default_root_dir, "report"), trainer.global_step
+        report, step = report_folder(trainer.default_root_dir, split), trainer.global_step
         path = report / "predictions.parquet"
         numbers = read_predictions(path, texts=False)
         sample, mistakes = sample_rows(numbers, SAMPLE), worst_mistakes(numbers, MISTAKES)
         for logger in loggers:
-            record_picture(logger, "test/confusion_matrix", report / "confusion_matrix.png", step)
-            for name, rows in (("test/sample", sample), ("test/worst_mistakes", mistakes)):
-                record_table(logger, name, *readable(read_predictions(path, rows), np.arange(len(rows))), step)
+            record_picture(logger, f"{split}/confusion_matrix", report / "confusion_matrix.png", step)
+            for name, rows in (("sample", sample), ("worst_mistakes", mistakes)):
+                record_table(
+                    logger, f"{split}/{name}", *readable(read_predictions(path, rows), np.arange(len(rows))), step
+                )

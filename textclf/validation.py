@@ -8,9 +8,9 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-from textclf.callbacks import gather
 from textclf.data.labels import normalized_names
 from textclf.models.base import TextClassifier
+from textclf.processes import gather
 
 
 class FittedOnValidation(Callback):

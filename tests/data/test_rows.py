@@ -17,6 +17,7 @@ from textclf.data.cleaning import (
     ResolveConflicts,
     StripWhitespace,
 )
+from textclf.data.ledger import READ, Ledger
 from textclf.data.reading import fingerprint
 from textclf.data.splitting import SPLITS
 from textclf.errors import UserError
@@ -81,8 +82,24 @@ def test_default_cleaning_is_counted_and_spares_the_test_split(tmp_path):
     table = str(data.ledger).splitlines()
     assert table[0].split() == ["train", "validation", "test"]
     assert table[1].split() == ["rows", "read", "46", "6"]
-    assert table[-2].split()[:6] == ["held", "out", "for", "validation", "-10", "10"]
-    assert table[-1].split() == ["rows", "used", "31", "10", "6"]
+    assert [line.split()[0] for line in table[2:6]] == [
+        *("StripWhitespace", "DropEmpty", "ResolveConflicts", "DropRepeats")
+    ]
+    assert table[-3].split()[:6] == ["held", "out", "for", "validation", "-10", "10"]
+    assert table[-2].split() == ["rows", "used", "31", "10", "6"]
+    assert table[-1] == "without effect: NormalizeUnicode, RemoveControlCharacters"
+
+
+def test_a_table_of_what_is_new():
+    ledger = Ledger()
+    for split, step, rows in (("train", READ, 9), ("test", READ, 5), ("test", "limit", 2), ("test", "Idle", 2)):
+        ledger.add(split, step, rows, why="a reason")
+    assert ledger.table(since=2).splitlines() == [
+        "           test",
+        "limit        -3  a reason",
+        "rows used     2",
+        "without effect: Idle",
+    ]
 
 
 def test_no_cleaning_keeps_all(tmp_path):

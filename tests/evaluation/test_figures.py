@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.text import Text
 
 from textclf.evaluation.figures import plot_confusion_matrix
 
@@ -27,11 +28,11 @@ def drawn(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Figure, "savefig", spy)
 
-    def draw(matrix, names):
+    def draw(matrix, names, title=()):
         settings = dict(matplotlib.rcParams)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            plot_confusion_matrix(matrix, names, tmp_path / "matrix.png")
+            plot_confusion_matrix(matrix, names, tmp_path / "matrix.png", title)
         assert dict(matplotlib.rcParams) == settings
         assert [file.name for file in tmp_path.iterdir()] == ["matrix.png"]
         assert imread(tmp_path / "matrix.png").std() > 0
@@ -73,3 +74,33 @@ def test_long_names_are_rotated_and_cut(drawn):
     axes = drawn(counts(2), ["a name with\nmany words " * 4, "b"])
     assert tick_names(axes.yaxis)[0] == "a name with many words a name with many…"
     assert {label.get_rotation() for label in axes.get_xticklabels()} == {90}
+
+
+def texts(figure):
+    return [text for text in figure.findobj(Text) if text.get_text().strip()]
+
+
+def test_the_title_is_whole_and_all_text_is_in_one_font_with_hangul(drawn):
+    title = ["FilesDataModule (한국어/아주 긴 폴더 이름/리뷰)", "Method (" + "long/" * 20 + ")", "$5 rows of test"]
+    figure = drawn(counts(3, invalid=1), ["부정", "긍정", "neutral"], title).figure
+    lines = figure.get_suptitle().splitlines()
+    assert "".join(lines).replace(" ", "") == "".join(title).replace(" ", "")
+    assert len(lines) > len(title)
+    figure.draw_without_rendering()
+    (extent,) = [text.get_window_extent() for text in texts(figure) if text.get_text() == figure.get_suptitle()]
+    assert extent.x0 > 0
+    assert extent.x1 < figure.get_window_extent().width
+    assert {tuple(text.get_fontfamily()) for text in texts(figure)} == {("NanumGothic", "DejaVu Sans")}
+
+
+def test_characters_that_no_font_has_give_no_warning(drawn):
+    drawn(counts(2), ["good 😀", "bad 😡"])
+
+
+def test_settings_of_the_user_do_not_change_a_picture(tmp_path):
+    matrix, pictures = counts(2), []
+    for name, settings in (("plain", {}), ("dark", {"figure.facecolor": "black", "font.size": 30})):
+        with matplotlib.rc_context(settings):
+            plot_confusion_matrix(matrix, ["a", "b"], tmp_path / f"{name}.png", ["A title"])
+        pictures.append((tmp_path / f"{name}.png").read_bytes())
+    assert pictures[0] == pictures[1]

@@ -8,6 +8,7 @@ from sklearn.metrics import accuracy_score, classification_report, f1_score, mat
 from textclf.errors import UserError
 from textclf.evaluation.display import display_width
 from textclf.evaluation.predictions import PredictionTable, write_predictions
+from textclf.evaluation.provenance import Provenance
 from textclf.evaluation.report import classification_report_text, summarize, write_report
 
 
@@ -41,6 +42,7 @@ def write_table(path, table):
         label_names=table.label_names,
         has_probabilities=table.has_probabilities,
         temperature=table.temperature,
+        thresholds=table.thresholds,
     )
 
 
@@ -94,6 +96,42 @@ def test_what_a_temperature_changed_is_told(tmp_path):
     line = (tmp_path / "report.txt").read_text().splitlines()[-1]
     nll, ece = before["test/nll"], before["test/ece"]
     assert line == f"temperature:             2.5000 (at 1: NLL {nll:.4f}, ECE {ece:.4f})"
+
+
+def test_a_report_says_what_it_is_of(tmp_path):
+    table = made_table("ab")
+    write_table(tmp_path / "p.parquet", table)
+    known = Provenance("validation", "Data", "Method", "best.ckpt", 7, 100, "2026-01-02T03:04:05+00:00")
+    metrics = write_report(tmp_path, tmp_path / "p.parquet", known)
+    assert metrics["validation/accuracy"] == summarize(table)["test/accuracy"]
+    assert {name: metrics[name] for name in ("data", "method", "checkpoint", "seed", "train_rows", "split")} == {
+        "data": "Data",
+        "method": "Method",
+        "checkpoint": "best.ckpt",
+        "seed": 7,
+        "train_rows": 100,
+        "split": "validation",
+    }
+    head, _, rest = (tmp_path / "report.txt").read_text().partition("\n\n")
+    assert head.splitlines() == known.lines(60)
+    assert rest == classification_report_text(table)
+
+
+@pytest.mark.parametrize(
+    ("split", "changes", "note"),
+    [
+        ("validation", {"temperature": 2.0}, "temperature fitted"),
+        ("validation", {"thresholds": {"a": 0.2, "b": 0.8}}, "thresholds fitted"),
+        ("validation", {"temperature": 2.0, "thresholds": {"a": 0.2, "b": 0.8}}, "thresholds and temperature fitted"),
+        ("validation", {}, None),
+        ("test", {"temperature": 2.0}, None),
+    ],
+)
+def test_figures_on_the_rows_that_something_was_fitted_to_are_marked(split, changes, note, tmp_path):
+    write_table(tmp_path / "p.parquet", replace(made_table("ab"), **changes))
+    write_report(tmp_path, tmp_path / "p.parquet", Provenance(split))
+    notes = [line for line in (tmp_path / "report.txt").read_text().splitlines() if line.startswith("note:")]
+    assert notes == ([f"note:       {note} to validation rows: these figures are optimistic"] if note else [])
 
 
 def test_metrics_json_is_strict(tmp_path):

@@ -124,7 +124,8 @@ def test_json_holds_the_machine_the_options_and_each_single_time(benchmark, tmp_
     assert benchmark.main(["fake", "--repeats", "3", "--rows", "7", "--json", str(target)]) == 0
     report = json.loads(target.read_text())
     assert report["machine"] == {"cpu": "abacus", "gpu": None}
-    assert report["options"] == {"repeats": 3, "rows": 7, "data_dir": None}
+    pretrained = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert report["options"] == {"repeats": 3, "rows": 7, "data_dir": None, "pretrained": pretrained}
     assert list(report["parts"]) == ["fake"]
     assert (report["parts"]["fake"]["unit"], report["parts"]["fake"]["bound"]) == ("rows", 1.3)
     slow, fast = report["parts"]["fake"]["contenders"]

@@ -33,6 +33,7 @@ from textclf.data.rows import SplitRows
 from textclf.data.splitting import LimitBy, Split
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier
+from textclf.seeds import global_seed
 from textclf.types import Dataset
 
 NEEDED: dict[str, tuple[Split, ...]] = {
@@ -195,6 +196,7 @@ class TextDataModule(SplitRows, LightningDataModule):
                 f"all {len(rows)} train rows have the label {self.label_names[present[0]]!r}: "
                 "learning needs rows of two or more labels"
             )
+        model.train_rows, model.train_seed = len(rows), global_seed()
         if model.restored:
             return
         error = None

@@ -52,26 +52,41 @@ class Ledger:
         return [{name: getattr(entry, name) for name in names} for entry in self.entries]
 
     def __str__(self) -> str:
-        """A table: a line for each step, a column for each split; `~` are changed, `-` dropped."""
-        left = {entry.split: f"{entry.rows:,}" for entry in self.entries}
+        """All entries as a table; see `table`."""
+        return self.table()
+
+    def table(self, since: int = 0) -> str:
+        """Lays entries out: a line for each step that did something, a column for each split.
+
+        Texts that a step changed are marked by `~`, rows that it dropped by `-`. The steps without any effect are named
+        in the last line.
+
+        Args:
+            since: The number of entries to leave out, such as those that were shown before.
+        """
+        shown = self.entries[since:]
+        left = {entry.split: f"{entry.rows:,}" for entry in shown}
         splits = [split for split in SPLITS if split in left]
-        steps: dict[str, list[str]] = {READ: []}
-        for entry in self.entries:
+        steps: dict[str, list[str]] = {}
+        for entry in sorted(shown, key=lambda entry: entry.step != READ):
             reasons = steps.setdefault(entry.step, [])
             if entry.why and entry.why not in reasons:
                 reasons.append(entry.why)
-        cells = {(entry.step, entry.split): _cell(entry) for entry in self.entries}
+        cells = {(entry.step, entry.split): _cell(entry) for entry in shown}
+        idle = [step for step in steps if {cells.get((step, split), "0") for split in splits} == {"0"}]
         lines = [["", *splits, ""]]
         for step, reasons in steps.items():
-            lines.append([step, *(cells.get((step, split), "") for split in splits), "; ".join(reasons)])
+            if step not in idle:
+                lines.append([step, *(cells.get((step, split), "") for split in splits), "; ".join(reasons)])
         lines.append(["rows used", *(left[split] for split in splits), ""])
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join(
+        text = [
             f"{line[0]:<{widths[0]}}"
             + "".join(f"  {cell:>{width}}" for cell, width in zip(line[1:-1], widths[1:-1], strict=True))
             + (f"  {line[-1]}" if line[-1] else "")
             for line in lines
-        )
+        ]
+        return "\n".join([*text, f"without effect: {', '.join(idle)}"] if idle else text)
 
 
 def _cell(entry: Entry) -> str:

@@ -1,11 +1,17 @@
-"""Pictures of a report, drawn with matplotlib's objects alone: no backend and no setting is changed."""
+"""Pictures in one style, drawn with matplotlib's objects alone: no backend and no setting is changed for good."""
 
-from collections.abc import Sequence
+import textwrap
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from cycler import cycler
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, fontManager
@@ -15,9 +21,39 @@ from textclf.evaluation.display import display_width
 
 MOST_NUMBERED_CLASSES = 25
 LONGEST_NAME = 40
+NARROWEST = 5.0
+"""Width in inches that a title needs at least."""
+TITLE_SIZE = 10
+"""Of the letters, in points."""
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+"""Of Okabe and Ito, told apart by people with any kind of colour vision: https://jfly.uni-koeln.de/color/."""
 
 
-def plot_confusion_matrix(matrix: np.ndarray, label_names: Sequence[str], path: str | Path) -> None:
+@contextmanager
+def drawing(path: str | Path, width: float, height: float, title: Sequence[str]) -> Iterator[Figure]:
+    """Gives a new picture, and saves it as a PNG file when the block ends.
+
+    All text is in one font that has Hangul, on a white ground, whatever the user's own settings are.
+
+    Args:
+        path: The file to write.
+        width: Of the picture, in inches.
+        height: Of the picture below its title, in inches.
+        title: Its lines; long ones are broken.
+    """
+    lines = [part for line in title for part in _wrapped(line, width)]
+    # A character that no font here has is drawn as a box; a warning for each of them would help nobody.
+    with warnings.catch_warnings(), style.context(["default", _own_style()]), atomic_path(path) as temporary:
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = Figure(figsize=(width, height + TITLE_SIZE / 72 * 1.4 * len(lines)), layout="constrained")
+        figure.suptitle("\n".join(lines), fontsize=TITLE_SIZE)
+        yield figure
+        figure.savefig(temporary, dpi=150, format="png")
+
+
+def plot_confusion_matrix(
+    matrix: np.ndarray, label_names: Sequence[str], path: str | Path, title: Sequence[str] = ()
+) -> None:
     """Draws a confusion matrix as a PNG file: numbers are counts, colours are shares of the true class.
 
     Args:
@@ -25,38 +61,37 @@ def plot_confusion_matrix(matrix: np.ndarray, label_names: Sequence[str], path: 
             column being the invalid answers. That column is drawn only when there are any.
         label_names: The classes' names.
         path: The file to write.
+        title: Lines that say what was measured.
     """
     rows = [_shorten(name) for name in label_names]
     columns = [*rows, "(invalid)"]
     if not matrix[:, -1].any():
         matrix, columns = matrix[:, :-1], rows
     numbered = len(rows) <= MOST_NUMBERED_CLASSES
-    longest = max(map(display_width, columns))
-    font = FontProperties(family=_font_families(), size=10 if numbered else 7)
-    name_length = longest * font.get_size_in_points() * 0.6 / 72  # inches, roughly
+    size = 10 if numbered else 7
+    name_length = max(map(display_width, columns)) * size * 0.6 / 72  # inches, roughly
     side = max(3.0, (0.5 if numbered else 0.17) * len(rows))
     rotated = name_length > side / len(columns)
+    width = max(NARROWEST, side + name_length + 1.5)
     height = side + 0.7 + (name_length if rotated else 0)
-    figure = Figure(figsize=(side + name_length + 1.5, height), layout="constrained")
-    axes = figure.add_subplot()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    # parse_math=False: a dollar sign in a name is a dollar sign.
-    axes.set_xticks(range(len(columns)), columns, rotation=90 if rotated else 0, fontproperties=font, parse_math=False)
-    axes.set_yticks(range(len(rows)), rows, fontproperties=font, parse_math=False)
-    axes.tick_params(length=0)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
-    if numbered:
-        _write_counts(axes, matrix, shares)
-    figure.colorbar(image, fraction=0.3 / side, pad=0.02, shrink=min(1.0, 5 / side), label="share of the true class")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    with drawing(path, width, height, title) as figure:
+        axes = figure.add_subplot()
+        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        axes.set_xticks(range(len(columns)), columns, rotation=90 if rotated else 0, fontsize=size)
+        axes.set_yticks(range(len(rows)), rows, fontsize=size)
+        axes.tick_params(length=0)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true")
+        if numbered:
+            _write_counts(axes, matrix, shares)
+        bar = figure.colorbar(image, fraction=0.3 / side, pad=0.02, shrink=min(1.0, 5 / side))
+        bar.set_label("share of the true class")
 
 
 def _write_counts(axes: Axes, matrix: np.ndarray, shares: np.ndarray) -> None:
     for (row, column), count in np.ndenumerate(matrix):
-        colour = "white" if shares[row, column] > 0.5 else "black"
+        colour = "white" if shares[row, column] > 0.6 else "black"
         axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
 
 
@@ -65,7 +100,19 @@ def _shorten(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
+def _wrapped(text: str, width: float) -> list[str]:
+    """Lines of a title that fit into `width` inches; wide characters such as Hangul count twice."""
+    columns = width * 72 / (TITLE_SIZE * 0.6)
+    characters = int(columns * len(text) / max(1, display_width(text)))
+    return textwrap.wrap(text, max(10, characters), break_on_hyphens=False)
+
+
 @cache
+def _own_style() -> dict[str, Any]:
+    """What differs from matplotlib's own settings: the font, the colours, and dollar signs, which are no formulas."""
+    return {"font.family": _font_families(), "axes.prop_cycle": cycler(color=COLOURS), "text.parse_math": False}
+
+
 def _font_families() -> list[str]:
     """Gives font families that together have Hangul and Latin.
 

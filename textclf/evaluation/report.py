@@ -1,10 +1,10 @@
-"""The report of a test: metrics.json, report.txt and confusion_matrix.png, made from a prediction table."""
+"""The report of an evaluation: metrics.json, report.txt and confusion_matrix.png, made from a prediction table."""
 
 import json
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from textclf.evaluation.display import align_right, display_width
 from textclf.evaluation.figures import plot_confusion_matrix
 from textclf.evaluation.metrics import ClassificationMetrics
 from textclf.evaluation.predictions import PredictionTable, read_predictions
+from textclf.evaluation.provenance import Provenance
 
 KEYS = (
     "accuracy",
@@ -35,13 +36,13 @@ KEYS = (
     "invalid",
 )
 WINDOW = 65_536  # rows counted at once
-Metrics = dict[str, float | int | list[str] | None]
+Metrics = dict[str, float | int | str | list[str] | None]
 
 
 def write_report(
     folder: str | Path,
     table_path: str | Path,
-    split: str = "test",
+    provenance: Provenance | None = None,
     examples_per_second: float | None = None,
     figures: Mapping[str, float] | None = None,
 ) -> Metrics:
@@ -50,28 +51,37 @@ def write_report(
     Args:
         folder: Where to write. It is made if it is not there.
         table_path: The prediction table.
-        split: The prefix of the metrics' names.
+        provenance: What was measured; by default a test of which nothing is known.
         examples_per_second: Speed of the run, where it was measured.
         figures: What else the method has measured, for metrics.json.
 
     Returns:
-        What metrics.json holds: the result of `summarize`, `missing_classes`, and `figures`.
+        What metrics.json holds: the result of `summarize`, `missing_classes`, `figures`, and the fields of
+        `provenance`.
 
     Raises:
         UserError: When there is no prediction table at `table_path`, or one without rows.
     """
-    folder = Path(folder)
+    folder, provenance = Path(folder), provenance or Provenance()
     table = read_predictions(table_path, texts=False)
     if not len(table.labels):
         raise UserError(f"{table_path}: the prediction table has no rows; test on a split that has some")
-    metrics: Metrics = {**summarize(table, split, examples_per_second), "missing_classes": missing_classes(table)}
-    metrics |= {name: _finite(value) for name, value in (figures or {}).items()}
+    metrics: Metrics = {
+        **summarize(table, provenance.split, examples_per_second),
+        "missing_classes": missing_classes(table),
+        **{name: _finite(value) for name, value in (figures or {}).items()},
+        **asdict(provenance),
+    }
+    fitted = ["thresholds"] * (table.thresholds is not None) + ["temperature"] * (table.temperature != 1)
+    head = provenance.lines(len(table.labels))
+    if fitted and provenance.split == "validation":
+        head.append(f"note:       {' and '.join(fitted)} fitted to validation rows: these figures are optimistic")
     with atomic_path(folder / "metrics.json") as path:
         path.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     with atomic_path(folder / "report.txt") as path:
-        path.write_text(classification_report_text(table), encoding="utf-8")
-    matrix = _accumulate(table).confusion_matrix().numpy()
-    plot_confusion_matrix(matrix, table.label_names, folder / "confusion_matrix.png")
+        path.write_text("\n".join([*head, "", classification_report_text(table)]), encoding="utf-8")
+    matrix, title = _accumulate(table).confusion_matrix().numpy(), provenance.title(len(table.labels))
+    plot_confusion_matrix(matrix, table.label_names, folder / "confusion_matrix.png", title)
     return metrics
 
 

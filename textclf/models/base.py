@@ -48,6 +48,8 @@ class TextClassifier(EvaluatedModule):
         encoded_together: Rows that `encode` is given at once, at most.
         fitted: What `prepare` found.
         restored: Whether this object's state comes from a checkpoint.
+        train_rows: Number of labelled rows that it has learnt from; None where a checkpoint does not tell.
+        train_seed: The seed of its training; None where none was set, or a checkpoint does not tell.
         text_steps: Cleaning steps that changed the texts it was trained on; `classify` and `predict` apply them too.
     """
 
@@ -72,6 +74,8 @@ class TextClassifier(EvaluatedModule):
             )
         self.fitted: dict[str, Any] = {}
         self.restored = False
+        self.train_rows: int | None = 0
+        self.train_seed: int | None = None
         self.text_steps: Sequence[Any] = ()
 
     @property
@@ -148,6 +152,8 @@ class TextClassifier(EvaluatedModule):
             "version": textclf.__version__,
             "class_path": f"{type(self).__module__}.{type(self).__qualname__}",
             "label_names": list(self.label_names),
+            "train_rows": self.train_rows,
+            "seed": self.train_seed,
             "fitted": self.fitted,
             "thresholds": self.thresholds,
             "text_steps": [step.as_config() for step in self.text_steps],
@@ -197,6 +203,7 @@ class TextClassifier(EvaluatedModule):
 
         self.label_names = label_names
         self.fitted = saved["fitted"]
+        self.train_rows, self.train_seed = saved.get("train_rows"), saved.get("seed")
         thresholds = saved["thresholds"]
         self.thresholds = thresholds and {normalized_name(name): limit for name, limit in thresholds.items()}
         self.text_steps = [

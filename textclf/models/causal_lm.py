@@ -309,7 +309,7 @@ class CausalLMClassifier(TextClassifier):
             raise UserError(f"rule {self.rule!r} looks at all rows of a test at once: choose another one to predict")
         return super().predict_step(batch, batch_idx)
 
-    def figures(self) -> dict[str, float]:
+    def figures(self, split: Literal["validation", "test"]) -> dict[str, float]:
         """The work of all processes, what was cut off texts, and what rounding costs where that was asked for.
 
         `tokens_beside` and `prompts_beside` were run for what rules need beside the test's rows; the rest leaves them
@@ -321,7 +321,8 @@ class CausalLMClassifier(TextClassifier):
         mine = torch.tensor(list(own.values()), device=self.device)
         total = self.all_gather(mine).reshape(-1, len(mine)).sum(0).tolist()  # type: ignore[union-attr]
         self.work = dict(zip(own, total, strict=True))
-        cut = cut_of(getattr(self.trainer, "test_dataloaders", None))
+        loaders = {"validation": "val_dataloaders", "test": "test_dataloaders"}
+        cut = cut_of(getattr(self.trainer, loaders[split], None))
         return {
             **{f"scoring/{name}": value for name, value in self.work.items()},
             "scoring/padding_share": self.work["padding"] / max(1, self.work["padding"] + self.work["tokens"]),

@@ -214,7 +214,7 @@ class ChatClassifier(TextClassifier):
         scores = np.array([np.logaddexp.reduce(found[a:b]) for a, b in pairwise(ends)])
         return np.asarray(scores - np.logaddexp.reduce(scores))
 
-    def figures(self) -> dict[str, float]:
+    def figures(self, split: Literal["validation", "test"]) -> dict[str, float]:
         """What was asked, tokens and cost (null without prices)."""
         spent = {} if self.server is None else self.server.account.figures()
         return {f"chat/{name}": value for name, value in spent.items()}

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from textclf.data.labels import listed, normalized_names
@@ -23,6 +24,7 @@ class EvaluatedModule(LightningModule):
         judged_together: True where a row's score depends on all rows of the split; see `settle`.
         best_by: The figure of validation by which `best.ckpt` is chosen, and whether its `max` or `min` is the best.
         temperature: What the log-scores are divided by in evaluation; see `textclf.temperature`.
+        variant: What is tried in this part of the training, such as one value of several; named after its validation.
         thresholds: Of each class by name, where they were tuned: the class of the highest multiple of its threshold is
             answered, not the most probable one; see `textclf.thresholds`.
     """
@@ -46,6 +48,7 @@ class EvaluatedModule(LightningModule):
         self.label_names = normalized_names(label_names)
         self.temperature = 1.0
         self.thresholds: dict[str, float] | None = None
+        self.variant = ""
         self._seen_splits: set[str] = set()
         self._waiting: list[tuple[Tensor, Tensor]] = []
         self.val_metrics = ClassificationMetrics(num_classes, self.has_probabilities)
@@ -74,13 +77,22 @@ class EvaluatedModule(LightningModule):
         """
         return log_scores
 
-    def figures(self) -> dict[str, float]:
-        """Other figures of a test for `metrics.json`; called on all processes, at its end."""
+    def figures(self, split: Literal["validation", "test"]) -> dict[str, float]:
+        """Other figures of an evaluation for `metrics.json`; called on all processes, at its end.
+
+        Args:
+            split: The split whose rows were scored.
+        """
         return {}
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Counts one batch by its most probable classes; gives what `test_step` gives."""
-        return self._evaluate(batch, self.val_metrics)
+        """Counts one batch; gives what `test_step` gives.
+
+        In `fit` the most probable classes are counted, so that the best checkpoint is chosen without the thresholds
+        that are tuned on the same rows.
+        """
+        fitting = self.trainer.state.fn == TrainerFn.FITTING
+        return self._evaluate(batch, self.val_metrics, None if fitting else self.thresholds)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Counts one batch; gives its rows to the callbacks.

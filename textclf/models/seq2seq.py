@@ -184,17 +184,21 @@ class Seq2SeqClassifier(TextClassifier):
         self._counts["otherwise"] += sum(each is None for each in classes)
         self._counts["no_label"] += sum(not any(word in answer.casefold() for word in known) for answer in answers)
 
+    def on_validation_epoch_start(self) -> None:
+        """Starts counting."""
+        self._counts = dict.fromkeys(self._counts, 0)
+
     def on_test_epoch_start(self) -> None:
         """Starts counting."""
         self._counts = dict.fromkeys(self._counts, 0)
 
-    def figures(self) -> dict[str, float]:
+    def figures(self, split: Literal["validation", "test"]) -> dict[str, float]:
         """Over all processes: answers that were given to `otherwise`, and those that name no label at all."""
         if self.otherwise is None:
             return {}
         counts: Any = self.all_gather(torch.tensor(list(self._counts.values()), device=self.device))
         totals = counts.view(-1, len(self._counts)).sum(0).tolist()
-        return {f"test/{name}": total for name, total in zip(self._counts, totals, strict=True)}
+        return {f"{split}/{name}": total for name, total in zip(self._counts, totals, strict=True)}
 
 
 def greedy(network: PreTrainedModel) -> Any:

@@ -1,0 +1,23 @@
+"""What the processes of one run share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+
+
+def run_folder(trainer: Trainer) -> Path:
+    """The run folder that the first process chose, on every process."""
+    return Path(trainer.strategy.broadcast(trainer.default_root_dir))
+
+
+def gather(part: Any, trainer: Trainer) -> list[Any]:
+    """Brings one object of each process to the first one; the others get an empty list."""
+    if trainer.world_size == 1:
+        return [part]
+    gathered: list[Any] | None = [None] * trainer.world_size if trainer.is_global_zero else None
+    torch.distributed.gather_object(part, gathered)
+    return gathered or []

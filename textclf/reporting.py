@@ -1,0 +1,156 @@
+"""The report of a run: collects what a test or a validation gives, and writes it to the run folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.model_helpers import is_overridden
+
+from textclf.console import say
+from textclf.evaluation.metrics import predicted_classes
+from textclf.evaluation.provenance import Provenance, described_data, described_method
+from textclf.processes import gather, run_folder
+from textclf.seeds import global_seed
+
+Reported = Literal["validation", "test"]
+
+
+class Scored(NamedTuple):
+    """The rows of a split, in its order, as they were scored."""
+
+    rows: np.ndarray
+    predictions: np.ndarray
+    log_scores: np.ndarray
+    examples_per_second: float
+
+
+def report_folder(run: str | Path, split: Reported) -> Path:
+    """Where the report of a split is: `report/` for the test, a folder in it for validation."""
+    return Path(run, "report") if split == "test" else Path(run, "report", split)
+
+
+def is_reported(trainer: Trainer) -> bool:
+    """Whether a validation is one by itself; those in `fit` have no report."""
+    return trainer.state.fn == TrainerFn.VALIDATING
+
+
+class ReportWriter(Callback):
+    """Collects the scores of the rows from all processes, and writes the report of a test, or of a validation."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Finds the run folder."""
+        self.run = run_folder(trainer)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        if is_reported(trainer):
+            self._start(trainer, "validation")
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self._start(trainer, "test")
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
+    ) -> None:
+        """Keeps a batch's scores."""
+        if is_reported(trainer):
+            self._keep(outputs)
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
+    ) -> None:
+        """Keeps a batch's scores."""
+        self._keep(outputs)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Gathers, writes, and prints the report on the first process."""
+        if is_reported(trainer):
+            self._end(trainer, pl_module, "validation")
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Gathers, writes, and prints the report on the first process."""
+        self._end(trainer, pl_module, "test")
+
+    def _start(self, trainer: Trainer, split: Reported) -> None:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's data connector
+        size = len(data.rows(split))
+        # Room for all at once: many small arrays among the freed ones of each batch would keep the memory in pieces.
+        self._rows, self._predictions = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64)
+        self._scores = np.empty((size, data.num_classes))
+        self._count = 0
+        self._started = time.perf_counter()
+
+    def _keep(self, outputs: Mapping[str, torch.Tensor]) -> None:
+        part = slice(self._count, self._count + len(outputs["row"]))
+        self._rows[part] = outputs["row"].cpu().numpy()
+        self._predictions[part] = outputs["prediction"].cpu().numpy()
+        self._scores[part] = outputs["log_scores"].double().cpu().numpy()
+        self._count = part.stop
+
+    def _end(self, trainer: Trainer, model: Any, split: Reported) -> None:
+        seconds = time.perf_counter() - self._started
+        mine = [column[: self._count] for column in (self._rows, self._predictions, self._scores)]
+        if model.judged_together:
+            settled = model.settle(torch.from_numpy(mine[2])).double().cpu()
+            mine[1:] = [predicted_classes(settled).numpy(), settled.numpy()]
+        figures = model.figures(split)
+        gathered = gather((mine, seconds), trainer)
+        if trainer.is_global_zero:
+            rows, *columns = (np.concatenate(parts) for parts in zip(*(own for own, _ in gathered), strict=True))
+            order = np.argsort(rows)
+            speed = len(rows) / max(seconds for _, seconds in gathered)
+            predictions, log_scores = (column[order] for column in columns)
+            self._write(trainer, model, split, Scored(rows[order], predictions, log_scores, speed), figures)
+        trainer.strategy.barrier("report")
+
+    def _write(
+        self, trainer: Trainer, model: Any, split: Reported, scored: Scored, figures: Mapping[str, float]
+    ) -> None:
+        from textclf.evaluation.predictions import write_predictions
+        from textclf.evaluation.report import write_report
+
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's data connector
+        folder = report_folder(self.run, split)
+        path = folder / "predictions.parquet"
+        write_predictions(
+            path,
+            data.rows(split).select(scored.rows).iter(batch_size=4096),
+            predictions=scored.predictions,
+            log_scores=scored.log_scores,
+            label_names=data.label_names,
+            has_probabilities=model.has_probabilities,
+            temperature=model.temperature,
+            thresholds=model.thresholds,
+        )
+        write_report(folder, path, provenance_of(trainer, model, split), scored.examples_per_second, figures)
+        say(f"the report is in {folder}")
+        print((folder / "report.txt").read_text(encoding="utf-8"), flush=True)
+
+
+def provenance_of(trainer: Trainer, model: Any, split: Reported) -> Provenance:
+    """What the trainer is measuring.
+
+    Args:
+        trainer: In a test or a validation.
+        model: The classifier.
+        split: The split whose rows are scored.
+    """
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's data connector
+    return Provenance(
+        split=split,
+        data=described_data(type(data).__name__, data.hparams),
+        method=described_method(type(model).__name__, model.hparams),
+        checkpoint=None if trainer.ckpt_path is None else str(trainer.ckpt_path),
+        seed=model.train_seed if is_overridden("training_step", model) else global_seed(),
+        train_rows=model.train_rows,
+        time=datetime.now().astimezone().isoformat(timespec="seconds"),
+    )
