@@ -6,6 +6,7 @@ import pytest
 import torch
 from jsonargparse import Namespace
 
+from textclf import wandb_server
 from textclf.errors import UserError
 from textclf.loggers import MetricsCSV, set_up
 
@@ -72,6 +73,7 @@ def nobody(tmp_path, monkeypatch):
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL", "NETRC"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(wandb_server, "_unreachable", lambda address: None)
     return tmp_path
 
 
@@ -142,6 +144,15 @@ def test_what_the_user_chose_stays(nobody, capsys, arguments):
     chosen = filled(**arguments)
     assert {name: chosen[name] for name in arguments} == arguments
     assert capsys.readouterr().err == ""
+
+
+def test_with_a_key_and_no_server_wandb_goes_offline_and_says_so(nobody, monkeypatch, capsys):
+    with_key(monkeypatch, nobody)
+    monkeypatch.setattr(wandb_server, "_unreachable", lambda address: "Connection refused")
+    assert (filled().offline, filled(mode="online").offline) == (True, False)
+    said = capsys.readouterr().err
+    reason = "textclf: W&B cannot be reached at https://api.wandb.ai (Connection refused): logging offline; `wandb "
+    assert said.startswith(reason) and said.count("\n") == 1
 
 
 def test_what_the_environment_says_of_the_group_stays(nobody, monkeypatch):

@@ -40,6 +40,7 @@ from textclf.predictions import read_texts
 from textclf.processes import run_folder
 from textclf.progress import ProgressLines
 from textclf.runs import RunFolder, claim_run_folder, run_group, run_name
+from textclf.wandb_server import refusal
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 
@@ -261,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # `predict | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        ours = user_error(error)
+        ours = user_error(error) or refusal(error)
         # Lightning says these two kinds of a user's mistake well.
         theirs = isinstance(error, MisconfigurationException) or str(error).startswith("Early stopping conditioned")
         if ours is None and not theirs:

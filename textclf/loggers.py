@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import netrc
 import os
 import re
 import time
@@ -12,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import torch
 from lightning.pytorch.loggers import Logger, WandbLogger
@@ -21,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from textclf.atomic import atomic_path
 from textclf.console import say
 from textclf.errors import UserError
+from textclf.wandb_server import why_offline
 
 
 class MetricsCSV(Logger):
@@ -138,7 +137,7 @@ class WandbRunLogger(WandbLogger):
 
 
 def set_up(configured: Any, run_dir: Path, labels: Mapping[str, str]) -> Any:
-    """Points configured loggers at the run folder, with `metrics.csv` among them, and takes W&B offline without a key.
+    """Points configured loggers at the run folder, adds `metrics.csv`, and takes W&B offline without a key or a server.
 
     Args:
         configured: The trainer's `logger` as the command line parsed it; changed in place.
@@ -188,9 +187,9 @@ def _fill_in_wandb(arguments: Any, run_dir: Path, labels: Mapping[str, str]) -> 
         not arguments.get("offline")
         and not arguments.get("mode")
         and "WANDB_MODE" not in os.environ
-        and not _logged_in()
+        and (why := why_offline()) is not None
     ):
-        say("no W&B key was found: logging offline; `wandb login`, then `wandb sync`, sends it later")
+        say(f"{why}: logging offline; `wandb login`, then `wandb sync`, sends it later")
         arguments.offline = True
         if "mode" in arguments:
             arguments.mode = "offline"
@@ -216,14 +215,3 @@ def finish(loggers: Sequence[Any], failed: bool) -> None:
         record = getattr(logger, "_experiment", None)
         if isinstance(logger, WandbLogger) and record is not None:
             record.finish(exit_code=int(failed))
-
-
-def _logged_in() -> bool:
-    """Whether W&B will find a key, told without starting it: once started, it takes no more settings."""
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
-    try:
-        return netrc.netrc(os.environ.get("NETRC") or Path.home() / ".netrc").authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
