@@ -45,6 +45,7 @@ class Record:
         self.folder = folder
         self.run, self.exit = (next(e[kind] for e in entries if e["type"] == kind) for kind in ("run", "exit"))
         self.config = next(e["config"]["update"] for e in entries if e["type"] == "config" and "model" in str(e))
+        self.artifacts = [e["artifact"]["manifest"]["contents"] for e in entries if e["type"] == "artifact"]
         self.history = [e["history"]["item"] for e in entries if e["type"] == "history"]
 
     def logged(self, name):
@@ -119,8 +120,13 @@ def test_the_record_has_the_predictions(resumed):
     assert len(mistakes) == (table.labels != table.predictions).sum() > 0
     assert all(row["label"] != row["prediction"] for row in mistakes)
     assert [row["confidence"] for row in mistakes] == sorted((row["confidence"] for row in mistakes), reverse=True)
-    copies = {path.parents[2] for path in resumed.rglob("staging/*")}
-    assert copies == {resumed / "wandb"}  # nothing of the run is elsewhere
+
+
+@pytest.mark.slow
+def test_one_copy_of_each_table_waits_to_be_sent(resumed):
+    sent = {file["local_path"] for record in records(resumed) for files in record.artifacts for file in files}
+    assert len(sent) == 6
+    assert {str(path) for path in resumed.rglob("staging/*")} == sent  # nothing of the run is elsewhere
 
 
 @pytest.mark.slow

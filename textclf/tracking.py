@@ -6,8 +6,7 @@ import csv
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,23 +51,37 @@ def record_picture(logger: Logger, name: str, path: Path, step: int) -> None:
 def record_table(logger: Logger, name: str, columns: list[str], rows: Sequence[Sequence[Any]], step: int) -> None:
     """Hands a table to W&B or, as Markdown, to TensorBoard."""
     if isinstance(logger, WandbLogger):
-        with _copies_in(Path(logger.save_dir or ".", "wandb")):
-            logger.log_table(name, columns, [list(row) for row in rows], step=step)
+        _record_in_wandb(logger, name, columns, [list(row) for row in rows], step)
     elif isinstance(logger, TensorBoardLogger):
         lines = [columns, ["---"] * len(columns), *rows]
         logger.experiment.add_text(name, "\n".join(" | ".join(map(_cell, line)) for line in lines), step)
 
 
-@contextmanager
-def _copies_in(folder: Path) -> Iterator[None]:
-    """Lets W&B keep what is to be sent later in the run folder, not in the home folder."""
-    before = os.environ.get("WANDB_DATA_DIR")
-    os.environ["WANDB_DATA_DIR"] = before or str(folder.resolve())
+def _record_in_wandb(logger: WandbLogger, name: str, columns: list[str], rows: list[list[Any]], step: int) -> None:
+    """Logs a table, and keeps the copy that W&B is to send in the run folder, not in the home folder.
+
+    W&B makes two copies of each table, sends one (and removes it then), and leaves the other for good.
+    """
+    import wandb
+
+    table = wandb.Table(columns=[*columns], data=rows)
+    metrics: Any = {name: table}  # the logger is typed for numbers alone
+    if "WANDB_DATA_DIR" in os.environ:  # a folder of the user's own, which other runs may be using
+        logger.log_metrics(metrics, step)
+        return
+    folder = Path(logger.save_dir or ".", "wandb").resolve()
+    copies = folder / "artifacts" / "staging"
+    before = set(copies.glob("*"))
+    os.environ["WANDB_DATA_DIR"] = str(folder)
     try:
-        yield
+        logger.log_metrics(metrics, step)
     finally:
-        if before is None:
-            del os.environ["WANDB_DATA_DIR"]
+        del os.environ["WANDB_DATA_DIR"]
+    artifact = getattr(getattr(table, "_artifact_target", None), "artifact", None)
+    if artifact is not None:  # else this version of W&B may need both
+        sent = {Path(entry.local_path) for entry in artifact.manifest.entries.values() if entry.local_path}
+        for spare in set(copies.glob("*")) - before - sent:
+            spare.unlink()
 
 
 def _cell(value: Any) -> str:
