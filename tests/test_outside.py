@@ -64,3 +64,8 @@ def test_package_from_outside(tmp_path):
 def test_readme_tells_how_many_lines_each_took():
     text = README.read_text(encoding="utf-8")
     assert f"The data set took {code_lines('outside_data')} lines, the method {code_lines('outside_method')}" in text
+
+
+@pytest.mark.parametrize("module", ["textclf.data", "textclf.models", "textclf.scoring", "textclf.embeddings"])
+def test_any_part_of_the_package_can_be_imported_first(module):
+    subprocess.run([sys.executable, "-c", f"import {module}"], check=True)

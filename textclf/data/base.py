@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -32,9 +32,11 @@ from textclf.data.options import (
 from textclf.data.rows import SplitRows
 from textclf.data.splitting import LimitBy, Split
 from textclf.errors import UserError
-from textclf.models.base import TextClassifier
 from textclf.seeds import global_seed
 from textclf.types import Dataset
+
+if TYPE_CHECKING:
+    from textclf.models.base import TextClassifier
 
 NEEDED: dict[str, tuple[Split, ...]] = {
     "fit": ("train", "validation"),
