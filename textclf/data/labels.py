@@ -11,7 +11,7 @@ from typing import Any
 
 from textclf.console import say
 from textclf.data.cleaning import NormalizeUnicode, RemoveControlCharacters, StripWhitespace
-from textclf.data.values import as_text, content_of, has_single_values
+from textclf.data.values import as_text, content_of, has_single_values, mended
 from textclf.errors import UserError
 from textclf.types import Dataset
 
@@ -29,6 +29,7 @@ def normalized_name(name: str) -> str:
     Names are compared in this spelling wherever two of them meet: those of a column, of `label_names`, of arguments
     that are given by label name, and of a checkpoint.
     """
+    name = mended(name)
     for step in TIDY:
         name = step.clean(name)
     return name
