@@ -184,6 +184,10 @@ def test_names_that_are_one(names, message):
         ("positive", "negative", False),
         ("긍정", "부정", False),
         ("긍정", "긍정적", False),
+        ("A급", "가급", False),
+        ("\u2764\ufe0f", "\u2764", True),  # a heart as emoji and as text
+        ("\U0001fae8", "\U0001fae9", False),  # younger than some tables of characters
+        ("😀", "😁", False),
         ("1", "가", False),
     ],
 )
@@ -193,7 +197,7 @@ def test_looks_like(name, other, alike):
 
 def test_names_that_look_alike_are_reported(capsys):
     say_alike(["good", "bad", "Good", "g ood", "나쁨"])
-    line = "the labels 'good' and 'Good' and 'g ood' differ in case, spaces or character width alone, and are 3 classes"
+    line = "the labels 'good' and 'Good' and 'g ood' differ in case, width, spaces or invisible characters alone, and are 3"
     assert line in capsys.readouterr().err
     say_alike(["good", "bad", "goods"])
     assert capsys.readouterr().err == ""

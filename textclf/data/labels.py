@@ -17,6 +17,9 @@ from textclf.types import Dataset
 
 MOST_LABELS = 1000
 """More values than that, and the column is taken for one of something else."""
+INVISIBLE = ("Zs", "Zl", "Zp", "Cc", "Cf")
+"""Unicode's categories of white space and of characters without a glyph."""
+VARIATION_SELECTORS = "\ufe0e\ufe0f"
 TIDY = (RemoveControlCharacters(), NormalizeUnicode(), StripWhitespace())
 
 
@@ -57,15 +60,18 @@ def normalized_names(names: Iterable[str]) -> tuple[str, ...]:
 def _skeleton(name: str) -> str:
     """A name without what readers overlook: case, width, white space and invisible characters."""
     folded = unicodedata.normalize("NFKC", name).casefold()
-    return "".join(c for c in folded if unicodedata.category(c)[0] not in "ZC")
+    return "".join(c for c in folded if unicodedata.category(c) not in INVISIBLE and c not in VARIATION_SELECTORS)
 
 
 def looks_like(name: str, other: str) -> bool:
-    """Whether a reader may take one for the other: they differ in case, width, spaces or letters of two scripts."""
+    """Whether a reader may take one name for the other.
+
+    They may differ in case, width, spaces and invisible characters, or in Cyrillic or Greek letters among Latin ones.
+    """
     if _skeleton(name) == _skeleton(other):
         return True
     different = [(a, b) for a, b in zip(name, other, strict=False) if a != b]
-    two_scripts = all(a.isascii() != b.isascii() for a, b in different)
+    two_scripts = all(min(a, b).isascii() and "\u0370" <= max(a, b) <= "\u052f" for a, b in different)
     return len(name) == len(other) and two_scripts and 2 * len(different) <= len(name)
 
 
@@ -77,8 +83,8 @@ def say_alike(names: Sequence[str]) -> None:
     for group in groups.values():
         if len(group) > 1:
             say(
-                f"the labels {' and '.join(map(_spelt, group))} differ in case, spaces or character width alone, and "
-                f"are {len(group)} classes: if one is meant, change the data"
+                f"the labels {' and '.join(map(_spelt, group))} differ in case, width, spaces or invisible characters "
+                f"alone, and are {len(group)} classes: if one is meant, change the data"
             )
 
 
