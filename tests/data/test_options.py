@@ -14,7 +14,15 @@ from textclf.data.cleaning import DropEmpty, DropRepeats, StripWhitespace
 from textclf.data.options import refuse_for_method
 from textclf.data.splitting import draw_sample
 from textclf.errors import UserError
-from textclf.models import PreparedClassifier, TextClassifier
+from textclf.models import (
+    EmbeddingZeroShot,
+    FineTunedClassifier,
+    LinearProbe,
+    NearestCentroid,
+    PreparedClassifier,
+    TextClassifier,
+    TfidfClassifier,
+)
 from textclf.models.base import Wanted
 
 NAMES = ["a", "b", "c"]
@@ -200,6 +208,28 @@ def test_a_slice_of_a_test_split_that_stands_alone(folders):
     assert taken == [("train", 0, 10, "val_size 0.2, seed 42"), ("test", 10, 40, "val_size 0.2, seed 42")]
 
 
+@pytest.mark.parametrize(
+    ("kind", "files", "read"),
+    [
+        (FilesDataModule, ("train",), ("train", "validation")),
+        (FilesDataModule, ("train", "test"), ("train", "validation", "test")),
+        (FilesDataModule, ("test",), ("test",)),
+        (FilesDataModule, ("train", "validation", "test"), ("train", "validation", "test")),
+        (MadeDataModule, ("train",), ("train", "validation", "test")),
+    ],
+)
+def test_columns_of_other_names_are_read_in_every_split(tmp_path, kind, files, read):
+    for split in files:
+        columns = {"q": [f"{split} q {i}" for i in range(40)], "a": [f"{split} a {i}" for i in range(40)]}
+        pq.write_table(pa.table(columns | {"y": ["n", "p"] * 20}), tmp_path / f"{split}.parquet")
+    data = kind(str(tmp_path), text_column="q", text_pair_column="a", label_column="y", label_names=["p", "n"])
+    for split in read:
+        rows = data.rows(split)
+        for text, pair, label in zip(rows["text"], rows["text_pair"], rows["label"], strict=True):
+            assert pair == text.replace(" q ", " a ")
+            assert label == 1 - int(text.split()[-1]) % 2
+
+
 def test_a_second_text_is_read_in_every_split_that_is_made(tmp_path):
     names = KorSAEDataModule.label_names
     rows = [(f"문장 {i}", f"내용 {i}", names[i % 6]) for i in range(240)]
@@ -304,6 +334,21 @@ class Trained(TextClassifier):
     def log_scores(self, batch):
         self.seen["evaluation"].append(batch["labels"].tolist())
         return torch.zeros(len(batch["text"]), self.num_classes).log_softmax(1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "by_batches"),
+    [
+        (TfidfClassifier, {}, False),
+        (NearestCentroid, {"pretrained": "encoder"}, False),
+        (LinearProbe, {"pretrained": "encoder"}, False),
+        (LinearProbe, {"pretrained": "encoder", "optimizer": "adamw"}, True),
+        (FineTunedClassifier, {"pretrained": "encoder"}, True),
+        (EmbeddingZeroShot, {"pretrained": "encoder"}, False),
+    ],
+)
+def test_which_methods_are_trained_by_batches(kind, options, by_batches):
+    assert kind(3, NAMES, **options).trains_by_batches == by_batches
 
 
 SHOTS, BALANCED = {"shots_per_class": 2}, {"balanced": True}

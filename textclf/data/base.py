@@ -81,7 +81,8 @@ class TextDataModule(SplitRows, LightningDataModule):
             max_batch_tokens: Tokens in a padded batch, instead of both sizes.
             val_size: Share of the train split held out, by stratum, where the source has no validation split.
             seed: Of the hold-out, of the draws of shots and of train and validation samples, and of the order in
-                training. (Which rows are tested does not depend on it.)
+                training. The sample that `limit` draws from a test split does not depend on it, nor does a test split
+                that is made from train; rows that are taken out of test to learn from do.
             num_workers: Processes that collate batches.
             limit: Most rows of the test split, or of each split: `{train: 1000, test: 200}`. They are counted after
                 cleaning, and after the validation rows were held out.

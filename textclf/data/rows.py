@@ -19,8 +19,8 @@ from textclf.errors import UserError
 from textclf.types import Dataset
 
 TEST_SEED = 42
-"""Which rows are tested does not depend on `seed`, so that runs with other seeds can be compared: neither where a test
-split is made here, nor where a sample of it is drawn."""
+"""Of a test split that is made here, and of a sample of one: they are the same whatever `seed` is, so that runs with
+other seeds can be compared."""
 NAMED = 10
 """Most classes that are named in a line."""
 
