@@ -193,7 +193,8 @@ def test_the_ledger_names_the_seed_and_each_limit(folders):
     why = {entry.why for entry in data.ledger.entries if entry.step == "limit"}
     assert why == {"1,000 of train, stratified by seed 7", "20 of test, stratified by seed 42"}
     lines = str(data.ledger).splitlines()
-    assert lines[-2].endswith("1,000 of train, stratified by seed 7; 20 of test, stratified by seed 42")
+    line = next(line for line in lines if line.startswith("limit"))
+    assert line.endswith("1,000 of train, stratified by seed 7; 20 of test, stratified by seed 42")
     assert next(line for line in lines if line.startswith("held out")).endswith("val_size 0.1, seed 7")
     first = made(folders, "test", limit=5, limit_by="first")
     first.rows("test")
