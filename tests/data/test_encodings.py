@@ -149,6 +149,15 @@ def test_what_cannot_be_told(tmp_path, content, message):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("text", ["a warm film \ud83d\nb", "정말 좋은 영화\n\ud83d 나쁜 영화"])
+def test_half_a_character_in_utf8(tmp_path, text):
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    line = 1 + text.partition("\ud83d")[0].count("\n")
+    with pytest.raises(UserError, match=f"a.csv' is UTF-8, but line {line} has half of a character"):
+        text_encoding(path)
+
+
 def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(encodings, "BLOCK", 1 << 14)
     peaks = []

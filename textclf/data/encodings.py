@@ -66,6 +66,11 @@ def _tell(path: Path, content: str) -> str:
         head = file.read(SAMPLE)
     encoding = next((name for mark, name in MARKS.items() if head.startswith(mark)), None) or _unmarked_utf16(head)
     wrong = _first_wrong_line(path, encoding or "utf-8")
+    if encoding is None and wrong and not _first_wrong_line(path, "utf-8", "surrogatepass"):
+        raise UserError(
+            f"{str(path)!r} is UTF-8, but line {wrong} has half of a character, such as of an emoji (a lone "
+            "surrogate): replace or delete it"
+        )
     if encoding is None:
         encoding = _legacy(path, wrong) if wrong else "utf-8"
     elif wrong:
@@ -87,9 +92,9 @@ def _unmarked_utf16(head: bytes) -> str | None:
     return encoding
 
 
-def _first_wrong_line(path: Path, encoding: str) -> int | None:
+def _first_wrong_line(path: Path, encoding: str, errors: str = "strict") -> int | None:
     """The number, from 1, of the first line that does not decode; None where all do."""
-    decoder, line = codecs.getincrementaldecoder(encoding)(), 1
+    decoder, line = codecs.getincrementaldecoder(encoding)(errors), 1
     with path.open("rb") as file:
         while True:
             block = file.read(BLOCK)

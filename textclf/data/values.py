@@ -3,7 +3,9 @@
 - A missing value (None, NaN) is an empty text; as a label, it is missing.
 - Numbers, truth values and dates among texts become text: `7`, `1.5`, `true`, `2024-01-01`. A column that holds nothing
   else is refused, since it is not the column of texts.
-- Invalid characters (half of an emoji, bytes that are no UTF-8) become U+FFFD, and one line says in how many rows.
+- Invalid characters (half of an emoji as JSON can escape it, strings of Parquet that are no UTF-8) become U+FFFD, and
+  one line says in how many rows. In a file of plain text such bytes are refused with their line, since they may as well
+  be another encoding.
 - Lists, objects and bytes are refused, with their row.
 """
 
