@@ -239,6 +239,8 @@ def draw(report: dict[str, Any], path: Path) -> None:
         report: What `benchmark.py --json` wrote.
         path: A PNG file.
     """
+    from matplotlib.ticker import LogLocator
+
     from textclf.evaluation.figures import drawing
 
     try:
@@ -262,6 +264,12 @@ def draw(report: dict[str, Any], path: Path) -> None:
                 axes.plot(*zip(*points, strict=True), marker="o", label=way)
             scale = "linear" if unit == "texts" else "log"  # what is flat is to look flat
             axes.set(xlabel=title, ylabel="seconds a text", xscale=scale, yscale=scale)
+            if scale == "log":
+                counts = sorted({c["counts"][count] for c in chosen})
+                axes.set_xticks(counts, [f"{value:,.0f}" for value in counts])
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.yaxis.set_major_formatter("{x:g}")
+                axes.minorticks_off()
             if scale == "linear":
                 axes.set_ylim(bottom=0)
             axes.legend()

@@ -6,7 +6,6 @@ python scripts/learning_curve.py runs/curve -c configs/rotten_tomatoes.yaml -c c
 import argparse
 import csv
 import json
-import logging
 import os
 import shutil
 import sys
@@ -72,7 +71,6 @@ def measure(folder: Path, shots: int, seed: int, arguments: Sequence[str]) -> di
 
         if run.exists():
             shutil.rmtree(run)  # of a run that was killed
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its lines do not go where the others go
         own = ["--data.shots_per_class", str(shots), "--data.seed", str(seed), "--seed_everything", str(seed)]
         log = folder / "log.txt"
         try:

@@ -21,7 +21,7 @@ from textclf.console import say
 from textclf.memory import HeapTrimmer
 from textclf.processes import run_folder
 from textclf.reporting import ReportWriter
-from textclf.tracking import CleaningRecord, ReportRecord, TrainingSpeed, record_config
+from textclf.tracking import CleaningRecord, ReportRecord, TrainingSpeed, parameter_counts, record_config
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -46,8 +46,11 @@ class ConfigWriter(Callback):
         self._written = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes it before training."""
+        """Writes it before training, and says how large the network is."""
         self._write(trainer, pl_module)
+        parameters = parameter_counts(pl_module)
+        if parameters["total"]:
+            say(f"{parameters['total']:,} parameters, {parameters['trainable']:,} of them are trained")
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes it where there was no training."""

@@ -24,11 +24,15 @@ SAMPLE, MISTAKES = 100, 100
 """Rows of a test's two tables at most."""
 
 
+def parameter_counts(model: LightningModule) -> dict[str, int]:
+    """The number of parameters: `total`, and those that are `trainable`."""
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return {"total": sum(n for n, _ in sizes), "trainable": sum(n for n, trained in sizes if trained)}
+
+
 def record_config(logger: Logger, config: dict[str, Any], model: LightningModule) -> None:
     """Hands the whole configuration, and the number of parameters, to W&B or TensorBoard."""
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    parameters = {"total": sum(n for n, _ in sizes), "trainable": sum(n for n, trained in sizes if trained)}
-    config = {**config, "parameters": parameters}
+    config = {**config, "parameters": parameter_counts(model)}
     if isinstance(logger, WandbLogger):
         logger.log_hyperparams(config)
         if not getattr(logger.experiment, "offline", True):

@@ -46,7 +46,7 @@ def drawing(path: str | Path, width: float, height: float, title: Sequence[str])
     with warnings.catch_warnings(), style.context(["default", _own_style()]), atomic_path(path) as temporary:
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width, height + TITLE_SIZE / 72 * 1.4 * len(lines)), layout="constrained")
-        figure.suptitle("\n".join(lines), fontsize=TITLE_SIZE)
+        figure.suptitle("\n".join(lines), fontsize=TITLE_SIZE, parse_math=False)
         yield figure
         figure.savefig(temporary, dpi=150, format="png")
 
@@ -78,8 +78,9 @@ def plot_confusion_matrix(
     with drawing(path, width, height, title) as figure:
         axes = figure.add_subplot()
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        axes.set_xticks(range(len(columns)), columns, rotation=90 if rotated else 0, fontsize=size)
-        axes.set_yticks(range(len(rows)), rows, fontsize=size)
+        # parse_math=False: a dollar sign in a name is a dollar sign.
+        axes.set_xticks(range(len(columns)), columns, rotation=90 if rotated else 0, fontsize=size, parse_math=False)
+        axes.set_yticks(range(len(rows)), rows, fontsize=size, parse_math=False)
         axes.tick_params(length=0)
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
@@ -109,8 +110,8 @@ def _wrapped(text: str, width: float) -> list[str]:
 
 @cache
 def _own_style() -> dict[str, Any]:
-    """What differs from matplotlib's own settings: the font, the colours, and dollar signs, which are no formulas."""
-    return {"font.family": _font_families(), "axes.prop_cycle": cycler(color=COLOURS), "text.parse_math": False}
+    """What differs from matplotlib's own settings."""
+    return {"font.family": _font_families(), "axes.prop_cycle": cycler(color=COLOURS)}
 
 
 def _font_families() -> list[str]:
