@@ -112,6 +112,22 @@ def test_weights_are_fp32_whatever_the_checkpoint_is(tiny_encoder, tmp_path):
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
+def test_weights_that_start_at_random_are_named_in_one_line(tiny_encoder, tmp_path, capsys, caplog):
+    model = build(tiny_encoder)
+    model.configure_model()
+    head = "classifier.bias, classifier.weight"
+    assert capsys.readouterr().err == f"textclf: random at first, not in {str(tiny_encoder)!r}: {head}\n"
+    for weights, said in (({}, " more\n"), (model.network.state_dict(), "")):
+        folder = tmp_path / str(len(weights))
+        shutil.copytree(tiny_encoder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+        torch.save(weights, folder / "pytorch_model.bin")
+        build(folder).configure_model()
+        output = capsys.readouterr().err
+        assert output.endswith(said)
+        assert bool(output) == bool(said)
+    assert not caplog.records
+
+
 def test_biases_and_norms_have_no_weight_decay(model, rows_folder, tmp_path):
     fit(model, rows_folder, tmp_path)
     decayed, free = model.optimizers().optimizer.param_groups

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -11,11 +13,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from textclf.console import say
 from textclf.errors import UserError
 from textclf.hub import loading, local_reference
 from textclf.types import PreTrainedModel
 
 REMEDY = "pass --model.pretrained with a hub id that can be reached, a folder, or package://module/path"
+MOST_NAMED = 4
+"""Weights that a line names; a head has as many."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ def pretrained_network(reference: str, labels: Sequence[str]) -> tuple[Any, set[
     """
     from transformers import AutoModelForSequenceClassification
 
-    with loading("model", reference, REMEDY):
+    with loading("model", reference, REMEDY), _without_report():
         network, found = AutoModelForSequenceClassification.from_pretrained(
             local_reference(reference),
             dtype=torch.float32,  # else the checkpoint's own, and bf16 master weights train badly
@@ -121,7 +126,23 @@ def pretrained_network(reference: str, labels: Sequence[str]) -> tuple[Any, set[
             **_label_arguments(labels),
         )
     random = set(found["missing_keys"]) | {key for key, *_ in found["mismatched_keys"]}
+    if random:
+        more = f" and {len(random) - MOST_NAMED} more" if len(random) > MOST_NAMED else ""
+        say(f"random at first, not in {reference!r}: {', '.join(sorted(random)[:MOST_NAMED])}{more}")
     return network, {id(p) for name, p in network.named_parameters() if name not in random}
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Silences transformers' table of weights that were not found; a line says it instead."""
+    from transformers.utils.logging import get_verbosity, set_verbosity
+
+    before = get_verbosity()
+    set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        set_verbosity(before)
 
 
 def freeze_lower_layers(network: PreTrainedModel, count: int) -> None:
