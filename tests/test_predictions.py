@@ -204,3 +204,14 @@ def test_columns_that_cannot_be_kept(tmp_path, monkeypatch, source, message):
 def test_nothing_to_keep(tmp_path, content):
     (tmp_path / "in.csv").write_text(content)
     assert kept(tmp_path / "in.csv", "all")[0] == []
+
+
+def test_the_remedy_for_a_column_that_is_not_there(tmp_path):
+    (tmp_path / "in.csv").write_text("a,b\n1,x\n")
+    with pytest.raises(UserError, match=r"has no column 'q': it has a, b; call the column of texts 'text'$"):
+        read_texts(None, str(tmp_path / "in.csv"), "q")
+    options = {"text": "--data.text_column", "text_pair": "--data.text_pair_column"}
+    with pytest.raises(UserError, match=r"'text', or name it with --data.text_column$"):
+        read_texts(None, str(tmp_path / "in.csv"), "q", options=options)
+    with pytest.raises(UserError, match=r"call the column of texts 'p', or name it with --data.text_pair_column$"):
+        read_texts(None, str(tmp_path / "in.csv"), "b", "p", options=options)

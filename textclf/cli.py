@@ -237,6 +237,7 @@ class TextCLI(ArgumentsCLI):
             datamodule.text_pair_column,
             keep="all" if self.options.keep_all else self.options.keep or (),
             reserved=reserved_names(model.label_names),
+            options={role: name for role in ("text", "text_pair") if (name := datamodule.column_option(role))},
         )
         self.stream.kept = inputs.kept
         batches = StreamedBatches(

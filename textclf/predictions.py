@@ -47,6 +47,7 @@ def read_texts(
     text_pair_column: str | None = None,
     keep: Sequence[str] | Literal["all"] = (),
     reserved: Sequence[str] = (),
+    options: Mapping[str, str] | None = None,
 ) -> Inputs:
     """Reads the rows to classify.
 
@@ -59,6 +60,7 @@ def read_texts(
         text_pair_column: Its column of second texts.
         keep: Its columns that are carried along; `all` are those that are not `id` or the column of texts.
         reserved: Names that columns of the output have.
+        options: The options that name the columns of `text` and `text_pair`, where there are such, for messages.
 
     Raises:
         UserError: Neither or both are given, the file cannot be read as its suffix says, its encoding is not clear, or
@@ -74,7 +76,8 @@ def read_texts(
     if path is not None and not path.is_file():
         raise UserError(f"--input {source!r} is not there: give a file that exists, or - for standard input")
     if path is not None and path.suffix != ".txt":
-        return _from_file(open_rows(path), text_column, text_pair_column, keep, reserved)
+        columns = {"text": text_column} | ({"text_pair": text_pair_column} if text_pair_column else {})
+        return _from_file(open_rows(path), columns, keep, reserved, options or {})
     if keep:
         given = "--texts" if source is None else "standard input" if path is None else f"--input {source!r}"
         raise UserError(f"{given} has no columns to keep: leave --keep and --keep_all out, or give a file with columns")
@@ -112,26 +115,31 @@ def _lines(file: TextIO) -> Rows:
 
 
 def _from_file(
-    rows: FileRows, text: str, pair: str | None, keep: Sequence[str] | Literal["all"], reserved: Sequence[str]
+    rows: FileRows,
+    columns: dict[str, str],
+    keep: Sequence[str] | Literal["all"],
+    reserved: Sequence[str],
+    options: Mapping[str, str],
 ) -> Inputs:
     with loading("file", str(rows.path), REMEDY):
-        columns = {"text": text if text in rows.columns else "text"}
-        if pair is not None:
-            columns["text_pair"] = pair
         if not rows.columns and not any(True for _ in rows):  # an empty file
             return Inputs(iter(()))
         for role, column in columns.items():
-            if column not in rows.columns:
+            known = "text" if role == "text" else column
+            remedy = f"call the column of texts {known!r}"
+            if role in options:
+                remedy += f", or name it with {options[role]}"
+            if column not in rows.columns and known not in rows.columns:
                 found = ", ".join(rows.columns) or "none"
-                wanted = text if role == "text" else column
-                raise UserError(f"{str(rows.path)!r} has no column {wanted!r}: it has {found}")
-            _check_text(rows, column, role)
+                raise UserError(f"{str(rows.path)!r} has no column {column!r}: it has {found}; {remedy}")
+            columns[role] = column if column in rows.columns else known
+            _check_text(rows, columns[role], remedy)
         kept = _kept(rows, keep, columns["text"], reserved)
         types = {name: _kept_type(rows, column) for name, column in kept.items()}
     return Inputs(_rows(rows, columns, kept), types)
 
 
-def _check_text(rows: FileRows, column: str, role: str) -> None:
+def _check_text(rows: FileRows, column: str, remedy: str) -> None:
     """Refuses a column of numbers, dates or truth values alone, as `fit` does.
 
     Raises:
@@ -140,7 +148,6 @@ def _check_text(rows: FileRows, column: str, role: str) -> None:
     import pyarrow as pa
 
     kind = rows.schema.field(column).type
-    remedy = f"name the column of texts with --data.{role}_column, or call it {role!r}"
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
         if not (pa.types.is_nested(kind) or pa.types.is_binary(kind)):  # whose rows are refused one by one
             raise UserError(f"{str(rows.path)!r}: column {column!r} holds {kind}, no text: {remedy}")

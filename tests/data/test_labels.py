@@ -263,3 +263,8 @@ def test_a_data_set_in_code_may_have_decomposed_names():
 )
 def test_the_remedy_for_a_wrong_column(data, role, remedy):
     assert data._column_remedy(role).endswith(remedy)
+
+
+def test_the_options_that_name_columns():
+    assert FilesDataModule("x").column_option("text") == "--data.text_column"
+    assert NSMCDataModule().column_option("label") is None

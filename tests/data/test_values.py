@@ -199,7 +199,11 @@ def test_texts_of_the_command_line(capsys):
 @pytest.mark.parametrize(
     ("values", "fit", "predict"),
     [
-        ([1, 2], "column 'text' holds int64, no text: name another", "column 'text' holds int64, no text: name the"),
+        (
+            [1, 2],
+            "column 'text' holds int64, no text: name another",
+            "column 'text' holds int64, no text: call the column of texts 'text'",
+        ),
         ([1.5, None], "holds (float64|double), no text", "holds double, no text"),
         ([True, False], "holds bool, no text", "holds bool, no text"),
         (["1", "2.5%"], "holds numbers only, such as '1'", "holds numbers only, such as '1'"),

@@ -266,13 +266,21 @@ class SplitRows:
     def _drops_unknown_labels(self, split: Split) -> bool:
         return any(isinstance(step, DropUnknownLabels) and split in step.splits for step in self.cleaning)
 
-    def _column_remedy(self, role: str) -> str:
-        """How to name another column of texts or labels, as an imperative."""
+    def column_option(self, role: str) -> str | None:
+        """The option that names a column, such as `--data.text_column`; None where the class has no such argument.
+
+        Args:
+            role: `text`, `text_pair` or `label`.
+        """
         argument = f"{role}_column"
         parameters = {name for kind in type(self).__mro__[:-1] for name in inspect.signature(kind).parameters}
-        if argument in parameters:
-            return f"name another column with --data.{argument}"
-        kind = type(self).__name__
+        return f"--data.{argument}" if argument in parameters else None
+
+    def _column_remedy(self, role: str) -> str:
+        """How to name another column of texts or labels, as an imperative."""
+        if option := self.column_option(role):
+            return f"name another column with {option}"
+        argument, kind = f"{role}_column", type(self).__name__
         if self.data_dir is not None:
             return f"give the files the columns of {kind}, or read them with --data FilesDataModule --data.{argument}"
         return f"set {argument} in {kind}"
