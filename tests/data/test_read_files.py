@@ -1,5 +1,6 @@
 """One reader for training and prediction: both give the same rows of a file, or refuse it with the same line."""
 
+import csv
 import json
 import os
 import re
@@ -9,6 +10,8 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from textclf.data import FilesDataModule
 from textclf.data.labels import distinct_labels
@@ -302,6 +305,33 @@ def test_one_table_in_all_kinds_of_files(tmp_path):
     pq.write_table(pa.table(TABLE), tmp_path / "a.parquet")
     for suffix in ("csv", "tsv", "jsonl", "parquet"):
         assert both(tmp_path / f"a.{suffix}") == list(zip(TABLE["id"], TABLE["text"], strict=True)), suffix
+
+
+ANY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(ANY, ANY), min_size=1, max_size=5), st.sampled_from([",", ";", "\t"]))
+def test_whatever_is_written_with_quoting_is_read_back(tmp_path_factory, rows, delimiter):
+    rows = [*rows, ("", "a")]  # texts that are all numbers are refused
+    path = tmp_path_factory.mktemp("any") / "a.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows([("note", "text"), *rows])
+    assert texts(path) == [text for _, text in rows]
+
+
+@settings(max_examples=60)
+@given(st.lists(ANY, min_size=1, max_size=5))
+def test_whatever_is_written_as_json_or_as_one_column_is_read_back(tmp_path_factory, written):
+    written = [*written, "a"]
+    path = tmp_path_factory.mktemp("any") / "a.jsonl"
+    path.write_text(
+        "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in written), encoding="utf-8"
+    )
+    assert texts(path) == written
+    with path.with_suffix(".csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text",), *((text,) for text in written)])
+    assert [text for _, text in predicted_on(path.with_suffix(".csv"))] == written
 
 
 def test_rows_tell_where_they_are(tmp_path):

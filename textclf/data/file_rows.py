@@ -67,10 +67,17 @@ class FileRows(ABC):
         """
         import pyarrow as pa
 
-        rows = iter(self)
-        while chunk := list(islice(rows, BATCH)):
-            columns = [arrow_column([row.values.get(field.name) for row in chunk], field.type) for field in self.schema]
-            yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
+        rows, schema = iter(self), self.schema
+        while True:
+            # Not the rows but their values are kept: thousands of objects more would slow Python's garbage collector.
+            columns: dict[str, list[Any]] = {name: [] for name in schema.names}
+            for row in islice(rows, BATCH):
+                for name, values in columns.items():
+                    values.append(row.values.get(name))
+            if not any(columns.values()):
+                return
+            arrays = [arrow_column(columns[field.name], field.type) for field in schema]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def arrow_column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
@@ -78,8 +85,11 @@ def arrow_column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     import pyarrow as pa
 
     if pa.types.is_string(kind):
-        values = [as_text(value) for value in values]
-    elif pa.types.is_binary(kind):
+        try:
+            return pa.array(values, kind)
+        except (TypeError, ValueError):  # not all of them are strings
+            return pa.array([as_text(value) for value in values], kind)
+    if pa.types.is_binary(kind):
         values = [None if value is None else json.dumps(value, default=str).encode() for value in values]
     elif pa.types.is_floating(kind):
         values = [None if value is None or math.isnan(value) else value for value in values]

@@ -33,6 +33,7 @@ class JsonRows(FileRows):
 
     def __init__(self, path: Path, encoding: str) -> None:  # noqa: D107  # the class says it
         self.path, self._encoding = path, encoding
+        self._decode = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant).decode
 
     @cached_property
     def columns(self) -> tuple[str, ...]:  # type: ignore[override]  # found on first need
@@ -85,17 +86,17 @@ class JsonRows(FileRows):
         return valid
 
     def _parsed(self, number: int, line: str) -> dict[str, Any]:
-        place = f"{str(self.path)!r} line {number}"
         try:
-            value = json.loads(line, object_pairs_hook=_unique, parse_constant=_constant)
+            value = self._decode(line)
         except (ValueError, RecursionError) as error:
+            place = f"{str(self.path)!r} line {number}"
             if line.lstrip().startswith("["):
                 raise UserError(f"{place} begins a JSON list: {REMEDY}") from error
             reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
             raise UserError(f"{place} is no JSON object ({reason}): {REMEDY}") from error
         if not isinstance(value, dict):
             kind = kind_of(value) if isinstance(value, list) else repr(value)
-            raise UserError(f"{place} is {kind}, no JSON object: {REMEDY}")
+            raise UserError(f"{str(self.path)!r} line {number} is {kind}, no JSON object: {REMEDY}")
         return value
 
 
