@@ -189,6 +189,8 @@ class DelimitedRows(FileRows):
                 "a .tsv file has no quoting, so texts must not contain tabs or line breaks; if it was written with "
                 "quotation marks around fields, rename it to .csv, where a tab may separate fields"
             )
+        elif any(re.match(r'\s+"', field) for field in fields):
+            remedy = "no space may stand before the quotation mark that begins a field"
         elif len(fields) > width:
             remedy = f'put texts that contain {self._mark} in quotation marks ("...")'
         else:

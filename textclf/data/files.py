@@ -12,7 +12,10 @@ from textclf.errors import UserError
 
 
 class FilesDataModule(TextDataModule):
-    """Rows from a folder of your own: `train`, `validation` and `test` as `.parquet`, `.csv`, `.tsv` or `.jsonl`."""
+    """Rows from a folder of your own: `train`, `validation` and `test` as `.parquet`, `.csv`, `.tsv` or `.jsonl`.
+
+    `dev`, `val` and `valid` are other names of `validation`.
+    """
 
     def __init__(
         self,
