@@ -173,6 +173,7 @@ def test_outputs_that_cannot_be_written(tmp_path):
     (tmp_path / "folder.jsonl").mkdir()
     for name, message in (
         ("out.txt", r"out.txt': its suffix is none of .jsonl, .csv, .tsv, .parquet"),
+        (".csv", r".csv': its suffix is none of"),
         ("file/out.jsonl", r"file/out.jsonl' cannot be written \(.*\): name another file"),
         ("folder.jsonl", r"folder.jsonl' is a folder: name a file"),
     ):

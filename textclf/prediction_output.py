@@ -54,7 +54,7 @@ def check_output(output: str | None) -> None:
     Raises:
         UserError: Its suffix is none of `OUTPUTS`, it is a folder, or standard output is closed.
     """
-    if output is not None and not output.endswith(OUTPUTS):
+    if output is not None and Path(output).suffix not in OUTPUTS:
         raise UserError(f"--output {output!r}: its suffix is none of {', '.join(OUTPUTS)}")
     if output is None and sys.__stdout__ is None:
         raise UserError("standard output is closed: pass --output FILE")
