@@ -51,7 +51,7 @@ def test_the_metric_is_one_that_is_logged(sweep):
     ("name", "value", "words"),
     [
         ("model.learning_rat", 1e-5, ["'learning_rat'", "'learning_rate'"]),
-        ("learning_rate", 1e-5, ["'learning_rate'", "'model.learning_rate'"]),
+        ("learning_rate", 1e-5, ["--learning_rate", "'--model.learning_rate"]),
         ("data.batch_size", "many", ["data.batch_size", "many"]),
     ],
 )

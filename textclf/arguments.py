@@ -8,9 +8,23 @@ from typing import Any
 from jsonargparse import ActionYesNo
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from textclf.errors import UserError
+from textclf.hints import misplaced_command
 from textclf.models.checkpoint import read_checkpoint
-from textclf.parsing import ConfigFile, Parser, checkpoint_as_config, classes_as_config, peek, with_logger_folders
+from textclf.parsing import (
+    ConfigFile,
+    Parser,
+    asks_for_help,
+    axes_as_configs,
+    check_complete,
+    checkpoint_as_config,
+    configs_first,
+    one_text_or_several,
+    peek,
+    with_logger_folders,
+)
 from textclf.runs import find_checkpoint
+from textclf.values import MODE, unquoted
 
 
 class ArgumentsCLI(LightningCLI):
@@ -28,7 +42,7 @@ class ArgumentsCLI(LightningCLI):
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Makes a parser that composes configuration files as we do."""
-        parser = Parser(**kwargs)
+        parser = Parser(parser_mode=MODE, allow_abbrev=False, **kwargs)
         parser.add_argument("-c", "--config", action=ConfigFile, help="Configuration file; may be given several times.")
         return parser
 
@@ -45,7 +59,7 @@ class ArgumentsCLI(LightningCLI):
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "predict":
-            parser.add_argument("--texts", type=list[str] | None, help="The texts themselves.")
+            parser.add_argument("--texts", type=one_text_or_several, help="One text, or a JSON list of texts.")
             parser.add_argument("--input", type=str | None, help="File of texts; - is standard input, one a line.")
             parser.add_argument(
                 "--output", type=str | None, help="A .jsonl, .csv, .tsv or .parquet file; stdout by default."
@@ -59,11 +73,18 @@ class ArgumentsCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Lets the checkpoint's hyper-parameters come before the files, and the files before the command line."""
         self.peeked = peek(args)
-        if self.peeked.ckpt_path and args[0] in self.subcommands():
+        command = args[0] if args and args[0] in self.subcommands() else None
+        if command is None and not {"-h", "--help", "--version"} & set(args[:1]):
+            raise UserError(misplaced_command(args))
+        checkpoint: list[str] = []
+        if self.peeked.ckpt_path and command is not None:
             self.checkpoint_path = find_checkpoint(self.peeked.ckpt_path, self.peeked.run_dir, self.peeked.config)
             self.checkpoint = read_checkpoint(self.checkpoint_path)
-            args = [args[0], *checkpoint_as_config(self.checkpoint), *args[1:]]
-        self.config = parser.parse_args(with_logger_folders(classes_as_config(args)))
+            checkpoint = checkpoint_as_config(self.checkpoint)
+        rest = [*checkpoint, *axes_as_configs(configs_first(args[1:]))]
+        if command is not None and not asks_for_help(rest):
+            check_complete(command, rest)
+        self.config = unquoted(parser.parse_args([*args[:1], *with_logger_folders(rest)]))
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: Lightning would let the checkpoint win over the command line."""

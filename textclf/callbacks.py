@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -22,6 +21,7 @@ from textclf.memory import HeapTrimmer
 from textclf.processes import run_folder
 from textclf.reporting import ReportWriter
 from textclf.tracking import CleaningRecord, ReportRecord, TrainingSpeed, parameter_counts, record_config
+from textclf.values import dump
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -65,7 +65,7 @@ class ConfigWriter(Callback):
             return
         self._written = True
         with atomic_path(Path(trainer.default_root_dir, "config.yaml")) as path:
-            path.write_text(yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+            path.write_text(dump(self.config), encoding="utf-8")
         for logger in trainer.loggers:
             record_config(logger, self.config, model)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 import textclf.data  # noqa: F401  # its classes say what their rows are
 from textclf.errors import UserError
@@ -19,6 +18,7 @@ from textclf.evaluation.examples import confidences
 from textclf.evaluation.predictions import PredictionTable, read_predictions
 from textclf.models.checkpoint import read_checkpoint
 from textclf.models.fine_tuned import FineTunedClassifier
+from textclf.values import dump
 
 CHECKED = 32
 """Rows of a report that are scored again, to see whether it is of the checkpoint."""
@@ -103,7 +103,7 @@ def _data(data: dict[str, Any] | None) -> str:
     module, _, name = data["class_path"].rpartition(".")
     kind = getattr(sys.modules.get(module), name, None)
     about = inspect.getdoc(kind) if kind is not None else None
-    arguments = yaml.safe_dump(data["init_args"], sort_keys=False, allow_unicode=True)
+    arguments = dump(data["init_args"])
     return "\n\n".join(filter(None, (f"`{data['class_path']}`", about, f"```yaml\n{arguments}```")))
 
 

@@ -6,25 +6,24 @@ import argparse
 import inspect
 import json
 import re
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from pydoc import ErrorDuringImport, locate
 from typing import Any, NoReturn
 
-import yaml
-from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]  # exported, but not by __all__
+from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]  # exported, but not by __all__
+from jsonargparse import Path as ConfigPath  # type: ignore[attr-defined]
 from lightning.pytorch import loggers as lightning_loggers
 from lightning.pytorch.cli import LightningArgumentParser
 
-from textclf.data.base import TextDataModule
 from textclf.errors import UserError
+from textclf.hints import AXES, explain
 from textclf.machine import machine_error
-from textclf.models.base import PreparedClassifier, TextClassifier
-from textclf.models.embedded import EmbeddingClassifier
+from textclf.values import Quoted, Raw, dump, load, load_or_text, read_config, unquoted
 
-AXES: dict[str, type[Any]] = {"model": TextClassifier, "data": TextDataModule}
+AXIS_OPTIONS = tuple(f"--{axis}" for axis in AXES)
 
 
 class ConfigFile(ActionConfigFile):
@@ -34,22 +33,23 @@ class ConfigFile(ActionConfigFile):
     """
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
-        """Applies one file."""
+        """Applies one file, or one configuration that is written out in braces."""
+        config = load(values) if is_inline(values) else read_config(values)
         for axis in AXES:
-            before, after = cfg.get(f"{axis}.class_path"), _class_path(values, axis)
+            before, after = cfg.get(f"{axis}.class_path"), _class_path(config, axis)
             if before and after and not _same_class(before, after):
                 cfg[axis] = None
         super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
 
 
-def _class_path(source: str, axis: str) -> str | None:
-    try:
-        text = source if source.lstrip().startswith("{") else Path(source).read_text(encoding="utf-8")
-        value = yaml.safe_load(text)[axis]
-        path: str | None = value if isinstance(value, str) else value.get("class_path")
-    except (OSError, KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError):
-        return None  # whatever is wrong, the parser says it better
-    return path
+def is_inline(config: str) -> bool:
+    """Whether what `--config` got is a configuration itself, and not the path of one."""
+    return config.lstrip().startswith("{")
+
+
+def _class_path(config: dict[str, Any], axis: str) -> str | None:
+    value = config.get(axis)
+    return value.get("class_path") if isinstance(value, dict) else value
 
 
 def _same_class(full: str, other: str) -> bool:
@@ -64,11 +64,32 @@ def _same_class(full: str, other: str) -> bool:
 class Parser(LightningArgumentParser):
     """A parser whose errors are one line that names what was wrong and what to do."""
 
+    def parse_path(self, path: Any, *args: Any, **kwargs: Any) -> Namespace:
+        """Reads a configuration file in whatever encoding it has; configurations in it may be named relative to it."""
+        text = dump(read_config(path))
+        with ConfigPath(path, mode="fr").relative_path_context():
+            config: Namespace = self.parse_string(text, *args, path=path, **kwargs)
+            return config
+
+    def _check_value_key(self, action: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+        """Reads a value of the command line as YAML; where its option does not take that, as the text it is.
+
+        (jsonargparse's reader of numbers takes no subclass of `str`: quoted texts come to it as plain ones.)
+        """
+        readings = [value]
+        if isinstance(value, Raw):
+            text, read = Quoted(value), load_or_text(value)
+            readings = [text if isinstance(read, str) else read, text]
+        for reading in readings:
+            with suppress(TypeError):
+                return super()._check_value_key(action, reading, *args, **kwargs)
+        return super()._check_value_key(action, unquoted(readings[0]), *args, **kwargs)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Hands the error to `main`; a parser inside this one hands it to this one."""
         if not self.exit_on_error:
             super().error(message, ex)
-        raise user_error(ex) or UserError(explain(message)) from ex
+        raise user_error(ex) or UserError(explain(message, self._option_string_actions)) from ex
 
 
 def user_error(error: BaseException | None) -> UserError | None:
@@ -79,63 +100,6 @@ def user_error(error: BaseException | None) -> UserError | None:
             return cause
         cause = cause.__cause__ or cause.__context__
     return machine_error(error)
-
-
-def explain(message: str) -> str:
-    """Says jsonargparse's message in one line, with the remedy."""
-    key = next(iter(re.findall(r'[Kk]ey "([\w.]+)"', message)), "")
-    if name := re.search(r"Option '([\w.]+)' is not accepted", message):
-        return f"{key}: there is no argument {name[1]!r}{_hint(key, name[1])}"
-    nested = re.findall(r'Parser key "([\w.]+)"', message)[1:]
-    unknown = re.search(r"(?:dot import path string: |given class_path ')([^\s']+)", message)
-    if key in AXES and unknown and not nested:
-        known = ", ".join(sorted(kind.__name__ for kind in _ours(AXES[key])))
-        return f"{key}: there is no class {unknown[1]!r}: give one of {known}, or the full path of your own class"
-    if name := re.search(r"(?:does not accept option|unrecognized arguments:) '?(?:--)?([\w.]+)", message):
-        axis = name[1].partition(".")[0]
-        hint = get_close_matches(axis, [*AXES, "trainer", "seed_everything", "run_name", "run_dir"], 1)
-        return f"there is no option {name[1]!r}" + (
-            f": did you mean {hint[0]!r}?" if hint and hint[0] != axis else _hint(axis, name[1])
-        )
-    if "are required: " in message and ".model" in message:
-        return "nothing to run: pass --config with a file such as configs/quickstart.yaml, or --model and --data"
-    dull = (
-        "Does not validate",
-        "Subtypes:",
-        "Errors:",
-        "Given value type",
-        "Given value: NestedArg",
-        "- Expected a <class 'NoneType'>",
-        "- Expected a path",
-    )
-    lines = [line.strip().removeprefix("- ") for line in message.splitlines() if not line.strip().startswith(dull)]
-    text = re.sub(r"<class '([\w.]+)'>", r"\1", " ".join(filter(None, lines)))
-    text = re.sub(r"Expected a (?:typing\.)?Literal\[(.*?)\]", r"expected one of \1", text)
-    text = re.sub(r".*?Parser key \"[\w.]+\":", "", text) if nested else re.sub(r"^Parser key \"[\w.]+\":", "", text)
-    return f"{'.'.join([key, *nested])}: {text.strip()}" if key else text
-
-
-def _ours(base: type[Any]) -> list[type[Any]]:
-    """All classes below a base that can be named, each once: one may have two bases that lead to it."""
-    kinds: dict[type[Any], None] = {}
-    for kind in base.__subclasses__():
-        kinds |= dict.fromkeys([kind, *_ours(kind)])
-    return [kind for kind in kinds if kind not in (PreparedClassifier, EmbeddingClassifier)]
-
-
-def _hint(axis: str, name: str) -> str:
-    if axis not in AXES:
-        places = [f"{a}.{name}" for a, base in AXES.items() if name in _parameters(_ours(base))]
-        return f": did you mean {' or '.join(map(repr, places))}?" if places else ": see --help"
-    known = _parameters([*_ours(AXES[axis]), *AXES.values()])
-    close = get_close_matches(name.rpartition(".")[2], known - {name}, 1)
-    look = f"`python -m textclf fit --{axis}.help CLASS` lists what there is"
-    return f": did you mean {close[0]!r}? {look}" if close else f": {look}"
-
-
-def _parameters(kinds: Iterable[type[Any]]) -> set[str]:
-    names = {name for kind in kinds for name in inspect.signature(kind).parameters}
-    return names - {"self", "kwargs"}
 
 
 def peek(arguments: Sequence[str]) -> argparse.Namespace:
@@ -150,13 +114,91 @@ def peek(arguments: Sequence[str]) -> argparse.Namespace:
         raise UserError(f"{error}: give it a value") from error
 
 
-def classes_as_config(arguments: Sequence[str]) -> list[str]:
-    """Writes `--model Class` and `--data Class` as configuration files, so that they compose as files do."""
-    options = tuple(f"--{axis}" for axis in AXES)
-    tokens = [t for a in arguments for t in (a.split("=", 1) if a.partition("=")[0] in options else [a])]
-    for i, (option, value) in enumerate(pairwise(tokens)):
-        if option in options and re.fullmatch(r"[A-Za-z_][\w.]*", value) and not Path(value).exists():
-            tokens[i : i + 2] = ["--config", json.dumps({option.removeprefix("--"): {"class_path": value}})]
+def configs_first(arguments: Sequence[str]) -> list[str]:
+    """Puts the configuration files before the values: a value on the command line wins, wherever it stands.
+
+    `--model` and `--data` come before the files as well, which may hold arguments for the class that they name.
+    """
+    words, axes, configs, values = list(arguments), [], [], []
+    while words:
+        word = words.pop(0)
+        option, equals, value = word.partition("=")
+        if option not in ("-c", "--config", *AXIS_OPTIONS):
+            values.append(word)
+        elif equals or words:
+            pair = [option, value if equals else words.pop(0)]
+            if option in AXIS_OPTIONS:
+                axes += pair
+                values += pair
+            else:
+                configs += ["--config", pair[1]]
+    return [*axes, *configs, *values]
+
+
+def asks_for_help(arguments: Sequence[str]) -> bool:
+    """Whether a command is only asked to say what there is."""
+    names = {word.partition("=")[0] for word in arguments if word.startswith("-")}
+    return any(name in ("-h", "--help") or name.endswith(".help") or name.startswith("--help.") for name in names)
+
+
+def check_complete(command: str, arguments: Sequence[str]) -> None:
+    """Refuses a command that names no data set, no method, or neither.
+
+    Args:
+        command: Its name, such as `fit`.
+        arguments: Its arguments, with classes as configurations.
+
+    Raises:
+        UserError: Something is missing.
+    """
+    named = {word for word in arguments if word in AXIS_OPTIONS}
+    for option, value in pairwise(arguments):
+        if option == "--config":
+            config = load(value) if is_inline(value) else read_config(value)
+            named |= {f"--{axis}" for axis in AXES if _class_path(config, axis)}
+    run = "" if command == "fit" else "--ckpt_path RUN/checkpoints/best.ckpt of a finished run, or "
+    lists = "(`textclf --help` lists data sets and methods)"
+    if not named:
+        raise UserError(
+            f"{command}: nothing to run: pass {run}--config with a file such as configs/quickstart.yaml, or --data and "
+            f"--model {lists}"
+        )
+    if "--data" not in named:
+        raise UserError(
+            f"{command}: there is a method, but no data: pass {run}--config configs/files.yaml or --data "
+            f"FilesDataModule for your own files in --data.data_dir {lists}"
+        )
+    if "--model" not in named:
+        raise UserError(
+            f"{command}: there is data, but no method: pass {run}--config configs/model/tfidf.yaml or --model "
+            f"TfidfClassifier {lists}"
+        )
+
+
+def axes_as_configs(arguments: Sequence[str]) -> list[str]:
+    """Writes `--model Class` and `--model.name value` as configurations, and so for data.
+
+    Classes then compose as files do. A value is read by the type of its option: jsonargparse, given the option as it
+    is, would read a prompt such as `Review: {text}` as a mapping.
+    """
+    words, tokens = list(arguments), []
+    while words:
+        token = words.pop(0)
+        option, equals, value = token.partition("=")
+        axis = re.fullmatch(
+            r"--(model|data)(?:\.(?:init_args\.)?(?!help$|class_path$|init_args$|dict_kwargs$)(\w+))?", option
+        )
+        valued = equals or (words and not words[0].startswith("--"))
+        if axis is None or axis[2] in ("help", "class_path", "init_args", "dict_kwargs") or not valued:
+            tokens.append(token)
+            continue
+        value = value if equals else words.pop(0)
+        if axis[2]:
+            tokens += ["--config", dump({axis[1]: {"init_args": {axis[2]: Raw(value)}}}, inline=True)]
+        elif re.fullmatch(r"[A-Za-z_][\w.]*", value) and not Path(value).exists():
+            tokens += ["--config", dump({axis[1]: {"class_path": value}}, inline=True)]
+        else:
+            tokens += [option, value]
     return tokens
 
 
@@ -173,6 +215,23 @@ def with_logger_folders(arguments: Sequence[str]) -> list[str]:
     return tokens
 
 
+def one_text_or_several(given: str | list[str]) -> list[str]:
+    """Reads what `--texts` was given: a JSON list of texts, or else one text as it is.
+
+    Raises:
+        ArgumentTypeError: It is a list of something else.
+    """
+    several = given
+    if isinstance(given, str):
+        try:
+            several = json.loads(given) if given.lstrip().startswith("[") else [given]
+        except json.JSONDecodeError:
+            return [given]
+    if wrong := [text for text in several if not isinstance(text, str)]:
+        raise argparse.ArgumentTypeError(f"{json.dumps(wrong[0])} is no text: put each one in quotation marks")
+    return [str(text) for text in several]
+
+
 def checkpoint_as_config(checkpoint: dict[str, Any]) -> list[str]:
     """A checkpoint's hyper-parameters as the first, and so the weakest, of the configuration files."""
     linked = ("num_classes", "label_names")
@@ -181,4 +240,4 @@ def checkpoint_as_config(checkpoint: dict[str, Any]) -> list[str]:
     config = {"model": {"class_path": saved["class_path"], "init_args": arguments}}
     if "data" in saved:
         config["data"] = saved["data"]
-    return ["--config", json.dumps(config)]
+    return ["--config", dump(config, inline=True)]

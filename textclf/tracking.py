@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from textclf.atomic import atomic_path
 from textclf.console import say
 from textclf.reporting import Reported, is_reported, report_folder
+from textclf.values import dump
 
 SAMPLE, MISTAKES = 100, 100
 """Rows of a test's two tables at most."""
@@ -38,7 +38,7 @@ def record_config(logger: Logger, config: dict[str, Any], model: LightningModule
         if not getattr(logger.experiment, "offline", True):
             say(f"W&B: {logger.experiment.url}")
     elif isinstance(logger, TensorBoardLogger):
-        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        text = dump(config)
         logger.experiment.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()))
 
 

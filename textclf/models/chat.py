@@ -111,7 +111,8 @@ class ChatClassifier(TextClassifier):
             raise UserError(f"options cannot have {wrong[0]}: leave it out, and give the key as OPENAI_API_KEY alone")
         server_url(base_url)  # complains before anything is written
         self.template = PromptTemplate.of(prompt.replace("[DOCUMENT]", "{text}"))
-        self.answers = {name: name for name in self.label_names} if answers is None else answers
+        answers = {name: name for name in self.label_names} if answers is None else answers
+        self.answers = {str(answer): name for answer, name in answers.items()}
         self.words = _words(self.answers, self.label_names)
         self.model, self.base_url, self.system, self.parse = model, base_url, system, parse
         self.answer_format, self.options = answer_format, options or {}

@@ -38,7 +38,8 @@ def map_labels(
     lists = f"the model's labels are {', '.join(theirs)}; the data's are {', '.join(ours)}"
     their_places, our_places = _places(theirs, lists), _places(ours, lists)
     targets: dict[int, int | None] = {i: our_places[key] for key, i in their_places.items() if key in our_places}
-    for name, target in (label_map or {}).items():
+    for given, target in (label_map or {}).items():
+        name = str(given)  # from Python a label such as `0` may come as a number
         if folded(name) not in their_places:
             raise UserError(f"label_map names {name!r}, which is no label of the model: {lists}")
         if target is not None and folded(target) not in our_places:
