@@ -10,6 +10,8 @@ import pytest
 import torch
 import yaml
 
+from textclf.data import KorSAEDataModule
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "learning_curve.py"
 
 
@@ -69,6 +71,27 @@ def test_a_curve_is_measured_and_goes_on_where_it_was(script, arguments, tmp_pat
     assert (data["shots_per_class"], data["seed"], config["seed_everything"]) == (8, 1, 1)
     assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert "95 % interval" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_test_split_that_is_made_from_train_leaves_the_curve_its_shots(script, tmp_path):
+    """Each class has words of its own, 16 of them: with more shots, more of them are known."""
+    names = KorSAEDataModule.label_names
+    rows = [f"{chr(0xAC00 + 16 * label + i % 16)} {i},{name}" for i in range(120) for label, name in enumerate(names)]
+    (tmp_path / "rows").mkdir()
+    lines = "\n".join(["intent_pair1,label", *rows])
+    (tmp_path / "rows" / "train.csv").write_text(lines + "\n", encoding="utf-8")
+    folder = tmp_path / "curve"
+    data = ["--data", "KorSAEDataModule", "--data.data_dir", str(tmp_path / "rows"), "--trainer.logger", "false"]
+    method = ["--config", str(SCRIPT.parents[1] / "configs" / "model" / "tfidf.yaml"), "--model.min_df", "1"]
+    assert script.main([str(folder), *method, *data, "--shots", "1", "64", "--seeds", "0"]) == 0
+    for shots in (1, 64):
+        with (folder / f"shots-{shots}-seed-0" / "cleaning.csv").open() as file:
+            left = {row["split"]: int(row["rows"]) for row in csv.DictReader(file)}
+        assert left == {"train": 6 * shots, "validation": 60, "test": 144}
+    with (folder / "curve.csv").open() as file:
+        few, many = (float(row["mean"]) for row in csv.DictReader(file))
+    assert few < many - 0.1
 
 
 @pytest.mark.slow
