@@ -106,6 +106,21 @@ def test_the_probe_names_each_C(rows_folder, tiny_encoder, tmp_path, capsys):
     assert all("best loss so far" in line for line in lines)
 
 
+def test_early_stopping_is_said(rows_folder, tiny_encoder, tmp_path, capsys):
+    stop = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/macro_f1"]
+    main(
+        [
+            *("fit", "--config", str(CONFIGS / "files.yaml"), "--data.data_dir", str(rows_folder), *stop),
+            *("--trainer.callbacks.patience=1", "--trainer.callbacks.min_delta=1", "--trainer.max_epochs", "4"),
+            *("--model.pretrained", str(tiny_encoder), "--model.max_length", "32", "--trainer.accelerator", "cpu"),
+            *("--trainer.logger", "false", "--test_after_fit", "false", "--run_dir", str(tmp_path / "run")),
+        ]
+    )
+    said = capsys.readouterr().err
+    assert "training stopped early: val/macro_f1 did not improve in 1 validations" in said
+    assert said.count("validation at") == 2
+
+
 # What is reported
 
 

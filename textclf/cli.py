@@ -12,7 +12,7 @@ from typing import Any
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import EarlyStopping, ProgressBar
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
@@ -95,8 +95,9 @@ class TextCLI(ArgumentsCLI):
 
     def _say_what_is_run(self) -> None:
         data, model = self.options.data, self.options.model
-        what = described_method(model.class_path, model.init_args), described_data(data.class_path, data.init_args)
-        say(f"{self.subcommand}: {what[0]} on {what[1]}, run folder {self.claimed.path}")
+        method = described_method(model.class_path, model.init_args)
+        what = f"{method} on {described_data(data.class_path, data.init_args)}, run folder {self.claimed.path}"
+        say(f"{self.subcommand}: {what}{f', checkpoint {self.checkpoint_path}' if self.checkpoint_path else ''}")
 
     def _choose_precision(self) -> None:
         trainer = self.options.trainer
@@ -113,13 +114,11 @@ class TextCLI(ArgumentsCLI):
         else:
             added = [callbacks.ConfigWriter(self._whole_config()), *callbacks.always()]
         configured = self._get(self.config_init, "trainer")
-        if configured["enable_progress_bar"] is not False and not on_terminal():
-            own = configured["callbacks"] or []
-            bars = [each for each in (own if isinstance(own, list) else [own]) if isinstance(each, ProgressBar)]
-            added += [] if bars else [ProgressLines()]
+        has_bar = any(isinstance(callback, ProgressBar) for callback in _listed(configured["callbacks"]))
+        if not has_bar and configured["enable_progress_bar"] is not False and not on_terminal():
+            added.append(ProgressLines())
         self.trainer_defaults = {"callbacks": added}
-        plugins = configured["plugins"] or []
-        plugins = plugins if isinstance(plugins, list) else [plugins]
+        plugins = _listed(configured["plugins"])
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             plugins = [*plugins, callbacks.WholeCheckpointIO()]
         try:
@@ -201,6 +200,9 @@ class TextCLI(ArgumentsCLI):
         if isinstance(model, PreparedClassifier) and self.trainer.world_size > 1:
             raise UserError(f"fit: {type(model).__name__} is fitted in one process: pass --trainer.devices 1")
         self.trainer.fit(model, datamodule=datamodule, ckpt_path=self._checkpoint_for_trainer())
+        for rule in self.trainer.early_stopping_callbacks:
+            if isinstance(rule, EarlyStopping) and rule.wait_count >= rule.patience:
+                say(f"training stopped early: {rule.monitor} did not improve in {rule.wait_count} validations")
         if not self.options.test_after_fit or self.trainer.interrupted:
             return
         folder = run_folder(self.trainer) / "checkpoints"
@@ -251,6 +253,13 @@ class TextCLI(ArgumentsCLI):
 
     def _checkpoint_for_trainer(self) -> str | None:
         return str(self.checkpoint_path) if self.checkpoint_path else None
+
+
+def _listed(value: Any) -> list[Any]:
+    """An option that takes nothing, one or several, as a list."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
