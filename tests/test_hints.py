@@ -162,6 +162,7 @@ def test_classes_and_arguments_compose_in_the_order_that_they_are_given_in():
         ("123", ["123"]),
         ("", [""]),
         (r'["\ud83d\ude00"]', ["😀"]),
+        ('["a", null, NaN, 7, 1.5, true]', ["a", "", "", "7", "1.5", "true"]),
         (["a", "b"], ["a", "b"]),
     ],
 )
@@ -171,8 +172,8 @@ def test_texts_are_one_or_several(given, texts):
 
 def test_texts_that_are_none(capsys):
     with pytest.raises(SystemExit):
-        main(["predict", "--data", "FilesDataModule", "--model", "NLIClassifier", "--texts", '["a", 1]'])
-    assert "--texts: 1 is no text" in capsys.readouterr().err
+        main(["predict", "--data", "FilesDataModule", "--model", "NLIClassifier", "--texts", '["a", ["b"]]'])
+    assert "--texts: one of the texts is a list, not a text" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("before", [True, False])

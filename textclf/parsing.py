@@ -18,6 +18,7 @@ from jsonargparse import Path as ConfigPath  # type: ignore[attr-defined]
 from lightning.pytorch import loggers as lightning_loggers
 from lightning.pytorch.cli import LightningArgumentParser
 
+from textclf.data.values import as_text
 from textclf.errors import UserError
 from textclf.hints import AXES, explain
 from textclf.machine import machine_error
@@ -215,21 +216,24 @@ def with_logger_folders(arguments: Sequence[str]) -> list[str]:
     return tokens
 
 
-def one_text_or_several(given: str | list[str]) -> list[str]:
+def one_text_or_several(given: str | list[Any]) -> list[str]:
     """Reads what `--texts` was given: a JSON list of texts, or else one text as it is.
 
+    What is no string in a list is read as `textclf.data.values` says: null is an empty text, 7 is `7`.
+
     Raises:
-        ArgumentTypeError: It is a list of something else.
+        ArgumentTypeError: The list holds a list or an object.
     """
-    several = given
+    several: Any = given
     if isinstance(given, str):
         try:
             several = json.loads(given) if given.lstrip().startswith("[") else [given]
         except json.JSONDecodeError:
             return [given]
-    if wrong := [text for text in several if not isinstance(text, str)]:
-        raise argparse.ArgumentTypeError(f"{json.dumps(wrong[0])} is no text: put each one in quotation marks")
-    return [str(text) for text in several]
+    try:
+        return [as_text(text) or "" for text in several]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"one of the texts is {error}: put each one in quotation marks") from error
 
 
 def checkpoint_as_config(checkpoint: dict[str, Any]) -> list[str]:

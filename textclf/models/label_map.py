@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from textclf.data.labels import normalized_name
+from textclf.data.labels import listed, near_known, normalized_name
 from textclf.errors import UserError
 
 
@@ -41,12 +41,15 @@ def map_labels(
     for given, target in (label_map or {}).items():
         name = str(given)  # from Python a label such as `0` may come as a number
         if folded(name) not in their_places:
-            raise UserError(f"label_map names {name!r}, which is no label of the model: {lists}")
+            near = near_known(name, theirs)
+            raise UserError(f"label_map names {name!r}, which is no label of the model: {lists}{near}")
         if target is not None and folded(target) not in our_places:
-            raise UserError(f"label_map maps {name!r} to {target!r}, which is no label of the data: {lists}")
+            near = near_known(target, ours)
+            raise UserError(f"label_map maps {name!r} to {target!r}, which is no label of the data: {lists}{near}")
         targets[their_places[folded(name)]] = None if target is None else our_places[folded(target)]
     if lost := [name for i, name in enumerate(theirs) if i not in targets]:
-        raise UserError(f"{', '.join(lost)} cannot be mapped by name: {lists}; pass label_map {{theirs: ours or null}}")
+        names = listed(lost, ours)
+        raise UserError(f"{names} cannot be mapped by name: {lists}; pass label_map {{theirs: ours or null}}")
     if unmet := [name for i, name in enumerate(ours) if i not in targets.values()]:
         raise UserError(f"no label of the model means {', '.join(unmet)}: {lists}; pass label_map {{theirs: ours}}")
     return [targets[i] for i in range(len(theirs))]
