@@ -59,7 +59,9 @@ def test_a_report_says_when_thresholds_decided(fitted):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flag", [["--keep_all"], ["--keep_all", "true"], ["--keep", "[label, author]"]])
+@pytest.mark.parametrize(
+    "flag", [["--keep_all"], ["--keep_all", "true"], ["--keep", "[label, author]"], ["--keep=author", "--keep_all"]]
+)
 def test_predict_carries_columns_along(fitted, tmp_path, flag):
     (tmp_path / "in.csv").write_text('text,label,author\n"dull, film",x,kim\ngreat,,lee\n')
     checkpoint = str(fitted / "checkpoints/best.ckpt")

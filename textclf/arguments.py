@@ -64,7 +64,7 @@ class ArgumentsCLI(LightningCLI):
             parser.add_argument(
                 "--output", type=str | None, help="A .jsonl, .csv, .tsv or .parquet file; stdout by default."
             )
-            parser.add_argument("--keep", type=list[str] | None, help="Columns of the input that the output has too.")
+            parser.add_argument("--keep", type=list[str] | str | None, help="Column or columns of the input to keep.")
             parser.add_argument(
                 "--keep_all", action=ActionYesNo, nargs="?", default=False, help="All columns of the input are kept."
             )

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -237,7 +237,7 @@ class TextCLI(ArgumentsCLI):
             self.options.input,
             datamodule.text_column,
             datamodule.text_pair_column,
-            keep="all" if self.options.keep_all else self.options.keep or (),
+            keep=self._columns_to_keep(),
             reserved=reserved_names(model.label_names),
             options={role: name for role in ("text", "text_pair") if (name := datamodule.column_option(role))},
         )
@@ -250,6 +250,12 @@ class TextCLI(ArgumentsCLI):
         )
         batches.say_what_was_mended()
         batches.say_what_was_cut()
+
+    def _columns_to_keep(self) -> Sequence[str] | Literal["all"]:
+        if self.options.keep_all:
+            return "all"
+        keep = self.options.keep or []
+        return [keep] if isinstance(keep, str) else list(keep)
 
     def _checkpoint_for_trainer(self) -> str | None:
         return str(self.checkpoint_path) if self.checkpoint_path else None
