@@ -1,4 +1,4 @@
-"""A run that a full disk or SIGTERM ends goes on, and ends with the weights of one that nothing happened to."""
+"""A run that a full disk, SIGTERM or Ctrl-C ends goes on, and ends with the weights of one that nothing happened to."""
 
 import errno
 import os
@@ -14,12 +14,36 @@ from textclf.cli import main
 CONFIG = Path(__file__).parents[1] / "configs" / "files.yaml"
 
 
-class Terminate(Callback):
-    """Sends SIGTERM to its own process, in the middle of the second epoch."""
+class Stop(Callback):
+    """Sends a signal to its own process: after that many steps of training, or in the first batch of a test."""
+
+    def __init__(self, number: int = signal.SIGTERM, after: int = 12):
+        self.number, self.after = number, after
 
     def on_train_batch_start(self, trainer, *args):
-        if trainer.global_step == 12:
-            os.kill(os.getpid(), signal.SIGTERM)
+        if trainer.global_step == self.after:
+            os.kill(os.getpid(), self.number)
+
+    def on_test_batch_start(self, *args):
+        os.kill(os.getpid(), self.number)
+
+    on_predict_batch_start = on_test_batch_start
+
+
+def stop(number, after=12):
+    return [
+        "--trainer.callbacks+=tests.test_interruptions.Stop",
+        f"--trainer.callbacks.number={int(number)}",
+        f"--trainer.callbacks.after={after}",
+    ]
+
+
+@pytest.fixture
+def interruptible():
+    """Lightning ignores SIGINT once it came: a process is then over, a test is not."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)
 
 
 def arguments(encoder, rows, run_dir):
@@ -81,15 +105,58 @@ def test_a_full_disk(saving, whole, tiny_encoder, rows_folder, tmp_path, monkeyp
         assert_resumes(run_dir, whole)
 
 
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")])
 @pytest.mark.slow
-def test_sigterm(whole, tiny_encoder, rows_folder, tmp_path, capsys):
-    run_dir = tmp_path / "run"
-    terminate = ("--trainer.callbacks+=tests.test_interruptions.Terminate",)
-    with pytest.raises(SystemExit) as stop:
-        main([*arguments(tiny_encoder, rows_folder, run_dir), *terminate])
-    assert stop.value.code == 128 + signal.SIGTERM
-    assert f"--run_dir {run_dir} --ckpt_path last" in capsys.readouterr().err.strip().splitlines()[-1]
+def test_a_signal(number, name, whole, tiny_encoder, rows_folder, tmp_path, capsys, interruptible):
+    run_dir = tmp_path / "a run"
+    with pytest.raises(SystemExit) as end:
+        main([*arguments(tiny_encoder, rows_folder, run_dir), *stop(number)])
+    assert end.value.code == 128 + number
+    said = capsys.readouterr().err
+    line = said.strip().splitlines()[-1]
+    assert line.startswith(f"textclf: stopped by {name}: go on with `fit --config '{run_dir}/config.yaml'")
+    assert line.endswith(f"--run_dir '{run_dir}' --ckpt_path last`")
+    assert "Traceback" not in said
     assert last(run_dir)["global_step"] == 8
     config = run_dir / "config.yaml"
-    config.write_text(config.read_text().replace("tests.test_interruptions.Terminate", "lightning.pytorch.Callback"))
+    lines = config.read_text().splitlines()
+    start = next(i for i, each in enumerate(lines) if "test_interruptions.Stop" in each)
+    config.write_text("\n".join(lines[:start] + lines[start + 4 :]).replace("callbacks:\n", "callbacks: []\n"))
     assert_resumes(run_dir, whole)
+
+
+@pytest.mark.slow
+def test_ctrl_c_before_the_first_checkpoint(tiny_encoder, rows_folder, tmp_path, capsys, interruptible):
+    with pytest.raises(SystemExit) as end:
+        main([*arguments(tiny_encoder, rows_folder, tmp_path / "run"), *stop(signal.SIGINT, after=2)])
+    assert end.value.code == 130
+    assert capsys.readouterr().err.strip().splitlines()[-1].endswith("so start again, with another --run_dir")
+
+
+@pytest.mark.parametrize("command", ["test", "predict"])
+@pytest.mark.slow
+def test_ctrl_c_leaves_no_half_of_an_output(command, whole, tmp_path, capsys, interruptible):
+    checkpoint = ["--ckpt_path", str(whole / "checkpoints" / "best.ckpt"), "--trainer.accelerator", "cpu"]
+    output = tmp_path / "out.jsonl"
+    more = (
+        ["--texts", "a film", "--output", str(output)] if command == "predict" else ["--run_dir", str(tmp_path / "run")]
+    )
+    with pytest.raises(SystemExit) as end:
+        main([command, *checkpoint, *more, *stop(signal.SIGINT)])
+    assert end.value.code == 130
+    said = capsys.readouterr().err
+    assert said.strip().splitlines()[-1] == "textclf: stopped by Ctrl-C"
+    assert "Traceback" not in said
+    assert not list(tmp_path.glob("*out.jsonl*"))
+    assert not (tmp_path / "run" / "report").exists()
+
+
+def test_ctrl_c_outside_of_the_trainer(monkeypatch, capsys):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("textclf.cli.check_home", interrupted)
+    with pytest.raises(SystemExit) as end:
+        main(["fit"])
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "textclf: stopped by Ctrl-C\n"

@@ -1,6 +1,16 @@
-"""`python -m textclf`."""
+"""`python -m textclf`, and the `textclf` command."""
 
-from textclf.cli import main
+import sys
+
+
+def run() -> None:
+    """Runs the command line; Ctrl-C during its imports, which take seconds, ends it without a traceback."""
+    try:
+        from textclf.cli import main
+    except KeyboardInterrupt:
+        sys.exit(130)
+    main()
+
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -7,7 +7,8 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from shlex import quote
+from typing import Any, Literal, NoReturn
 
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -185,12 +186,27 @@ class TextCLI(ArgumentsCLI):
             super()._run_subcommand(subcommand)
             failed = False
         except SIGTERMException:  # whose own exit code is 0
-            run = self.trainer.default_root_dir
-            again = f": go on with `fit --config {run}/config.yaml --run_dir {run} --ckpt_path last`"
-            say(f"stopped by SIGTERM{again if subcommand == 'fit' else ''}")
-            sys.exit(128 + signal.SIGTERM)
+            self._end("SIGTERM", signal.SIGTERM)
+        except KeyboardInterrupt:
+            self._end("Ctrl-C", signal.SIGINT)
+        except SystemExit as error:
+            if not isinstance(error.__context__, KeyboardInterrupt):  # the trainer makes an exit of it
+                raise
+            self._end("Ctrl-C", signal.SIGINT)
         finally:
             loggers.finish(self.trainer.loggers, failed)
+
+    def _end(self, name: str, number: signal.Signals) -> NoReturn:
+        """Says how to go on, and exits with the code of a process that the signal ended."""
+        hint = ""
+        if self.subcommand == "fit":
+            run = self.trainer.default_root_dir
+            saved = Path(run, "checkpoints", "last.ckpt").is_file()
+            again = f"fit --config {quote(f'{run}/config.yaml')} --run_dir {quote(run)} --ckpt_path last"
+            anew = "start again" + (", with another --run_dir" if self.options.run_dir else "")
+            hint = f": go on with `{again}`" if saved else f": no checkpoint is saved yet, so {anew}"
+        say(f"stopped by {name}{hint}")
+        sys.exit(128 + number)
 
     def fit(self, model: TextClassifier, datamodule: TextDataModule, ckpt_path: str | None) -> None:
         """Trains, then tests the best checkpoint, or the last where there was no validation.
@@ -275,6 +291,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         check_home()
         TextCLI(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        say("stopped by Ctrl-C")
+        sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:  # `predict | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
