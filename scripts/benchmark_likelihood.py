@@ -21,7 +21,7 @@ from benchmark_training import fast_dtype, matmul_rate, multiplied_weights, peak
 
 from textclf.console import say
 from textclf.errors import UserError
-from textclf.models.causal_weights import load_network, load_tokenizer, source
+from textclf.models.weights import load_causal, load_tokenizer, source
 from textclf.scoring import LabelScorer
 from textclf.scoring.tokens import label_token_ids, prompt_token_ids
 
@@ -111,7 +111,7 @@ class Model:
         self.tokenizer = load_tokenizer(pretrained, {})
         self.dtype = dtype
         if tuned:
-            self.network = load_network(pretrained, {}, dtype)
+            self.network = load_causal(pretrained, {}, dtype)
         else:
             from transformers import AutoModelForCausalLM
 

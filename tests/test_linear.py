@@ -10,8 +10,7 @@ from tests.scoring.tiny import EVERY, tiny_model
 from textclf import linear
 from textclf.embeddings import Embedder, EmbeddingSettings
 from textclf.linear import ReorderedLinear, reorder_weights
-from textclf.models.causal_weights import load_network
-from textclf.models.frozen import load_frozen
+from textclf.models.weights import load_causal, load_frozen
 
 BERT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 SMALL = {**BERT, "embedding_size": 16}
@@ -80,7 +79,7 @@ def test_frozen_models_are_loaded_so(dtype, tmp_path, tiny_encoder):
     name = {torch.float32: "float32", torch.bfloat16: "bfloat16"}[dtype]
     for model in (
         load_frozen("AutoModelForSeq2SeqLM", str(tmp_path / "t5"), dtype),
-        load_network(str(tmp_path / "llama"), {}, dtype),
+        load_causal(str(tmp_path / "llama"), {}, dtype),
         Embedder(str(tiny_encoder), None, EmbeddingSettings(dtype=name), tmp_path).model,
     ):
         assert any(isinstance(layer, ReorderedLinear) for layer in model.modules())

@@ -33,6 +33,8 @@ KEPT_TOGETHER = 512
 """Texts whose vectors are written at once: an interruption loses no more."""
 BUDGETS = {"cpu": 2048, "cuda": 16384}
 """Tokens in a padded batch."""
+EQUAL_LENGTHS = "batches of one length"
+"""How encoders run that cannot be padded."""
 REMEDY = "pass --model.pretrained with a hub id that can be reached, a folder, or package://module/path"
 
 
@@ -105,10 +107,11 @@ class Embedder:
             self.model = SentenceTransformer(local_reference(pretrained), model_kwargs={"dtype": "auto"})
         self.model.eval().requires_grad_(False)
         prompt = self._prompt()
-        self._set_length(pretrained, max_length)
         self._set_pooling(pretrained)
         self.weights = weights_hash(self.model)
         self.configuration = _hash(configuration(self.model))  # before use, which leaves traces in a tokenizer
+        self._match(pretrained)
+        self._set_length(pretrained, max_length)
         self.dtype = self._set_dtype()
         dimension = self.model.get_embedding_dimension()
         assert dimension is not None
@@ -135,7 +138,7 @@ class Embedder:
         """A hash of all that a vector depends on but the text."""
         settings = {k: v for k, v in asdict(self.settings).items() if k not in ("max_batch_tokens", "prompt_name")}
         resolved = {"prompt": self.prompt, "dtype": self.dtype, "max_length": self.model.max_seq_length}
-        return _hash([textclf.__version__, self.weights, self.configuration, {**settings, **resolved}])
+        return _hash([textclf.__version__, self.weights, self.configuration, {**settings, **resolved}, *self._changes])
 
     def embed(self, texts: Sequence[str]) -> list[Embedded]:
         """Embeds texts, those that are not in the cache; a progress bar shows long work where there is a terminal.
@@ -203,8 +206,11 @@ class Embedder:
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], dict[str, Any], list[int], list[int]]]:
         """Places of texts, their features, the tokens that are read of each, and those cut off: the longest first."""
         from textclf.data.batching import batch_starts
+        from textclf.models.model_tokenizer import refuse_beyond  # methods import this module
 
         features = self.model.preprocess(list(texts), prompt=self.prompt)
+        if self._beyond:
+            refuse_beyond(features["input_ids"].tolist(), self._beyond)
         mask = features.get("attention_mask")
         if mask is None or mask.ndim != 2:  # no tokens, or no padding: nothing is won by sorting
             yield list(range(len(texts))), features, [1] * len(texts), [0] * len(texts)
@@ -214,6 +220,8 @@ class Embedder:
         order = np.argsort(-lengths, kind="stable")
         budget = self.settings.max_batch_tokens or BUDGETS.get(self.model.device.type, BUDGETS["cpu"])
         starts = batch_starts(lengths[order], 1, budget)
+        if EQUAL_LENGTHS in self._changes:
+            starts = sorted({*starts, *(np.flatnonzero(np.diff(lengths[order])) + 1).tolist()})
         padded_left = not bool(mask[:, 0].all())
         for start, stop in pairwise(starts):
             places = order[start:stop]
@@ -245,11 +253,35 @@ class Embedder:
             raise UserError(f"embedding: there is no prompt_name {name!r}: this encoder has {', '.join(own) or 'none'}")
         return own[name]
 
-    def _set_length(self, pretrained: str, max_length: int | None) -> None:
-        if max_length is None:
+    def _match(self, pretrained: str) -> None:
+        """Checks that tokenizer and weights belong together, and how rows are padded."""
+        from transformers import PreTrainedTokenizerBase
+
+        from textclf.models import model_tokenizer  # methods import this module
+        from textclf.models.sequence_head import READ_PADDING
+
+        self._beyond: dict[int, str] = {}
+        self._readable: int | None = None
+        self._changes: list[str] = []  # to how this encoder would be run otherwise; part of the key
+        tokenizer, network = self.model.tokenizer, getattr(self.model[0], "auto_model", None)
+        if network is None or not isinstance(tokenizer, PreTrainedTokenizerBase):
             return
-        readable = readable_tokens(self.model) or max_length
-        if max_length > readable:
+        self._beyond = model_tokenizer.check_match(tokenizer, network, pretrained)
+        self._readable = model_tokenizer.token_limit(network)
+        if network.config.model_type in READ_PADDING:
+            self._changes.append(EQUAL_LENGTHS)
+        if self._readable is not None and tokenizer.padding_side == "left":
+            tokenizer.padding_side = "right"  # absolute positions are counted from the first column on
+            self._changes.append("padded on the right")
+
+    def _set_length(self, pretrained: str, max_length: int | None) -> None:
+        readable = self._readable
+        if max_length is None:
+            own = self.model.max_seq_length
+            if readable is not None and (own is None or own > readable):
+                self.model.max_seq_length = readable
+            return
+        if readable is not None and max_length > readable:
             raise UserError(f"max_length {max_length} is more than {pretrained!r} can read: give at most {readable}")
         self.model.max_seq_length = max_length
 
@@ -285,19 +317,6 @@ class Embedder:
 
 def _widen(module: nn.Module, inputs: Any, features: dict[str, Any]) -> dict[str, Any]:
     return {k: v.float() if isinstance(v, Tensor) and v.is_floating_point() else v for k, v in features.items()}
-
-
-def readable_tokens(model: Any) -> int | None:
-    """The longest text that a sentence-transformers model has positions for; None where its configuration is silent.
-
-    MPNet, RoBERTa and their kin count positions from behind that of the padding.
-    """
-    positions: int | None = getattr(model.config, "max_position_embeddings", None)
-    for name, module in model.named_modules():
-        if positions and name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            positions -= int(module.padding_idx) + 1
-            break
-    return positions
 
 
 def default_folder() -> Path:

@@ -17,6 +17,7 @@ from textclf.model_card import differences, model_card
 from textclf.models.base import TextClassifier
 from textclf.models.fine_tuned import FineTunedClassifier
 from textclf.models.lora import merged
+from textclf.models.model_tokenizer import check_match
 from textclf.models.tokenization import tokenizer_from_files
 
 PROBES = ("정말 재밌고 좋았어요.", "진짜 재미없네요 ㅋㅋ", "a joy to watch", "", "영화 film, " * 2000)
@@ -65,6 +66,7 @@ def _write_model(model: FineTunedClassifier, folder: Path) -> None:
         _divide_logits(network, model)
     network.save_pretrained(folder)
     tokenizer = tokenizer_from_files(model.fitted["tokenizer"])  # unused: truncation leaves traces in one
+    check_match(tokenizer, network, str(folder))  # a checkpoint may be older than the check
     tokenizer.model_max_length = model.max_length
     tokenizer.save_pretrained(folder)
 

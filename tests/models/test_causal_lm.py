@@ -20,7 +20,7 @@ from textclf.errors import UserError
 from textclf.evaluation.predictions import read_predictions
 from textclf.evaluation.rescoring import rescore
 from textclf.models import CausalLMClassifier, numerics
-from textclf.models.causal_weights import dtype_of
+from textclf.models.weights import dtype_of
 from textclf.scoring import rules
 from textclf.scoring.rules import RULES, class_scores
 from textclf.scoring.stored import read_scores

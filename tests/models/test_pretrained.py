@@ -13,8 +13,8 @@ from textclf.cli import main
 from textclf.errors import UserError
 from textclf.evaluation.predictions import read_predictions
 from textclf.models import PretrainedClassifier
-from textclf.models.frozen import foreign_share, has_words, say_if_foreign
 from textclf.models.label_map import map_labels
+from textclf.models.language import foreign_share, has_words, say_if_foreign
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = ("negative", "positive")

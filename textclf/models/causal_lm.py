@@ -18,14 +18,15 @@ from textclf.errors import UserError
 from textclf.fingerprint import fingerprint
 from textclf.models.base import TextClassifier, Wanted
 from textclf.models.beside import score_beside
-from textclf.models.causal_weights import dtype_of, load_config, load_network, load_tokenizer
 from textclf.models.label_words import class_shares, words_of
 from textclf.models.loaders import cut_of
+from textclf.models.model_tokenizer import check_embeddings, refuse_beyond
 from textclf.models.prompts import PromptTemplate, fit_texts, shortened, with_examples
 from textclf.models.tokenization import tokenizer_files
+from textclf.models.weights import CAUSAL_REMEDY, dtype_of, load_causal, load_config, load_tokenizer
 from textclf.scoring import Counters, LabelScorer, as_published, audit_labels, context_length
 from textclf.scoring.rules import Array, Likelihoods, Rule, class_scores
-from textclf.scoring.tokens import Bos
+from textclf.scoring.tokens import Bos, prompt_token_ids
 from textclf.types import Dataset, PreTrainedModel, PreTrainedTokenizerBase
 
 PROMPT = "Classify the text into one of these categories: {labels}.\n\nText: {text}\nCategory:"
@@ -121,6 +122,7 @@ class CausalLMClassifier(TextClassifier):
         self.judged_together = rule == "batch"
         self.fit_rows: tuple[Dataset, bool] | None = None
         self.network: tuple[PreTrainedModel] | None = None  # not a module of this one: it is loaded, never saved
+        self._beyond: dict[int, str] = {}
         self._references: dict[str, Any] = {}
         self._beside: list[Counters] = []  # work done for them
         self.fit_scores: Scores = {}
@@ -132,7 +134,7 @@ class CausalLMClassifier(TextClassifier):
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The model's tokenizer, after a check that it tells all label words apart."""
-        tokenizer = load_tokenizer(self.pretrained, self.load_options)
+        tokenizer = load_tokenizer(self.pretrained, self.load_options, CAUSAL_REMEDY)
         if errors := audit_labels(tokenizer, [], self.words).errors:
             raise UserError(f"label_words: {errors[0]}: give words that {self.pretrained!r} tells apart")
         return tokenizer
@@ -156,7 +158,7 @@ class CausalLMClassifier(TextClassifier):
     @cached_property
     def limit(self) -> int | None:
         """Most tokens of a prompt, so that the longest label still fits behind it."""
-        context = context_length(load_config(self.pretrained, self.load_options))
+        context = context_length(load_config(self.pretrained, self.load_options, CAUSAL_REMEDY))
         longest = max(len(label.token_ids) for label in audit_labels(self.tokenizer, [], self.words).labels)
         limits = [self.max_length, None if context is None else context - longest]
         return min((limit for limit in limits if limit is not None), default=None)
@@ -201,7 +203,9 @@ class CausalLMClassifier(TextClassifier):
         """Loads the weights once."""
         if self.network is None:
             dtype = dtype_of("32" if self._trainer is None else str(self._trainer.precision))
-            self.network = (load_network(self.pretrained, self.load_options, dtype),)
+            network = load_causal(self.pretrained, self.load_options, dtype)
+            self._beyond = check_embeddings(self.tokenizer, network, self.pretrained)
+            self.network = (network,)
 
     @cached_property
     def scorer(self) -> LabelScorer:
@@ -233,6 +237,8 @@ class CausalLMClassifier(TextClassifier):
             published: Whether the misread sums of `as_published` are made as well.
         """
         scorer = scorer or self.scorer
+        if self._beyond:
+            refuse_beyond(prompt_token_ids(self.tokenizer, prompts, self.bos), self._beyond)
         with torch.autocast(self.device.type, enabled=False):
             found = scorer(prompts)
             scores = {"sums": found.log_likelihoods.numpy(), "logits": found.logit_sums.numpy()}

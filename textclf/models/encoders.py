@@ -16,9 +16,10 @@ from torch import nn
 from textclf.console import say
 from textclf.errors import UserError
 from textclf.hub import loading, local_reference
-from textclf.types import PreTrainedModel
+from textclf.models.model_tokenizer import padding_id
+from textclf.models.weights import REMEDY, attend_fully
+from textclf.types import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-REMEDY = "pass --model.pretrained with a hub id that can be reached, a folder, or package://module/path"
 MOST_NAMED = 4
 """Weights that a line names; a head has as many."""
 
@@ -92,14 +93,23 @@ def new_network(config: EncoderConfig, pieces: int, padding: int, length: int, l
     )
 
 
-def stored_network(config: str) -> Any:
-    """Builds the network of a checkpoint, whose weights come later, from its configuration as JSON."""
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+def stored_config(config: str) -> PreTrainedConfig:
+    """The configuration of a checkpoint's network, from JSON."""
+    from transformers import AutoConfig
 
     stored = json.loads(config)
-    return AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
-        AutoConfig.for_model(stored["model_type"]).from_dict(stored), dtype=torch.float32
+    return AutoConfig.for_model(stored["model_type"]).from_dict(stored)
+
+
+def stored_network(config: str) -> Any:
+    """Builds the network of a checkpoint, whose weights come later, from its configuration as JSON."""
+    from transformers import AutoModelForSequenceClassification
+
+    network = AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
+        stored_config(config), dtype=torch.float32
     )
+    attend_fully(network)
+    return network
 
 
 def pretrained_network(reference: str, labels: Sequence[str]) -> tuple[Any, set[int]]:
@@ -113,7 +123,7 @@ def pretrained_network(reference: str, labels: Sequence[str]) -> tuple[Any, set[
         The network in fp32, and the `id` of each parameter that came with it: the others were drawn at random.
 
     Raises:
-        UserError: It cannot be loaded.
+        UserError: It cannot be loaded, or some of its encoder's weights would be drawn at random.
     """
     from transformers import AutoModelForSequenceClassification
 
@@ -126,10 +136,19 @@ def pretrained_network(reference: str, labels: Sequence[str]) -> tuple[Any, set[
             **_label_arguments(labels),
         )
     random = set(found["missing_keys"]) | {key for key, *_ in found["mismatched_keys"]}
+    # Checkpoints of masked language models have no pooler: it belongs to the head.
+    inside = {name for name in random if name.startswith(f"{network.base_model_prefix}.") and "pooler" not in name}
+    if inside:
+        raise UserError(
+            f"{reference!r} has no weights for {', '.join(sorted(inside)[:3])}, as its config.json describes them: "
+            "name a folder that holds weights and configuration of one model"
+        )
     if random:
         more = f" and {len(random) - MOST_NAMED} more" if len(random) > MOST_NAMED else ""
         say(f"random at first, not in {reference!r}: {', '.join(sorted(random)[:MOST_NAMED])}{more}")
+    attend_fully(network)
     return network, {id(p) for name, p in network.named_parameters() if name not in random}
+
 
 
 @contextmanager
@@ -143,6 +162,16 @@ def _without_report() -> Iterator[None]:
         yield
     finally:
         set_verbosity(before)
+
+
+
+def name_padding(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Names a padding token in the configuration of a network that is to be trained, where it names none.
+
+    Heads on the last token need one for more than one row; an exported folder has it then, too.
+    """
+    if padding_id(network) is None:
+        network.config.get_text_config().pad_token_id = tokenizer.pad_token_id
 
 
 def freeze_lower_layers(network: PreTrainedModel, count: int) -> None:

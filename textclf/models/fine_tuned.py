@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -12,16 +13,22 @@ from torch import Tensor, nn
 import textclf
 from textclf.errors import UserError
 from textclf.fingerprint import fingerprint
-from textclf.hub import loading, local_reference
 from textclf.models import encoders
 from textclf.models.base import TextClassifier
 from textclf.models.dropout import use_fast_dropout
 from textclf.models.label_arguments import class_weights_by_name
 from textclf.models.lora import LoraSettings, add_lora
+from textclf.models.model_tokenizer import ModelTokenizer
 from textclf.models.padded import padded, tokenized
+from textclf.models.sequence_head import class_logits
 from textclf.models.settings import build_settings
 from textclf.models.tokenization import tokenizer_files, tokenizer_from_files, train_word_pieces
+from textclf.models.weights import load_config, load_tokenizer, skeleton
 from textclf.types import Dataset, PreTrainedModel, PreTrainedTokenizerBase
+
+KIND = "AutoModelForSequenceClassification"
+MAX_LENGTH = 128
+"""Most tokens of a text that are read where nothing else is asked for."""
 
 
 class FineTunedClassifier(TextClassifier):
@@ -39,7 +46,7 @@ class FineTunedClassifier(TextClassifier):
         num_classes: int,
         label_names: Sequence[str],
         pretrained: str | None = "bert-base-multilingual-cased",
-        max_length: int = 128,
+        max_length: int | None = None,
         optimizer: Literal["adamw", "adam"] = "adamw",
         learning_rate: float = 5e-5,
         weight_decay: float = 0.01,
@@ -59,7 +66,8 @@ class FineTunedClassifier(TextClassifier):
             num_classes: Number of labels, linked from the data.
             label_names: Name of each class, linked from the data.
             pretrained: Hub id, folder, or `package://module/path`; null for `encoder_config`.
-            max_length: Tokens of a text (or pair) that are read; the rest is cut off.
+            max_length: Tokens of a text (or pair) that are read, the rest is cut off; null for 128, or as many as the
+                encoder can read where those are fewer.
             optimizer: `adamw`, or `adam`, whose weight decay is added to the gradient.
             learning_rate: After warm-up.
             weight_decay: Of matrices; biases and norms have none.
@@ -80,7 +88,7 @@ class FineTunedClassifier(TextClassifier):
         """
         super().__init__(num_classes, label_names)
         checks = {
-            "max_length": (max_length >= 3, "3 or more: two tokens stand around every text"),
+            "max_length": (max_length is None or max_length >= 3, "3 or more: two tokens stand around every text"),
             "learning_rate": (learning_rate > 0, "more than 0"),
             "weight_decay": (weight_decay >= 0, "0 or more"),
             "warmup": (0 <= warmup <= (1 if isinstance(warmup, float) else math.inf), "steps (5) or a share (0.1)"),
@@ -105,14 +113,14 @@ class FineTunedClassifier(TextClassifier):
         if encoder_config is not None:
             self.new_encoder = build_settings(encoders.EncoderConfig, "encoder_config", encoder_config)
         self.lora = None if lora is None else build_settings(LoraSettings, "lora", lora)
-        self.pretrained, self.max_length = pretrained, max_length
+        self.pretrained, self._asked_length = pretrained, max_length
         self.optimizer, self.learning_rate, self.weight_decay = optimizer, learning_rate, weight_decay
         self.warmup, self.schedule = warmup, schedule
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
         self.freeze_layers, self.gradient_checkpointing = freeze_layers, gradient_checkpointing
         self.compiled = compile
         self.network: PreTrainedModel | None = None
-        self._tokenizer: tuple[PreTrainedTokenizerBase, dict[str, str]] | None = None
+        self._tokenizer: ModelTokenizer | None = None
         self._frozen: set[str] = set()
         self._frozen_hash = ""
         self.loss_weights: Tensor
@@ -121,27 +129,42 @@ class FineTunedClassifier(TextClassifier):
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The encoder's tokenizer: the fitted one where there is one."""
-        return self._load_tokenizer()[0]
+        return self._load_tokenizer().tokenizer
 
-    def _load_tokenizer(self) -> tuple[PreTrainedTokenizerBase, dict[str, str]]:
-        """The tokenizer, and its files as they were before use: truncation leaves traces in them."""
+    @property
+    def max_length(self) -> int:
+        """Tokens of a text (or pair) that are read."""
+        if self.pretrained is None and self._tokenizer is None and not self.fitted:
+            return self._asked_length or MAX_LENGTH
+        return self._load_tokenizer().max_length
+
+    def _load_tokenizer(self) -> ModelTokenizer:
+        """The tokenizer, checked against its network; the fitted one where there is one."""
         stored = self.fitted.get("tokenizer")
-        if self._tokenizer is None or (stored is not None and stored is not self._tokenizer[1]):
+        if self._tokenizer is None or (stored is not None and stored is not self._tokenizer.files):
             if stored is not None:
-                self._tokenizer = tokenizer_from_files(stored), stored
+                tokenizer = tokenizer_from_files(stored)
             elif self.pretrained is None:
                 raise UserError("a new encoder's tokenizer is not trained: run `fit` first, or load a checkpoint")
             else:
-                from transformers import AutoTokenizer
-
-                with loading("tokenizer", self.pretrained, encoders.REMEDY):
-                    tokenizer = AutoTokenizer.from_pretrained(local_reference(self.pretrained))
-                self._tokenizer = tokenizer, tokenizer_files(tokenizer)
-            longest = self._tokenizer[0].model_max_length
-            if self.max_length > longest:
-                encoder = repr(self.pretrained or "the new encoder")
-                raise UserError(f"max_length {self.max_length} is more than {encoder} can read: give at most {longest}")
+                tokenizer = load_tokenizer(self.pretrained)
+            self._tokenizer = self._matched(tokenizer)
+            if stored is not None:  # its files are the ones that the checkpoint keeps
+                self._tokenizer = replace(self._tokenizer, files=stored)
         return self._tokenizer
+
+    def _matched(self, tokenizer: PreTrainedTokenizerBase) -> ModelTokenizer:
+        asked = self._asked_length or self.fitted.get("max_length")
+        reference = self.pretrained or "the new encoder"
+        if self.network is not None:
+            network = self.network
+        elif "encoder_config" in self.fitted:
+            network = skeleton(KIND, encoders.stored_config(self.fitted["encoder_config"]), reference)
+        elif self.pretrained is not None:
+            network = skeleton(KIND, load_config(self.pretrained), reference)
+        else:  # it will be built for this tokenizer
+            return ModelTokenizer(tokenizer, tokenizer_files(tokenizer), asked or MAX_LENGTH)
+        return ModelTokenizer.matched(tokenizer, network, reference, asked, MAX_LENGTH)
 
     def _train_tokenizer(self, rows: Dataset) -> PreTrainedTokenizerBase:
         assert self.new_encoder is not None
@@ -167,6 +190,7 @@ class FineTunedClassifier(TextClassifier):
             padding: Any = self.tokenizer.pad_token_id
             sizes = len(self.tokenizer), padding, self.max_length
             network = encoders.new_network(self.new_encoder, *sizes, self.label_names)
+        encoders.name_padding(network, self.tokenizer)
         use_fast_dropout(network)
         self.fitted.setdefault("encoder_config", network.config.to_json_string(use_diff=False))
         if self.lora is not None:
@@ -223,8 +247,8 @@ class FineTunedClassifier(TextClassifier):
     def prepare(self, train_rows: Dataset) -> None:
         """Trains a new encoder's tokenizer; keeps any, and the class counts where `balanced` weights need them."""
         new = self.new_encoder is not None and self.network is None  # a network keeps the tokenizer it was built for
-        files = tokenizer_files(self._train_tokenizer(train_rows)) if new else self._load_tokenizer()[1]
-        self.fitted = {**self.fitted, "tokenizer": files}
+        files = tokenizer_files(self._train_tokenizer(train_rows)) if new else self._load_tokenizer().files
+        self.fitted = {**self.fitted, "max_length": self.max_length, "tokenizer": files}
         if self.class_weights == "balanced":
             from textclf.data.keys import class_counts  # data modules import methods
 
@@ -233,11 +257,11 @@ class FineTunedClassifier(TextClassifier):
     def encoding_key(self) -> str:
         """The tokenizer's files and the length: nothing else changes what `encode` gives."""
         other = "" if type(self).encode is FineTunedClassifier.encode else super().encoding_key()
-        return fingerprint([textclf.__version__, "cut", self.max_length, other, self._load_tokenizer()[1]])
+        return fingerprint([textclf.__version__, "cut", self.max_length, other, self._load_tokenizer().files])
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Token ids, segment ids where the encoder has segments, `length` in tokens, and those `cut` off."""
-        return tokenized(self.tokenizer, rows, self.max_length)
+        return tokenized(self._load_tokenizer(), rows)
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
         """Pads on the right: `input_ids`, `attention_mask`, and segment ids, int64 `(batch, seq)`."""
@@ -246,9 +270,7 @@ class FineTunedClassifier(TextClassifier):
     def forward(self, batch: dict[str, Any]) -> Tensor:
         """Logits, fp32, shape `(batch, num_classes)`."""
         assert self.network is not None, "configure_model comes first"
-        fields = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
-        logits: Tensor = self.network(**fields).logits
-        return logits.float()
+        return class_logits(self.network, batch).float()
 
     def log_scores(self, batch: dict[str, Any]) -> Tensor:
         """Log-softmax of the logits, shape `(batch, num_classes)`, in nats."""

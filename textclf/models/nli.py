@@ -14,13 +14,16 @@ import textclf
 from textclf.errors import UserError
 from textclf.fingerprint import fingerprint
 from textclf.models.base import TextClassifier
-from textclf.models.frozen import check_positions, frozen_dtype, load_frozen, load_tokenizer, own_precision
 from textclf.models.label_arguments import by_label_name
 from textclf.models.label_map import folded
-from textclf.models.padded import chunked
-from textclf.models.tokenization import tokenizer_files
+from textclf.models.model_tokenizer import ModelTokenizer, check_match
+from textclf.models.padded import chunked, cut_off
+from textclf.models.sequence_head import class_logits
+from textclf.models.weights import frozen_dtype, load_frozen, load_matched, own_precision
 from textclf.scoring.batches import default_budget
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
+
+KIND = "AutoModelForSequenceClassification"
 
 
 class NLIClassifier(TextClassifier):
@@ -35,7 +38,7 @@ class NLIClassifier(TextClassifier):
         num_classes: int,
         label_names: Sequence[str],
         pretrained: str = "MoritzLaurer/mDeBERTa-v3-base-mnli-xnli",
-        max_length: int = 512,
+        max_length: int | None = None,
         hypothesis_template: str = "This example is {label}.",
         label_texts: dict[str, str] | None = None,
         multi_label: bool = False,
@@ -47,7 +50,8 @@ class NLIClassifier(TextClassifier):
             num_classes: Number of labels, linked from the data.
             label_names: Name of each class, linked from the data.
             pretrained: Hub id, folder, or `package://module/path` of a model whose labels name entailment.
-            max_length: Tokens of text and hypothesis that are read; the text is cut, never the hypothesis.
+            max_length: Tokens of text and hypothesis that are read; the text is cut, never the hypothesis. Null for
+                512, or as many as the model can read where those are fewer.
             hypothesis_template: What is asked; `{label}` stands for the label, or `{}`, as transformers writes it.
             label_texts: What stands for a label in the template, by name; the name itself by default.
             multi_label: Whether each label is judged alone, entailment against contradiction (and the results then
@@ -67,36 +71,46 @@ class NLIClassifier(TextClassifier):
         self.hypotheses = [texts.get(name, name).join(parts) for name in self.label_names]
         if len(set(self.hypotheses)) < num_classes:
             raise UserError(f"label_texts {texts} give two labels the same hypothesis: write others")
-        self.pretrained, self.max_length = pretrained, max_length
+        self.pretrained, self._asked_length = pretrained, max_length
         self.multi_label, self.max_batch_tokens = multi_label, max_batch_tokens
         self.network: PreTrainedModel | None = None
 
     @cached_property
+    def _matched(self) -> ModelTokenizer:
+        matched = load_matched(KIND, self.pretrained, self._asked_length)
+        count = len(self.hypotheses)
+        longest = max(len(ids) for ids in matched.tokenizer([""] * count, self.hypotheses)["input_ids"])
+        if longest >= matched.max_length:
+            raise UserError(f"max_length {matched.max_length}: a hypothesis alone has {longest} tokens: give more")
+        return matched
+
+    @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The model's tokenizer.
 
         Raises:
             UserError: `max_length` leaves no room for a text.
         """
-        tokenizer = load_tokenizer(self.pretrained, self.max_length)
-        longest = max(len(ids) for ids in tokenizer([""] * len(self.hypotheses), self.hypotheses)["input_ids"])
-        if longest >= self.max_length:
-            raise UserError(f"max_length {self.max_length}: a hypothesis alone has {longest} tokens: give more")
-        return tokenizer
+        return self._matched.tokenizer
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of text and hypothesis that are read."""
+        return self._matched.max_length
 
     def configure_model(self) -> None:
         """Loads the model, and finds entailment among its labels."""
         if self.network is not None:
             return
-        network = load_frozen("AutoModelForSequenceClassification", self.pretrained, frozen_dtype(self))
-        check_positions(network, self.pretrained, self.max_length)
+        network = load_frozen(KIND, self.pretrained, frozen_dtype(self))
+        check_match(self.tokenizer, network, self.pretrained)
         self.entailment, self.contradiction = entailment_places(network.config.id2label, self.pretrained)
         self.network = network
 
     def encoding_key(self) -> str:
         """The tokenizer's files, the length and the hypotheses: nothing else changes what `encode` gives."""
         other = "" if type(self).encode is NLIClassifier.encode else super().encoding_key()
-        files = tokenizer_files(load_tokenizer(self.pretrained, self.max_length))
+        files = self._matched.files
         return fingerprint([textclf.__version__, "pairs", self.max_length, self.hypotheses, other, files])
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -106,15 +120,9 @@ class NLIClassifier(TextClassifier):
         count = len(self.hypotheses)
         texts = [text for text in rows["text"] for _ in range(count)]
         pairs = self.hypotheses * len(rows["text"])
-        encoded = self.tokenizer(
-            texts, pairs, truncation="only_first", max_length=self.max_length, return_attention_mask=False
-        )
+        encoded = self._matched(texts, pairs, truncation="only_first", max_length=self.max_length)
         lengths = [len(ids) for ids in encoded["input_ids"]]
-        cut = [0] * len(texts)
-        if full := [i for i, length in enumerate(lengths) if length == self.max_length]:
-            whole = self.tokenizer([texts[i] for i in full], [pairs[i] for i in full], verbose=False)["input_ids"]
-            for i, ids in zip(full, whole, strict=True):
-                cut[i] = len(ids) - self.max_length
+        cut = cut_off(self._matched, texts, pairs, lengths)
         starts = range(0, len(texts), count)
         return {
             **{name: [field[i : i + count] for i in starts] for name, field in encoded.items()},
@@ -140,7 +148,7 @@ class NLIClassifier(TextClassifier):
         """Log-probabilities of the labels, fp32, `(batch, num_classes)`, in nats."""
         assert self.network is not None, "configure_model comes first"
         with own_precision(self.network):
-            sorted_logits = torch.cat([self.network(**chunk).logits.float() for chunk in batch["chunks"]])
+            sorted_logits = torch.cat([class_logits(self.network, chunk).float() for chunk in batch["chunks"]])
         logits = torch.empty_like(sorted_logits)
         logits[batch["order"]] = sorted_logits
         return self.judged(logits.view(-1, self.num_classes, logits.shape[-1]))

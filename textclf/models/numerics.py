@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from textclf.models.causal_weights import load_network
+from textclf.models.weights import load_causal
 from textclf.scoring.rules import class_scores
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def price_of_rounding(model: CausalLMClassifier, prompts: Sequence[str]) -> dict
         rows to fit to) is scored in fp32 as well, but by the model's strategy: there may be a thousand of them.
     """
     options = {name: value for name, value in model.load_options.items() if name not in LOSSY}
-    network = load_network(model.pretrained, options, torch.float32)
+    network = load_causal(model.pretrained, options, torch.float32)
     exact = model.new_scorer(network, "plain", model.bos)
     own = model.new_scorer(model.scorer.model, model.strategy, model.bos)
     published = model.rule == "as_published"

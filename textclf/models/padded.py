@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from textclf.models.model_tokenizer import ModelTokenizer
 from textclf.scoring.batches import by_length, plan_batches
-from textclf.types import PreTrainedTokenizerBase
 
 
-def tokenized(tokenizer: PreTrainedTokenizerBase, rows: dict[str, list[Any]], max_length: int) -> dict[str, list[Any]]:
+def tokenized(tokenizer: ModelTokenizer, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """Token ids, segment ids where the encoder has segments, `length` in tokens, and those `cut` off.
 
     Args:
         tokenizer: The encoder's.
         rows: Columns `text`, and `text_pair` where there is one.
-        max_length: Tokens of a text (or pair) that are read.
     """
     texts, pairs = rows["text"], rows.get("text_pair")
-    encoded = tokenizer(texts, pairs, truncation=True, max_length=max_length, return_attention_mask=False)
+    encoded = tokenizer(texts, pairs, truncation=True, max_length=tokenizer.max_length)
     lengths = [len(ids) for ids in encoded["input_ids"]]
-    cut = [0] * len(texts)
-    if full := [i for i, length in enumerate(lengths) if length == max_length]:
-        whole = tokenizer(
-            [texts[i] for i in full], pairs and [pairs[i] for i in full], return_attention_mask=False, verbose=False
-        )
-        for i, ids in zip(full, whole["input_ids"], strict=True):
-            cut[i] = len(ids) - max_length
+    cut = cut_off(tokenizer, texts, pairs, lengths)
     return {**encoded, "length": lengths, "cut": cut}
+
+
+def cut_off(
+    tokenizer: ModelTokenizer, texts: Sequence[str], pairs: Sequence[str] | None, lengths: Sequence[int]
+) -> list[int]:
+    """How many tokens of each text (or pair) are beyond the longest that is read.
+
+    Args:
+        tokenizer: The encoder's.
+        texts: The texts.
+        pairs: The second text of each, or None.
+        lengths: Tokens of each that are read.
+    """
+    cut = [0] * len(texts)
+    if full := [i for i, length in enumerate(lengths) if length == tokenizer.max_length]:
+        whole = tokenizer([texts[i] for i in full], pairs and [pairs[i] for i in full], verbose=False)
+        for i, ids in zip(full, whole["input_ids"], strict=True):
+            cut[i] = len(ids) - tokenizer.max_length
+    return cut
 
 
 def padded(rows: dict[str, list[Any]], padding: int | None) -> dict[str, Tensor]:

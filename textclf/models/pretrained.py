@@ -13,20 +13,16 @@ import textclf
 from textclf.errors import UserError
 from textclf.fingerprint import fingerprint
 from textclf.models.base import TextClassifier
-from textclf.models.frozen import (
-    a_sample,
-    check_positions,
-    frozen_dtype,
-    load_frozen,
-    load_tokenizer,
-    own_precision,
-    say_if_foreign,
-)
 from textclf.models.label_map import map_labels
+from textclf.models.language import a_sample, say_if_foreign
 from textclf.models.loaders import as_list
+from textclf.models.model_tokenizer import ModelTokenizer, check_match
 from textclf.models.padded import padded, tokenized
-from textclf.models.tokenization import tokenizer_files
+from textclf.models.sequence_head import class_logits
+from textclf.models.weights import frozen_dtype, load_frozen, load_matched, own_precision
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
+
+KIND = "AutoModelForSequenceClassification"
 
 
 class PretrainedClassifier(TextClassifier):
@@ -41,7 +37,7 @@ class PretrainedClassifier(TextClassifier):
         num_classes: int,
         label_names: Sequence[str],
         pretrained: str = "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
-        max_length: int = 512,
+        max_length: int | None = None,
         label_map: dict[str, str | None] | None = None,
         unmapped: Literal["drop", "sum"] = "drop",
     ) -> None:
@@ -51,7 +47,8 @@ class PretrainedClassifier(TextClassifier):
             num_classes: Number of labels, linked from the data.
             label_names: Name of each class, linked from the data.
             pretrained: Hub id, folder, or `package://module/path`.
-            max_length: Tokens of a text (or pair) that are read; the rest is cut off.
+            max_length: Tokens of a text (or pair) that are read, the rest is cut off; null for 512, or as many as the
+                model can read where those are fewer.
             label_map: From the model's labels to the data's, or to null for one that the data do not have; those that
                 it does not name are matched by name, whatever their case and spaces. Several may mean one: their
                 probabilities are added.
@@ -64,24 +61,33 @@ class PretrainedClassifier(TextClassifier):
             UserError: `max_length` is too small.
         """
         super().__init__(num_classes, label_names)
-        if max_length < 3:
+        if max_length is not None and max_length < 3:
             raise UserError(f"max_length {max_length} is too small: give 3 or more")
-        self.pretrained, self.max_length = pretrained, max_length
+        self.pretrained, self._asked_length = pretrained, max_length
         self.label_map, self.unmapped = label_map, unmapped
         self.network: PreTrainedModel | None = None
         self._looked = False
 
     @cached_property
+    def _matched(self) -> ModelTokenizer:
+        return load_matched(KIND, self.pretrained, self._asked_length)
+
+    @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The model's tokenizer."""
-        return load_tokenizer(self.pretrained, self.max_length)
+        return self._matched.tokenizer
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of a text (or pair) that are read."""
+        return self._matched.max_length
 
     def configure_model(self) -> None:
         """Loads the model, and matches its labels with the data's."""
         if self.network is not None:
             return
-        network = load_frozen("AutoModelForSequenceClassification", self.pretrained, frozen_dtype(self))
-        check_positions(network, self.pretrained, self.max_length)
+        network = load_frozen(KIND, self.pretrained, frozen_dtype(self))
+        check_match(self.tokenizer, network, self.pretrained)
         if getattr(network.config, "problem_type", None) == "multi_label_classification":
             raise UserError(
                 f"{self.pretrained!r} judges each of its labels alone (multi_label_classification): name a model whose "
@@ -95,14 +101,11 @@ class PretrainedClassifier(TextClassifier):
     def encoding_key(self) -> str:
         """The tokenizer's files and the length: nothing else changes what `encode` gives."""
         other = "" if type(self).encode is PretrainedClassifier.encode else super().encoding_key()
-        files = tokenizer_files(
-            load_tokenizer(self.pretrained, self.max_length)
-        )  # truncation leaves traces in a used one
-        return fingerprint([textclf.__version__, "cut", self.max_length, other, files])
+        return fingerprint([textclf.__version__, "cut", self.max_length, other, self._matched.files])
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Token ids, segment ids where the model has segments, `length` in tokens, and those `cut` off."""
-        return tokenized(self.tokenizer, rows, self.max_length)
+        return tokenized(self._matched, rows)
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
         """Pads on the right: `input_ids`, `attention_mask`, and segment ids, int64 `(batch, seq)`; and `text`."""
@@ -113,9 +116,8 @@ class PretrainedClassifier(TextClassifier):
         assert self.network is not None, "configure_model comes first"
         if not self._looked:  # a stream of texts: there is no split to look at
             self._judge_language(batch["text"])
-        fields = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
         with own_precision(self.network):
-            logits: Tensor = self.network(**fields).logits.float()
+            logits = class_logits(self.network, batch).float()
         return self.mapped(logits)
 
     def _look_at(self, split: str, loaders: Any) -> None:

@@ -14,18 +14,19 @@ from textclf.chat.answers import Parse, as_scores, class_of
 from textclf.errors import UserError
 from textclf.fingerprint import fingerprint
 from textclf.models.base import TextClassifier
-from textclf.models.frozen import check_positions, frozen_dtype, load_frozen, load_tokenizer, own_precision
 from textclf.models.label_arguments import by_label_name, label_named
 from textclf.models.label_words import words_of
+from textclf.models.model_tokenizer import ModelTokenizer, check_match
 from textclf.models.padded import chunked
 from textclf.models.prompts import PromptTemplate, fit_texts, shortened, with_examples
-from textclf.models.tokenization import tokenizer_files
+from textclf.models.weights import frozen_dtype, load_frozen, load_matched, own_precision
 from textclf.scoring.batches import default_budget
 from textclf.scoring.seq2seq import decoder_start, seq2seq_scores, target_token_ids
 from textclf.scoring.tokens import prompt_token_ids
 from textclf.scoring.trie import LabelTrie, build_trie
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
 
+KIND = "AutoModelForSeq2SeqLM"
 PROMPT = "Classify the text into one of these categories: {labels}. Text: {text} Category:"
 
 
@@ -42,7 +43,7 @@ class Seq2SeqClassifier(TextClassifier):
         num_classes: int,
         label_names: Sequence[str],
         pretrained: str = "google/flan-t5-base",
-        max_length: int = 512,
+        max_length: int | None = None,
         prompt: str = PROMPT,
         label_words: dict[str, str | list[str]] | None = None,
         mode: Literal["likelihood", "generate"] = "likelihood",
@@ -57,7 +58,8 @@ class Seq2SeqClassifier(TextClassifier):
             num_classes: Number of labels, linked from the data.
             label_names: Name of each class, linked from the data.
             pretrained: Hub id, folder, or `package://module/path`.
-            max_length: Tokens of a prompt that are read; only the text is ever shortened.
+            max_length: Tokens of a prompt that are read; only the text is ever shortened. Null for 512, or as many as
+                the model can read where those are fewer.
             prompt: With `{text}`, and `{text_pair}` and `{labels}` where they are wanted.
             label_words: Word of each class by its name, or several, any of which counts; the names by default. The
                 class `otherwise` needs none.
@@ -73,12 +75,12 @@ class Seq2SeqClassifier(TextClassifier):
         self.has_probabilities = mode == "likelihood"
         super().__init__(num_classes, label_names)
         for name, value in (("max_length", max_length), ("max_new_tokens", max_new_tokens)):
-            if value < 1:
+            if value is not None and value < 1:
                 raise UserError(f"{name} {value} is too small: give 1 or more")
         if otherwise is not None and mode == "likelihood":
             raise UserError(f"otherwise {otherwise!r} needs mode generate: a likelihood always decides; leave it out")
         default = None if otherwise is None else label_named("otherwise", otherwise, self.label_names)
-        self.pretrained, self.max_length, self.mode, self.parse = pretrained, max_length, mode, parse
+        self.pretrained, self._asked_length, self.mode, self.parse = pretrained, max_length, mode, parse
         self.otherwise = None if default is None else self.label_names.index(default)
         if label_words is not None:
             label_words = by_label_name("label_words", label_words, self.label_names)
@@ -94,9 +96,18 @@ class Seq2SeqClassifier(TextClassifier):
         self._counts = {"otherwise": 0, "no_label": 0}
 
     @cached_property
+    def _matched(self) -> ModelTokenizer:
+        return load_matched(KIND, self.pretrained, self._asked_length)
+
+    @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The model's tokenizer."""
-        return load_tokenizer(self.pretrained, self.max_length)
+        return self._matched.tokenizer
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of a prompt that are read."""
+        return self._matched.max_length
 
     @cached_property
     def trie(self) -> LabelTrie:
@@ -107,8 +118,8 @@ class Seq2SeqClassifier(TextClassifier):
         """Loads the weights once."""
         if self.network is not None:
             return
-        network = load_frozen("AutoModelForSeq2SeqLM", self.pretrained, frozen_dtype(self))
-        check_positions(network, self.pretrained, self.max_length)
+        network = load_frozen(KIND, self.pretrained, frozen_dtype(self))
+        check_match(self.tokenizer, network, self.pretrained)
         network.generation_config = greedy(network)
         self.network = network
 
@@ -117,7 +128,7 @@ class Seq2SeqClassifier(TextClassifier):
     def encoding_key(self) -> str:
         """The prompt, the tokenizer's files and the length: nothing else changes what `encode` gives."""
         other = "" if type(self).encode is Seq2SeqClassifier.encode else super().encoding_key()
-        files = tokenizer_files(load_tokenizer(self.pretrained, self.max_length))
+        files = self._matched.files
         return fingerprint([textclf.__version__, "filled", self.max_length, self.template.parts, other, files])
 
     def prompts(self, rows: dict[str, list[Any]]) -> tuple[list[str], list[int]]:
@@ -134,7 +145,7 @@ class Seq2SeqClassifier(TextClassifier):
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Token ids of the filled prompts, `length` in tokens, and those `cut` off."""
         prompts, cut = self.prompts(rows)
-        ids = self.tokenizer(prompts, return_attention_mask=False, return_token_type_ids=False)["input_ids"]
+        ids = self._matched(prompts, return_token_type_ids=False)["input_ids"]
         return {"input_ids": ids, "length": [len(row) for row in ids], "cut": cut}
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from transformers import AutoModelForCausalLM
 from tests.scoring.tiny import MERGES, byte_tokenizer, save_tiny_lm, write_gguf
 from textclf import attention
 from textclf.models import CausalLMClassifier
-from textclf.models.causal_weights import load_network, source
+from textclf.models.weights import load_causal, source
 from textclf.scoring import label_log_likelihoods
 
 NAMES = ("negative", "positive")
@@ -71,9 +71,9 @@ def test_quantisation_is_handed_on(lm, monkeypatch):
 )
 def test_attention_that_is_asked_for_is_kept(options, expected, lm, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert load_network(str(lm), options, torch.bfloat16).config._attn_implementation == expected
+    assert load_causal(str(lm), options, torch.bfloat16).config._attn_implementation == expected
 
 
 def test_a_gpu_keeps_its_attention(lm, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert load_network(str(lm), {}, torch.bfloat16).config._attn_implementation == "sdpa"
+    assert load_causal(str(lm), {}, torch.bfloat16).config._attn_implementation == "sdpa"
