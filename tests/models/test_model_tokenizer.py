@@ -81,7 +81,7 @@ def leave_tokenizer_config(folder):
 
 def widen_vocabulary(folder):
     remove_tokenizer(folder)
-    merges = [(a, b) for a in "abcdefgh" for b in "abcdefgh"]  # 64 more pieces than bytes: 323
+    merges = tuple((a, b) for a in "abcdefgh" for b in "abcdefgh")  # 323 tokens in all
     byte_tokenizer(merges=merges, eos=True).save_pretrained(folder)
 
 

@@ -16,7 +16,7 @@ from torch import nn
 from textclf.console import say
 from textclf.errors import UserError
 from textclf.hub import loading, local_reference
-from textclf.models.model_tokenizer import padding_id
+from textclf.models.model_tokenizer import embedded_tokens, padding_id
 from textclf.models.weights import REMEDY, attend_fully
 from textclf.types import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -150,7 +150,6 @@ def pretrained_network(reference: str, labels: Sequence[str]) -> tuple[Any, set[
     return network, {id(p) for name, p in network.named_parameters() if name not in random}
 
 
-
 @contextmanager
 def _without_report() -> Iterator[None]:
     """Silences transformers' table of weights that were not found; a line says it instead."""
@@ -164,14 +163,15 @@ def _without_report() -> Iterator[None]:
         set_verbosity(before)
 
 
-
 def name_padding(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Names a padding token in the configuration of a network that is to be trained, where it names none.
 
     Heads on the last token need one for more than one row; an exported folder has it then, too.
     """
-    if padding_id(network) is None:
-        network.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    rows, padding = embedded_tokens(network), tokenizer.pad_token_id
+    known = padding is not None and (rows is None or padding < rows)
+    if padding_id(network) is None and known:
+        network.config.get_text_config().pad_token_id = padding
 
 
 def freeze_lower_layers(network: PreTrainedModel, count: int) -> None:
