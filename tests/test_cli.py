@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+import textclf
 from textclf.cli import main
 from textclf.evaluation.predictions import read_predictions
 from textclf.models import FineTunedClassifier, TextClassifier
@@ -407,6 +408,44 @@ def test_help_names_every_command(capsys):
         main(["--help"])
     text = capsys.readouterr().out
     assert all(re.search(rf"\b{name}\b", text) for name in ("fit", "validate", "test", "predict"))
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (
+            "--help",
+            ["usage: textclf {fit,validate,test,predict}", "  NSMCDataModule ", "  TfidfClassifier ", "--version"],
+        ),
+        (
+            "fit --help",
+            ["usage: textclf fit", "  NSMCDataModule ", "--run_dir", "--trainer.max_epochs N", "--help.trainer"],
+        ),
+        ("fit --config nowhere.yaml -h", ["usage: textclf fit"]),
+        ("predict --help", ["usage: textclf predict", "--texts", "--output", "--ckpt_path"]),
+        ("fit --data.help", ["  NSMCDataModule ", "--data.help NAME"]),
+        ("fit --model.help", ["  TfidfClassifier ", "--model.help NAME"]),
+        ("fit --data.help FilesDataModule", ["usage: textclf", "--data.data_dir", "--data.batch_size"]),
+        ("fit --model.help=TfidfClassifier", ["usage: textclf", "--model.min_df"]),
+        ("--version", [f"textclf {textclf.__version__}"]),
+    ],
+)
+def test_help_fits_a_few_screens(command, words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(command.split())
+    assert stop.value.code in (0, None)
+    text = capsys.readouterr().out
+    assert len(text.splitlines()) <= 100
+    assert all(word in text for word in words), text
+    assert "__main__" not in text
+
+
+def test_the_trainers_options_have_a_help_of_their_own(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "--help.trainer"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--trainer.gradient_clip_val" in text
+    assert "Optional[int], default: 3)" in text  # of max_epochs, from the defaults
 
 
 def test_printing_the_configuration_builds_nothing(options, capsys, monkeypatch):

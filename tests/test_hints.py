@@ -7,6 +7,7 @@ import pytest
 import textclf.data
 import textclf.models  # noqa: F401  # hints know the arguments of all classes
 from textclf.cli import main
+from textclf.help import TRAINING, USED_MOST
 from textclf.hints import COMMANDS, MEANT, explain
 from textclf.parsing import axes_as_configs, configs_first, one_text_or_several
 from textclf.values import dump, load
@@ -72,7 +73,8 @@ def test_every_option_that_is_named_exists(capsys):
             *config,
             *(f"{section}.{name}" for section in ("trainer", "model", "data") for name in config[section]),
         }
-        options = {option.split(" ")[0].removeprefix("--").partition("+")[0] for option in MEANT.values()}
+        named = [*MEANT.values(), *USED_MOST, *TRAINING]
+        options = {option.split(" ")[0].removeprefix("--").partition("+")[0] for option in named}
         extra = {"texts", "input", "output"} - set(config)
         assert options - known <= {"config", *extra}, command
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,12 @@ from jsonargparse import ActionYesNo
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from textclf.errors import UserError
+from textclf.help import help_on
 from textclf.hints import misplaced_command
 from textclf.models.checkpoint import read_checkpoint
 from textclf.parsing import (
     ConfigFile,
     Parser,
-    asks_for_help,
     axes_as_configs,
     check_complete,
     checkpoint_as_config,
@@ -72,19 +73,22 @@ class ArgumentsCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Lets the checkpoint's hyper-parameters come before the files, and the files before the command line."""
-        self.peeked = peek(args)
         command = args[0] if args and args[0] in self.subcommands() else None
-        if command is None and not {"-h", "--help", "--version"} & set(args[:1]):
+        if (text := help_on(command, args, self._subcommand_parsers)) is not None:
+            print(text)
+            sys.exit()
+        if command is None:
             raise UserError(misplaced_command(args))
+        self.peeked = peek(args)
         checkpoint: list[str] = []
-        if self.peeked.ckpt_path and command is not None:
+        if self.peeked.ckpt_path:
             self.checkpoint_path = find_checkpoint(self.peeked.ckpt_path, self.peeked.run_dir, self.peeked.config)
             self.checkpoint = read_checkpoint(self.checkpoint_path)
             checkpoint = checkpoint_as_config(self.checkpoint)
         rest = [*checkpoint, *axes_as_configs(configs_first(args[1:]))]
-        if command is not None and not asks_for_help(rest):
+        if not any(word.partition("=")[0].endswith(".help") for word in rest):
             check_complete(command, rest)
-        self.config = unquoted(parser.parse_args([*args[:1], *with_logger_folders(rest)]))
+        self.config = unquoted(parser.parse_args([command, *with_logger_folders(rest)]))
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: Lightning would let the checkpoint win over the command line."""

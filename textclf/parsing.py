@@ -65,6 +65,10 @@ def _same_class(full: str, other: str) -> bool:
 class Parser(LightningArgumentParser):
     """A parser whose errors are one line that names what was wrong and what to do."""
 
+    def __init__(self, *args: Any, prog: str = "textclf", **kwargs: Any) -> None:
+        """Takes what jsonargparse's parser takes."""
+        super().__init__(*args, prog=prog, **kwargs)
+
     def parse_path(self, path: Any, *args: Any, **kwargs: Any) -> Namespace:
         """Reads a configuration file in whatever encoding it has; configurations in it may be named relative to it."""
         text = dump(read_config(path))
@@ -134,12 +138,6 @@ def configs_first(arguments: Sequence[str]) -> list[str]:
             else:
                 configs += ["--config", pair[1]]
     return [*axes, *configs, *values]
-
-
-def asks_for_help(arguments: Sequence[str]) -> bool:
-    """Whether a command is only asked to say what there is."""
-    names = {word.partition("=")[0] for word in arguments if word.startswith("-")}
-    return any(name in ("-h", "--help") or name.endswith(".help") or name.startswith("--help.") for name in names)
 
 
 def check_complete(command: str, arguments: Sequence[str]) -> None:
