@@ -80,6 +80,11 @@ def test_used_folder_is_refused_save_for_resuming_it(used):
     assert claim_run_folder("nsmc", str(Path("run").resolve()), Path("run/checkpoints/last.ckpt")).path.name == "run"
 
 
+def test_a_run_folder_is_named_in_utf8():
+    with pytest.raises(UserError, match=r"run_dir 'caf\\udce9' is not UTF-8"):
+        claim_run_folder("nsmc", "caf\udce9", None)
+
+
 @pytest.mark.parametrize(
     ("run_dir", "before", "written", "left"),
     [

@@ -15,6 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from textclf.console import say
+from textclf.data.values import mended
 from textclf.evaluation.metrics import predicted_classes
 from textclf.evaluation.provenance import Provenance, described_data, described_method
 from textclf.processes import gather, run_folder
@@ -149,7 +150,7 @@ def provenance_of(trainer: Trainer, model: Any, split: Reported) -> Provenance:
         split=split,
         data=described_data(type(data).__name__, data.hparams),
         method=described_method(type(model).__name__, model.hparams),
-        checkpoint=None if trainer.ckpt_path is None else str(trainer.ckpt_path),
+        checkpoint=None if trainer.ckpt_path is None else mended(str(trainer.ckpt_path)),
         seed=model.train_seed if is_overridden("training_step", model) else global_seed(),
         train_rows=model.train_rows,
         time=datetime.now().astimezone().isoformat(timespec="seconds"),

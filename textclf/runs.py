@@ -13,6 +13,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
+from textclf.data.values import mended
 from textclf.errors import UserError
 
 ROOT = Path("runs")
@@ -88,11 +89,13 @@ def claim_run_folder(name: str, run_dir: str | None, resumed: Path | None) -> Ru
         resumed: The checkpoint that training goes on from, if it does.
 
     Raises:
-        UserError: `run_dir` holds another run.
+        UserError: `run_dir` holds another run, or its name is not UTF-8.
     """
     if run_dir is None:
         return _next_version(ROOT / name) if _is_first() else RunFolder(ROOT / name)
     folder = Path(run_dir)
+    if mended(run_dir) != run_dir:
+        raise UserError(f"run_dir {run_dir!r} is not UTF-8, which Parquet files must be named in: name another")
     made: tuple[Path, ...] = ()
     own = resumed is not None and folder.resolve() in resumed.resolve().parents
     if _is_first() and not own:

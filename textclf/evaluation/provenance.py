@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import textclf
+from textclf.data.values import mended
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def described(kind: str, arguments: Mapping[str, Any], *names: str) -> str:
     """
     value = next((arguments[name] for name in names if arguments.get(name)), None)
     name = kind.rpartition(".")[2]
-    return name if value is None else f"{name} ({value})"
+    return name if value is None else f"{name} ({mended(str(value))})"  # a path may be no UTF-8
 
 
 def described_data(kind: str, arguments: Mapping[str, Any]) -> str:
