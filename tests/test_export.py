@@ -157,7 +157,7 @@ def judged(folder, rows_folder, run_dir, *options):
     main(
         [
             *("test", *files, "--data.data_dir", str(rows_folder), "--model.pretrained", str(folder)),
-            *("--model.max_length", "32", "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"),
+            *("--trainer.accelerator", "cpu", "--trainer.precision", "32-true"),
             *("--trainer.logger", "false", "--run_dir", str(run_dir), *options),
         ]
     )

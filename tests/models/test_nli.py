@@ -134,7 +134,7 @@ def test_a_run_and_what_is_refused(nli_model, rows_folder, tmp_path, capsys):
         *("--data.data_dir", str(rows_folder), "--model.pretrained", nli_model(), "--trainer.logger", "false"),
         *("--trainer.precision", "32-true", "--trainer.accelerator", "cpu"),
     ]
-    main([*options, "--model.max_length", "64", "--run_dir", str(tmp_path / "run")])
+    main([*options, "--run_dir", str(tmp_path / "run")])
     assert json.loads((tmp_path / "run" / "report" / "metrics.json").read_text())["examples"] == 21
     table = read_predictions(tmp_path / "run" / "report" / "predictions.parquet")
     model = NLIClassifier(2, NAMES[:2], options[options.index("--model.pretrained") + 1], 64)
@@ -158,7 +158,7 @@ def test_two_processes_give_what_one_gives(nli_model, rows_folder, tmp_path):
     options = [
         *("test", "--config", str(CONFIGS / "files.yaml"), "--config", str(CONFIGS / "model" / "nli.yaml")),
         *("--data.data_dir", str(rows_folder), "--model.pretrained", nli_model(), "--trainer.logger", "false"),
-        *("--trainer.precision", "32-true", "--trainer.accelerator", "cpu", "--model.max_length", "64"),
+        *("--trainer.precision", "32-true", "--trainer.accelerator", "cpu"),
     ]
     tables = []
     for processes in ("1", "2"):

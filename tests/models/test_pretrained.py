@@ -50,7 +50,7 @@ def run(rows_folder, run_dir, *arguments):
     main(
         [
             *("test", "--config", str(CONFIGS / "files.yaml"), "--config", str(CONFIGS / "model" / "pretrained.yaml")),
-            *("--data.data_dir", str(rows_folder), "--model.max_length", "64", "--trainer.logger", "false"),
+            *("--data.data_dir", str(rows_folder), "--trainer.logger", "false"),
             *("--trainer.accelerator", "cpu", "--trainer.precision", "32-true", "--run_dir", str(run_dir), *arguments),
         ]
     )
