@@ -20,7 +20,7 @@ from textclf.data.examples import show_examples
 from textclf.data.keys import int_column
 from textclf.data.labels import normalized_names
 from textclf.data.ledger import Ledger
-from textclf.data.loading import Collator, ResumableLoader, RowReader
+from textclf.data.loading import Collator, ResumableLoader, RowReader, worker_collator
 from textclf.data.options import (
     BATCH_SIZE,
     EVAL_BATCH_SIZE,
@@ -295,6 +295,7 @@ class TextDataModule(SplitRows, LightningDataModule):
     def _loader(self, split: Split, shuffle: bool = False) -> ResumableLoader:
         assert self.trainer is not None
         encoded = self._encoded[split]
+        model: TextClassifier = self.trainer.lightning_module  # type: ignore[assignment]  # theirs is the base class
         sampler = LengthBatchSampler(
             int_column(encoded, "length"),
             balance=int_column(encoded, "label") if shuffle and self.balanced else None,
@@ -308,7 +309,7 @@ class TextDataModule(SplitRows, LightningDataModule):
         return ResumableLoader(
             RowReader(encoded),
             sampler,
-            collate_fn=Collator(self.trainer.lightning_module.collate),
+            collate_fn=worker_collator(model) if self.num_workers else Collator(model.collate),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

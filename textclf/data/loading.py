@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import pickle
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -11,6 +13,9 @@ from torch.utils.data import DataLoader
 from textclf.data.batching import LengthBatchSampler
 from textclf.errors import UserError
 from textclf.types import Dataset
+
+if TYPE_CHECKING:
+    from textclf.models.base import TextClassifier
 
 
 class RowReader(torch.utils.data.Dataset[dict[str, Any]]):
@@ -37,11 +42,22 @@ class RowReader(torch.utils.data.Dataset[dict[str, Any]]):
 
 
 class Collator:
-    """Adds to the model's batch what every batch carries."""
+    """Adds to the model's batch what every batch carries.
+
+    Workers that are not forked are sent it as plain bytes: torch would hand each tensor on as an open file.
+    """
 
     def __init__(self, collate: Any) -> None:
         """Takes the model's `collate`."""
         self.collate = collate
+
+    def __getstate__(self) -> dict[str, bytes]:
+        """Packs the model's `collate`."""
+        return {"collate": pickle.dumps(self.collate)}
+
+    def __setstate__(self, state: dict[str, bytes]) -> None:
+        """Unpacks it."""
+        self.collate = pickle.loads(state["collate"])
 
     def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
         """From columns of rows to a batch."""
@@ -49,6 +65,26 @@ class Collator:
         if "label" in rows:
             common["labels"] = torch.tensor(rows["label"])
         return {**self.collate(rows), **common}
+
+
+def worker_collator(model: TextClassifier) -> Collator:
+    """Makes what worker processes collate batches with: it knows the model, without its weights.
+
+    Raises:
+        UserError: It has to be sent to them, and cannot be.
+    """
+    collator = Collator(model.for_workers().collate)
+    method = multiprocessing.get_start_method(allow_none=True)  # without that, asking would choose one
+    if (method or multiprocessing.get_all_start_methods()[0]) == "fork":
+        return collator  # nothing is sent
+    try:
+        pickle.dumps(collator)
+    except Exception as error:  # whatever the objects in it raise
+        raise UserError(
+            f"num_workers: a {type(model).__name__} cannot be sent to worker processes ({str(error).splitlines()[0]}): "
+            "give --data.num_workers 0, or leave the object out in `for_workers`"
+        ) from error
+    return collator
 
 
 class ResumableLoader(DataLoader[Any]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -132,6 +133,17 @@ class TextClassifier(EvaluatedModule):
             rows: The columns that `encode` gave, and `text` (and `text_pair`).
         """
         return {name: rows[name] for name in ("text", "text_pair") if name in rows}
+
+    def for_workers(self) -> Self:
+        """A copy that can `collate`, for the processes of `num_workers`: its parameters, buffers and modules are None.
+
+        Where processes are not forked, it is pickled. A method leaves out here what else its `collate` does not need:
+        what is large, or cannot be pickled.
+        """
+        light = copy(self)  # without the trainer
+        for kind in ("_parameters", "_buffers", "_modules"):
+            light.__dict__[kind] = dict.fromkeys(light.__dict__[kind])
+        return light
 
     def encoding_key(self) -> str:
         """A hash of all that `encode` depends on: part of the name of the cached rows.

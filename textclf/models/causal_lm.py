@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -198,6 +198,13 @@ class CausalLMClassifier(TextClassifier):
         each = (dict(zip(texts, values, strict=True)) for values in zip(*texts.values(), strict=True))
         pairs = zip(each, rows["kept"], strict=True)
         return {"prompt": [self.template.fill(shortened(self.template, row, kept)) for row, kept in pairs]}
+
+    def for_workers(self) -> Self:
+        """Leaves the weights out, which are in no module of this one, and the rows that a rule is fitted to."""
+        light = super().for_workers()
+        light.network, light.fit_rows = None, None
+        light.__dict__.pop("scorer", None)
+        return light
 
     def configure_model(self) -> None:
         """Loads the weights once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -146,6 +146,12 @@ class ChatClassifier(TextClassifier):
         drawn = {} if self.server_temperature is None else {"temperature": self.server_temperature}
         form = format_fields(self.answer_format, list(self.answers))
         return {"model": self.model, "messages": [*system, question], **drawn, **form, **self.options}
+
+    def for_workers(self) -> Self:
+        """Leaves the connection to the server out."""
+        light = super().for_workers()
+        light.server = None
+        return light
 
     def log_scores(self, batch: dict[str, Any]) -> Tensor:
         """Asks for all rows of a batch.

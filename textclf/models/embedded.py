@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -119,6 +119,12 @@ class EmbeddingClassifier(TextClassifier):
             "length": [max(1, sum(one.length for one in row)) for row in zip(*columns, strict=True)],
             "cut": [sum(one.cut for one in row) for row in zip(*columns, strict=True)],
         }
+
+    def for_workers(self) -> Self:
+        """Leaves the encoder out: a worker that needs it loads its own."""
+        light = super().for_workers()
+        light._embedder = None
+        return light
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
         """`embeddings`, float32 `(batch, features)`; what was damaged on disk is embedded again."""
