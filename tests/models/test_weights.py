@@ -1,10 +1,17 @@
+import os
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
 from tests.scoring.tiny import MERGES, byte_tokenizer, save_tiny_lm, write_gguf
 from textclf import attention
-from textclf.models import CausalLMClassifier
+from textclf.data import reading
+from textclf.errors import UserError
+from textclf.models import CausalLMClassifier, gguf
+from textclf.models.gguf import converted_folder
 from textclf.models.weights import load_causal, source
 from textclf.scoring import label_log_likelihoods
 
@@ -35,6 +42,54 @@ def test_a_file_is_read_as_its_model(tmp_path):
     expected = label_log_likelihoods(model, byte_tokenizer(merges=MERGES), PROMPTS, labels, strategy="plain")
     classifier.bos = "always"  # the file does not say that its tokenizer writes one
     torch.testing.assert_close(torch.from_numpy(classifier.score(PROMPTS)["sums"]), expected, atol=1e-4, rtol=0)
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setattr(reading, "cache_folder", lambda: tmp_path / "cache")
+    return tmp_path / "cache" / "gguf"
+
+
+def test_a_file_is_converted_once(empty_cache, tmp_path, capsys, monkeypatch):
+    model = write_gguf(tmp_path / "model.gguf")
+
+    def scores(place):
+        classifier = CausalLMClassifier(2, NAMES, pretrained=str(place), bos="always")
+        return classifier.score(PROMPTS)["sums"]
+
+    expected = scores(tmp_path / "model.gguf")
+    first, second = (line for line in capsys.readouterr().err.splitlines() if "convert" in line)
+    assert f"converting '{tmp_path / 'model.gguf'}'" in first
+    folder = second.rpartition(" ")[2]
+    assert Path(folder).parent == empty_cache
+    torch.testing.assert_close(AutoModelForCausalLM.from_pretrained(folder).state_dict(), dict(model.state_dict()))
+    shutil.move(tmp_path / "model.gguf", tmp_path / "moved.gguf")
+    monkeypatch.setattr(gguf, "convert", None)
+    for place in (tmp_path / "moved.gguf", folder):
+        assert (scores(place) == expected).all()
+    assert "convert" not in capsys.readouterr().err
+
+
+def test_a_file_of_the_same_time_and_size_is_converted_again(empty_cache, tmp_path):
+    path = tmp_path / "model.gguf"
+    write_gguf(path)
+    stat, content = path.stat(), bytearray(path.read_bytes())
+    content[-3] ^= 64  # in the last weight
+    folders = [converted_folder(str(tmp_path), "model.gguf", {}, str(path), "")]
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    folders.append(converted_folder(str(tmp_path), "model.gguf", {}, str(path), ""))
+    before, after = (AutoModelForCausalLM.from_pretrained(folder).state_dict() for folder in folders)
+    assert any((before[name] != after[name]).any() for name in before)
+
+
+def test_a_damaged_file_is_refused_and_leaves_nothing(empty_cache, tmp_path):
+    (tmp_path / "model.gguf").write_bytes(b"GGUF and no more")
+    for name, words in {"model": "cannot load the model", "missing": "is not there"}.items():
+        with pytest.raises(UserError, match=words):
+            load_causal(str(tmp_path / f"{name}.gguf"), {}, torch.float32)
+    assert not [path for path in empty_cache.iterdir() if path.is_dir()]
 
 
 def test_device_map_puts_the_weights_where_it_says(lm, monkeypatch):

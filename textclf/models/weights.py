@@ -15,6 +15,7 @@ from textclf.console import say
 from textclf.errors import UserError
 from textclf.hub import loading, local_reference
 from textclf.linear import reorder_weights
+from textclf.models.gguf import converted_folder
 from textclf.models.model_tokenizer import ModelTokenizer, check_vocabulary
 from textclf.types import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -43,6 +44,16 @@ def source(reference: str) -> tuple[str, dict[str, str]]:
     return "/".join(path.parts[:2]), {"gguf_file": "/".join(path.parts[2:])}
 
 
+def _located(reference: str, options: Mapping[str, Any] | None, remedy: str) -> tuple[str, dict[str, Any]]:
+    """What `from_pretrained` reads, and with which options: of a GGUF file, the folder that it is converted to."""
+    place, file = source(reference)
+    left = dict(options or {})
+    if not file:
+        return place, left
+    folder = converted_folder(place, file["gguf_file"], left, reference, remedy)
+    return folder, {name: value for name, value in left.items() if name not in SHARED_OPTIONS}
+
+
 def load_tokenizer(
     reference: str, options: Mapping[str, Any] | None = None, remedy: str = REMEDY
 ) -> PreTrainedTokenizerBase:
@@ -58,9 +69,9 @@ def load_tokenizer(
     """
     from transformers import AutoTokenizer
 
+    folder, options = _located(reference, options, remedy)
     with loading("tokenizer", reference, remedy):
-        place, file = source(reference)
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(place, **file, **_shared(options or {}))
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, **_shared(options))
     check_vocabulary(tokenizer, reference)
     return tokenizer
 
@@ -73,9 +84,9 @@ def load_config(reference: str, options: Mapping[str, Any] | None = None, remedy
     """
     from transformers import AutoConfig
 
+    folder, options = _located(reference, options, remedy)
     with loading("model", reference, remedy):
-        place, file = source(reference)
-        config: PreTrainedConfig = AutoConfig.from_pretrained(place, **file, **_shared(options or {}))
+        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, **_shared(options))
     return config
 
 
@@ -200,9 +211,9 @@ def load_causal(reference: str, options: Mapping[str, Any], dtype: torch.dtype) 
     config = load_config(reference, options, CAUSAL_REMEDY)
     if getattr(config, "is_encoder_decoder", False):
         raise UserError(f"pretrained {reference!r} is an encoder-decoder ({config.model_type}): {CAUSAL_REMEDY}")
+    folder, options = _located(reference, options, CAUSAL_REMEDY)
     with loading("model", reference, CAUSAL_REMEDY):
-        place, file = source(reference)
-        network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(place, **file, **{"dtype": dtype, **options})
+        network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, **{"dtype": dtype, **options})
     network.train(False)
     if "attn_implementation" not in options:
         use_products(network)
