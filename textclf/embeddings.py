@@ -195,6 +195,10 @@ class Embedder:
             The place of each text, and what it becomes; the longest first.
         """
         for places, features, lengths, cut in self._batches(texts):
+            if not lengths[0]:
+                nothing = np.zeros(self.dimension, dtype=np.float32)
+                yield from ((place, Embedded(nothing, 0, 0)) for place in places)
+                continue
             features = {k: v.to(self.model.device) if isinstance(v, Tensor) else v for k, v in features.items()}
             # A trainer's autocast is not part of the key. (Not around the `yield`: the caller's is the caller's.)
             with torch.autocast(self.model.device.type, enabled=False):
@@ -220,9 +224,12 @@ class Embedder:
         order = np.argsort(-lengths, kind="stable")
         budget = self.settings.max_batch_tokens or BUDGETS.get(self.model.device.type, BUDGETS["cpu"])
         starts = batch_starts(lengths[order], 1, budget)
+        changes = (np.flatnonzero(np.diff(lengths[order])) + 1).tolist()
         if EQUAL_LENGTHS in self._changes:
-            starts = sorted({*starts, *(np.flatnonzero(np.diff(lengths[order])) + 1).tolist()})
-        padded_left = not bool(mask[:, 0].all())
+            starts = sorted({*starts, *changes})
+        elif not lengths.all():  # texts without a token make a batch of their own, which is not run
+            starts = sorted({*starts, *changes[-1:]})
+        padded_left = not bool(mask[lengths > 0, :1].all())
         for start, stop in pairwise(starts):
             places = order[start:stop]
             longest = int(lengths[places[0]])

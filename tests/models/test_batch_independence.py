@@ -17,6 +17,7 @@ from textclf.models import (
 )
 
 NAMES = ("negative", "positive")
+SEQUENCE = "AutoModelForSequenceClassification"
 NLI_NAMES = ("entailment", "neutral", "contradiction")
 TEXTS = [
     "film",
@@ -127,14 +128,14 @@ def assert_close(one, other):
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 def test_classifiers(kind, tmp_path):
-    folder = save(tmp_path, "AutoModelForSequenceClassification", kind, ARCHITECTURES[kind])
+    folder = save(tmp_path, SEQUENCE, kind, ARCHITECTURES[kind])
     assert_close(*alone_and_together(PretrainedClassifier(2, NAMES, folder)))
 
 
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("kind", ["bert", "ctrl", "gpt2", "llama", "gpt_neox", "opt"])
 def test_ready_made_scores_are_those_of_transformers_alone(kind, padding, tmp_path):
-    folder = save(tmp_path, "AutoModelForSequenceClassification", kind, ARCHITECTURES[kind], padding=padding)
+    folder = save(tmp_path, SEQUENCE, kind, ARCHITECTURES[kind], padding=padding)
     model = PretrainedClassifier(2, NAMES, folder)
     alone, together = alone_and_together(model)
     assert_close(alone, together)
@@ -150,13 +151,13 @@ def test_ready_made_scores_are_those_of_transformers_alone(kind, padding, tmp_pa
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])
 def test_fine_tuned(kind, padding, tmp_path):
-    folder = save(tmp_path, "AutoModelForSequenceClassification", kind, ARCHITECTURES[kind], padding=padding)
+    folder = save(tmp_path, SEQUENCE, kind, ARCHITECTURES[kind], padding=padding)
     assert_close(*alone_and_together(FineTunedClassifier(2, NAMES, folder)))
 
 
 @pytest.mark.parametrize("kind", ["bert", "convbert", "deberta-v2", "gpt2", "roberta", "xlnet", "bart"])
 def test_nli(kind, tmp_path):
-    folder = save(tmp_path, "AutoModelForSequenceClassification", kind, ARCHITECTURES[kind], NLI_NAMES)
+    folder = save(tmp_path, SEQUENCE, kind, ARCHITECTURES[kind], NLI_NAMES)
     assert_close(*alone_and_together(NLIClassifier(2, NAMES, folder)))
 
 
@@ -186,3 +187,15 @@ def test_embeddings(kind, side, padding, tmp_path):
         torch.testing.assert_close(
             torch.from_numpy(together[place]), torch.from_numpy(alone.vector), atol=1e-4, rtol=1e-4
         )
+
+
+def test_texts_without_tokens(tmp_path):
+    """Tokenizers such as GPT-2's add no special tokens: an empty text has no tokens at all."""
+    options = {"bos": False}
+    folder = save(tmp_path / "a", SEQUENCE, "gpt2", ARCHITECTURES["gpt2"], NAMES, "none", options)
+    for method in (PretrainedClassifier, FineTunedClassifier):
+        assert_close(*alone_and_together(method(2, NAMES, folder)))
+    folder = save(tmp_path / "b", "AutoModel", "gpt2", ARCHITECTURES["gpt2"], NAMES, "none", options)
+    embedder = Embedder(folder, None, EmbeddingSettings(dtype="float32"), tmp_path)
+    alone, together = embedder.matrix([""]), embedder.matrix(["film", "", "a film"])
+    assert (alone[0] == 0).all() and (together[1] == 0).all() and (together[0] != 0).any()
