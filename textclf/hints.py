@@ -14,6 +14,7 @@ from lightning.pytorch import Trainer
 from textclf.data.base import TextDataModule
 from textclf.models.base import PreparedClassifier, TextClassifier
 from textclf.models.embedded import EmbeddingClassifier
+from textclf.values import yaml_error
 
 AXES: dict[str, type[Any]] = {"model": TextClassifier, "data": TextDataModule}
 COMMANDS = {  # what other tools call them
@@ -87,9 +88,10 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
         missing = " and ".join(f"--{key}.{each} ..." for each in name[1].split(", "))
         return f"{key}: {kind.rpartition('.')[2]} needs {name[1]}: pass {missing}"
     unknown = re.search(r"(?:dot import path string: |given class_path ')([^\s']+)", inner)
-    if key in AXES and unknown:
-        known = ", ".join(sorted(kind.__name__ for kind in classes(AXES[key])))
-        return f"{key}: there is no class {unknown[1]!r}: give one of {known}, or the full path of your own class"
+    if unknown:
+        known = sorted(kind.__name__ for kind in classes(AXES[key])) if key in AXES else []
+        ours = f"one of {', '.join(known)}, or " if known else ""
+        return f"{key}: there is no class {unknown[1]!r}: give {ours}the full path of your own class"
     return f"{key}: {_mismatch(inner)}" if key else _mismatch(inner)
 
 
@@ -200,26 +202,19 @@ def _innermost(message: str) -> tuple[list[str], str]:
 
 def _mismatch(inner: str) -> str:
     """Says what was expected and what came instead."""
-    expected = dict.fromkeys(
-        re.findall(r"Expected a (?:<class '([\w.]+)'>|([^\n]+?))(?:\. Got value.*)?$", inner, re.M)
-    )
-    kinds = [re.sub(r"^(?:typing\.)?Literal\[(.*)\]$", r"one of \1", a or b) for a, b in expected]
-    kinds = [kind for kind in kinds if kind != "NoneType" and not kind.startswith(("path but", "dot import"))]
-    given = re.search(r"(?:Got value|Given value): (.*)", inner)
+    dull = ("Does not validate", "Subtypes:", "Errors:", "Given value type", "Expected a <class 'NoneType'>")
+    lines = dict.fromkeys(line.strip().removeprefix("- ") for line in inner.splitlines())
+    text = "\n".join(line for line in lines if line and not line.startswith((*dull, "Expected a path")))
+    kinds = re.findall(r"^Expected a (?!dot import)(.+?)(?:\. Got value.*)?$", text, re.MULTILINE)
+    kinds = [re.sub(r"^<class '(.+)'>$", r"\1", kind) for kind in kinds]
+    kinds = [re.sub(r"^(?:typing\.)?Literal\[(.*)\]$", r"one of \1", kind) for kind in dict.fromkeys(kinds)]
+    given = re.search(r"(?:Got value|Given value): (.*)", text)
     if not kinds or given is None:
-        lines = [line.strip().removeprefix("- ") for line in inner.splitlines()]
-        dull = (
-            "Does not validate",
-            "Subtypes:",
-            "Errors:",
-            "Given value",
-            "Expected a <class 'NoneType'>",
-            "Expected a path",
-        )
-        return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(dull)))
-    text = f"expected {' or '.join(kinds)}, got {given[1]}"
-    value = re.fullmatch(r"(True|False|None|[-+.\w]+)", given[1])
-    if "str" in kinds and value and (value[1] in ("True", "False", "None") or re.match(r"[-+.]?\d", value[1])):
-        written = {"True": "true", "False": "false", "None": "null"}.get(value[1], value[1])
-        text += f': put a text in quotation marks where it looks like a number, true, false or null ("{written}")'
-    return text
+        return re.sub(r"\n?Given value: .*", "", text).replace("\n", " ")
+    value, said = given[1], f"expected {' or '.join(kinds)}, got {given[1]}"
+    if value.startswith(("{", "[")) and (wrong := yaml_error(value)):
+        return f"{said}, which is not valid YAML ({wrong})"
+    written = {"True": "true", "False": "false", "None": "null"}.get(value, value)
+    if "str" in kinds and (written != value or re.fullmatch(r"[-+.\d][-+.\w]*", value)):
+        said += f': put a text in quotation marks where it looks like a number, true, false or null ("{written}")'
+    return said

@@ -22,7 +22,7 @@ from textclf.data.values import as_text
 from textclf.errors import UserError
 from textclf.hints import AXES, explain
 from textclf.machine import machine_error
-from textclf.values import Quoted, Raw, dump, load, load_or_text, read_config, unquoted
+from textclf.values import Quoted, Raw, dump, load_or_text, read_config, read_config_or_text, unquoted
 
 AXIS_OPTIONS = tuple(f"--{axis}" for axis in AXES)
 
@@ -35,17 +35,12 @@ class ConfigFile(ActionConfigFile):
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
         """Applies one file, or one configuration that is written out in braces."""
-        config = load(values) if is_inline(values) else read_config(values)
+        config = read_config_or_text(values)
         for axis in AXES:
             before, after = cfg.get(f"{axis}.class_path"), _class_path(config, axis)
             if before and after and not _same_class(before, after):
                 cfg[axis] = None
         super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
-
-
-def is_inline(config: str) -> bool:
-    """Whether what `--config` got is a configuration itself, and not the path of one."""
-    return config.lstrip().startswith("{")
 
 
 def _class_path(config: dict[str, Any], axis: str) -> str | None:
@@ -153,7 +148,7 @@ def check_complete(command: str, arguments: Sequence[str]) -> None:
     named = {word for word in arguments if word in AXIS_OPTIONS}
     for option, value in pairwise(arguments):
         if option == "--config":
-            config = load(value) if is_inline(value) else read_config(value)
+            config = read_config_or_text(value)
             named |= {f"--{axis}" for axis in AXES if _class_path(config, axis)}
     run = "" if command == "fit" else "--ckpt_path RUN/checkpoints/best.ckpt of a finished run, or "
     lists = "(`textclf --help` lists data sets and methods)"

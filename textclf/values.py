@@ -11,6 +11,7 @@ holds. The reader differs from PyYAML's own in what it takes for text:
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -162,15 +163,44 @@ def read_config(path: str | Path) -> dict[str, Any]:
     if path.is_dir():
         raise UserError(f"the configuration {str(path)!r} is a folder: give a file, such as {path / 'config.yaml'}")
     try:
-        config = yaml.load(path.read_text(encoding=text_encoding(path)), Loader=Reader)
+        text = path.read_text(encoding=text_encoding(path))
     except OSError as error:
         raise UserError(f"the configuration {str(path)!r} cannot be read ({error.strerror}): check the path") from error
+    return _options(text, repr(str(path)))
+
+
+def read_config_or_text(given: str) -> dict[str, Any]:
+    """Reads what `--config` got: the path of a file, or a configuration in braces.
+
+    Raises:
+        UserError: It is neither.
+    """
+    return _options(given, given) if is_inline(given) else read_config(given)
+
+
+def is_inline(given: str) -> bool:
+    """Whether what `--config` got is a configuration itself, and not the path of one."""
+    return given.lstrip().startswith("{") and not os.path.isfile(given)
+
+
+def _options(text: str, name: str) -> dict[str, Any]:
+    try:
+        config = yaml.load(text, Loader=Reader)
     except yaml.YAMLError as error:
-        raise UserError(f"the configuration {str(path)!r} is not valid YAML: {explain_yaml(error)}") from error
+        raise UserError(f"the configuration {name} is not valid YAML: {explain_yaml(error)}") from error
     if not isinstance(config, dict):
         found = "is empty" if config is None else f"holds a {type(config).__name__} instead of options"
-        raise UserError(f"the configuration {str(path)!r} {found}: write such as `trainer: {{max_epochs: 3}}`")
+        raise UserError(f"the configuration {name} {found}: write such as `trainer: {{max_epochs: 3}}`")
     return config
+
+
+def yaml_error(text: str) -> str | None:
+    """What is wrong with a YAML text, in one line; None where nothing is."""
+    try:
+        load(text)
+    except yaml.YAMLError as error:
+        return explain_yaml(error)
+    return None
 
 
 def explain_yaml(error: yaml.YAMLError) -> str:

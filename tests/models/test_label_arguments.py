@@ -55,6 +55,23 @@ def test_arguments_by_label_name(method, arguments, found, expected, names):
     assert getattr(model, found) == expected
 
 
+@pytest.mark.parametrize(
+    ("method", "arguments", "found", "expected"),
+    [
+        (TfidfClassifier, {"class_weights": {0: 2.0}}, "class_weights", {"0": 2.0}),
+        (FineTunedClassifier, {"pretrained": "x", "class_weights": {1: 2.0}}, "class_weights", {"1": 2.0}),
+        (EmbeddingZeroShot, {"label_texts": {0: "a", 1: "b"}}, "descriptions", {"0": ["a"], "1": ["b"]}),
+        (NLIClassifier, {"hypothesis_template": "{}", "label_texts": {0: "a"}}, "hypotheses", ["a", "1"]),
+        (CausalLMClassifier, {"label_words": {1: "a", 0: "b"}}, "class_words", [["b"], ["a"]]),
+        (ChatClassifier, {"model": "x", "answers": {5: "1", 4: "0"}}, "words", [["4"], ["5"]]),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else None,
+)
+def test_python_may_name_a_label_by_a_number(method, arguments, found, expected):
+    assert getattr(method(2, ("0", "1"), **arguments), found) == expected
+    assert map_labels(("0", "1"), ("no", "yes"), {0: "yes", 1: "no"}) == [1, 0]
+
+
 def test_shares_by_label_name():
     model = CausalLMClassifier(2, NAMES, rule="prior", prior={GOOD: 0.9, BAD: 0.1})
     assert model.prior.tolist() == [0.1, 0.9]
