@@ -89,7 +89,7 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
         return f"{key}: {kind.rpartition('.')[2]} needs {name[1]}: pass {missing}"
     unknown = re.search(r"(?:dot import path string: |given class_path ')([^\s']+)", inner)
     if unknown:
-        known = sorted(kind.__name__ for kind in classes(AXES[key])) if key in AXES else []
+        known = sorted({kind.__name__ for kind in classes(AXES[key])}) if key in AXES else []
         ours = f"one of {', '.join(known)}, or " if known else ""
         return f"{key}: there is no class {unknown[1]!r}: give {ours}the full path of your own class"
     return f"{key}: {_mismatch(inner)}" if key else _mismatch(inner)
