@@ -113,7 +113,8 @@ class Account:
         if most is not None and spent.requests >= most:
             return f"max_requests {most} is reached"
         if dear is not None and spent.cost_of_run + (self.in_flight + 1) * self._dearest > dear:
-            return f"max_cost {dear} is reached ({spent.cost_of_run:.6f} spent)"
+            waiting = f", {self.in_flight} under way" if self.in_flight else ""
+            return f"max_cost {dear} is reached ({spent.cost_of_run:.6f} spent{waiting})"
         return None
 
     def figures(self) -> dict[str, float]:
