@@ -274,6 +274,11 @@ class Embedder:
         if network is None or not isinstance(tokenizer, PreTrainedTokenizerBase):
             return
         self._beyond = model_tokenizer.check_match(tokenizer, network, pretrained)
+        if tokenizer.pad_token is None or tokenizer.pad_token_id in self._beyond:
+            raise UserError(
+                f"the tokenizer of {pretrained!r} has no token to pad with: give it one (tokenizer.pad_token = ...), "
+                "and save it into the same folder"
+            )
         self._readable = model_tokenizer.token_limit(network)
         if network.config.model_type in READ_PADDING:
             self._changes.append(EQUAL_LENGTHS)

@@ -112,14 +112,37 @@ def test_a_tokenizer_that_transformers_makes_up_is_refused(kind, tmp_path):
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
-def test_special_tokens_without_embeddings_may_be_there_but_not_in_texts(method, tmp_path):
+def test_added_tokens_without_embeddings_may_be_there_but_not_in_texts(method, tmp_path):
     folder = folder_of(method, tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.add_tokens([f"<extra{i}>" for i in range(50)], special_tokens=True)
     tokenizer.save_pretrained(folder)
     read(method, folder)
-    with pytest.raises(UserError, match="a text holds '<extra49>', a special token"):
+    with pytest.raises(UserError, match="a text holds '<extra49>', an added token"):
         read(method, folder, ["a film", "a <extra49> film"])
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
+def test_a_padding_token_without_embedding_is_not_used(method, tmp_path):
+    """As a tokenizer has it that was given one, where the model was not resized."""
+    folder = folder_of(method, tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([f"<extra{i}>" for i in range(50)])
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.save_pretrained(folder)
+    assert tokenizer.pad_token_id >= 300
+    model = read(method, folder, TEXTS)
+    if method in (PretrainedClassifier, FineTunedClassifier, NLIClassifier, Seq2SeqClassifier):
+        assert model.tokenizer.pad_token_id < 300
+
+
+def test_an_embedder_whose_tokenizer_cannot_pad(tmp_path):
+    folder = folder_of(LinearProbe, tmp_path)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    special = ("bos_token", "eos_token", "pad_token")
+    (folder / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in config.items() if k not in special}))
+    with pytest.raises(UserError, match="no token to pad with"):
+        read(LinearProbe, folder)
 
 
 @pytest.mark.parametrize("kind", POSITIONS)

@@ -28,7 +28,7 @@ class ModelTokenizer:
         tokenizer: The tokenizer.
         files: What `save_pretrained` writes of it, before its first use: truncation leaves traces in them.
         max_length: Tokens of a text (or pair) that are read.
-        beyond: Special tokens that the model has no embeddings for, by id; usually none.
+        beyond: Added tokens that the model has no embeddings for, by id; usually none.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -81,7 +81,7 @@ class ModelTokenizer:
             **options: Of the tokenizer's own call.
 
         Raises:
-            UserError: A text holds a special token that the model has no embedding for.
+            UserError: A text holds an added token that the model has no embedding for.
         """
         encoded = dict(self.tokenizer(list(texts), pairs, return_attention_mask=False, **options))
         refuse_beyond(encoded["input_ids"], self.beyond)
@@ -137,17 +137,17 @@ def check_match(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, re
     beyond = check_embeddings(tokenizer, network, reference)
     _check_end(tokenizer, network, reference)
     _drop_segments(tokenizer, network)
-    _set_padding(tokenizer, network)
+    _set_padding(tokenizer, network, beyond)
     return beyond
 
 
 def check_embeddings(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, reference: str) -> dict[int, str]:
     """Refuses a tokenizer with pieces that a model has no embeddings for.
 
-    Special tokens may be such, as long as no text has them: some are added to a tokenizer and never used.
+    Added tokens may be such, as long as no text has them: some are added to a tokenizer and never used.
 
     Returns:
-        Those special tokens, by id.
+        Those added tokens, by id.
 
     Raises:
         UserError: It is one.
@@ -180,7 +180,7 @@ def refuse_beyond(rows: Iterable[Sequence[int]], beyond: Mapping[int, str]) -> N
         return
     if found := {token_id for ids in rows for token_id in ids} & beyond.keys():
         raise UserError(
-            f"a text holds {beyond[min(found)]!r}, a special token that the model has no embedding for: take it out of "
+            f"a text holds {beyond[min(found)]!r}, an added token that the model has no embedding for: take it out of "
             "the texts, or name a model that was trained with it"
         )
 
@@ -256,15 +256,18 @@ def takes(network: PreTrainedModel, name: str) -> bool:
     return name in inspect.signature(network.forward).parameters
 
 
-def _set_padding(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel) -> None:
-    of_model, own = padding_id(network), tokenizer.pad_token_id
+def _set_padding(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, beyond: Mapping[int, str]) -> None:
+    of_model = padding_id(network)
+    own = None if tokenizer.pad_token_id in beyond else tokenizer.pad_token_id
     if own is not None and (own == of_model or not hasattr(network, "score")):  # heads on the last token are called so
         return
     # A token that is not special must not become one: texts would be cut at it.
-    if of_model in tokenizer.all_special_ids:
+    special = [token_id for token_id in tokenizer.all_special_ids if token_id not in beyond]
+    if of_model in special:
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(of_model)
-    elif own is None and tokenizer.all_special_tokens:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.all_special_tokens[0]
+    elif own is None and special:
+        end = tokenizer.eos_token_id
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(end if end in special else special[0])
 
 
 def _adaptable(tokenizer: PreTrainedTokenizerBase) -> tuple[list[str], str | None]:
