@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -13,9 +13,6 @@ from torch.utils.data import DataLoader
 from textclf.data.batching import LengthBatchSampler
 from textclf.errors import UserError
 from textclf.types import Dataset
-
-if TYPE_CHECKING:
-    from textclf.models.base import TextClassifier
 
 
 class RowReader(torch.utils.data.Dataset[dict[str, Any]]):
@@ -67,8 +64,11 @@ class Collator:
         return {**self.collate(rows), **common}
 
 
-def worker_collator(model: TextClassifier) -> Collator:
+def worker_collator(model: Any) -> Collator:
     """Makes what worker processes collate batches with: it knows the model, without its weights.
+
+    Args:
+        model: The method, a `TextClassifier`.
 
     Raises:
         UserError: It has to be sent to them, and cannot be.
