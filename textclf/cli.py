@@ -286,8 +286,8 @@ def _listed(value: Any) -> list[Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; a user's mistake ends with one line and an exit code that is not 0."""
+    use_utf8()  # before all else: it opens streams that are closed
     hush()
-    use_utf8()
     try:
         check_home()
         TextCLI(sys.argv[1:] if arguments is None else arguments)
