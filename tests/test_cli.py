@@ -110,6 +110,7 @@ def test_config_holds_linked_values_and_no_paths_of_the_run(trained):
     assert str(trained) not in (trained / "config.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_runs_are_numbered_and_named_after_their_configs(options, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     tfidf = ["--config", str(CONFIGS / "model" / "tfidf.yaml"), "--model.min_df", "1"]
@@ -134,6 +135,7 @@ def test_runs_are_numbered_and_named_after_their_configs(options, monkeypatch, t
 # The four commands accept a run's configuration; a checkpoint speaks before the files
 
 
+@pytest.mark.slow
 def test_config_of_a_run_is_accepted_by_all_commands(trained, tmp_path, capsys):
     config = ["--config", str(trained / "config.yaml"), "--trainer.logger", "false"]
     main(["test", *config, "--ckpt_path", "best", "--run_dir", str(tmp_path / "test")])
@@ -186,6 +188,7 @@ def test_precedence(trained, capsys, tmp_path):
     assert typed["trainer"]["use_distributed_sampler"] is False
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_keeps_its_rows(options, tmp_path):
     run_dir = tmp_path / "run"
     main(["fit", *options, "--run_dir", str(run_dir), "--trainer.max_epochs", "1", "--trainer.log_every_n_steps", "1"])
@@ -296,6 +299,7 @@ def test_missing_splits(options, rows_folder, capsys, tmp_path):
     assert (tmp_path / "b/checkpoints/best.ckpt").is_file()
 
 
+@pytest.mark.slow
 def test_without_validation_the_last_checkpoint_is_tested(options, rows_folder, tmp_path):
     for split in ("train", "test"):
         (tmp_path / f"{split}.csv").write_text((rows_folder / f"{split}.csv").read_text())
@@ -305,6 +309,7 @@ def test_without_validation_the_last_checkpoint_is_tested(options, rows_folder, 
     assert json.loads((run_dir / "report" / "metrics.json").read_text())["examples"] == 21
 
 
+@pytest.mark.slow
 def test_a_method_that_does_not_train_is_tested_and_not_fitted(options, capsys, tmp_path):
     rule = [
         *options[:4],
@@ -329,6 +334,7 @@ class Evil:
         return (Path.touch, (Path("ran"),))
 
 
+@pytest.mark.slow
 def test_checkpoints_that_cannot_be_used(trained, options, rows_folder, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     whole = (trained / "checkpoints/best.ckpt").read_bytes()

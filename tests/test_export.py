@@ -65,6 +65,7 @@ json.dump([answers, "textclf" in sys.modules or "lightning" in sys.modules], sys
     assert [entry["score"] for entry in best] == pytest.approx([answer["score"] for answer in expected], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_tokenizer_cuts_where_training_did(exported):
     from transformers import AutoTokenizer
 
@@ -137,6 +138,7 @@ def card_of(checkpoint, folder):
     return (folder / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_card_gives_no_results_that_are_not_the_checkpoints(run, tiny_encoder, rows_folder, tmp_path):
     report = ("report/metrics.json", "report/predictions.parquet", "report/report.txt")
     card = card_of(copied(run, tmp_path / "a", "checkpoints/best.ckpt") / "checkpoints" / "best.ckpt", tmp_path / "b")
@@ -182,6 +184,7 @@ def permuted(exported, folder, order):
     return folder
 
 
+@pytest.mark.slow
 def test_an_export_predicts_as_its_checkpoint_did_in_any_order_of_labels(run, exported, rows_folder, tmp_path):
     metrics, table = judged(exported, rows_folder, tmp_path / "run")
     expected = TextClassifier.load_from_checkpoint(run / "checkpoints" / "best.ckpt").classify(table.texts)

@@ -92,6 +92,7 @@ def test_each_validation_of_fit_is_said(rows_folder, tiny_encoder, tmp_path, cap
     assert best == [max(scores[: i + 1]) for i in range(4)]
 
 
+@pytest.mark.slow
 def test_the_probe_names_each_C(rows_folder, tiny_encoder, tmp_path, capsys):
     main(
         [
@@ -153,6 +154,7 @@ def test_fit_reports_on_the_best_split_that_there_is(splits, val_size, reported,
         assert output.out.strip() == (run_dir / reported / "report.txt").read_text().strip()
 
 
+@pytest.mark.slow
 def test_a_report_of_validation_is_that_of_the_logged_validation(rows_folder, tmp_path):
     data = copied(rows_folder, tmp_path / "data", "train", "validation")
     main(["fit", *options(data, tmp_path / "run")])
@@ -169,6 +171,7 @@ def test_a_report_of_validation_is_that_of_the_logged_validation(rows_folder, tm
         assert [float(row[f"val/{name}"]) for row in logged if row[f"val/{name}"]] == pytest.approx([value] * 2)
 
 
+@pytest.mark.slow
 def test_validate_writes_and_prints_the_report(trained, tmp_path, capsys):
     checkpoint = str(trained / "checkpoints" / "best.ckpt")
     main(["validate", "--ckpt_path", checkpoint, "--run_dir", str(tmp_path / "run"), "--trainer.logger", "false"])
@@ -200,6 +203,7 @@ def test_a_report_names_data_method_checkpoint_rows_and_seed(trained, rows_folde
     assert {**known, "split": "validation"}.items() <= metrics_of(Path("runs/run/1/report/validation")).items()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_does_not_tell_its_rows(trained, tmp_path):
     checkpoint = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
     for name in ("train_rows", "seed"):
@@ -212,6 +216,7 @@ def test_a_checkpoint_that_does_not_tell_its_rows(trained, tmp_path):
     assert metrics["seed"] is None
 
 
+@pytest.mark.slow
 def test_a_method_without_training_has_no_checkpoint_and_the_seed_of_the_command(rows_folder, tmp_path):
     rule = ["--model", "tests.models.test_base.LengthRule", "--trainer.logger", "false", "--seed_everything", "5"]
     config = ["--config", str(CONFIGS / "files.yaml"), "--data.data_dir", str(rows_folder)]
@@ -225,6 +230,7 @@ def test_the_rows_that_shots_leave(rows_folder, tmp_path):
     assert metrics_of(tmp_path / "run" / "report")["train_rows"] == 6
 
 
+@pytest.mark.slow
 def test_the_name_of_a_run_without_a_configuration(trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     copy = Path("runs/shows/2/checkpoints/best.ckpt")

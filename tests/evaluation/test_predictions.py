@@ -108,6 +108,7 @@ def test_without_probabilities_predictions_remain(tmp_path):
     assert metrics.confusion_matrix().tolist() == [[0, 0, 0, 1], [0, 1, 0, 0], [0, 1, 0, 0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 300, 2000])
 def test_many_rows_in_several_windows(tmp_path, size):
     random = np.random.default_rng(0)

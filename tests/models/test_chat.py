@@ -111,6 +111,7 @@ def refused(capsys, *arguments, said=()):
     return error.strip().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_every_row_ends_as_a_class_or_as_invalid(server, folder, capsys):
     metrics, table = run(server, folder)
     assert dict(zip(table.texts, table.predictions.tolist(), strict=True)) == EXPECTED

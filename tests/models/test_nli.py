@@ -128,6 +128,7 @@ def test_entailment_is_found_by_name():
             entailment_places(names, "m")
 
 
+@pytest.mark.slow
 def test_a_run_and_what_is_refused(nli_model, rows_folder, tmp_path, capsys):
     options = [
         *("test", "--config", str(CONFIGS / "files.yaml"), "--config", str(CONFIGS / "model" / "nli.yaml")),

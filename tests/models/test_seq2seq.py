@@ -132,6 +132,7 @@ def test_generation_in_batches_is_greedy_whatever_the_model_brings(kind, seq2seq
         assert answer == model.tokenizer.decode(alone, skip_special_tokens=True)
 
 
+@pytest.mark.slow
 def test_answers_that_fit_no_class_are_counted(seq2seq_model, rows_folder, tmp_path, monkeypatch):
     answers = ["negative", " negative ", "very negative", "Negative", "positive", "negative positive", ""]
     monkeypatch.setattr(

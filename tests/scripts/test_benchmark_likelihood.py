@@ -20,6 +20,7 @@ def options(tmp_path, monkeypatch):
     return Namespace(pretrained=str(save_tiny_lm(tmp_path / "lm", context=4096)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fast", "number"), [(torch.bfloat16, 7), (torch.float32, 5)])
 def test_all_ways_give_the_same_scores(fast, number, options, monkeypatch):
     """Setting up compares them; so does this, in fp32."""
@@ -45,6 +46,7 @@ def test_other_scores_are_not_timed(options):
         benchmark_likelihood.check(wrong, ["a text"])
 
 
+@pytest.mark.slow
 def test_labels_and_lengths_grow(options, monkeypatch, tmp_path):
     monkeypatch.setattr(benchmark_likelihood, "LABELS", (2, 5))
     monkeypatch.setattr(benchmark_likelihood, "LENGTHS", (16,))

@@ -80,6 +80,7 @@ def test_tasks_or_rows(script, config, more, capsys):
     assert "give one of --tasks" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_method_that_embeds_nothing(script, config, capsys):
     assert script.main([*config, "--rows", "--model", "TfidfClassifier"]) == 2
     assert "TfidfClassifier embeds nothing" in capsys.readouterr().err
