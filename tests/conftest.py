@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -22,6 +23,7 @@ os.environ |= {  # before anything imports datasets or huggingface_hub, which re
     "WANDB_MODE": "offline",
 }
 os.environ.pop("WANDB_DATA_DIR", None)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell makes what it starts in the background ignore it
 
 WORDS = {
     "negative": ["지루한", "최악의", "dull", "awful", "돈 아까운", "a waste of time"],
