@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import lightning
 import pytest
 import torch
 import transformers
@@ -13,6 +14,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from tests.models.test_batch_independence import ARCHITECTURES, NAMES, NLI_NAMES, TEXTS, save
 from tests.scoring.tiny import byte_tokenizer
 from textclf.errors import UserError
+from textclf.export import export_checkpoint
 from textclf.models import (
     CausalLMClassifier,
     EmbeddingZeroShot,
@@ -210,18 +212,17 @@ def test_segments_that_a_model_knows_stay(tmp_path):
 @pytest.mark.parametrize("padding", ["none", "config", "tokenizer", "different"])
 def test_a_checkpoint_and_an_export_keep_the_match(padding, tmp_path):
     """Scores of a batch are those of `transformers` alone, in a batch as well."""
-    from textclf.export import _write_model
-
-    folder = save(tmp_path / "model", SEQUENCE, "gpt2", ARCHITECTURES["gpt2"], padding=padding)
+    options = {"bos": False}  # as GPT-2's own
+    folder = save(tmp_path / "model", SEQUENCE, "gpt2", ARCHITECTURES["gpt2"], NAMES, padding, options)
     model = FineTunedClassifier(2, NAMES, pretrained=folder, max_length=32)
     model.fitted = {"tokenizer": model._load_tokenizer().files}
     model.configure_model()
-    checkpoint = {"state_dict": model.state_dict()}
+    checkpoint = {"state_dict": model.state_dict(), "pytorch-lightning_version": lightning.__version__}
     model.on_save_checkpoint(checkpoint)
     torch.save(checkpoint, tmp_path / "model.ckpt")
     shutil.rmtree(folder)
     again = TextClassifier.load_from_checkpoint(tmp_path / "model.ckpt")
-    _write_model(again, tmp_path / "export")
+    export_checkpoint(tmp_path / "model.ckpt", tmp_path / "export")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "export")
     network = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "export").eval()
     texts = [text for text in TEXTS if text]
