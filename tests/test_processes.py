@@ -97,12 +97,13 @@ def test_training_on_two_processes_ends_with_one_report(trained, tiny_encoder, t
 
 def test_a_new_encoder_is_the_same_on_every_process(trained, tiny_encoder, tmp_path):
     data, _ = trained
-    overlay = ("--config", str(CONFIG.parent / "model" / "from_scratch.yaml"), "--trainer.max_epochs", "1")
+    new = ("--model.pretrained", "null")  # the last of two values counts
+    overlay = ("--config", str(CONFIG.parent / "model" / "from_scratch.yaml"), "--trainer.max_epochs", "1", *new)
     several = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
     run("fit", tiny_encoder, data, tmp_path / "two", *overlay, *several)
     best = tmp_path / "two" / "checkpoints" / "best.ckpt"
     config = ("--config", str(tmp_path / "two" / "config.yaml"), "--trainer.devices", "1", "--trainer.strategy", "auto")
-    run("test", tiny_encoder, data, tmp_path / "one", *config, "--ckpt_path", str(best))
+    run("test", tiny_encoder, data, tmp_path / "one", *config, *new, "--ckpt_path", str(best))
     assert_same_report(tmp_path / "two", tmp_path / "one")
 
 

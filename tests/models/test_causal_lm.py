@@ -351,7 +351,9 @@ def test_classify_and_predict_agree_with_the_test(zero_shot, lm, rows_folder, tm
 def test_validation_is_measured_by_any_rule(lm, rows_folder, tmp_path, capsys):
     for rule in ("sum", "batch"):
         main(["validate", *options(lm, rows_folder, "--model.rule", rule), "--run_dir", str(tmp_path / rule)])
-        assert "val/macro_f1" in capsys.readouterr().out
+        assert "macro avg" in capsys.readouterr().out
+        metrics = json.loads((tmp_path / rule / "report" / "validation" / "metrics.json").read_text(encoding="utf-8"))
+        assert 0 <= metrics["validation/macro_f1"] <= 1
 
 
 # What a stranger gets wrong
