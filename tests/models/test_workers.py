@@ -12,35 +12,20 @@ import torch
 from torch import nn
 
 from tests.models.test_batch_independence import ARCHITECTURES, ENCODER_DECODERS, NAMES, NLI_NAMES, save
+from tests.models.test_model_tokenizer import METHODS as PRETRAINED
 from textclf.data.loading import Collator, worker_collator
 from textclf.errors import UserError
 from textclf.models import (
-    CausalLMClassifier,
     ChatClassifier,
-    EmbeddingZeroShot,
     FineTunedClassifier,
     LinearProbe,
     NearestCentroid,
     NLIClassifier,
-    PretrainedClassifier,
-    Seq2SeqClassifier,
     TextClassifier,
     TfidfClassifier,
 )
 
-SEQUENCE = "AutoModelForSequenceClassification"
-METHODS = {  # method: (what its model is loaded by, an architecture)
-    FineTunedClassifier: (SEQUENCE, "bert"),
-    PretrainedClassifier: (SEQUENCE, "bert"),
-    NLIClassifier: (SEQUENCE, "bert"),
-    Seq2SeqClassifier: ("AutoModelForSeq2SeqLM", "t5"),
-    CausalLMClassifier: ("AutoModelForCausalLM", "llama"),
-    LinearProbe: ("AutoModel", "bert"),
-    NearestCentroid: ("AutoModel", "bert"),
-    EmbeddingZeroShot: ("AutoModel", "bert"),
-    TfidfClassifier: None,
-    ChatClassifier: None,
-}
+METHODS = {**PRETRAINED, TfidfClassifier: None, ChatClassifier: None}
 ROWS = {
     "text": ["a film", "지루한 영화, and so long"],
     "id": ["0", "1"],

@@ -39,7 +39,7 @@ SAMPLE = 1 << 14
 BLOCK = 1 << 20
 
 
-def text_encoding(path: Path) -> str:
+def text_encoding(path: Path, content: str | None = None) -> str:
     """Tells a text file's encoding, and says which it is where that is not UTF-8.
 
     A byte-order mark holds. Else it is UTF-16 by its zero bytes, or UTF-8 where the whole file decodes as that. Else
@@ -51,13 +51,17 @@ def text_encoding(path: Path) -> str:
     (UTF-7, ISO-2022) pass for ASCII. A line with one or two characters in another encoding than its file's may go
     unseen.
 
+    Args:
+        path: The file.
+        content: Its `file_hash`, where that is known already.
+
     Returns:
         A name that `open` takes: `utf-8`, `utf-8-sig` where it starts with a mark, or another.
 
     Raises:
         UserError: It cannot be told, or not all lines are in it.
     """
-    return _tell(path, file_hash(path))
+    return _tell(path, content or file_hash(path))
 
 
 @lru_cache(maxsize=1024)  # so that what is read twice is scanned, and spoken of, once

@@ -36,6 +36,7 @@ class FileRows(ABC):
 
     Attributes:
         path: The file.
+        content: The hash of its bytes when it was opened; `open_rows` sets it.
         columns: Names of its columns; none where the file is empty.
         unit: What `FileRow.number` counts, for messages.
         mended: Rows in which the latest pass has replaced invalid characters.
@@ -43,6 +44,7 @@ class FileRows(ABC):
 
     unit: ClassVar[Literal["line", "row"]] = "line"
     path: Path
+    content: str
     columns: Sequence[str]
     mended: int = 0
 

@@ -110,10 +110,15 @@ def open_rows(path: Path) -> FileRows:
 
 @lru_cache(maxsize=128)  # what is said of a file is said once
 def _opened(path: Path, content: str) -> FileRows:
+    file: FileRows
     if path.suffix == ".parquet":
-        return ParquetRows(path)
-    kind = JsonRows if path.suffix == ".jsonl" else DelimitedRows
-    return kind(path, text_encoding(path))
+        file = ParquetRows(path)
+    elif path.suffix == ".jsonl":
+        file = JsonRows(path, text_encoding(path, content))
+    else:
+        file = DelimitedRows(path, text_encoding(path, content))
+    file.content = content
+    return file
 
 
 def read_file(path: Path) -> Dataset:
@@ -132,7 +137,7 @@ def read_file(path: Path) -> Dataset:
         raise UserError(f"{str(path)!r} is empty: give a file that holds rows")
     file = open_rows(path)
     with loading("file", str(path), REMEDY):
-        key = f"{file_hash(path)}-{textclf.__version__}{path.suffix}"
+        key = f"{file.content}-{textclf.__version__}{path.suffix}"
         copy = cache_folder() / "files" / f"{key}.arrow"
         if not copy.exists():
             _write_copy(file, copy)
