@@ -43,8 +43,5 @@ def source_of(kind: type) -> str:
 
 def file_hash(path: Path) -> str:
     """A hash of a file's bytes: time and size do not tell whether a file has changed."""
-    digest = xxhash.xxh3_128()
     with path.open("rb") as file:
-        while block := file.read(1 << 16):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()

@@ -131,17 +131,18 @@ class DelimitedRows(FileRows):
             number, first = next(((n, line) for n, line in enumerate(file, start=1) if line.strip()), (0, ""))
         if match := SEPARATOR_LINE.fullmatch(first):
             return match[1], number
-        names, _ = self._read_header(",")
+        # Not strict: the quotation marks of a header with another delimiter look misplaced to this one.
+        names, _ = self._read_header(",", strict=False)
         for other in ";\t":
-            if len(names) == 1 and len(self._read_header(other)[0]) > 1:
+            if len(names) == 1 and len(self._read_header(other, strict=False)[0]) > 1:
                 say(f"{str(self.path)!r} is read with {NAMES[other]} between fields, since its header has no comma")
                 return other, 0
         return ",", 0
 
-    def _read_header(self, delimiter: str, skipped: int = 0) -> tuple[list[str], int]:
+    def _read_header(self, delimiter: str, skipped: int = 0, strict: bool = True) -> tuple[list[str], int]:
         """The names of the columns, and the number of lines up to and including them; none where there is no header."""
         with self._open() as file:
-            reader = self._reader(islice(file, skipped, None), delimiter)
+            reader = self._reader(islice(file, skipped, None), delimiter, strict)
             while True:
                 line = skipped + reader.line_num + 1
                 try:
@@ -240,10 +241,10 @@ class DelimitedRows(FileRows):
     def _open(self) -> TextIO:
         return self.path.open(encoding=self._encoding, newline="")
 
-    def _reader(self, lines: Iterable[str], delimiter: str) -> Any:
+    def _reader(self, lines: Iterable[str], delimiter: str, strict: bool = True) -> Any:
         csv.field_size_limit(sys.maxsize)  # 128 KiB by default, and the same for all of the process
         quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self._quoted else csv.QUOTE_NONE
-        return csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+        return csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=strict)
 
     def _place(self, line: int) -> str:
         return f"{str(self.path)!r} line {line}"

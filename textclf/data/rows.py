@@ -161,7 +161,8 @@ class SplitRows:
         if split not in self._rows:
             if not self.has_split(split):
                 raise UserError(self._why_missing(split))
-            refuse_without_effect(self)
+            if not self._rows:  # the same for every split
+                refuse_without_effect(self)
             self._read(split)
         if not len(self._rows[split]):
             raise UserError(self._why_empty(split))
