@@ -10,7 +10,7 @@ from tests.scoring.tiny import MERGES, byte_tokenizer, save_tiny_lm, write_gguf
 from textclf import attention
 from textclf.data import reading
 from textclf.errors import UserError
-from textclf.models import CausalLMClassifier, gguf
+from textclf.models import CausalLMClassifier, gguf, weights
 from textclf.models.gguf import converted_folder
 from textclf.models.weights import load_causal, source
 from textclf.scoring import label_log_likelihoods
@@ -69,6 +69,17 @@ def test_a_file_is_converted_once(empty_cache, tmp_path, capsys, monkeypatch):
     for place in (tmp_path / "moved.gguf", folder):
         assert (scores(place) == expected).all()
     assert "convert" not in capsys.readouterr().err
+
+
+def test_a_file_is_hashed_once(empty_cache, tmp_path, monkeypatch):
+    write_gguf(tmp_path / "model.gguf")
+    hashed, located = [], []
+    monkeypatch.setattr(gguf, "file_hash", lambda file: hashed.append(file) or "of-the-file")
+    monkeypatch.setattr(weights, "converted_folder", lambda *given: located.append(given) or converted_folder(*given))
+    load_causal(str(tmp_path / "model.gguf"), {}, torch.float32)
+    assert len(located) == 1
+    CausalLMClassifier(2, NAMES, pretrained=str(tmp_path / "model.gguf")).score(PROMPTS)
+    assert hashed == [tmp_path / "model.gguf"]
 
 
 def test_a_file_of_the_same_time_and_size_is_converted_again(empty_cache, tmp_path):

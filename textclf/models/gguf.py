@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -38,12 +39,14 @@ def converted_folder(place: str, name: str, options: Mapping[str, Any], referenc
 
     with loading("model", reference, remedy):
         file = _local_file(place, name, options)
-        key = f"{file_hash(file)}-{transformers.__version__}"
+        status = file.stat()
+        content = _hash_of(file, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+        key = f"{content}-{transformers.__version__}"
     folder = cache_folder() / "gguf" / key
     folder.parent.mkdir(exist_ok=True)
     with FileLock(f"{folder}.lock"):  # of several processes one converts
         if not folder.is_dir():
-            size, start = file.stat().st_size / 2**20, monotonic()
+            size, start = status.st_size / 2**20, monotonic()
             say(f"converting {reference!r} ({size:,.0f} MiB), once: about a minute for 100 MiB")
             with atomic_folder(folder) as temporary, loading("model", reference, remedy):
                 convert(file, temporary)
@@ -52,6 +55,18 @@ def converted_folder(place: str, name: str, options: Mapping[str, Any], referenc
                 f"or from a copy of it by --model.pretrained: {folder}"
             )
     return str(folder)
+
+
+@lru_cache(maxsize=16)
+def _hash_of(file: Path, status: tuple[int, ...]) -> str:
+    """The hash of a file, computed once per process while its status is unchanged.
+
+    Args:
+        file: The file.
+        status: Its inode, size, and times of modification and of change. (A program may reset the time of
+            modification, but not the other one.)
+    """
+    return file_hash(file)
 
 
 def convert(file: Path, out: Path) -> None:

@@ -82,9 +82,13 @@ def load_config(reference: str, options: Mapping[str, Any] | None = None, remedy
     Raises:
         UserError: It cannot be loaded.
     """
+    folder, options = _located(reference, options, remedy)
+    return _read_config(folder, options, reference, remedy)
+
+
+def _read_config(folder: str, options: Mapping[str, Any], reference: str, remedy: str) -> PreTrainedConfig:
     from transformers import AutoConfig
 
-    folder, options = _located(reference, options, remedy)
     with loading("model", reference, remedy):
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, **_shared(options))
     return config
@@ -208,10 +212,10 @@ def load_causal(reference: str, options: Mapping[str, Any], dtype: torch.dtype) 
     """
     from transformers import AutoModelForCausalLM
 
-    config = load_config(reference, options, CAUSAL_REMEDY)
+    folder, options = _located(reference, options, CAUSAL_REMEDY)
+    config = _read_config(folder, options, reference, CAUSAL_REMEDY)
     if getattr(config, "is_encoder_decoder", False):
         raise UserError(f"pretrained {reference!r} is an encoder-decoder ({config.model_type}): {CAUSAL_REMEDY}")
-    folder, options = _located(reference, options, CAUSAL_REMEDY)
     with loading("model", reference, CAUSAL_REMEDY):
         network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, **{"dtype": dtype, **options})
     network.train(False)
