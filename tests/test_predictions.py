@@ -1,13 +1,16 @@
 import io
 import json
 import sys
-from datetime import datetime
+from datetime import date, datetime
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from textclf.data.read_files import open_rows
 from textclf.errors import UserError
+from textclf.prediction_output import OutputColumns, open_sink
 from textclf.predictions import read_texts
 
 TEXTS = ["재미있다", "NA", 'say "hi"', "", "007", "a, b"]
@@ -176,6 +179,32 @@ def test_kept_columns_have_the_types_of_the_input(tmp_path):
     rows, found = kept(tmp_path / "in.jsonl", "all")
     assert rows == [values, {"n": None, "mixed": "x", "tags": None, "about": None}]
     assert found == {"n": pa.int64(), "mixed": pa.string(), "tags": pa.string(), "about": pa.string()}
+
+
+MAP = pa.map_(pa.string(), pa.int64())
+
+
+@pytest.mark.parametrize(
+    ("column", "cells"),
+    [
+        (pa.array([[("가", 1), ("b", None)], None], MAP), ['{"가": 1, "b": null}', ""]),
+        (pa.array([[(7, "x")], []], pa.map_(pa.int64(), pa.string())), ['{"7": "x"}', "{}"]),
+        (pa.array([[("d", date(2024, 1, 2))], []], pa.map_(pa.string(), pa.date32())), ['{"d": "2024-01-02"}', "{}"]),
+        (pa.array([[[("a", 1)]], []], pa.list_(MAP)), ['[{"a": 1}]', "[]"]),
+        (pa.array([{"m": [("a", 1)]}, None], pa.struct([("m", MAP)])), ['{"m": {"a": 1}}', ""]),
+        (pa.array([{"x": "가"}, None]), ['{"x": "가"}', ""]),
+        (pa.array([["가"], []]), ['["가"]', "[]"]),
+        (pa.array([["가"], []], pa.list_view(pa.string())), ['["가"]', "[]"]),
+        (pa.array([UUID(int=1).bytes, None], pa.uuid()), [str(UUID(int=1)), ""]),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
+)
+def test_lists_and_objects_of_parquet_are_written_as_json(tmp_path, column, cells):
+    pq.write_table(pa.table({"text": ["a", "b"], "more": column}), tmp_path / "in.parquet")
+    rows, types = kept(tmp_path / "in.parquet", ["more"])
+    with open_sink(str(tmp_path / "out.csv"), OutputColumns(kept=types)) as sink:
+        sink({"id": "", "text": "", "label": "", "score": 0, "scores": None, **row} for row in rows)
+    assert [row.values["more"] for row in open_rows(tmp_path / "out.csv")] == cells
 
 
 def test_columns_of_another_name_for_texts(tmp_path):

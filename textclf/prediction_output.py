@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import re
 import sys
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from textclf.atomic import atomic_path
 from textclf.console import say
-from textclf.data.values import as_text
+from textclf.data.values import as_text, json_value
 from textclf.errors import UserError
 
 if TYPE_CHECKING:
@@ -176,22 +174,7 @@ def _text(value: Any) -> str | None:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(_for_json(value), ensure_ascii=False, allow_nan=False)
-
-
-def _for_json(value: Any) -> Any:
-    """A value as JSON has them: NaN is null, dates and the like are text, and bytes are Base64."""
-    if isinstance(value, Mapping):
-        return {str(name): _for_json(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_for_json(entry) for entry in value]
-    if isinstance(value, bytes):
-        return b64encode(value).decode()
-    if isinstance(value, float) and math.isinf(value):
-        return str(value)
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    return value if value is None or isinstance(value, bool | int | float | str) else as_text(value)
+    return json.dumps(json_value(value), ensure_ascii=False, allow_nan=False)
 
 
 class _ParquetSink:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from textclf.data.encodings import text_encoding
 from textclf.data.file_rows import FileRow, FileRows
-from textclf.data.json_lines import JsonRows
 from textclf.data.read_files import REMEDY, open_rows
 from textclf.data.values import NUMBER, as_text, say_mended
 from textclf.errors import UserError
@@ -183,8 +182,7 @@ def _kept_type(rows: FileRows, column: str) -> pa.DataType:
     """The type of a column in a Parquet output: the input's, but text for lists and objects of JSON."""
     import pyarrow as pa
 
-    kind = rows.schema.field(column).type
-    return pa.string() if isinstance(rows, JsonRows) and pa.types.is_binary(kind) else kind
+    return pa.string() if rows.is_json(column) else rows.schema.field(column).type
 
 
 def _rows(rows: FileRows, columns: Mapping[str, str], kept: Mapping[str, str]) -> Rows:

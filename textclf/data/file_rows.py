@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from textclf.data.values import as_text
+from textclf.data.values import as_text, json_value
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +59,14 @@ class FileRows(ABC):
     @property
     @abstractmethod
     def schema(self) -> pa.Schema:
-        """The type of each column in Arrow; `binary` holds lists and objects as JSON."""
+        """The type of each column in Arrow; see `is_json` for lists and objects."""
+
+    def is_json(self, column: str) -> bool:
+        """Whether the schema has a column as `binary` because its lists and objects are stored as JSON there.
+
+        The rows of the file hold the lists and objects themselves.
+        """
+        return False
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yields the rows as columns of Arrow, some thousands at a time.
@@ -92,7 +99,7 @@ def arrow_column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         except (TypeError, ValueError):  # not all of them are strings
             return pa.array([as_text(value) for value in values], kind)
     if pa.types.is_binary(kind):
-        values = [None if value is None else json.dumps(value, default=str).encode() for value in values]
+        values = [None if value is None else json.dumps(json_value(value)).encode() for value in values]
     elif pa.types.is_floating(kind):
         values = [None if value is None or math.isnan(value) else value for value in values]
     return pa.array(values, kind)

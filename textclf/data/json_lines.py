@@ -66,6 +66,12 @@ class JsonRows(FileRows):
 
         return pa.schema([(name, arrow_type(kinds)) for name, kinds in self._kinds.items()])
 
+    def is_json(self, column: str) -> bool:
+        """Whether some values of a column are lists or objects."""
+        import pyarrow as pa
+
+        return bool(pa.types.is_binary(self.schema.field(column).type))
+
     def __iter__(self) -> Iterator[FileRow]:
         """Yields the rows; lines with nothing but white space are skipped.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
@@ -56,13 +57,24 @@ class ParquetRows(FileRows):
             field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
             for field in self._file_schema
         ]
-        known = [field if _is_known(field) else field.with_type(pa.binary()) for field in fields]
+        known = [field.with_type(pa.binary()) if self.is_json(field.name) else field for field in fields]
         return Features.from_arrow_schema(pa.schema(known, self._file_schema.metadata)).arrow_schema
 
+    @cached_property
+    def _json_columns(self) -> tuple[str, ...]:
+        """Columns of a type that `datasets` does not have, such as maps."""
+        return tuple(field.name for field in self._file_schema if not _is_known(field))
+
+    def is_json(self, column: str) -> bool:
+        """Whether a column holds values of a type that `datasets` does not have, such as maps."""
+        return column in self._json_columns
+
     def __iter__(self) -> Iterator[FileRow]:
-        """Yields the rows."""
+        """Yields the rows; a map is an object."""
         rows = (values for batch in self.batches() for values in batch.to_pylist())
         for number, values in enumerate(rows, start=1):
+            for name in self._json_columns:
+                values[name] = None if values[name] is None else json.loads(values[name])
             yield FileRow(number, values)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -77,8 +89,9 @@ class ParquetRows(FileRows):
         with pq.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False) as file:
             for batch in file.iter_batches(batch_size=BATCH):
                 columns = [
-                    arrow_column(column.to_pylist(), wanted.type)
-                    if pa.types.is_binary(wanted.type) and column.type != wanted.type
+                    # Of several entries of a map with one key, the last one counts, as Parquet's specification says.
+                    arrow_column(column.to_pylist(maps_as_pydicts="lossy"), wanted.type)
+                    if self.is_json(wanted.name)
                     else column.cast(wanted.type)
                     for column, wanted in zip(batch.columns, self.schema, strict=True)
                 ]

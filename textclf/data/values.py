@@ -11,7 +11,10 @@
 
 from __future__ import annotations
 
+import math
 import re
+from base64 import b64encode
+from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -58,6 +61,29 @@ def as_text(value: Any) -> str | None:
     if isinstance(value, (int, float, Decimal, timedelta)):
         return str(value)
     raise ValueError(f"{kind_of(value)}, not a text")
+
+
+def json_value(value: Any) -> Any:
+    """Gives a value as JSON has it.
+
+    NaN is null. Infinite numbers, dates and the like are text, bytes are Base64; so also inside lists and objects.
+    """
+    if isinstance(value, Mapping):
+        return {str(name): json_value(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_value(entry) for entry in value]
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    if isinstance(value, float) and math.isinf(value):
+        return str(value)
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    try:
+        return as_text(value)
+    except ValueError:  # of a type of its own, such as a UUID
+        return str(value)
 
 
 def mended(text: str) -> str:
