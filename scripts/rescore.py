@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> None:
 
     from textclf.atomic import atomic_path
     from textclf.data.labels import normalized_name
-    from textclf.evaluation.rescoring import facts_lines, rescore, rules_table
+    from textclf.evaluation.rescoring import facts_lines, missing_lines, rescore, rules_table
     from textclf.scoring.rules import RULES
     from textclf.scoring.stored import read_scores
 
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
     metrics, absent = rescore(stored, options.rule or RULES)
     if metrics:
         print(rules_table(metrics, stored.facts["rule"]))
-    for line in facts_lines(stored.facts):
+    for line in [*missing_lines(metrics), *facts_lines(stored.facts)]:
         print(line)
     if not options.rule:
         for line in absent:

@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,29 @@ def test_what_the_run_cost_stands_below(tmp_path, capsys):
         "work: 3,000 tokens, 1,000 padding, 12 packed (25.0% of what was run is padding)",
         "numerics: 5 rows against the plain way in fp32: a label differs by 0.25 nats at most, "
         "20.0% of the predictions change",
+    ]
+
+
+def test_classes_without_rows_are_marked(tmp_path, capsys):
+    stored = made_scores()
+    stored.labels[stored.labels == 1] = 0
+    write_scores(tmp_path / "report" / "scores.parquet", stored)
+    assert main([str(tmp_path), "--rule", "sum", "--json", str(tmp_path / "rules.json")]) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "classes without rows: 정치 (each counts 0 in the macro averages)"
+    ]
+    assert json.loads((tmp_path / "rules.json").read_text())["sum"]["missing_classes"] == ["정치"]
+
+
+def test_classes_without_rows_of_one_rule(tmp_path, capsys):
+    stored = made_scores()
+    stored.labels[:] = np.arange(18) % 2
+    stored.labels[15] = 2
+    # The rule that is fitted to the last rows is not judged on them.
+    write_scores(tmp_path / "report" / "scores.parquet", replace(stored, scored=np.ones(18, dtype=bool)))
+    assert main([str(tmp_path), "--rule", "sum", "fitted_prior"]) == 0
+    assert capsys.readouterr().out.splitlines()[3:] == [
+        "classes without rows (fitted_prior): art (each counts 0 in the macro averages)"
     ]
 
 

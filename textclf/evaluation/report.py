@@ -3,7 +3,7 @@
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -133,7 +133,7 @@ def classification_report_text(table: PredictionTable) -> str:
         value = format(scores[key], form) if key in scores else "no probabilities"
         lines.append(f"{name + ':':<25}{value}")
     if missing := missing_classes(table):
-        lines.append(f"{'classes without rows:':<25}{', '.join(missing)} (each counts 0 in the macro averages)")
+        lines.append(f"{'classes without rows:':<25}{missing_note(missing)}")
     if "ece_uncalibrated" in scores:
         before = f"at 1: NLL {scores['nll_uncalibrated']:.4f}, ECE {scores['ece_uncalibrated']:.4f}"
         lines.append(f"{'temperature:':<25}{table.temperature:.4f} ({before})")
@@ -147,6 +147,11 @@ def missing_classes(table: PredictionTable) -> list[str]:
     """Names of the classes that no row of the table has as its label, in the order of the classes."""
     present = set(np.unique(table.labels).tolist())
     return [name for index, name in enumerate(table.label_names) if index not in present]
+
+
+def missing_note(missing: Sequence[str]) -> str:
+    """Names classes without rows, and says what they do to the metrics."""
+    return f"{', '.join(missing)} (each counts 0 in the macro averages)"
 
 
 def _accumulate(table: PredictionTable) -> ClassificationMetrics:

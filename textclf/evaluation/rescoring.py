@@ -10,11 +10,10 @@ import torch
 from textclf.errors import UserError
 from textclf.evaluation.metrics import predicted_classes
 from textclf.evaluation.predictions import PredictionTable
-from textclf.evaluation.report import summarize
+from textclf.evaluation.report import Metrics, missing_classes, missing_note, summarize
 from textclf.scoring.rules import RULES, Rule
 from textclf.scoring.stored import StoredScores
 
-Metrics = dict[str, float | int | None]
 COLUMNS = {
     "rows": ("examples", "{:,}"),
     "accuracy": ("test/accuracy", "{:.4f}"),
@@ -33,9 +32,10 @@ def rescore(stored: StoredScores, rules: Sequence[Rule] = RULES) -> tuple[dict[R
         rules: Names of rules.
 
     Returns:
-        Metrics by rule, and a line for each rule that the run has not stored enough for.
+        Metrics by rule, with `missing_classes`, and a line for each rule that the run has not stored enough for.
     """
-    metrics, absent = {}, []
+    metrics: dict[Rule, Metrics] = {}
+    absent = []
     for rule in rules:
         try:
             scores, labels = stored.judged(rule)
@@ -51,7 +51,7 @@ def rescore(stored: StoredScores, rules: Sequence[Rule] = RULES) -> tuple[dict[R
             label_names=stored.label_names,
             has_probabilities=True,
         )
-        metrics[rule] = summarize(table)
+        metrics[rule] = {**summarize(table), "missing_classes": missing_classes(table)}
     return metrics, absent
 
 
@@ -67,6 +67,25 @@ def rules_table(metrics: dict[Rule, Metrics], used: str) -> str:
         "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
         for line in lines
     )
+
+
+def missing_lines(metrics: Mapping[Rule, Metrics]) -> list[str]:
+    """Names the classes without rows, a line for all rules that are judged on the same rows.
+
+    Args:
+        metrics: What `rescore` gave.
+    """
+    rules_of: dict[tuple[str, ...], list[Rule]] = {}
+    for rule, values in metrics.items():
+        missing = values["missing_classes"]
+        assert isinstance(missing, list)
+        rules_of.setdefault(tuple(missing), []).append(rule)
+    lines = []
+    for names, rules in rules_of.items():
+        if names:
+            of_rules = "" if len(rules_of) == 1 else f" ({', '.join(rules)})"
+            lines.append(f"classes without rows{of_rules}: {missing_note(names)}")
+    return lines
 
 
 def facts_lines(facts: Mapping[str, Any]) -> list[str]:
