@@ -283,6 +283,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     smollm2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
     parser.add_argument("--pretrained", default=smollm2, help="likelihood: causal LM (default: SmolLM2-135M-Instruct)")
     options = parser.parse_args(arguments)
+    from textclf.console import use_utf8  # takes seconds to import: not for --help
+
+    use_utf8()
     try:
         if options.list:
             for name, each in PARTS.items():

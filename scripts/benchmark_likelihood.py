@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from benchmark_training import fast_dtype, matmul_rate, multiplied_weights, peak_memory, short_name
 
-from textclf.console import say
+from textclf.console import say, use_utf8
 from textclf.errors import UserError
 from textclf.models.weights import load_causal, load_tokenizer, source
 from textclf.scoring import LabelScorer
@@ -289,6 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("report", metavar="REPORT", type=Path, help="JSON file of benchmark.py likelihood_growth")
     parser.add_argument("picture", metavar="PICTURE", type=Path, help="PNG file to write")
     options = parser.parse_args(arguments)
+    use_utf8()
     try:
         draw(json.loads(options.report.read_text(encoding="utf-8")), options.picture)
     except (UserError, OSError, json.JSONDecodeError) as error:

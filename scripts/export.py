@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from textclf.console import say
+from textclf.console import say, use_utf8
 from textclf.errors import UserError
 
 
@@ -14,6 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("checkpoint", metavar="CKPT", help="best.ckpt or last.ckpt of a run")
     parser.add_argument("folder", metavar="OUT_FOLDER", help="folder to make")
     options = parser.parse_args(arguments)
+    use_utf8()
     from textclf.export import export_checkpoint  # takes seconds to import: not for --help
 
     try:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from textclf.console import say
+from textclf.console import say, use_utf8
 from textclf.errors import UserError
 from textclf.models.gguf import convert
 
@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", metavar="OUT", type=Path, help="folder to make")
     out = parser.parse_args(arguments).out
+    use_utf8()
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UserError(f"{str(out)!r} is there and no empty folder: name another folder")

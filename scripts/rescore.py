@@ -60,8 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rule", nargs="+", metavar="RULE", help="rules to judge by; all by default")
     parser.add_argument("--prior", nargs="+", metavar="NAME=SHARE", help="for the rule `prior`: each class's share")
     parser.add_argument("--json", metavar="FILE", help="write all metrics there as well")
+    options = parser.parse_args(arguments)
+    from textclf.console import use_utf8  # takes seconds to import: not for --help
+
+    use_utf8()
     try:
-        run(parser.parse_args(arguments))
+        run(options)
     except UserError as error:
         print(f"rescore: error: {error}", file=sys.stderr)
         return 2

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from textclf.atomic import atomic_path
+from textclf.console import use_utf8
 from textclf.data.base import TextDataModule
 from textclf.embeddings import Embedder
 from textclf.errors import UserError
@@ -171,6 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tasks", nargs="+", default=[], help="names of MTEB's tasks, which the hub has")
     parser.add_argument("--rows", action="store_true", help="the rows of the configuration, by MTEB's protocol")
     options, rest = parser.parse_known_args(arguments)
+    use_utf8()
     try:
         run(options, rest)
     except UserError as error:
