@@ -1,3 +1,5 @@
+import inspect
+import re
 import shutil
 
 import pytest
@@ -5,6 +7,7 @@ import torch
 from datasets import Dataset
 from lightning.pytorch import Trainer
 from torch import nn
+from transformers import get_scheduler
 
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
@@ -163,6 +166,112 @@ def test_schedules(arguments, rates, tiny_encoder, rows_folder, tmp_path):
         tmp_path,
     )
     assert seen == pytest.approx(rates, abs=1e-4)
+
+
+class InOnePiece(FineTunedClassifier):
+    """The training of `FineTunedClassifier` written out, without the parts that subclasses replace."""
+
+    def training_step(self, batch, batch_idx):
+        logits = self.forward(batch)
+        weight, smoothing = self.loss_weights, self.label_smoothing
+        return nn.functional.cross_entropy(logits, batch["labels"], weight=weight, label_smoothing=smoothing)
+
+    def configure_optimizers(self):
+        parameters = [p for _, p in self.named_parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
+        steps = self.trainer.estimated_stepping_batches
+        scheduler = get_scheduler("linear", optimizer, round(self.warmup * steps), int(steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def test_the_parts_of_training_give_the_weights_of_one_piece(tiny_encoder, rows_folder, tmp_path):
+    recipe = {"label_smoothing": 0.1, "class_weights": {"positive": 2.0}, "learning_rate": 1e-3, "warmup": 0.2}
+    weights = []
+    for kind in (FineTunedClassifier, InOnePiece):
+        torch.manual_seed(0)
+        model = kind(2, NAMES, pretrained=str(tiny_encoder), max_length=32, **recipe)
+        fit(model, rows_folder, tmp_path)
+        weights.append(model.state_dict())
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+class FocalLoss(FineTunedClassifier):
+    def loss(self, logits, labels):
+        log_p = logits.log_softmax(-1).gather(1, labels[:, None])
+        return -((1 - log_p.exp()) ** 2 * log_p).mean()
+
+
+def test_a_loss_alone_can_be_replaced(tiny_encoder, rows_folder, tmp_path):
+    model = FocalLoss(2, NAMES, pretrained=str(tiny_encoder), max_length=32)
+    logits, labels = torch.tensor([[0.0, 0.0], [3.0, 0.0]]), torch.tensor([1, 0])
+    p = torch.tensor([0.5, torch.tensor(3.0).sigmoid()])
+    torch.testing.assert_close(model.loss(logits, labels), (-((1 - p) ** 2) * p.log()).mean())
+    trainer = fit(model, rows_folder, tmp_path, max_steps=2, log_every_n_steps=1)
+    model.eval()
+    assert 0 < trainer.logged_metrics["train/loss"] < 0.5  # about a quarter of the cross-entropy of two classes
+
+
+class LayerWise(FineTunedClassifier):
+    """Each layer learns at 0.8 times the rate of the one above it."""
+
+    def parameter_groups(self):
+        layers = self.network.config.num_hidden_layers
+        groups = []
+        for name, parameter in self.named_parameters():
+            layer = re.search(r"layer\.(\d+)\.", name)
+            depth = int(layer[1]) + 1 if layer else layers + 1 if "embeddings" not in name else 0
+            groups.append({"params": [parameter], "lr": self.learning_rate * 0.8 ** (layers + 1 - depth)})
+        return groups
+
+
+def test_layer_wise_rates_take_eight_lines(tiny_encoder, rows_folder, tmp_path):
+    seen = []
+
+    class Watched(LayerWise):
+        def on_train_batch_start(self, batch, batch_idx):
+            groups = self.optimizers().optimizer.param_groups
+            named = {id(p): name for name, p in self.named_parameters()}
+            seen.append({named[id(group["params"][0])]: group["lr"] for group in groups})
+
+    options = {"learning_rate": 1.0, "warmup": 0, "schedule": "linear"}
+    fit(Watched(2, NAMES, pretrained=str(tiny_encoder), max_length=32, **options), rows_folder, tmp_path, max_steps=2)
+    for rates, factor in zip(seen, (1.0, 0.5), strict=True):
+        assert rates["network.classifier.weight"] == pytest.approx(factor)
+        assert rates["network.bert.encoder.layer.1.output.dense.weight"] == pytest.approx(factor * 0.8)
+        assert rates["network.bert.encoder.layer.0.output.dense.weight"] == pytest.approx(factor * 0.8**2)
+        assert rates["network.bert.embeddings.word_embeddings.weight"] == pytest.approx(factor * 0.8**3)
+    assert len(inspect.getsource(LayerWise.parameter_groups).splitlines()) == 8
+
+
+def test_an_optimizer_and_a_schedule_alone_can_be_replaced(tiny_encoder, rows_folder, tmp_path):
+    class Descent(FineTunedClassifier):
+        def optimizer_for(self, groups):
+            return torch.optim.SGD(groups, lr=0.5)
+
+        def schedule_for(self, optimizer):
+            return torch.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.1)
+
+    model = Descent(2, NAMES, pretrained=str(tiny_encoder), max_length=32)
+    fit(model, rows_folder, tmp_path, max_steps=3)
+    optimizer = model.optimizers().optimizer
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.0]
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.05, 0.05])
+
+
+def test_a_module_named_like_a_method_is_refused(tiny_encoder):
+    class Hidden(FineTunedClassifier):
+        def __init__(self, num_classes, label_names, pretrained: str):
+            super().__init__(num_classes, label_names, pretrained)
+            self.loss = nn.CrossEntropyLoss()
+
+    with pytest.raises(UserError, match=r"Hidden\.loss is a method"):
+        Hidden(2, NAMES, str(tiny_encoder))
 
 
 def test_class_weights_follow_names(tiny_encoder, rows_folder, tmp_path):

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 import textclf
 from textclf.errors import UserError
@@ -37,6 +39,8 @@ class FineTunedClassifier(TextClassifier):
     Weights are kept in fp32; `trainer.precision` chooses what is computed in. A checkpoint holds no pretrained weights
     that were frozen: they are loaded again, and known by their hashes. Source: Devlin et al., 2019,
     https://arxiv.org/abs/1810.04805.
+
+    A subclass can replace any one of `loss`, `parameter_groups`, `optimizer_for` and `schedule_for`.
     """
 
     architecture = ("pretrained", "encoder_config", "lora", "freeze_layers")
@@ -125,6 +129,19 @@ class FineTunedClassifier(TextClassifier):
         self._frozen_hash = ""
         self.loss_weights: Tensor
         self.register_buffer("loss_weights", torch.ones(num_classes))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuses a module with the name of a method, such as `self.loss = nn.CrossEntropyLoss()`.
+
+        (PyTorch would register the module, and Python would still find the method.)
+
+        Raises:
+            UserError: `name` is a method of the class, and `value` a module.
+        """
+        if isinstance(value, nn.Module) and callable(getattr(type(self), name, None)):
+            own = type(self).__name__
+            raise UserError(f"{own}.{name} is a method, and would hide the module that is set: define a method {name}")
+        super().__setattr__(name, value)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -279,13 +296,28 @@ class FineTunedClassifier(TextClassifier):
     # Training
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Cross-entropy, with smoothing and class weights where they are asked for."""
+        """Computes and logs the loss of one batch; `loss` is what a subclass replaces."""
         logits = self.forward(batch)
-        loss = nn.functional.cross_entropy(
-            logits, batch["labels"], weight=self.loss_weights, label_smoothing=self.label_smoothing
-        )
+        loss = self.loss(logits, batch["labels"])
         self.log("train/loss", loss, prog_bar=True, batch_size=len(logits))
         return loss
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy with `label_smoothing`, weighted by `loss_weights`.
+
+        A subclass may return any differentiable scalar instead. `loss_weights`, float32 `(num_classes,)`, follows
+        `class_weights`, and is 1 for every class where none are given; a loss of one's own has to apply it itself.
+
+        Args:
+            logits: Of the batch, float32 `(batch, num_classes)`.
+            labels: Class indices, int64 `(batch,)`.
+
+        Returns:
+            The mean loss of the batch, a scalar.
+        """
+        return nn.functional.cross_entropy(
+            logits, labels, weight=self.loss_weights, label_smoothing=self.label_smoothing
+        )
 
     def on_fit_start(self) -> None:
         """Sets the classes' weights in the loss."""
@@ -300,28 +332,55 @@ class FineTunedClassifier(TextClassifier):
         self.loss_weights.copy_(torch.tensor(weights))
 
     def configure_optimizers(self) -> Any:
-        """The optimiser, and its rate per step."""
-        parameters = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
-        # One dimension: biases, and the gains of norms.
-        groups = [
-            {"params": [p for _, p in parameters if p.ndim > 1], "weight_decay": self.weight_decay},
-            {"params": [p for _, p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        """Joins `parameter_groups`, `optimizer_for` and `schedule_for`, each of which a subclass can replace alone."""
+        optimizer = self.optimizer_for(self.parameter_groups())
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.schedule_for(optimizer), "interval": "step"}}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Trainable parameters in groups, each with options of its own, as `torch.optim.Optimizer` takes them.
+
+        By default there are two: matrices with `weight_decay`, biases and the gains of norms without any. A group may
+        also set its own `lr`; `schedule_for` scales every group by the same factor.
+        """
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        return [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
+
+    def optimizer_for(self, groups: list[dict[str, Any]]) -> Optimizer:
+        """The optimiser of these parameter groups, by default AdamW or Adam with `learning_rate`.
+
+        Args:
+            groups: What `parameter_groups` returned.
+        """
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.optimizer]
         scaled = self.trainer.precision == "16-mixed"
-        optimizer = kind(groups, lr=self.learning_rate, fused=not scaled)  # one pass over the weights, not a dozen
+        # `fused` updates the weights in one pass instead of a dozen.
+        optimizer: Optimizer = kind(groups, lr=self.learning_rate, fused=not scaled)
         if not scaled:
             # Lightning refuses to clip for an optimiser that unscales the loss; without fp16 nothing is scaled.
-            optimizer._step_supports_amp_scaling = False
+            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # set by torch on fused ones
+        return optimizer
+
+    def schedule_for(self, optimizer: Optimizer) -> LRScheduler:
+        """The learning-rate schedule, stepped after every optimiser step; by default `warmup`, then `schedule`.
+
+        Args:
+            optimizer: What `optimizer_for` returned.
+
+        Raises:
+            UserError: The schedule depends on the number of steps, and training has no end.
+        """
         from transformers import get_scheduler
 
         steps = self.trainer.estimated_stepping_batches
         if not math.isfinite(steps) and (self.schedule != "constant" or isinstance(self.warmup, float)):
             raise UserError(f"a {self.schedule} schedule needs an end: set trainer.max_epochs or trainer.max_steps")
-        scheduler = get_scheduler(
+        scheduler: LRScheduler = get_scheduler(
             {"constant": "constant_with_warmup"}.get(self.schedule, self.schedule),
             optimizer,
             num_warmup_steps=round(self.warmup * steps) if isinstance(self.warmup, float) else self.warmup,
             num_training_steps=int(steps) if math.isfinite(steps) else None,
         )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return scheduler
