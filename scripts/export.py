@@ -1,6 +1,8 @@
 """Exports a fine-tuned checkpoint to a folder that `transformers` reads alone, with a model card."""
 
 import argparse
+import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -13,17 +15,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", metavar="CKPT", help="best.ckpt or last.ckpt of a run")
     parser.add_argument("folder", metavar="OUT_FOLDER", help="folder to make")
+    parser.add_argument(
+        "--import",
+        dest="modules",
+        metavar="MODULE",
+        action="append",
+        default=[],
+        help="module that defines the class in the checkpoint, such as mypkg.tuned; may be given several times",
+    )
     options = parser.parse_args(arguments)
     use_utf8()
     from textclf.export import export_checkpoint  # takes seconds to import: not for --help
 
     try:
+        import_modules(options.modules)
         export_checkpoint(options.checkpoint, options.folder)
     except UserError as error:
         print(f"export: error: {error}", file=sys.stderr)
         return 2
     say(f'pipeline("text-classification", model={options.folder!r}, truncation=True) gives the checkpoint\'s scores')
     return 0
+
+
+def import_modules(names: Sequence[str]) -> None:
+    """Imports modules that define classes of the user's own, installed or in the current folder.
+
+    Args:
+        names: Dotted names of modules.
+
+    Raises:
+        UserError: There is no such module. (An error inside one is shown as it is.)
+    """
+    if os.getcwd() not in sys.path:  # as with `python -m`
+        sys.path.insert(0, os.getcwd())
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            missing = error.name or ""
+            if missing != name and not name.startswith(f"{missing}."):
+                raise  # the module is there, and imports something that is not
+            raise UserError(
+                f"--import {name}: there is no module {missing!r}: install its package, or run in its folder"
+            ) from error
 
 
 if __name__ == "__main__":

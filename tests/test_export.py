@@ -278,3 +278,53 @@ def test_the_script(script, run, tmp_path, capsys):
     assert "name another folder" in line
     assert script.main([str(tmp_path / "nowhere.ckpt"), str(tmp_path / "new")]) == 2
     assert "nowhere.ckpt' is not there" in capsys.readouterr().err
+
+
+TUNED = """
+from textclf.models import FineTunedClassifier
+
+
+class Tuned(FineTunedClassifier):
+    pass
+"""
+
+
+@pytest.fixture
+def tuned(tiny_encoder, rows_folder, tmp_path, monkeypatch):
+    """The checkpoint of a subclass whose module is in the current folder, and is not imported any more."""
+    (tmp_path / "tuned_package").mkdir()
+    (tmp_path / "tuned_package" / "tuned.py").write_text(TUNED)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = importlib.import_module("tuned_package.tuned")
+    model = module.Tuned(2, ("negative", "positive"), pretrained=str(tiny_encoder), learning_rate=0.1)
+    checkpoint = saved(model, rows_folder, tmp_path)
+    for name in ("tuned_package.tuned", "tuned_package"):
+        del sys.modules[name]
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(tmp_path)])
+    return checkpoint
+
+
+def test_the_script_imports_the_module_of_a_subclass(script, tuned, tmp_path, capsys):
+    assert script.main(["--import", "tuned_package.tuned", str(tuned), str(tmp_path / "out")]) == 0
+    assert set(scores_of_folder(tmp_path / "out", ["영화"])[0]) == {"negative", "positive"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "which is not imported: write `from tuned_package.tuned import Tuned` first (for scripts/export.py: `--"),
+        (["--import", "nowhere.tuned"], "--import nowhere.tuned: there is no module 'nowhere': install its package"),
+        (["--import", "tuned_package.tune"], "--import tuned_package.tune: there is no module 'tuned_package.tune':"),
+    ],
+)
+def test_the_script_without_the_module(script, tuned, tmp_path, capsys, options, message):
+    assert script.main([*options, str(tuned), str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_error_inside_the_module_is_shown_as_it_is(script, tuned, tmp_path):
+    (tmp_path / "tuned_package" / "tuned.py").write_text("import nowhere_at_all")
+    with pytest.raises(ModuleNotFoundError, match="nowhere_at_all"):
+        script.main(["--import", "tuned_package.tuned", str(tuned), str(tmp_path / "out")])

@@ -127,7 +127,7 @@ def test_the_loss_of_training_knows_nothing_of_it(tiny_encoder, rows_folder, tmp
 
 def test_a_method_that_prepare_fits_whole_is_scaled_too(rows_folder, tmp_path):
     model = TfidfClassifier(2, NAMES, min_df=1)
-    _, scores, labels = fit(model, rows_folder, tmp_path, max_epochs=1, limit_train_batches=1)
+    _, scores, labels = fit(model, rows_folder, tmp_path)
     assert model.temperature == fit_temperature(scores, labels)
 
 

@@ -121,7 +121,7 @@ def run(kind, encoder, rows_folder, tmp_path, **arguments):
     config = {
         "model": {"class_path": kind, "init_args": {"pretrained": str(encoder), **arguments}},
         "data": {"class_path": "FilesDataModule", "init_args": {"data_dir": str(rows_folder)}},
-        "trainer": {"max_epochs": 1, "limit_train_batches": 1, "precision": "32-true", "logger": False},
+        "trainer": {"precision": "32-true", "logger": False},
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     return ["--config", str(tmp_path / "config.yaml"), "--trainer.accelerator", "cpu"]

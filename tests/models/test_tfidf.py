@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
+from textclf.callbacks import BestCheckpoint
+from textclf.data import FilesDataModule
 from textclf.errors import UserError
 from textclf.models.tfidf import TfidfClassifier
 
@@ -208,6 +210,36 @@ def test_one_class_only():
 def test_scores_before_the_fit():
     with pytest.raises(UserError, match="is not fitted: run `fit` first"):
         scores(TfidfClassifier(len(NAMES), NAMES))
+
+
+class Counted(Callback):
+    """Counts the validations after training began."""
+
+    number = 0
+
+    def on_validation_end(self, trainer, pl_module):
+        self.number += not trainer.sanity_checking
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"max_epochs": 3}, {"max_epochs": 1, "limit_train_batches": 1}, {"max_epochs": 3, "accumulate_grad_batches": 4}],
+    ids=lambda options: " ".join(options),
+)
+def test_one_validation_whatever_the_number_of_epochs(rows_folder, tmp_path, options):
+    counted = Counted()
+    trainer = Trainer(
+        accelerator="cpu",
+        logger=False,
+        callbacks=[counted, BestCheckpoint()],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+        **options,
+    )
+    trainer.fit(TfidfClassifier(2, ("negative", "positive"), min_df=1), FilesDataModule(str(rows_folder), batch_size=8))
+    assert (counted.number, trainer.current_epoch) == (1, 1)
+    assert (tmp_path / "checkpoints" / "best.ckpt").is_file()
 
 
 def test_a_checkpoint_gives_the_same_scores(tmp_path):

@@ -131,7 +131,6 @@ def test_workers_that_are_not_forked(method, start, rows_folder, tmp_path):
             *("--data.num_workers", "2", "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"),
             *("--trainer.logger", "false", "--run_dir", str(tmp_path / "run")),
             *(("--trainer.max_epochs", "1") if command == "fit" else ()),
-            *(("--trainer.limit_train_batches", "1") if method is NearestCentroid else ()),
         ],
         capture_output=True,
         text=True,

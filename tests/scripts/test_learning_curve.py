@@ -45,7 +45,7 @@ def arguments(rows_folder, tmp_path):
     config = {
         "model": {"class_path": "TfidfClassifier", "init_args": {"min_df": 1}},
         "data": {"class_path": "FilesDataModule", "init_args": {"data_dir": str(rows_folder)}},
-        "trainer": {"max_epochs": 1, "limit_train_batches": 1, "accelerator": "cpu", "logger": False},
+        "trainer": {"accelerator": "cpu", "logger": False},
     }
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(config))
     return [str(tmp_path / "curve"), "--config", str(tmp_path / "small.yaml"), "--seeds", "0", "1"]

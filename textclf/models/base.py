@@ -288,9 +288,9 @@ class TextClassifier(EvaluatedModule):
 
 
 class PreparedClassifier(TextClassifier):
-    """A method that is fitted whole in `prepare`: `fit` runs one empty step, then validates and saves.
+    """A method that is fitted in `prepare` alone: `fit` ends training after its first step, validates and saves.
 
-    Its configuration sets `trainer.max_epochs: 1` and `trainer.limit_train_batches: 1`.
+    The trainer's `max_epochs` and `limit_train_batches` do not matter to it.
     """
 
     @property
@@ -299,7 +299,15 @@ class PreparedClassifier(TextClassifier):
         return False
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Nothing is left to train."""
+        """Learns nothing from batches."""
+
+    def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
+        """Ends training after the first step; Lightning then still validates, and saves checkpoints.
+
+        (A batch need not be a step, with `accumulate_grad_batches`; at step 0 Lightning saves no checkpoint.)
+        """
+        if self.trainer.global_step > 0:
+            self.trainer.should_stop = True
 
     def configure_optimizers(self) -> None:
         """Nothing to optimise."""

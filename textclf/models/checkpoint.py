@@ -61,9 +61,10 @@ def resolve_class(class_path: str, base: type[T], path: str) -> type[T]:
     module, _, name = class_path.rpartition(".")
     kind = getattr(sys.modules.get(module), name, None)
     if kind is None:
-        raise UserError(
-            f"{path!r} holds a {class_path}, which is not imported: write `from {module} import {name}` first"
-        )
+        remedy = f"write `from {module} import {name}` first (for scripts/export.py: `--import {module}`)"
+        if module == "__main__":
+            remedy = f"define {name} here as well, as in the script or notebook that trained it"
+        raise UserError(f"{path!r} holds a {class_path}, which is not imported: {remedy}")
     if not (isinstance(kind, type) and issubclass(kind, base)):
         raise UserError(f"{path!r} holds a {class_path}, which is no {base.__name__}: load it with that class")
     return kind
