@@ -14,6 +14,7 @@ from lightning.pytorch import Trainer
 from textclf.data.base import TextDataModule
 from textclf.models.base import PreparedClassifier, TextClassifier
 from textclf.models.embedded import EmbeddingClassifier
+from textclf.models.frozen_model import FrozenModelClassifier
 from textclf.values import yaml_error
 
 AXES: dict[str, type[Any]] = {"model": TextClassifier, "data": TextDataModule}
@@ -115,7 +116,7 @@ def classes(base: type[Any]) -> list[type[Any]]:
     kinds: dict[type[Any], None] = {}
     for kind in base.__subclasses__():
         kinds |= dict.fromkeys([kind, *classes(kind)])
-    return [kind for kind in kinds if kind not in (PreparedClassifier, EmbeddingClassifier)]
+    return [kind for kind in kinds if kind not in (PreparedClassifier, EmbeddingClassifier, FrozenModelClassifier)]
 
 
 def parameters(kinds: Iterable[Any]) -> set[str]:

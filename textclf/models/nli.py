@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,25 +12,25 @@ from torch import Tensor
 import textclf
 from textclf.errors import UserError
 from textclf.fingerprint import fingerprint
-from textclf.models.base import TextClassifier
+from textclf.models.frozen_model import FrozenModelClassifier
 from textclf.models.label_arguments import by_label_name
 from textclf.models.label_map import folded
-from textclf.models.model_tokenizer import ModelTokenizer, check_match
+from textclf.models.model_tokenizer import ModelTokenizer
 from textclf.models.padded import chunked, cut_off
 from textclf.models.sequence_head import class_logits
-from textclf.models.weights import frozen_dtype, load_frozen, load_matched, own_precision
+from textclf.models.weights import own_precision
 from textclf.scoring.batches import default_budget
-from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
-
-KIND = "AutoModelForSequenceClassification"
+from textclf.types import PreTrainedModel
 
 
-class NLIClassifier(TextClassifier):
+class NLIClassifier(FrozenModelClassifier):
     """Asks an NLI model how far a text entails each label's hypothesis.
 
     Each text is paired with each hypothesis; a batch's pairs run sorted by length, under a token budget. Source: Yin et
     al., 2019, https://arxiv.org/abs/1909.00161.
     """
+
+    auto_class = "AutoModelForSequenceClassification"
 
     def __init__(
         self,
@@ -61,7 +60,7 @@ class NLIClassifier(TextClassifier):
         Raises:
             UserError: The template has no one slot, a label's text is for no label, or two labels have the same text.
         """
-        super().__init__(num_classes, label_names)
+        super().__init__(num_classes, label_names, pretrained, max_length)
         parts = re.split(r"\{(?:label)?\}", hypothesis_template)
         if len(parts) != 2:
             raise UserError(
@@ -71,46 +70,30 @@ class NLIClassifier(TextClassifier):
         self.hypotheses = [texts.get(name, name).join(parts) for name in self.label_names]
         if len(set(self.hypotheses)) < num_classes:
             raise UserError(f"label_texts {texts} give two labels the same hypothesis: write others")
-        self.pretrained, self._asked_length = pretrained, max_length
         self.multi_label, self.max_batch_tokens = multi_label, max_batch_tokens
-        self.network: PreTrainedModel | None = None
 
-    @cached_property
-    def _matched(self) -> ModelTokenizer:
-        matched = load_matched(KIND, self.pretrained, self._asked_length)
+    def load_tokenizer(self) -> ModelTokenizer:
+        """Loads the tokenizer.
+
+        Raises:
+            UserError: It cannot be loaded, is another model's, or `max_length` leaves no room for a text.
+        """
+        matched = super().load_tokenizer()
         count = len(self.hypotheses)
         longest = max(len(ids) for ids in matched.tokenizer([""] * count, self.hypotheses)["input_ids"])
         if longest >= matched.max_length:
             raise UserError(f"max_length {matched.max_length}: a hypothesis alone has {longest} tokens: give more")
         return matched
 
-    @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The model's tokenizer.
-
-        Raises:
-            UserError: `max_length` leaves no room for a text.
-        """
-        return self._matched.tokenizer
-
-    @property
-    def max_length(self) -> int:
-        """Tokens of text and hypothesis that are read."""
-        return self._matched.max_length
-
-    def configure_model(self) -> None:
-        """Loads the model, and finds entailment among its labels."""
-        if self.network is not None:
-            return
-        network = load_frozen(KIND, self.pretrained, frozen_dtype(self))
-        check_match(self.tokenizer, network, self.pretrained)
-        self.entailment, self.contradiction = entailment_places(network.config.id2label, self.pretrained)
-        self.network = network
+    def adopt(self, network: PreTrainedModel) -> None:
+        """Finds entailment among the model's labels."""
+        names: Any = network.config.id2label  # keys are ints once a configuration is loaded
+        self.entailment, self.contradiction = entailment_places(names, self.pretrained)
 
     def encoding_key(self) -> str:
         """The tokenizer's files, the length and the hypotheses: nothing else changes what `encode` gives."""
         other = "" if type(self).encode is NLIClassifier.encode else super().encoding_key()
-        files = self._matched.files
+        files = self.matched.files
         return fingerprint([textclf.__version__, "pairs", self.max_length, self.hypotheses, other, files])
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -120,9 +103,9 @@ class NLIClassifier(TextClassifier):
         count = len(self.hypotheses)
         texts = [text for text in rows["text"] for _ in range(count)]
         pairs = self.hypotheses * len(rows["text"])
-        encoded = self._matched(texts, pairs, truncation="only_first", max_length=self.max_length)
+        encoded = self.matched(texts, pairs, truncation="only_first", max_length=self.max_length)
         lengths = [len(ids) for ids in encoded["input_ids"]]
-        cut = cut_off(self._matched, texts, pairs, lengths)
+        cut = cut_off(self.matched, texts, pairs, lengths)
         starts = range(0, len(texts), count)
         return {
             **{name: [field[i : i + count] for i in starts] for name, field in encoded.items()},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -12,25 +11,24 @@ from torch import Tensor
 import textclf
 from textclf.errors import UserError
 from textclf.fingerprint import fingerprint
-from textclf.models.base import TextClassifier
+from textclf.models.frozen_model import FrozenModelClassifier
 from textclf.models.label_map import map_labels
 from textclf.models.language import a_sample, say_if_foreign
 from textclf.models.loaders import as_list
-from textclf.models.model_tokenizer import ModelTokenizer, check_match
 from textclf.models.padded import padded, tokenized
 from textclf.models.sequence_head import class_logits
-from textclf.models.weights import frozen_dtype, load_frozen, load_matched, own_precision
-from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
-
-KIND = "AutoModelForSequenceClassification"
+from textclf.models.weights import own_precision
+from textclf.types import PreTrainedModel
 
 
-class PretrainedClassifier(TextClassifier):
+class PretrainedClassifier(FrozenModelClassifier):
     """Tests any model that `AutoModelForSequenceClassification` loads with its own head.
 
     Its labels are matched with the data's by name, or by `label_map`, several of theirs to one of ours. Probabilities
     are the softmax of its logits. Nothing is trained.
     """
+
+    auto_class = "AutoModelForSequenceClassification"
 
     def __init__(
         self,
@@ -60,52 +58,31 @@ class PretrainedClassifier(TextClassifier):
         Raises:
             UserError: `max_length` is too small.
         """
-        super().__init__(num_classes, label_names)
+        super().__init__(num_classes, label_names, pretrained, max_length)
         if max_length is not None and max_length < 3:
             raise UserError(f"max_length {max_length} is too small: give 3 or more")
-        self.pretrained, self._asked_length = pretrained, max_length
         self.label_map, self.unmapped = label_map, unmapped
-        self.network: PreTrainedModel | None = None
         self._looked = False
 
-    @cached_property
-    def _matched(self) -> ModelTokenizer:
-        return load_matched(KIND, self.pretrained, self._asked_length)
-
-    @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The model's tokenizer."""
-        return self._matched.tokenizer
-
-    @property
-    def max_length(self) -> int:
-        """Tokens of a text (or pair) that are read."""
-        return self._matched.max_length
-
-    def configure_model(self) -> None:
-        """Loads the model, and matches its labels with the data's."""
-        if self.network is not None:
-            return
-        network = load_frozen(KIND, self.pretrained, frozen_dtype(self))
-        check_match(self.tokenizer, network, self.pretrained)
+    def adopt(self, network: PreTrainedModel) -> None:
+        """Matches the model's labels with the data's."""
         if getattr(network.config, "problem_type", None) == "multi_label_classification":
             raise UserError(
                 f"{self.pretrained!r} judges each of its labels alone (multi_label_classification): name a model whose "
                 "labels exclude each other"
             )
-        names = network.config.id2label
+        names: Any = network.config.id2label  # keys are ints once a configuration is loaded
         theirs = [str(names[i]) for i in range(len(names))]
         self.targets = map_labels(theirs, self.label_names, self.label_map)
-        self.network = network
 
     def encoding_key(self) -> str:
         """The tokenizer's files and the length: nothing else changes what `encode` gives."""
         other = "" if type(self).encode is PretrainedClassifier.encode else super().encoding_key()
-        return fingerprint([textclf.__version__, "cut", self.max_length, other, self._matched.files])
+        return fingerprint([textclf.__version__, "cut", self.max_length, other, self.matched.files])
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Token ids, segment ids where the model has segments, `length` in tokens, and those `cut` off."""
-        return tokenized(self._matched, rows)
+        return tokenized(self.matched, rows)
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
         """Pads on the right: `input_ids`, `attention_mask`, and segment ids, int64 `(batch, seq)`; and `text`."""

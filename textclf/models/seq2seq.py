@@ -13,30 +13,30 @@ import textclf
 from textclf.chat.answers import Parse, as_scores, class_of
 from textclf.errors import UserError
 from textclf.fingerprint import fingerprint
-from textclf.models.base import TextClassifier
+from textclf.models.frozen_model import FrozenModelClassifier
 from textclf.models.label_arguments import by_label_name, label_named
 from textclf.models.label_words import words_of
-from textclf.models.model_tokenizer import ModelTokenizer, check_match
 from textclf.models.padded import chunked
 from textclf.models.prompts import PromptTemplate, fit_texts, shortened, with_examples
-from textclf.models.weights import frozen_dtype, load_frozen, load_matched, own_precision
+from textclf.models.weights import own_precision
 from textclf.scoring.batches import default_budget
 from textclf.scoring.seq2seq import decoder_start, seq2seq_scores, target_token_ids
 from textclf.scoring.tokens import prompt_token_ids
 from textclf.scoring.trie import LabelTrie, build_trie
-from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
+from textclf.types import PreTrainedModel
 
-KIND = "AutoModelForSeq2SeqLM"
 PROMPT = "Classify the text into one of these categories: {labels}. Text: {text} Category:"
 
 
-class Seq2SeqClassifier(TextClassifier):
+class Seq2SeqClassifier(FrozenModelClassifier):
     """Asks an encoder-decoder such as T5 or BART; nothing is trained.
 
     `likelihood` compares how likely each label word is as the whole answer. `generate` lets the model write, greedily,
     and reads a class out of that; there are no probabilities then. Weights are bf16 where the trainer computes in bf16,
     else fp32, never fp16, in which T5 overflows. Source: Raffel et al., 2020, https://arxiv.org/abs/1910.10683.
     """
+
+    auto_class = "AutoModelForSeq2SeqLM"
 
     def __init__(
         self,
@@ -73,14 +73,14 @@ class Seq2SeqClassifier(TextClassifier):
             UserError: A value is out of range, the prompt has no `{text}`, or words do not fit the classes.
         """
         self.has_probabilities = mode == "likelihood"
-        super().__init__(num_classes, label_names)
+        super().__init__(num_classes, label_names, pretrained, max_length)
         for name, value in (("max_length", max_length), ("max_new_tokens", max_new_tokens)):
             if value is not None and value < 1:
                 raise UserError(f"{name} {value} is too small: give 1 or more")
         if otherwise is not None and mode == "likelihood":
             raise UserError(f"otherwise {otherwise!r} needs mode generate: a likelihood always decides; leave it out")
         default = None if otherwise is None else label_named("otherwise", otherwise, self.label_names)
-        self.pretrained, self._asked_length, self.mode, self.parse = pretrained, max_length, mode, parse
+        self.mode, self.parse = mode, parse
         self.otherwise = None if default is None else self.label_names.index(default)
         if label_words is not None:
             label_words = by_label_name("label_words", label_words, self.label_names)
@@ -92,43 +92,23 @@ class Seq2SeqClassifier(TextClassifier):
         )
         self.template = with_examples(PromptTemplate.of(prompt), labels, [], None)
         self.max_new_tokens, self.max_batch_tokens = max_new_tokens, max_batch_tokens
-        self.network: PreTrainedModel | None = None
         self._counts = {"otherwise": 0, "no_label": 0}
-
-    @cached_property
-    def _matched(self) -> ModelTokenizer:
-        return load_matched(KIND, self.pretrained, self._asked_length)
-
-    @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The model's tokenizer."""
-        return self._matched.tokenizer
-
-    @property
-    def max_length(self) -> int:
-        """Tokens of a prompt that are read."""
-        return self._matched.max_length
 
     @cached_property
     def trie(self) -> LabelTrie:
         """All label words as a tree of tokens."""
         return build_trie(target_token_ids(self.tokenizer, [word for words in self.words for word in words]))
 
-    def configure_model(self) -> None:
-        """Loads the weights once."""
-        if self.network is not None:
-            return
-        network = load_frozen(KIND, self.pretrained, frozen_dtype(self))
-        check_match(self.tokenizer, network, self.pretrained)
+    def adopt(self, network: PreTrainedModel) -> None:
+        """Lets the model generate greedily."""
         network.generation_config = greedy(network)
-        self.network = network
 
     # The contract
 
     def encoding_key(self) -> str:
         """The prompt, the tokenizer's files and the length: nothing else changes what `encode` gives."""
         other = "" if type(self).encode is Seq2SeqClassifier.encode else super().encoding_key()
-        files = self._matched.files
+        files = self.matched.files
         return fingerprint([textclf.__version__, "filled", self.max_length, self.template.parts, other, files])
 
     def prompts(self, rows: dict[str, list[Any]]) -> tuple[list[str], list[int]]:
@@ -145,7 +125,7 @@ class Seq2SeqClassifier(TextClassifier):
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Token ids of the filled prompts, `length` in tokens, and those `cut` off."""
         prompts, cut = self.prompts(rows)
-        ids = self._matched(prompts, return_token_type_ids=False)["input_ids"]
+        ids = self.matched(prompts, return_token_type_ids=False)["input_ids"]
         return {"input_ids": ids, "length": [len(row) for row in ids], "cut": cut}
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
