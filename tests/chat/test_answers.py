@@ -21,6 +21,9 @@ KOREAN = "긍정".encode()
         ([step(("1", 0.9), ("2", 0.1))], ["1", "10", "2"], [0.9, 0.1, 0.1]),
         ([step((KOREAN[:2], 0.9), ("부", 0.1)), step((KOREAN[2:], 1.0))], ["부정", "긍정"], [0.1, 0.9]),
         ([step(("maybe", 0.9), ("x", 0.1))], ["yes", "no"], None),
+        ([step(("very", 0.9), ("fair", 0.1))], ["very bad", "very good", "fair"], None),
+        ([step((' "', 0.9), ("yes", 0.1))], ["yes", "no"], None),
+        ([], ["yes", "no"], None),
     ],
 )
 def test_probabilities_of_answers_by_hand(steps, answers, expected):

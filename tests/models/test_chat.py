@@ -328,6 +328,25 @@ def test_an_answer_without_log_probabilities_is_invalid_where_others_have_them(s
     model.teardown("test")
 
 
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        (["very"], "it is not complete"),
+        (["I", " think"], "it is not complete"),
+        (["<think>", "well"], "its reasoning does not end"),
+    ],
+)
+def test_a_cut_answer_with_log_probabilities_names_the_remedy(server, tmp_path, capsys, tokens, said):
+    shown = {"content": [step((token, 0.9), ("x", 0.1)) for token in tokens]}
+    server.reply = lambda body: completion("".join(tokens), shown, finish_reason="length")
+    given = {"base_url": server.url, "prompt": "{text}", "cache": str(tmp_path / "c"), "answer_format": "logprobs"}
+    model = ChatClassifier(3, ("very bad", "very good", "fair"), **given)
+    assert model.classify(["a"]) == [{"label": None, "score": None}]
+    model.teardown("test")
+    remedy = "the token limit cut it off; raise max_tokens in --model.options"
+    assert f"an answer counts as invalid: {said}: {remedy}" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_any_precision_of_the_trainer(server, folder):
     (folder / "rows" / "test.csv").write_text("text,label\ngood,1\nbad,0\n")

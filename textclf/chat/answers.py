@@ -158,7 +158,7 @@ def log_probs_of(steps: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> 
 
     Returns:
         Log-probabilities in nats, not normalised, shape `(answers,)`; an answer that is not shown gets the least that
-        is. None where no answer is shown at all.
+        is. None where no answer is shown at all, or where the text ends before it is one of the answers.
     """
     wanted = [answer.encode() for answer in answers]
     found: dict[int, list[float]] = defaultdict(list)
@@ -172,9 +172,11 @@ def log_probs_of(steps: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> 
         written, so_far = written + _bytes(step), so_far + step["logprob"]
         if len(_begun(written.lower(), wanted)) < 2:
             break
-    else:  # the end came where more was possible
-        if (end := written.decode(errors="replace")) and simplified(end) in answers:
-            found[answers.index(simplified(end))].append(so_far)
+    else:  # the text ends where several answers are still possible
+        end = simplified(written.decode(errors="replace"))
+        if end not in answers:
+            return None
+        found[answers.index(end)].append(so_far)
     if not found:
         return None
     return np.array([np.logaddexp.reduce(found[i]) if found[i] else least for i in range(len(answers))])

@@ -197,25 +197,25 @@ class ChatClassifier(TextClassifier):
             say(f"an answer counts as invalid: {why}")
 
     def _probable(self, answer: Answer) -> np.ndarray:
-        """Log-probabilities of the classes, `(num_classes,)`; NaN where none of the answers is shown.
+        """Log-probabilities of the classes, `(num_classes,)`; NaN where the answer fits none of the classes.
 
         Raises:
             UserError: The server has answered, and not shown log-probabilities with any answer of the run.
         """
-        invalid = np.full(self.num_classes, np.nan)
+        invalid, content = np.full(self.num_classes, np.nan), content_of(answer)
         steps = None if "error" in answer else steps_of(answer)
         if steps is None:
-            content = content_of(answer)
             if content.text and not self._shown:
                 raise UserError(f"{self.model!r} gives no log-probabilities there: pass --model.answer_format text")
+            found = None
+        else:
+            try:
+                found = log_probs_of(steps, [word for own in self.words for word in own])
+            except (LookupError, TypeError, ValueError, AttributeError):  # steps that are not as they should be
+                found = None
+        if found is None:
             if "error" not in answer:
                 self._say_unread(content)
-            return invalid
-        try:
-            found = log_probs_of(steps, [word for own in self.words for word in own])
-        except (LookupError, TypeError, ValueError, AttributeError):  # steps that are not as they should be
-            return invalid
-        if found is None:
             return invalid
         ends = np.cumsum([0, *map(len, self.words)])
         scores = np.array([np.logaddexp.reduce(found[a:b]) for a, b in pairwise(ends)])
