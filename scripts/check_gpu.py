@@ -1,0 +1,173 @@
+"""Checks textclf on a GPU: whether results are right there, and how fast they come. No network and no data are needed.
+
+Models have random weights of real shapes. Each part runs its cases one by one; a case that fails is a row of the table,
+and the others go on. The exit code is 1 where a case failed, and 2 where an option's value cannot be used.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from benchmark_frame import aligned, machine
+from gpu_frame import CPU, CUDA, Part, Row, Sizes, free_memory
+
+from textclf.atomic import atomic_path
+from textclf.errors import UserError
+
+PARTS = {
+    "likelihood": "gpu_likelihood",
+    "memory": "gpu_likelihood",
+    "training": "gpu_training",
+    "resume": "gpu_training",
+    "embedding": "gpu_methods",
+    "nli": "gpu_methods",
+    "seq2seq": "gpu_methods",
+}
+"""The parts, each a function of its name in a module beside this one: sizes to cases."""
+COLUMNS = "part,case,seconds,rows,rows/s,tokens,padding,peak MiB,of matmul,off,check,result".split(",")
+
+
+def rows_of(name: str, sizes: Sizes) -> Iterator[Row]:
+    """Runs a part, and yields its rows; what fails is printed with its traceback, and is a row, too."""
+
+    def failed(case: str, error: Exception) -> Row:
+        traceback.print_exc()
+        lines = str(error).strip().splitlines() or [""]
+        return Row(case, f"{type(error).__name__}: {lines[0][:100]}", passed=False)
+
+    try:
+        part: Part = getattr(import_module(PARTS[name]), name)
+        for case, work in part(sizes):
+            try:
+                yield work()
+            except Exception as error:  # whatever it is, the next case may work
+                yield failed(case, error)
+            free_memory()
+    except Exception as error:
+        yield failed("setting up", error)
+
+
+def cells(part: str, row: Row) -> list[str]:
+    """A row of the table."""
+    counts = row.counts
+    rate = counts.get("rate") or (row.seconds and counts.get("rows", 0) / row.seconds)
+    share = counts.get("share of matmul")
+    return [
+        part,
+        row.name,
+        "" if row.seconds is None else f"{row.seconds:.3f}",
+        f"{counts['rows']:,}" if "rows" in counts else "",
+        f"{rate:,.1f}" if rate else "",
+        f"{counts['tokens']:,}" if "tokens" in counts else "",
+        f"{counts['padding']:.1%}" if "padding" in counts else "",
+        f"{counts['peak MiB']:,}" if "peak MiB" in counts else "",
+        "" if share is None else f"{share:.0%}",
+        f"{counts['off']:.2g}" if "off" in counts else "",
+        "ok" if row.passed else "FAILED",
+        row.result,
+    ]
+
+
+def table(rows: Sequence[tuple[str, Row]]) -> str:
+    """All rows, with the results behind the numbers."""
+    lines = [COLUMNS, *(cells(part, row) for part, row in rows)]
+    numbers = aligned([line[:-1] for line in lines], left=2)
+    return "\n".join(f"{text}  {line[-1]}".rstrip() for text, line in zip(numbers, lines, strict=True))
+
+
+def quieten() -> None:
+    """Leaves out what libraries say of each model and each training."""
+    from lightning.pytorch import utilities  # sets the level when it is imported
+    from transformers.utils.logging import disable_progress_bar
+
+    logging.getLogger(utilities.__name__.rpartition(".")[0]).setLevel(logging.WARNING)
+    disable_progress_bar()
+
+
+def run(options: argparse.Namespace) -> bool:
+    """Runs the parts; gives whether all cases passed. With `--json` keeps what there is after each part."""
+    quieten()
+    sizes = CUDA if options.device == "cuda" else CPU
+    rows: list[tuple[str, Row]] = []
+    report: dict[str, Any] = {"machine": machine(), "sizes": asdict(sizes), "seconds": {}, "rows": []}
+    for name, value in report["machine"].items():
+        print(f"{name:<14} {'none' if value is None else value}", flush=True)
+    for name in dict.fromkeys(options.parts or PARTS):
+        started = time.perf_counter()
+        print(f"\n{name}", flush=True)
+        for row in rows_of(name, sizes):
+            rows.append((name, row))
+            report["rows"].append({"part": name, **asdict(row)})
+            print("  ".join(filter(None, cells(name, row)[1:])), flush=True)
+        report["seconds"][name] = time.perf_counter() - started
+        print(f"{name} took {report['seconds'][name]:.0f} s", flush=True)
+        if options.json:
+            with atomic_path(options.json) as path:
+                path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    failures = sum(not row.passed for _, row in rows)
+    print(f"\n{table(rows)}\n")
+    print(f"{len(rows)} rows in {sum(report['seconds'].values()):.0f} s, {failures} failed", flush=True)
+    return not failures
+
+
+def choose_device(asked: str | None) -> str:
+    """The device that is asked for, by default the GPU where there is one; for the CPU, the GPU is hidden.
+
+    Raises:
+        UserError: There is no such device.
+    """
+    if asked == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # libraries take a GPU wherever they see one
+    available = torch.cuda.is_available()
+    if asked == "cuda" and not available:
+        raise UserError("--device cuda: torch sees no CUDA device here; give --device cpu")
+    return "cuda" if available else "cpu"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parses the command line, and gives the exit code."""
+    parser = argparse.ArgumentParser(description="Checks textclf on a GPU, or with smaller models on a CPU.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)}; all by default")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="by default cuda where there is one")
+    parser.add_argument("--json", metavar="FILE", help="write everything there as well")
+    options = parser.parse_args(arguments)
+    try:
+        if unknown := [name for name in options.parts if name not in PARTS]:
+            raise UserError(f"unknown part {', '.join(map(repr, unknown))}: the parts are {', '.join(PARTS)}")
+        if options.json and Path(options.json).is_dir():
+            raise UserError(f"--json {options.json!r} is a folder: name a file")
+        options.device = choose_device(options.device)
+        return 0 if run(options) else 1
+    except UserError as error:
+        print(f"check_gpu: error: {error}", file=sys.stderr)
+        return 2
+
+
+@contextmanager
+def scratch() -> Iterator[None]:
+    """Keeps models, rows and vectors in a folder that is gone in the end, and libraries off the network."""
+    with tempfile.TemporaryDirectory(prefix="check-gpu-", ignore_cleanup_errors=True) as folder:
+        quiet = dict.fromkeys(("TQDM_DISABLE", "HF_DATASETS_DISABLE_PROGRESS_BARS", "HF_HUB_OFFLINE"), "1")
+        quiet |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}
+        # cuBLAS reads its own once; without it, products are not deterministic.
+        os.environ |= {**quiet, "HF_DATASETS_CACHE": f"{folder}/datasets", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+        tempfile.tempdir = folder
+        yield
+
+
+if __name__ == "__main__":
+    with scratch():
+        code = main()
+    sys.exit(code)

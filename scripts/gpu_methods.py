@@ -1,0 +1,81 @@
+"""Parts of `check_gpu.py`: texts per second of embeddings, NLI, and sequence-to-sequence models."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import benchmark_methods
+import gpu_models
+import numpy as np
+from benchmark_frame import Counts, Work
+from gpu_frame import Case, Row, Sizes, timed
+
+from textclf.embeddings import Embedder, EmbeddingSettings
+
+NEAR = {"float32": 1e-4, "auto": 0.05}
+"""By how much one less the cosine to the reference may differ from 0; bf16 rounds."""
+
+
+def embedding(sizes: Sizes) -> Iterator[Case]:
+    """Vectors of texts: sentence-transformers with its defaults, then textclf."""
+    folder = gpu_models.encoder(sizes, next(iter(sizes.encoders)))
+    texts = gpu_models.texts(sizes.texts, sizes.words, seed=6)
+    found: dict[str, np.ndarray] = {}
+    yield "SentenceTransformer.encode, fp32", partial(encoded, folder, texts, found, sizes)
+    for dtype in NEAR:
+        yield f"Embedder, {dtype}", partial(embedded, dtype, folder, texts, found, sizes)
+
+
+def encoded(folder: str, texts: Sequence[str], found: dict[str, np.ndarray], sizes: Sizes) -> Row:
+    """Times what a notebook would write, and keeps its vectors as the reference."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(folder, device=sizes.device)
+
+    def work() -> Counts:
+        found["reference"] = model.encode(list(texts), normalize_embeddings=True)
+        return {"rows": len(texts)}
+
+    return timed("SentenceTransformer.encode, fp32", work, sizes.repeats)
+
+
+def embedded(dtype: Any, folder: str, texts: Sequence[str], found: dict[str, np.ndarray], sizes: Sizes) -> Row:
+    """Times ours, no vector known beforehand, and compares with the reference."""
+    kept = Path(mkdtemp(prefix="check-gpu-"))
+    embedder = Embedder(folder, None, EmbeddingSettings(dtype=dtype), kept)
+
+    def work() -> Counts:
+        shutil.rmtree(kept)
+        results = embedder.embed(texts)
+        found[dtype] = np.stack([each.vector for each in results])
+        return {"rows": len(texts), "tokens": sum(each.length for each in results)}
+
+    row = timed(f"Embedder, {dtype}", work, sizes.repeats)
+    off = float((1 - (found[dtype] * found["reference"]).sum(1)).max())
+    result = f"computed in {embedder.dtype}, kept on disk; 1 - cosine to the first is {off:.2g} at most"
+    return Row(row.name, result, off <= NEAR[dtype], row.seconds, {**row.counts, "off": off})
+
+
+def nli(sizes: Sizes) -> Iterator[Case]:
+    """Ten labels by NLI: transformers' pipeline, then textclf."""
+    folder = gpu_models.entailment(sizes, list(sizes.encoders)[-1])
+    texts = gpu_models.texts(sizes.texts // 4, sizes.words, seed=7)
+    yield from beside(benchmark_methods.nli(texts, folder, sizes.few_texts), sizes)
+
+
+def seq2seq(sizes: Sizes) -> Iterator[Case]:
+    """Likelihoods of ten labels by an encoder-decoder: a pass per label, then textclf."""
+    folder = gpu_models.encoder_decoder(sizes)
+    texts = gpu_models.texts(sizes.texts // 4, sizes.words, seed=8)
+    yield from beside(benchmark_methods.seq2seq(texts, folder, sizes.few_texts), sizes)
+
+
+def beside(contenders: dict[str, Work], sizes: Sizes) -> Iterator[Case]:
+    """Contenders whose probabilities were compared when they were set up."""
+    for name, work in contenders.items():
+        yield name, partial(timed, name, work, sizes.repeats, "fp32 agrees with the plain loop within 1e-4")
