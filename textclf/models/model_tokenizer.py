@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from torch import nn
@@ -253,7 +254,12 @@ def _drop_segments(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel)
 
 def takes(network: PreTrainedModel, name: str) -> bool:
     """Whether a model's `forward` has an argument of this name."""
-    return name in inspect.signature(network.forward).parameters
+    return name in _arguments(type(network).forward)
+
+
+@lru_cache(maxsize=128)  # asked in each forward pass
+def _arguments(function: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)
 
 
 def _set_padding(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, beyond: Mapping[int, str]) -> None:
