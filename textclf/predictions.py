@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from textclf.data.encodings import text_encoding
 from textclf.data.file_rows import FileRow, FileRows
 from textclf.data.read_files import REMEDY, open_rows
-from textclf.data.values import NUMBER, as_text, say_mended
+from textclf.data.values import as_text, refuse_numbers, say_mended
 from textclf.errors import UserError
 from textclf.hub import loading
 
@@ -146,21 +145,12 @@ def _check_text(rows: FileRows, column: str, remedy: str) -> None:
     """
     import pyarrow as pa
 
-    kind = rows.schema.field(column).type
+    kind, place = rows.schema.field(column).type, f"{str(rows.path)!r}: column {column!r}"
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
         if not (pa.types.is_nested(kind) or pa.types.is_binary(kind)):  # whose rows are refused one by one
-            raise UserError(f"{str(rows.path)!r}: column {column!r} holds {kind}, no text: {remedy}")
+            raise UserError(f"{place} holds {kind}, no text: {remedy}")
         return
-    example = None
-    for row in rows:
-        value = _cell(rows, row, column) or ""
-        if value.strip() and not re.match(NUMBER, value.strip()):
-            return
-        example = example or value.strip()
-    if example:
-        raise UserError(
-            f"{str(rows.path)!r}: column {column!r} holds numbers only, such as {example!r}, no text: {remedy}"
-        )
+    refuse_numbers((_cell(rows, row, column) for row in rows), place, remedy)
 
 
 def _kept(rows: FileRows, keep: Sequence[str] | Literal["all"], text: str, reserved: Sequence[str]) -> dict[str, str]:

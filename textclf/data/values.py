@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from textclf.console import say
+from textclf.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,6 +62,27 @@ def as_text(value: Any) -> str | None:
     if isinstance(value, (int, float, Decimal, timedelta)):
         return str(value)
     raise ValueError(f"{kind_of(value)}, not a text")
+
+
+def refuse_numbers(texts: Iterable[str | None], column: str, remedy: str) -> None:
+    """Refuses a column of texts that are all numbers: in a CSV file those are text too. Empty ones do not count.
+
+    Args:
+        texts: Its texts; they are read up to the first one that is no number.
+        column: Names it in the message.
+        remedy: How to name another column, as an imperative.
+
+    Raises:
+        UserError: They are; the message has one of them.
+    """
+    example = ""
+    for text in texts:
+        stripped = (text or "").strip()
+        if stripped and not re.match(NUMBER, stripped):
+            return
+        example = example or stripped
+    if example:
+        raise UserError(f"{column} holds numbers only, such as {example!r}, no text: {remedy}")
 
 
 def json_value(value: Any) -> Any:
