@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SEPARATOR_LINE = re.compile(r'\ufeff?"?sep=(.)"?[\r\n]*', re.IGNORECASE)
 """What Excel takes as a first line that names the delimiter."""
+SAMPLE = 10_000
+"""Lines of a `.tsv` file from which it is judged whether it was written with quoting."""
 NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 
 
@@ -211,15 +213,15 @@ class DelimitedRows(FileRows):
         """Says that a `.tsv` file seems to be quoted, where most fields that begin with a quotation mark do."""
         begin = quoted = 0
         with self._open() as file:
-            for line in file:
+            for line in islice(file, SAMPLE):
                 if '"' in line:
                     fields = [field for field in line.rstrip("\r\n").split("\t") if field.startswith('"')]
                     begin += len(fields)
                     quoted += sum(map(_is_quoted, fields))
         if 2 * quoted > begin:
             say(
-                f"{str(self.path)!r} is read as it is, without quoting, but {quoted} of its {begin} fields that begin "
-                "with a quotation mark are quoted: if pandas or R wrote it, rename it to .csv, where a tab may "
+                f"{str(self.path)!r} is read as it is, without quoting, but {quoted} of its first {begin} fields that "
+                "begin with a quotation mark are quoted: if pandas or R wrote it, rename it to .csv, where a tab may "
                 "separate fields"
             )
 
