@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from textclf.data.encodings import text_encoding
 from textclf.data.file_rows import FileRow, FileRows
 from textclf.data.read_files import REMEDY, open_rows
-from textclf.data.values import as_text, refuse_numbers, say_mended
+from textclf.data.values import as_text, refuse_numbers
 from textclf.errors import UserError
 from textclf.hub import loading
 
@@ -181,7 +181,7 @@ def _rows(rows: FileRows, columns: Mapping[str, str], kept: Mapping[str, str]) -
             texts = {role: _cell(rows, row, column) or "" for role, column in columns.items()}
             carried = {"kept": {name: row.values.get(column) for name, column in kept.items()}} if kept else {}
             yield {"id": _cell(rows, row, "id") or str(number), **texts, **carried}
-        say_mended(rows.mended, repr(str(rows.path)))
+        rows.say_found(rows.found)
 
 
 def _cell(rows: FileRows, row: FileRow, column: str) -> str | None:

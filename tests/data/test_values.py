@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from contextlib import contextmanager
 from decimal import Decimal
 
 import numpy as np
@@ -14,8 +15,10 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textclf.data import FilesDataModule
+from textclf.atomic import atomic_path
+from textclf.data import FilesDataModule, read_files
 from textclf.data.base import TextDataModule
+from textclf.data.read_files import read_file
 from textclf.data.streaming import StreamedBatches
 from textclf.data.values import as_text, mended, mended_column
 from textclf.errors import UserError
@@ -180,14 +183,44 @@ def test_json_lines(tmp_path, capsys):
         assert f"{str(path)!r}: {NOTICE}" in capsys.readouterr().err
 
 
-def test_the_notice_comes_with_the_copy_of_an_earlier_command(tmp_path, capsys):
-    json_lines(tmp_path / "train.jsonl", [HALF, "a"])
-    trained_on(tmp_path)
+@pytest.mark.parametrize(
+    ("name", "content", "notice"),
+    [
+        ("train.jsonl", json.dumps({"text": HALF, "label": "x"}) + '\n{"text": "a", "label": "y"}\n', NOTICE),
+        ("train.csv", "label\nx\ny, z\n", "line 3 has a comma outside quotation marks"),
+    ],
+)
+def test_the_notice_comes_with_the_copy_of_an_earlier_command(tmp_path, capsys, monkeypatch, name, content, notice):
+    (tmp_path / name).write_text(content)
+    read_file(tmp_path / name)
+    assert capsys.readouterr().err.count(notice) == 1
     moved = tmp_path / "moved"
     moved.mkdir()
-    (tmp_path / "train.jsonl").rename(moved / "train.jsonl")
-    capsys.readouterr()
-    trained_on(moved)
+    (tmp_path / name).rename(moved / name)
+    monkeypatch.setattr(read_files, "_write_copy", None)
+    for _ in range(2):
+        read_file(moved / name)
+    assert capsys.readouterr().err.count(notice) == 1
+
+
+@pytest.mark.parametrize("suffix", [".json", ".arrow"])
+def test_a_notice_survives_a_command_that_is_killed(tmp_path, capsys, monkeypatch, suffix):
+    path = json_lines(tmp_path / "train.jsonl", [HALF, "killed"])
+
+    @contextmanager
+    def killed(target):
+        with atomic_path(target) as unfinished:
+            yield unfinished
+            if target.suffix == suffix:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(read_files, "cache_folder", lambda: tmp_path / "cache")
+    with monkeypatch.context() as patched:
+        patched.setattr(read_files, "atomic_path", killed)
+        with pytest.raises(KeyboardInterrupt):
+            read_file(path)
+    assert capsys.readouterr().err == ""
+    read_file(path)
     assert NOTICE in capsys.readouterr().err
 
 

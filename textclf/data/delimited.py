@@ -6,7 +6,7 @@ import csv
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
@@ -74,6 +74,7 @@ class DelimitedRows(FileRows):
             UserError: A row has more or fewer fields than the header, a quotation mark is not closed, or the header is
                 there again.
         """
+        self.found = Counter()
         with self._open() as file:
             lines = islice(file, self._header_lines, None)
             records = self._whole_lines(lines) if len(self._header) == 1 else self._records(lines)
@@ -120,7 +121,7 @@ class DelimitedRows(FileRows):
                 yield first, fields
             elif value:
                 if self._quoted and self._delimiter in value:
-                    self._say_whole(first)
+                    self.found["whole"] = self.found["whole"] or first
                 yield first, [value]
 
     # The header
@@ -225,14 +226,15 @@ class DelimitedRows(FileRows):
                 "separate fields"
             )
 
-    def _say_whole(self, line: int) -> None:
-        """Says, once, that a line with delimiters is read as one text."""
-        if not self._said_whole:
-            say(
-                f"{self._place(line)} has {self._mark} outside quotation marks: the header names one column, so such "
-                "lines are read whole, as one text"
-            )
+    def say_found(self, found: Mapping[str, int]) -> None:
+        """Says, once, that lines with delimiters are read as one text; `whole` is the first of them."""
+        super().say_found(found)
+        if found.get("whole") and not self._said_whole:
             self._said_whole = True
+            say(
+                f"{self._place(found['whole'])} has {self._mark} outside quotation marks: the header names one column, "
+                "so such lines are read whole, as one text"
+            )
 
     # Small things
 

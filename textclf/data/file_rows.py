@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from textclf.data.values import as_text, json_value
+from textclf.data.values import as_text, json_value, say_mended
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,14 +40,15 @@ class FileRows(ABC):
         content: The hash of its bytes when it was opened; `open_rows` sets it.
         columns: Names of its columns; none where the file is empty.
         unit: What `FileRow.number` counts, for messages.
-        mended: Rows in which the latest pass has replaced invalid characters.
+        found: What the latest pass has found that `say_found` tells the user, by kind: `mended`, the number of rows in
+            which invalid characters were replaced; `whole`, the first line that was read whole in spite of delimiters.
     """
 
     unit: ClassVar[Literal["line", "row"]] = "line"
     path: Path
     content: str
     columns: Sequence[str]
-    mended: int = 0
+    found: Counter[str] = Counter()
 
     @abstractmethod
     def __iter__(self) -> Iterator[FileRow]:
@@ -67,6 +69,14 @@ class FileRows(ABC):
         The rows of the file hold the lists and objects themselves.
         """
         return False
+
+    def say_found(self, found: Mapping[str, int]) -> None:
+        """Tells the user what was found in this file.
+
+        Args:
+            found: `self.found`, or what was stored of it by an earlier command that has read the same file.
+        """
+        say_mended(found.get("mended", 0), repr(str(self.path)))
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yields the rows as columns of Arrow, some thousands at a time.

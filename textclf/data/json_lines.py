@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -78,7 +78,7 @@ class JsonRows(FileRows):
         Raises:
             UserError: A line is no JSON object, or names a field twice.
         """
-        self.mended = 0
+        self.found = Counter()
         with self.path.open(encoding=self._encoding) as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
@@ -88,7 +88,7 @@ class JsonRows(FileRows):
         if "\\u" not in line:
             return values
         valid: dict[str, Any] = mended_values(values)
-        self.mended += valid != values
+        self.found["mended"] += valid != values
         return valid
 
     def _parsed(self, number: int, line: str) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class ParquetRows(FileRows):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        self.mended = 0
+        self.found = Counter()
         with pq.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False) as file:
             for batch in file.iter_batches(batch_size=BATCH):
                 columns = [
@@ -96,7 +96,7 @@ class ParquetRows(FileRows):
                     for column, wanted in zip(batch.columns, self.schema, strict=True)
                 ]
                 valid = [mended_column(column) for column in columns]
-                self.mended += int(np.any(list(map(mended_rows, columns, valid)), axis=0).sum())
+                self.found["mended"] += int(np.any(list(map(mended_rows, columns, valid)), axis=0).sum())
                 yield pa.RecordBatch.from_arrays(valid, schema=self.schema)
 
 

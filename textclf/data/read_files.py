@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,6 @@ from textclf.data.file_rows import FileRows
 from textclf.data.json_lines import JsonRows
 from textclf.data.parquet_rows import ParquetRows
 from textclf.data.reading import cache_folder
-from textclf.data.values import say_mended
 from textclf.errors import UserError
 from textclf.fingerprint import file_hash
 from textclf.hub import loading
@@ -139,23 +139,14 @@ def read_file(path: Path) -> Dataset:
     with loading("file", str(path), REMEDY):
         key = f"{file.content}-{textclf.__version__}{path.suffix}"
         copy = cache_folder() / "files" / f"{key}.arrow"
-        if not copy.exists():
+        if not (copy.exists() and copy.with_suffix(".json").exists()):
             _write_copy(file, copy)
-            if file.mended:
-                copy.with_suffix(".mended").write_text(str(file.mended))
         rows = Dataset.from_file(str(copy))
-    _say_mended(path, copy.with_suffix(".mended"))
+        _say_found(file, copy.with_suffix(".json"))
     if not rows:
         raise UserError(f"{str(path)!r} holds no rows: add some, or take it away")
     rows._fingerprint = key  # the same in all processes
     return rows
-
-
-@lru_cache(maxsize=128)  # a file may be read several times
-def _say_mended(path: Path, count: Path) -> None:
-    """Says in how many rows characters were mended when the copy was written."""
-    if count.exists():
-        say_mended(int(count.read_text()), repr(str(path)))
 
 
 def _write_copy(file: FileRows, copy: Path) -> None:
@@ -164,3 +155,12 @@ def _write_copy(file: FileRows, copy: Path) -> None:
     with atomic_path(copy) as unfinished, pa.ipc.new_stream(unfinished, file.schema) as sink:
         for batch in file.batches():
             sink.write_batch(batch)
+        # Before the copy is in its place: a command that is killed here leaves no copy without it.
+        with atomic_path(copy.with_suffix(".json")) as found:
+            found.write_text(json.dumps(file.found))
+
+
+@lru_cache(maxsize=128)  # a file may be read several times
+def _say_found(file: FileRows, found: Path) -> None:
+    """Tells the user what was found in a file when its copy was written, perhaps by an earlier command."""
+    file.say_found(json.loads(found.read_text()))
