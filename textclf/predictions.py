@@ -1,4 +1,4 @@
-"""The inputs of `predict`, a row at a time."""
+"""The inputs of `predict`, in flat memory."""
 
 from __future__ import annotations
 
@@ -47,7 +47,10 @@ def read_texts(
     reserved: Sequence[str] = (),
     options: Mapping[str, str] | None = None,
 ) -> Inputs:
-    """Reads the rows to classify.
+    """Reads the rows to classify, in flat memory.
+
+    A file is read once before its first row is given: its encoding is told from all of its bytes, and the columns of a
+    `.jsonl` file are those of all its lines. Standard input is given as it comes.
 
     A column that is carried along and has the name of an output, such as `label`, is called `input_label` there.
 
@@ -62,7 +65,8 @@ def read_texts(
 
     Raises:
         UserError: Neither or both are given, the file cannot be read as its suffix says, its encoding is not clear, or
-            it lacks a column. For a row that does not fit, the message names its line; the rows before it are given.
+            it lacks a column. For a row that does not fit, the message names its line. The rows before it are given,
+            but for a line that is no JSON object: it is refused here.
     """
     if (texts is None) == (source is None):
         raise UserError(
