@@ -32,6 +32,13 @@ def test_run_name(configs, name):
     assert run_name(configs, Path("runs/other/0/checkpoints/best.ckpt")) == ("other" if name == "run" else name)
 
 
+def test_a_file_whose_name_begins_with_a_brace():
+    touch("{a}.yaml")
+    assert run_name(["{a}.yaml"]) == "{a}"
+    last = touch("checkpoints/last.ckpt")
+    assert find_checkpoint("last", None, ["{a}.yaml"]) == last
+
+
 @pytest.mark.parametrize(
     ("checkpoint", "name"),
     [
@@ -146,3 +153,5 @@ def test_checkpoint_that_is_not_there():
         find_checkpoint("last", "run", ["configs/a.yaml"])
     with pytest.raises(UserError, match=r"no checkpoints/best.ckpt in any folder named"):
         find_checkpoint("best", None, [])
+    with pytest.raises(UserError, match="in any folder named"):
+        find_checkpoint("best", None, ['{"data": {"init_args": {"data_dir": "a/b"}}}'])

@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from textclf.data.values import mended
 from textclf.errors import UserError
+from textclf.values import is_inline
 
 ROOT = Path("runs")
 RECORDS = ("wandb", "tensorboard")
@@ -35,7 +36,7 @@ def run_name(configs: list[str], checkpoint: Path | None = None) -> str:
         checkpoint: Where there are no such files, the run of this checkpoint gives the name: `nsmc` for
             `runs/nsmc/0/checkpoints/best.ckpt`, and `mine` for `mine/checkpoints/best.ckpt`.
     """
-    stems = [Path(config).stem for config in configs if not config.lstrip().startswith("{")]
+    stems = [Path(config).stem for config in configs if not is_inline(config)]
     if stems or checkpoint is None:
         return "-".join(stems) or "run"
     folders = [folder.name for folder in checkpoint.resolve().parents if folder.name != "checkpoints"]
@@ -156,7 +157,8 @@ def find_checkpoint(given: str, run_dir: str | None, configs: list[str]) -> Path
     """
     if given not in ("best", "last"):
         return Path(given)
-    folders = ([Path(run_dir)] if run_dir else []) + [Path(config).parent for config in configs]
+    folders = [Path(run_dir)] if run_dir else []
+    folders += [Path(config).parent for config in configs if not is_inline(config)]
     for folder in folders:
         if (path := folder / "checkpoints" / f"{given}.ckpt").is_file():
             return path
