@@ -66,6 +66,22 @@ def test_other_errors_are_none_of_the_machine(error):
     assert machine_error(error) is None
 
 
+def test_a_mistake_is_found_among_the_causes_of_an_error():
+    def outer(cause, hidden=False):
+        try:
+            raise cause
+        except Exception as error:
+            try:
+                raise RuntimeError("it failed") from None if hidden else error
+            except RuntimeError as raised:
+                return raised
+
+    mistake = UserError("give another")
+    assert user_error(outer(outer(mistake))) is mistake
+    assert user_error(outer(mistake, hidden=True)) is None
+    assert user_error(outer(OSError(errno.ENOSPC, "No space left on device"), hidden=True)) is None
+
+
 @pytest.mark.parametrize("place", ["file", "file/below", "/proc/nowhere"])
 def test_a_cache_that_cannot_be_written_is_named_with_its_variable(place, tmp_path, monkeypatch):
     (tmp_path / "file").touch()

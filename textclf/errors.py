@@ -1,4 +1,6 @@
-"""The one exception that means: the user can mend this."""
+"""Errors caused by user input, and the causes of any error."""
+
+from collections.abc import Iterator
 
 
 class UserError(ValueError):
@@ -6,3 +8,10 @@ class UserError(ValueError):
 
     The message names the wrong value, what is allowed, and what to do.
     """
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, what caused it, the cause of that, and so on; none that `raise ... from None` has hidden."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

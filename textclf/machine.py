@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from textclf.errors import UserError
+from textclf.errors import UserError, causes
 
 
 class Fault(NamedTuple):
@@ -80,12 +80,12 @@ def machine_error(error: BaseException | None) -> UserError | None:
     for fault in FAULTS:
         if (cause := find_fault(error, fault)) is not None:
             return UserError(f"{fault.name} ({_first_line(cause)}): {fault.remedy}")
-    for cause in _causes(error):
+    for cause in causes(error):
         for name, place in _caches():
             refused = _refusal(place) if str(place) in str(cause) else None
             if refused is not None:
                 return UserError(f"{str(place)!r} cannot be written ({refused}): set {name} to another folder")
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, OSError) and cause.errno in DENIED and cause.filename is not None:
             return UserError(f"{str(cause.filename)!r}: {cause.strerror}: change its permissions, or name another")
     return None
@@ -93,7 +93,7 @@ def machine_error(error: BaseException | None) -> UserError | None:
 
 def find_fault(error: BaseException | None, fault: Fault) -> BaseException | None:
     """The first of an error and its causes that is of a kind."""
-    for cause in _causes(error):
+    for cause in causes(error):
         if fault.name == "out of memory" and isinstance(cause, MemoryError):
             return cause
         if getattr(cause, "errno", None) in fault.numbers or any(words in str(cause) for words in fault.words):
@@ -113,12 +113,6 @@ def check_home() -> None:
         Path.home()
     except RuntimeError as error:
         raise UserError("this user has no home folder: set HOME to a folder that can be written") from error
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def _first_line(error: BaseException) -> str:

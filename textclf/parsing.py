@@ -19,7 +19,7 @@ from lightning.pytorch import loggers as lightning_loggers
 from lightning.pytorch.cli import LightningArgumentParser
 
 from textclf.data.values import as_text
-from textclf.errors import UserError
+from textclf.errors import UserError, causes
 from textclf.hints import AXES, explain
 from textclf.machine import machine_error
 from textclf.values import Quoted, Raw, dump, load_or_text, read_config, read_config_or_text, unquoted
@@ -94,12 +94,8 @@ class Parser(LightningArgumentParser):
 
 def user_error(error: BaseException | None) -> UserError | None:
     """What the user can mend among the causes of an error: a mistake of their own, or a fault of the machine."""
-    cause = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return cause
-        cause = cause.__cause__ or cause.__context__
-    return machine_error(error)
+    mistakes = (cause for cause in causes(error) if isinstance(cause, UserError))
+    return next(mistakes, None) or machine_error(error)
 
 
 def peek(arguments: Sequence[str]) -> argparse.Namespace:
