@@ -21,14 +21,14 @@ def run(options: argparse.Namespace) -> None:
     from textclf.atomic import atomic_path
     from textclf.data.labels import normalized_name
     from textclf.evaluation.rescoring import facts_lines, missing_lines, rescore, rules_table
-    from textclf.scoring.rules import RULES
+    from textclf.scoring.rules import find_rule
     from textclf.scoring.stored import read_scores
 
-    for rule in options.rule or []:
-        if rule not in RULES:
-            raise UserError(f"rule is {rule!r}: choose one of {', '.join(RULES)}")
     path = Path(options.run)
     stored = read_scores(path / "report" / "scores.parquet" if path.is_dir() else path)
+    for rule in options.rule or []:
+        if rule != stored.facts["rule"]:
+            find_rule(rule)
     if options.prior:
         given = {normalized_name(name): share for name, _, share in (s.rpartition("=") for s in options.prior)}
         try:
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
             names = " ".join(f"{name}=SHARE" for name in stored.label_names)
             raise UserError(f"--prior {' '.join(options.prior)}: write --prior {names}") from None
         stored = replace(stored, words=replace(stored.words, prior=prior))
-    metrics, absent = rescore(stored, options.rule or RULES)
+    metrics, absent = rescore(stored, options.rule)
     if metrics:
         print(rules_table(metrics, stored.facts["rule"]))
     for line in [*missing_lines(metrics), *facts_lines(stored.facts)]:
@@ -57,13 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the command line, and gives the exit code: 2, after one line, where the user can mend it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", metavar="RUN", help="run folder of a test, or its report/scores.parquet")
-    parser.add_argument("--rule", nargs="+", metavar="RULE", help="rules to judge by; all by default")
+    parser.add_argument(
+        "--rule", nargs="+", metavar="RULE", help="rules to judge by, or paths of your own functions; all by default"
+    )
     parser.add_argument("--prior", nargs="+", metavar="NAME=SHARE", help="for the rule `prior`: each class's share")
     parser.add_argument("--json", metavar="FILE", help="write all metrics there as well")
     options = parser.parse_args(arguments)
     from textclf.console import use_utf8  # takes seconds to import: not for --help
 
     use_utf8()
+    if str(Path.cwd()) not in sys.path:  # as with `python -m`: a rule of one's own may be there
+        sys.path.insert(0, str(Path.cwd()))
     try:
         run(options)
     except UserError as error:

@@ -21,3 +21,12 @@ def gather(part: Any, trainer: Trainer) -> list[Any]:
     gathered: list[Any] | None = [None] * trainer.world_size if trainer.is_global_zero else None
     torch.distributed.gather_object(part, gathered)
     return gathered or []
+
+
+def share(part: Any, trainer: Trainer) -> list[Any]:
+    """Brings one object of each process to all of them, in the order of the processes."""
+    if trainer.world_size == 1:
+        return [part]
+    shared: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(shared, part)
+    return shared

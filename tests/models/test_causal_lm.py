@@ -2,6 +2,7 @@ import json
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 import yaml
 from datasets import Dataset
+from lightning.pytorch import Trainer
 from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, T5Config, T5ForConditionalGeneration
 from transformers.models.bert import BertForMaskedLM
 
@@ -202,6 +204,69 @@ def test_weights_are_loaded_in_the_precision_of_the_trainer(lm):
     assert model.network[0].dtype == torch.bfloat16
     assert not list(model.parameters())
     assert not model.state_dict()
+
+
+# Without our callbacks, and with rules of one's own
+
+
+def measured(model, rows_folder, folder, names=NAMES, **options):
+    """Tests with a plain trainer; gives what it logs, and the stored scores."""
+    data = FilesDataModule(str(rows_folder), label_names=list(names), **options)
+    plain = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
+    (metrics,) = Trainer(default_root_dir=folder, **plain).test(model, datamodule=data, verbose=False)
+    return metrics, read_scores(folder / "report" / "scores.parquet")
+
+
+@pytest.mark.parametrize("rule", ["sum", "batch", f"{__name__}.own_batch", f"{__name__}.own_pmi"])
+@pytest.mark.parametrize("names", [NAMES, NAMES[::-1]])
+def test_a_plain_trainer_gives_the_figures_of_the_stored_scores(rule, names, lm, rows_folder, tmp_path):
+    """Also where the data has the labels in another order than the model."""
+    given = {"pretrained": str(lm), "prompt": PROMPT, "rule": rule}
+    metrics, stored = measured(CausalLMClassifier(2, NAMES, **given), rows_folder, tmp_path, names, eval_batch_size=8)
+    assert stored.facts["rule"] == rule
+    assert stored.facts["work"]["packed"] == stored.facts["strategies"]["packed"] == 21
+    scores, labels = stored.applied(rule)
+    np.testing.assert_allclose(stored.log_scores, scores, atol=1e-9)
+    assert metrics["test/accuracy"] == pytest.approx((scores.argmax(1) == labels).mean(), abs=1e-6)
+    assert metrics["test/nll"] == pytest.approx(-scores[np.arange(21), labels].mean(), abs=1e-5)
+    truth = [NAMES[label] for label in labels[:21]]
+    assert truth == [line.rpartition(",")[2] for line in (rows_folder / "test.csv").read_text().splitlines()[1:]]
+
+
+def own_scores(stored):
+    scores = rules.summed(stored)
+    return scores - scores.mean(0)
+
+
+own_batch = rules.ScoreRule(own_scores, whole_split=True)
+own_pmi = rules.ScoreRule(lambda stored: rules.of_classes(stored.sums - stored.empty, stored), needs=("empty",))
+
+
+class Sharper(CausalLMClassifier):
+    """Makes scores in a way of its own."""
+
+    def log_scores(self, batch):
+        return (super().log_scores(batch) * 3).log_softmax(-1)
+
+
+def test_rescoring_knows_a_subclass_that_makes_its_own_scores(lm, rows_folder, tmp_path):
+    metrics, stored = measured(Sharper(2, NAMES, pretrained=str(lm), prompt=PROMPT), rows_folder, tmp_path)
+    own = f"{__name__}.Sharper"
+    assert stored.facts["rule"] == own
+    judged, _ = rescore(stored)
+    for name in ("test/accuracy", "test/macro_f1", "test/nll", "test/ece"):
+        assert judged[own][name] == pytest.approx(metrics[name], abs=1e-5), name
+    assert judged["sum"]["test/nll"] != pytest.approx(metrics["test/nll"], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_rule_of_ones_own_reports_what_it_is_rescored_with(lm, rows_folder, tmp_path):
+    for rule in (f"{__name__}.own_batch", f"{__name__}.own_pmi"):
+        more = ("--model.rule", rule, "--data.eval_batch_size", "4")
+        metrics, table, stored = run(lm, rows_folder, tmp_path / rule, *more)
+        np.testing.assert_allclose(stored.log_scores, table.log_scores, atol=1e-9)
+        for judged in (rescore(stored, [rule])[0][rule], rescore(replace(stored, log_scores=None), [rule])[0][rule]):
+            assert judged["test/nll"] == pytest.approx(metrics["test/nll"], abs=1e-9)
 
 
 # Prompts

@@ -7,7 +7,16 @@ import pytest
 
 from textclf.errors import UserError
 from textclf.scoring import rules
-from textclf.scoring.rules import RULES, Likelihoods, class_scores, fit_shift, log_softmax
+from textclf.scoring.rules import (
+    RULES,
+    Likelihoods,
+    ScoreRule,
+    class_scores,
+    combine_words,
+    find_rule,
+    fit_shift,
+    log_softmax,
+)
 
 DRAW = np.random.default_rng(0)
 STORED = Likelihoods(
@@ -85,3 +94,93 @@ def test_what_is_missing_is_named():
         class_scores("best", STORED)
     with pytest.raises(UserError, match="give 2 shares"):
         class_scores("prior", replace(STORED, prior=np.array([1.0])))
+
+
+# Rules by their path
+
+
+def per_byte_squared(stored):
+    """Scores that do not add up to 1: `class_scores` normalises them."""
+    return combine_words(stored.sums / 2, stored.classes)
+
+
+own_pmi = ScoreRule(lambda stored: combine_words(stored.sums - stored.empty, stored.classes), needs=("empty",))
+own_batch = ScoreRule(lambda stored: divided(stored), whole_split=True)
+not_a_rule = 3
+
+
+def divided(stored):
+    scores = log_softmax(combine_words(stored.sums, stored.classes))
+    return scores - scores.mean(0)
+
+
+def row_sums(stored):
+    return stored.sums.sum(1)
+
+
+def per_word(stored):
+    return stored.sums
+
+
+def whole_numbers(stored):
+    return np.zeros((len(stored.sums), 2), dtype=int)
+
+
+def infinite(stored):
+    return np.where(np.eye(3, 2) > 0, np.inf, 0.0)[: len(stored.sums)]
+
+
+def half_nan(stored):
+    return np.where(np.eye(3, 2) > 0, np.nan, 0.0)[: len(stored.sums)]
+
+
+def test_a_function_is_a_rule():
+    rule = f"{__name__}.per_byte_squared"
+    bad, good = class_scores(rule, STORED)[0]
+    assert float(np.exp(good - bad)) == pytest.approx((0.2**0.5 + 0.1**0.5) / 0.3**0.5)
+    assert np.allclose(np.exp(class_scores(rule, STORED)).sum(1), 1)
+    assert find_rule(rule) == ScoreRule(per_byte_squared)
+
+
+def test_a_rule_says_what_it_needs():
+    rule = f"{__name__}.own_pmi"
+    np.testing.assert_allclose(class_scores(rule, STORED), class_scores("pmi", STORED))
+    with pytest.raises(UserError, match="own_pmi' needs 'empty', which this run has not stored"):
+        class_scores(rule, replace(STORED, empty=None))
+    with pytest.raises(UserError, match="needs 'emptyness' is no part of Likelihoods: choose from words,"):
+        ScoreRule(per_word, needs=("emptyness",))
+
+
+def test_a_rule_that_looks_at_other_rows_says_so():
+    assert class_scores(f"{__name__}.own_batch", STORED).shape == (3, 2)
+    with pytest.raises(UserError, match=r"divided' gives a row other scores among other rows: .*whole_split=True"):
+        class_scores(f"{__name__}.divided", STORED)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("nowhere.mine", "there is no module 'nowhere'"),
+        ("textclf.nowhere.mine", "there is no module 'textclf.nowhere'"),
+        ("textclf.scoring.rules.mine", "'textclf.scoring.rules' has no 'mine'"),
+        (".mine", "is no path"),
+        (f"{__name__}.not_a_rule", "is of type int"),
+        (f"{__name__}.Likelihoods", "is of type type"),
+        (f"{__name__}.row_sums", r"shape \(3,\) and type float64: wanted floating-point scores of shape \(3, 2\)"),
+        (f"{__name__}.per_word", r"shape \(3, 3\)"),
+        (f"{__name__}.whole_numbers", "type int64"),
+        (f"{__name__}.infinite", r"gave \+inf"),
+        (f"{__name__}.half_nan", "NaN in a part of a row"),
+    ],
+)
+def test_what_is_no_rule_is_named(rule, words):
+    with pytest.raises(UserError, match=words) as raised:
+        class_scores(rule, STORED)
+    assert repr(rule) in str(raised.value)
+
+
+def test_an_error_inside_the_module_of_a_rule_is_shown_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "broken_rules.py").write_text("import no_such_package\n")
+    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+        find_rule("broken_rules.mine")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from textclf.scoring.rules import RULES, Likelihoods
+from textclf.scoring.rules import RULES, Likelihoods, log_softmax
 from textclf.scoring.stored import StoredScores, read_scores, write_scores
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
@@ -71,6 +71,50 @@ def test_all_rules_stand_side_by_side(run_folder, capsys):
     classes = np.stack([sums[:, 0], np.logaddexp(sums[:, 1], sums[:, 2]), sums[:, 3]], axis=1)
     assert metrics["sum"]["test/accuracy"] == pytest.approx((classes.argmax(1) == np.arange(12) % 3).mean())
     assert metrics["sum"]["test/majority_accuracy"] == pytest.approx(1 / 3)
+
+
+def run_with_its_own_scores(folder, rule):
+    """A run whose reported scores are `sum`'s, twice as sure."""
+    stored = made_scores()
+    sums = stored.words.sums[:12]
+    classes = np.stack([sums[:, 0], np.logaddexp(sums[:, 1], sums[:, 2]), sums[:, 3]], axis=1)
+    own = log_softmax(2 * classes)
+    write_scores(folder / "report" / "scores.parquet", replace(stored, facts={"rule": rule}, log_scores=own))
+    return own
+
+
+def test_a_rule_of_the_runs_own_is_judged_by_what_it_reported(tmp_path, capsys):
+    own = run_with_its_own_scores(tmp_path, "mypkg.Sharper")  # there is no such module
+    np.testing.assert_array_equal(read_scores(tmp_path / "report" / "scores.parquet").log_scores, own)
+    nll = -own[np.arange(12), np.arange(12) % 3].mean()
+    for more in ([], ["--rule", "sum", "mypkg.Sharper"]):
+        assert main([str(tmp_path), *more, "--json", str(tmp_path / "rules.json")]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[0] for line in lines if " * " in line] == ["mypkg.Sharper"]
+        metrics = json.loads((tmp_path / "rules.json").read_text())
+        assert metrics["mypkg.Sharper"]["test/nll"] == pytest.approx(nll)
+        assert metrics["sum"]["test/nll"] != pytest.approx(nll)
+
+
+def test_a_rule_is_given_by_its_path(run_folder, capsys, monkeypatch):
+    monkeypatch.chdir(run_folder)
+    monkeypatch.syspath_prepend(run_folder)
+    (run_folder / "rescoring_rules.py").write_text(
+        "from textclf.scoring.rules import ScoreRule, combine_words\n"
+        "def half(stored):\n"
+        "    return combine_words(stored.sums / 2, stored.classes)\n"
+        "def minus(stored):\n"
+        "    return combine_words(stored.sums - stored.published, stored.classes)\n"
+        "absent = ScoreRule(minus, needs=('published',))\n"
+    )
+    assert main([".", "--rule", "sum", "rescoring_rules.half", "--json", "rules.json"]) == 0
+    sums, half = capsys.readouterr().out.splitlines()[1:3]
+    assert sums.startswith("sum *") and half.startswith("rescoring_rules.half  ")
+    assert json.loads(Path("rules.json").read_text())["rescoring_rules.half"]["examples"] == 12
+    assert main([".", "--rule", "rescoring_rules.absent"]) == 2
+    assert "'rescoring_rules.absent' needs 'published'" in capsys.readouterr().err
+    assert main([".", "--rule", "rescoring_rules.nothing"]) == 2
+    assert "'rescoring_rules' has no 'nothing'" in capsys.readouterr().err
 
 
 def test_what_the_run_cost_stands_below(tmp_path, capsys):

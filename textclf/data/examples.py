@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from textclf.data.keys import int_column
+from textclf.data.labels import normalized_names
 from textclf.data.splitting import Split, stratified_split
 from textclf.errors import UserError
 from textclf.types import Dataset
@@ -59,7 +60,20 @@ def show_examples(data: TextDataModule, model: TextClassifier, stage: str, read:
         most = FIT_ROWS if wanted.fit else min(FIT_ROWS, len(read("test")))
         fit = fit.select(_some(int_column(fit, "label"), most, data.seed))
     model.train_rows = len(drawn) + (len(fit) if fit is not None and wanted.fit else 0)
+    shown, fit = (_in_order_of(model.label_names, rows, data.label_names) for rows in (shown, fit))
     model.see(shown, fit, of_test=data.sliced and not wanted.shots)
+
+
+def _in_order_of(names: Sequence[str], rows: Dataset | None, of_data: Sequence[str]) -> Dataset | None:
+    """The same rows with `label` as an index into the model's label names, which may be in another order.
+
+    (Names that do not match at all are refused when the first batch is scored.)
+    """
+    own = normalized_names(of_data)
+    if rows is None or tuple(names) == own or set(names) != set(own):
+        return rows
+    places = np.array([names.index(name) for name in own])
+    return rows.remove_columns("label").add_column("label", places[int_column(rows, "label")])
 
 
 def _some(labels: np.ndarray, most: int, seed: int) -> np.ndarray:

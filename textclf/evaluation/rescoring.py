@@ -11,7 +11,7 @@ from textclf.errors import UserError
 from textclf.evaluation.metrics import predicted_classes
 from textclf.evaluation.predictions import PredictionTable
 from textclf.evaluation.report import Metrics, missing_classes, missing_note, summarize
-from textclf.scoring.rules import RULES, Rule
+from textclf.scoring.rules import RULES
 from textclf.scoring.stored import StoredScores
 
 COLUMNS = {
@@ -24,19 +24,19 @@ COLUMNS = {
 }
 
 
-def rescore(stored: StoredScores, rules: Sequence[Rule] = RULES) -> tuple[dict[Rule, Metrics], list[str]]:
+def rescore(stored: StoredScores, rules: Sequence[str] | None = None) -> tuple[dict[str, Metrics], list[str]]:
     """Computes each rule's metrics, as a test with that rule would report them.
 
     Args:
         stored: A run's scores.
-        rules: Names of rules.
+        rules: Names or paths of rules; by default all of `RULES`, and the run's own where it is none of them.
 
     Returns:
         Metrics by rule, with `missing_classes`, and a line for each rule that the run has not stored enough for.
     """
-    metrics: dict[Rule, Metrics] = {}
+    metrics: dict[str, Metrics] = {}
     absent = []
-    for rule in rules:
+    for rule in known_rules(stored) if rules is None else rules:
         try:
             scores, labels = stored.judged(rule)
         except UserError as error:
@@ -55,7 +55,13 @@ def rescore(stored: StoredScores, rules: Sequence[Rule] = RULES) -> tuple[dict[R
     return metrics, absent
 
 
-def rules_table(metrics: dict[Rule, Metrics], used: str) -> str:
+def known_rules(stored: StoredScores) -> list[str]:
+    """All of `RULES`, and the run's own rule where it is none of them."""
+    own = stored.facts["rule"]
+    return [*RULES] if own in RULES else [*RULES, own]
+
+
+def rules_table(metrics: dict[str, Metrics], used: str) -> str:
     """Lays the rules side by side, a line each; `*` marks the rule that the run itself used."""
     lines = [["rule", *COLUMNS]]
     for rule, values in metrics.items():
@@ -69,13 +75,13 @@ def rules_table(metrics: dict[Rule, Metrics], used: str) -> str:
     )
 
 
-def missing_lines(metrics: Mapping[Rule, Metrics]) -> list[str]:
+def missing_lines(metrics: Mapping[str, Metrics]) -> list[str]:
     """Names the classes without rows, a line for all rules that are judged on the same rows.
 
     Args:
         metrics: What `rescore` gave.
     """
-    rules_of: dict[tuple[str, ...], list[Rule]] = {}
+    rules_of: dict[tuple[str, ...], list[str]] = {}
     for rule, values in metrics.items():
         missing = values["missing_classes"]
         assert isinstance(missing, list)

@@ -24,13 +24,22 @@ from textclf.models.model_tokenizer import check_embeddings, refuse_beyond
 from textclf.models.prompts import PromptTemplate, fit_texts, shortened, with_examples
 from textclf.models.tokenization import tokenizer_files
 from textclf.models.weights import CAUSAL_REMEDY, dtype_of, load_causal, load_config, load_tokenizer
+from textclf.processes import share
 from textclf.scoring import Counters, LabelScorer, as_published, audit_labels, context_length
-from textclf.scoring.rules import Array, Likelihoods, Rule, class_scores
+from textclf.scoring.rules import MATRICES, Array, Likelihoods, class_scores, find_rule
 from textclf.scoring.tokens import Bos, prompt_token_ids
 from textclf.types import Dataset, PreTrainedModel, PreTrainedTokenizerBase
 
 PROMPT = "Classify the text into one of these categories: {labels}.\n\nText: {text}\nCategory:"
 CONTENT_FREE = ("N/A", "", "[MASK]")
+
+PARTS = {
+    "empty": {"empty"},
+    "domain": {"domain"},
+    "content_free": {"content_free"},
+    "fit": {"fit_sums", "fit_labels", "shift"},
+}
+"""What `reference` can make, and the parts of `Likelihoods` that come of it."""
 
 Scores = dict[str, Array]
 """Matrices by their names in `Likelihoods`, shape (rows, words)."""
@@ -57,7 +66,7 @@ class CausalLMClassifier(TextClassifier):
         shot_seed: int = 42,
         chat_template: bool = False,
         bos: Bos = "tokenizer",
-        rule: Rule = "sum",
+        rule: str = "sum",
         strategy: Literal["auto", "packed", "cached", "plain"] = "auto",
         max_batch_tokens: int | None = None,
         numerics: int = 0,
@@ -80,7 +89,8 @@ class CausalLMClassifier(TextClassifier):
             shot_seed: Of their draw and order.
             chat_template: Whether the prompt is what the user says in the tokenizer's chat template.
             bos: Whether a prompt starts with BOS: as the `tokenizer` has it, `always` or `never`; once at most.
-            rule: How likelihoods become scores; see `textclf.scoring.rules`.
+            rule: How likelihoods become scores: a name in `textclf.scoring.rules.RULES`, or the path of a function of
+                your own, such as `mypkg.rules.mine`.
             strategy: How they are computed; `auto` takes the fastest that is right for the model.
             max_batch_tokens: Tokens of a forward pass; by default what suits the device.
             numerics: Test rows that are also scored the plain way in fp32, to tell what rounding costs.
@@ -105,8 +115,9 @@ class CausalLMClassifier(TextClassifier):
         self.asked = PromptTemplate.of(prompt)
         self.class_words = words_of(label_words, self.label_names)
         self.prior = class_shares(prior, self.label_names)
-        if rule == "prior" and prior is None:
-            raise UserError("rule 'prior' needs prior: give each class's share by its name, as {name: 0.5, ...}")
+        self.score_rule = find_rule(rule)
+        if "prior" in self.score_rule.needs and prior is None:
+            raise UserError(f"rule {rule!r} needs prior: give each class's share by its name, as {{name: 0.5, ...}}")
         if content_free == []:
             raise UserError("content_free is empty: give a text, or leave it out")
         if delimiter is None:
@@ -119,14 +130,15 @@ class CausalLMClassifier(TextClassifier):
         self.numerics, self.domain_premise = numerics, domain_premise
         self.content_free = CONTENT_FREE if content_free is None else tuple(content_free)
         self.load_options = load_options or {}
-        self.judged_together = rule == "batch"
+        self.judged_together = self.score_rule.whole_split
         self.fit_rows: tuple[Dataset, bool] | None = None
         self.network: tuple[PreTrainedModel] | None = None  # not a module of this one: it is loaded, never saved
         self._beyond: dict[int, str] = {}
         self._references: dict[str, Any] = {}
         self._beside: list[Counters] = []  # work done for them
         self.fit_scores: Scores = {}
-        self.work, self.price = dict[str, int](), dict[str, float]()
+        self._of_split: list[Scores] = []  # of the rows of this process, where they are judged together
+        self.price: dict[str, float] = {}
         self._said: tuple[Any, str] | None = None
 
     # What is known without weights
@@ -165,7 +177,7 @@ class CausalLMClassifier(TextClassifier):
 
     def wanted(self) -> Wanted:
         """Shots; and rows to fit a prior to, of which every test keeps some where they cost no test row."""
-        return Wanted(self.shots, self.shot_seed, self.rule == "fitted_prior")
+        return Wanted(self.shots, self.shot_seed, self.score_rule.fits)
 
     def see(self, shown: Dataset | None, fit: Dataset | None, of_test: bool = False) -> None:
         """Keeps the examples; they are part of every prompt from now on."""
@@ -255,20 +267,47 @@ class CausalLMClassifier(TextClassifier):
         return scores
 
     def log_scores(self, batch: dict[str, Any]) -> Tensor:
-        """Log-probabilities by the rule, float64, `(batch, num_classes)`; those of `batch` are settled later."""
-        self.scored = self.score(batch["prompt"], published=self.rule == "as_published")
+        """Log-probabilities by the rule, float64, `(batch, num_classes)`.
+
+        A rule that needs all rows of a split is applied in `settle`; these are then the scores of `sum`.
+
+        Args:
+            batch: With `prompt`, or with the `scores` that `score` has given already.
+        """
+        scores = batch["scores"] if "scores" in batch else self.score_batch(batch)
+        found = class_scores("sum" if self.judged_together else self.rule, self.likelihoods(scores))
+        return self._as_tensor(found)
+
+    def score_batch(self, batch: dict[str, Any]) -> Scores:
+        """The words' scores after the prompts of a batch; says the strategy where it changes."""
+        scores = self.score(batch["prompt"], published="published" in self.score_rule.needs)
         if (self.scorer.strategy, self.scorer.reason) != self._said:
             self._said = self.scorer.strategy, self.scorer.reason
             say(f"labels are scored {self._said[0]} ({self._said[1]})")
-        scores = class_scores("sum" if self.judged_together else self.rule, self.likelihoods(self.scored))
+        return scores
+
+    def _as_tensor(self, scores: Array) -> Tensor:
         return torch.from_numpy(scores).to(self.device, torch.float32 if self.device.type == "mps" else None)
 
     def settle(self, log_scores: Tensor) -> Tensor:
-        """Batch calibration: divides by the mean probability of each class over the rows of all processes."""
-        total = torch.cat([log_scores.logsumexp(0), log_scores.new_tensor([len(log_scores)])])
-        parts = self.all_gather(total.to(self.device)).reshape(-1, len(total)).to(log_scores)  # type: ignore[union-attr]
-        mean = parts[:, :-1].logsumexp(0) - parts[:, -1].sum().log()
-        return (log_scores - mean).log_softmax(-1)
+        """Applies a rule that needs all rows of the split to those of all processes.
+
+        Args:
+            log_scores: Of the rows of this process, `(rows, num_classes)`, columns in the order of the data's labels.
+        """
+        empty = np.empty((0, len(self.words)))
+        mine = {name: np.concatenate([empty, *(part[name] for part in self._of_split)]) for name in self._names}
+        parts = share(mine, self.trainer)
+        whole = {name: np.concatenate([part[name] for part in parts]) for name in self._names}
+        scores = self._as_tensor(class_scores(self.rule, self.likelihoods(whole)))
+        before = sum(len(part["sums"]) for part in parts[: self.global_rank])
+        columns = [self.label_names.index(name) for name in self._names_of_data()]
+        return scores[before : before + len(log_scores), columns].to(log_scores)
+
+    @property
+    def _names(self) -> list[str]:
+        """Names of the matrices that are made of every batch."""
+        return [name for name in MATRICES if name != "published" or "published" in self.score_rule.needs]
 
     def likelihoods(
         self, scores: Scores, everything: bool = False, network: PreTrainedModel | None = None
@@ -280,8 +319,7 @@ class CausalLMClassifier(TextClassifier):
             everything: Whether any rule is to be served.
             network: Who scores what is needed beside them, where it is not this module's own.
         """
-        needs = {"pmi": "empty", "domain_pmi": "domain", "contextual": "content_free", "fitted_prior": "fit"}
-        wanted = list(needs.values()) if everything else [needs[self.rule]] if self.rule in needs else []
+        wanted = PARTS if everything else [part for part in PARTS if PARTS[part] & {*self.score_rule.needs}]
         found = self.reference if network is None else lambda part: score_beside(self, part, network)[0]
         more = {name: value for part in wanted for name, value in found(part).items()}
         tokens = np.array([len(ids) for ids in self.scorer.label_ids])
@@ -310,11 +348,29 @@ class CausalLMClassifier(TextClassifier):
 
         return [ScoreRecord()]
 
+    def on_validation_epoch_start(self) -> None:
+        """Forgets the scores of the last split."""
+        self._of_split = []
+
+    def on_test_epoch_start(self) -> None:
+        """Forgets the scores of the last split."""
+        self._of_split = []
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Adds to the base's results what `test_step` adds."""
+        scores = self.score_batch(batch)
+        return self._with_matrices(super().validation_step({**batch, "scores": scores}, batch_idx), scores)
+
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Adds to the base's results the words' matrices, float64 `(batch, words)`."""
-        result = super().test_step(batch, batch_idx)
-        rows = len(result["row"])
-        return result | {name: torch.from_numpy(matrix[:rows]) for name, matrix in self.scored.items()}
+        """Adds to the base's results the words' matrices `sums`, `logits` and so on, float64 `(batch, words)`."""
+        scores = self.score_batch(batch)
+        return self._with_matrices(super().test_step({**batch, "scores": scores}, batch_idx), scores)
+
+    def _with_matrices(self, result: dict[str, Tensor], scores: Scores) -> dict[str, Tensor]:
+        kept = {name: matrix[: len(result["row"])] for name, matrix in scores.items()}  # a filler has no rows
+        if self.judged_together:
+            self._of_split.append(kept)
+        return result | {name: torch.from_numpy(matrix) for name, matrix in kept.items()}
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Refuses a rule that must see all rows before it can judge one."""
@@ -322,23 +378,26 @@ class CausalLMClassifier(TextClassifier):
             raise UserError(f"rule {self.rule!r} looks at all rows of a test at once: choose another one to predict")
         return super().predict_step(batch, batch_idx)
 
-    def figures(self, split: Literal["validation", "test"]) -> dict[str, float]:
-        """The work of all processes, what was cut off texts, and what rounding costs where that was asked for.
+    def work(self) -> dict[str, int]:
+        """What the scorers of all processes have done so far; called on all of them.
 
-        `tokens_beside` and `prompts_beside` were run for what rules need beside the test's rows; the rest leaves them
-        out.
+        `tokens_beside` and `prompts_beside` were run for what rules need in addition to the rows of the split; the
+        other counts leave them out.
         """
         own = asdict(self.scorer.counters)
         own["tokens_beside"] = sum(work.tokens for work in self._beside)
         own["prompts_beside"] = sum(work.packed + work.cached + work.plain for work in self._beside)
-        mine = torch.tensor(list(own.values()), device=self.device)
-        total = self.all_gather(mine).reshape(-1, len(mine)).sum(0).tolist()  # type: ignore[union-attr]
-        self.work = dict(zip(own, total, strict=True))
+        each = share(own, self.trainer)
+        return {name: sum(work[name] for work in each) for name in own}
+
+    def figures(self, split: Literal["validation", "test"]) -> dict[str, float]:
+        """The work of all processes, what was cut off texts, and what rounding costs where that was asked for."""
+        work = self.work()
         loaders = {"validation": "val_dataloaders", "test": "test_dataloaders"}
         cut = cut_of(getattr(self.trainer, loaders[split], None))
         return {
-            **{f"scoring/{name}": value for name, value in self.work.items()},
-            "scoring/padding_share": self.work["padding"] / max(1, self.work["padding"] + self.work["tokens"]),
+            **{f"scoring/{name}": value for name, value in work.items()},
+            "scoring/padding_share": work["padding"] / max(1, work["padding"] + work["tokens"]),
             "scoring/parameters": sum(p.numel() for p in self.scorer.model.parameters()),
             "texts_cut": cut[0],
             "tokens_cut": cut[1],

@@ -34,7 +34,7 @@ def price_of_rounding(model: CausalLMClassifier, prompts: Sequence[str]) -> dict
     network = load_causal(model.pretrained, options, torch.float32)
     exact = model.new_scorer(network, "plain", model.bos)
     own = model.new_scorer(model.scorer.model, model.strategy, model.bos)
-    published = model.rule == "as_published"
+    published = "published" in model.score_rule.needs
     scores = [model.score(prompts, scorer, published) for scorer in (own, exact)]
     likelihoods = [model.likelihoods(scores[0]), model.likelihoods(scores[1], network=network)]
     answers = [class_scores(model.rule, each).argmax(1) for each in likelihoods]

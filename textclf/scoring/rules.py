@@ -4,35 +4,29 @@ Rules come in two kinds. Some turn a label word's log-likelihood into a score of
 words of a class are then put together. Others correct the classes' log-probabilities by what the model favours
 whatever the text is (`contextual`, `batch`, `prior`, `fitted_prior`); they start from `sum`. All arrays are float64,
 in nats.
+
+`RULES` is the table of all rules by name. A rule of one's own needs no entry there: wherever a rule is named, the path
+of a function (or of a `ScoreRule`, where it needs more than the likelihoods of the rows) may be given instead, such as
+`mypkg.rules.mine`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from textclf.errors import UserError
+from textclf.imports import import_path
 
 Array: TypeAlias = NDArray[np.float64]
-Rule = Literal[
-    "sum",
-    "token_mean",
-    "char_mean",
-    "byte_mean",
-    "logit_sum",
-    "as_published",
-    "pmi",
-    "domain_pmi",
-    "contextual",
-    "batch",
-    "prior",
-    "fitted_prior",
-]
-RULES: tuple[Rule, ...] = get_args(Rule)
+MATRICES = ("sums", "logits", "published")
+"""Parts of `Likelihoods` with one row per text."""
+ROWWISE = 1e-6
+"""Largest difference in nats between a row's scores alone and among others, for a rule that is given single batches."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,62 +63,212 @@ class Likelihoods:
     fit_labels: NDArray[np.int64] | None = None
     shift: Array | None = None
 
+    def select(self, rows: Any) -> Likelihoods:
+        """The same for some rows, given as NumPy takes an index."""
+        matrices = {name: getattr(self, name) for name in MATRICES}
+        return replace(self, **{name: matrix[rows] for name, matrix in matrices.items() if matrix is not None})
 
-def class_scores(rule: Rule, stored: Likelihoods) -> Array:
+
+@dataclass(frozen=True)
+class ScoreRule:
+    """A rule: a function, and what it reads.
+
+    Attributes:
+        scores: From likelihoods to a score of each class, `(rows, classes)`: log-probabilities up to a constant per
+            row, which `class_scores` takes off.
+        needs: Parts of `Likelihoods` besides `words`, `classes`, `sums` and `tokens` that it reads, such as `empty`.
+            The classifier makes them, and a run that has not stored one is refused.
+        whole_split: Whether a row's score depends on all rows of the split, so that they are scored at once.
+
+    Raises:
+        UserError: `needs` names what `Likelihoods` does not have.
+    """
+
+    scores: Callable[[Likelihoods], Array]
+    needs: tuple[str, ...] = ()
+    whole_split: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks the names of `needs`."""
+        parts = [field.name for field in fields(Likelihoods)]
+        if unknown := [name for name in self.needs if name not in parts]:
+            raise UserError(f"needs {unknown[0]!r} is no part of Likelihoods: choose from {', '.join(parts)}")
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is fitted to labelled rows, which are then not scored."""
+        return "fit_sums" in self.needs or "fit_labels" in self.needs
+
+
+def find_rule(name: str) -> ScoreRule:
+    """Finds a rule in `RULES`, or by the path of a function or of a `ScoreRule`.
+
+    Raises:
+        UserError: There is no such rule, or what the path leads to is no rule.
+    """
+    if name in RULES:
+        return RULES[name]
+    if "." not in name:
+        raise UserError(
+            f"rule is {name!r}: choose one of {', '.join(RULES)}, or give the path of a function of your own, such as "
+            "mypkg.rules.mine"
+        )
+    found = import_path(name, "rule")
+    if isinstance(found, ScoreRule):
+        return found
+    if isinstance(found, type) or not callable(found):
+        kind = type(found).__name__
+        raise UserError(f"rule {name!r} is of type {kind}: give the path of a function, or of a ScoreRule")
+    return ScoreRule(found)
+
+
+def class_scores(rule: str, stored: Likelihoods) -> Array:
     """Applies a rule.
 
     Args:
-        rule: Name of the rule.
+        rule: Its name in `RULES`, or its path.
         stored: What is stored of a run.
 
     Returns:
         Log-probability of each class, shape (rows, classes); each row's probabilities add up to 1.
 
     Raises:
-        UserError: An unknown rule, or the run has not stored what the rule needs.
+        UserError: An unknown rule, the run has not stored what the rule needs, or what it gives is no score per class.
     """
-    if rule not in RULES:
-        raise UserError(f"rule is {rule!r}: choose one of {', '.join(RULES)}")
-
-    def classes(words: Array) -> Array:
-        return log_softmax(combine_words(words, stored.classes))
-
-    def need(part: str) -> Array:
-        value: Array | None = getattr(stored, part)
-        if value is None:
+    found = find_rule(rule)
+    for part in found.needs:
+        if getattr(stored, part) is None:
             raise UserError(
                 f"rule {rule!r} needs {part!r}, which this run has not stored: score it again with this rule"
             )
-        return value
+    scores = _checked(rule, found.scores(stored), stored)
+    if rule not in RULES and not found.whole_split and len(scores) > 1:
+        alone = _checked(rule, found.scores(stored.select(slice(1))), stored.select(slice(1)))
+        if not np.allclose(alone, scores[:1], rtol=0, atol=ROWWISE, equal_nan=True):
+            raise UserError(
+                f"rule {rule!r} gives a row other scores among other rows: declare it as ScoreRule(..., "
+                "whole_split=True), so that it is given all rows of a split at once"
+            )
+    return scores
 
-    match rule:
-        case "sum":
-            return classes(stored.sums)
-        case "token_mean":
-            return classes(per_unit(stored.sums, stored.tokens))
-        case "char_mean":
-            return classes(per_unit(stored.sums, [len(word) for word in stored.words]))
-        case "byte_mean":
-            return classes(per_unit(stored.sums, [len(word.encode()) for word in stored.words]))
-        case "logit_sum":
-            return classes(need("logits"))
-        case "as_published":
-            return classes(need("published"))
-        case "pmi":
-            return classes(pmi(stored.sums, need("empty")))
-        case "domain_pmi":
-            return classes(pmi(stored.sums, need("domain")))
-        case "contextual":
-            return divide_by_mean(classes(stored.sums), classes(need("content_free")))
-        case "batch":
-            return divide_by_mean(classes(stored.sums), classes(stored.sums))
-        case "prior":
-            return with_prior(classes(stored.sums), need("prior"))
-        case "fitted_prior":
-            shift = stored.shift
-            if shift is None:
-                shift = fitted_shift(need("fit_sums"), stored.classes, need("fit_labels").astype(np.int64))
-            return log_softmax(classes(stored.sums) + shift)
+
+def _checked(rule: str, given: Any, stored: Likelihoods) -> Array:
+    """Normalises what a rule gave.
+
+    Raises:
+        UserError: It is no floating-point array with a score for each row and class, or holds +inf, or NaN in a part
+            of a row.
+    """
+    scores = np.asarray(given)
+    wanted = (len(stored.sums), int(stored.classes.max()) + 1)
+    if scores.shape != wanted or not np.issubdtype(scores.dtype, np.floating):
+        raise UserError(
+            f"rule {rule!r} gave an array of shape {scores.shape} and type {scores.dtype}: wanted floating-point "
+            f"scores of shape {wanted}, a row per text and a column per class"
+        )
+    undefined = np.isnan(scores)
+    if np.isposinf(scores).any() or (undefined.any(1) & ~undefined.all(1)).any():
+        raise UserError(
+            f"rule {rule!r} gave +inf, or NaN in a part of a row: wanted log-probabilities up to a constant"
+        )
+    return log_softmax(scores.astype(np.float64))
+
+
+def of_classes(words: Array, stored: Likelihoods) -> Array:
+    """Log-probability of each class from the scores of its words: (rows, words) to (rows, classes)."""
+    return log_softmax(combine_words(words, stored.classes))
+
+
+# The rules
+
+
+def summed(stored: Likelihoods) -> Array:
+    """`sum`: log-likelihoods as they are."""
+    return of_classes(stored.sums, stored)
+
+
+def token_mean(stored: Likelihoods) -> Array:
+    """`token_mean`: log-likelihoods per token."""
+    return of_classes(per_unit(stored.sums, stored.tokens), stored)
+
+
+def char_mean(stored: Likelihoods) -> Array:
+    """`char_mean`: log-likelihoods per character."""
+    return of_classes(per_unit(stored.sums, [len(word) for word in stored.words]), stored)
+
+
+def byte_mean(stored: Likelihoods) -> Array:
+    """`byte_mean`: log-likelihoods per byte of UTF-8."""
+    return of_classes(per_unit(stored.sums, [len(word.encode()) for word in stored.words]), stored)
+
+
+def logit_sum(stored: Likelihoods) -> Array:
+    """`logit_sum`: sums of raw logits."""
+    return of_classes(_made(stored.logits), stored)
+
+
+def misread_sum(stored: Likelihoods) -> Array:
+    """`as_published`: raw logits read one place too late; see `textclf.scoring.as_published`."""
+    return of_classes(_made(stored.published), stored)
+
+
+def empty_pmi(stored: Likelihoods) -> Array:
+    """`pmi`: what the prompt adds to a word's likelihood at the start of a text."""
+    return of_classes(pmi(stored.sums, _made(stored.empty)), stored)
+
+
+def domain_pmi(stored: Likelihoods) -> Array:
+    """`domain_pmi`: what the text adds to a word's likelihood after a premise that names the domain."""
+    return of_classes(pmi(stored.sums, _made(stored.domain)), stored)
+
+
+def contextual(stored: Likelihoods) -> Array:
+    """`contextual`: divided by the mean probabilities of texts that say nothing."""
+    return divide_by_mean(summed(stored), of_classes(_made(stored.content_free), stored))
+
+
+def batch(stored: Likelihoods) -> Array:
+    """`batch`: divided by the mean probabilities of all rows of the split."""
+    scores = summed(stored)
+    return divide_by_mean(scores, scores)
+
+
+def known_prior(stored: Likelihoods) -> Array:
+    """`prior`: weighed by shares of the classes that are known from elsewhere."""
+    return with_prior(summed(stored), _made(stored.prior))
+
+
+def fitted_prior(stored: Likelihoods) -> Array:
+    """`fitted_prior`: shifted as fits labelled rows best."""
+    shift = stored.shift
+    if shift is None:
+        shift = fitted_shift(_made(stored.fit_sums), stored.classes, _made(stored.fit_labels))
+    return log_softmax(summed(stored) + shift)
+
+
+def _made(part: NDArray[Any] | None) -> NDArray[Any]:
+    """What `needs` promises to be there."""
+    assert part is not None
+    return part
+
+
+RULES: dict[str, ScoreRule] = {
+    "sum": ScoreRule(summed),
+    "token_mean": ScoreRule(token_mean),
+    "char_mean": ScoreRule(char_mean),
+    "byte_mean": ScoreRule(byte_mean),
+    "logit_sum": ScoreRule(logit_sum, needs=("logits",)),
+    "as_published": ScoreRule(misread_sum, needs=("published",)),
+    "pmi": ScoreRule(empty_pmi, needs=("empty",)),
+    "domain_pmi": ScoreRule(domain_pmi, needs=("domain",)),
+    "contextual": ScoreRule(contextual, needs=("content_free",)),
+    "batch": ScoreRule(batch, whole_split=True),
+    "prior": ScoreRule(known_prior, needs=("prior",)),
+    "fitted_prior": ScoreRule(fitted_prior, needs=("fit_sums", "fit_labels")),
+}
+
+
+# What they are made of
 
 
 def log_softmax(scores: Array) -> Array:

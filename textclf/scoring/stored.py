@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from textclf.atomic import atomic_path
 from textclf.errors import UserError
-from textclf.scoring.rules import Array, Likelihoods, Rule, class_scores
+from textclf.scoring.rules import RULES, Array, Likelihoods, class_scores, find_rule
 
 MATRICES = {"log_likelihoods": "sums", "logit_sums": "logits", "published": "published"}
 """Columns of the file, and what `Likelihoods` calls them."""
@@ -33,7 +33,10 @@ class StoredScores:
             the rule is fitted.
         words: Everything of `Likelihoods` but the rows to fit to; for all rows.
         label_names: Name of each class.
-        facts: What else is known of the run, as JSON takes it: the rule, the prompt, the work done.
+        facts: What else is known of the run, as JSON takes it: the `rule` (or the class of a method that makes scores
+            in its own way), the prompt, the work done.
+        log_scores: Log-probabilities of the classes as the run itself reported them, float64
+            `(tested rows, num_classes)`; the tested rows are the first ones. None for a file that does not hold them.
     """
 
     ids: list[str]
@@ -43,22 +46,34 @@ class StoredScores:
     words: Likelihoods
     label_names: tuple[str, ...]
     facts: dict[str, Any]
+    log_scores: Array | None = None
 
-    def judged(self, rule: Rule) -> tuple[Array, NDArray[np.int64]]:
+    def judged(self, rule: str) -> tuple[Array, NDArray[np.int64]]:
         """Applies a rule to the rows that it may be judged on.
+
+        The run's own rule, where it is none of `RULES`, is not applied again: what the run reported is taken.
+
+        Args:
+            rule: Its name in `RULES`, its path, or the run's own.
 
         Returns:
             Log-probabilities, shape (judged rows, classes), and true classes, shape (judged rows,).
 
         Raises:
-            UserError: The run has not stored what the rule needs.
+            UserError: There is no such rule, or the run has not stored what it needs.
         """
-        if rule == "fitted_prior" and not self.fit.any():
-            raise UserError("rule 'fitted_prior' needs labelled rows that are not scored, and this run has none")
-        rows = self.scored & ~self.fit if rule == "fitted_prior" else self.scored
+        if rule not in RULES and rule == self.facts.get("rule") and self.log_scores is not None:
+            return self.log_scores, self.labels[: len(self.log_scores)]
+        return self.applied(rule)
+
+    def applied(self, rule: str) -> tuple[Array, NDArray[np.int64]]:
+        """Applies a rule, whether or not it is the run's own; else as `judged`."""
+        fits = find_rule(rule).fits
+        if fits and not self.fit.any():
+            raise UserError(f"rule {rule!r} needs labelled rows that are not scored, and this run has none")
+        rows = self.scored & ~self.fit if fits else self.scored
         picked = replace(
-            self.words,
-            **{name: m[rows] for name in MATRICES.values() if (m := getattr(self.words, name)) is not None},
+            self.words.select(rows),
             fit_sums=self.words.sums[self.fit],
             fit_labels=self.labels[self.fit],
             shift=None,
@@ -68,6 +83,8 @@ class StoredScores:
 
 def write_scores(path: str | Path, stored: StoredScores) -> None:
     """Writes a Parquet file, a row per text: `id`, `label`, `scored`, `fit`, and a list per matrix, one entry per word.
+
+    `log_scores` has an entry per class, and is null for rows that were not tested.
 
     Its metadata are JSON: `words` and their `classes`, `tokens`, `characters` and `bytes`, `label_names`, the words'
     log-likelihoods after the premises and content-free texts, `prior`, and the facts.
@@ -87,6 +104,7 @@ def write_scores(path: str | Path, stored: StoredScores) -> None:
                 for name, matrix in matrices.items()
                 if matrix is not None
             },
+            **({} if stored.log_scores is None else {"log_scores": _first_rows(stored.log_scores, len(stored.ids))}),
         }
     )
     vectors = {name: getattr(likelihoods, name) for name in VECTORS}
@@ -103,6 +121,11 @@ def write_scores(path: str | Path, stored: StoredScores) -> None:
     encoded = {name: json.dumps(value, ensure_ascii=False) for name, value in metadata.items()}
     with atomic_path(path) as temporary:
         pq.write_table(table.replace_schema_metadata(encoded), temporary)
+
+
+def _first_rows(matrix: Array, rows: int) -> pa.Array:
+    """A column of lists with the rows of a matrix, and null in the rows that follow."""
+    return pa.array([row.tolist() for row in matrix] + [None] * (rows - len(matrix)), pa.list_(pa.float64()))
 
 
 def read_scores(path: str | Path) -> StoredScores:
@@ -138,8 +161,17 @@ def read_scores(path: str | Path) -> StoredScores:
             words=words,
             label_names=tuple(metadata["label_names"]),
             facts=metadata["facts"],
+            log_scores=_reported(table),
             **flags,
         )
     except (pa.ArrowInvalid, OSError, KeyError, ValueError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path}: not a file of label scores that can be read ({reason}); {advice}") from error
+
+
+def _reported(table: pa.Table) -> Array | None:
+    """The log-scores of the tested rows; None where the file has none."""
+    if "log_scores" not in table.column_names:
+        return None
+    column = table["log_scores"].combine_chunks().drop_null()
+    return np.array(column.flatten(), dtype=np.float64).reshape(len(column), -1)  # a copy, which may be written to
