@@ -175,9 +175,7 @@ def axes_as_configs(arguments: Sequence[str]) -> list[str]:
     while words:
         token = words.pop(0)
         option, equals, value = token.partition("=")
-        axis = re.fullmatch(
-            r"--(model|data)(?:\.(?:init_args\.)?(?!help$|class_path$|init_args$|dict_kwargs$)(\w+))?", option
-        )
+        axis = re.fullmatch(r"--(model|data)(?:\.(?:init_args\.)?(\w+))?", option)
         valued = equals or (words and not words[0].startswith("--"))
         if axis is None or axis[2] in ("help", "class_path", "init_args", "dict_kwargs") or not valued:
             tokens.append(token)
