@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,22 @@ def test_run_folders_that_cannot_be_made(place, run_dir, words, tmp_path, monkey
     Path(place).touch()
     with pytest.raises(UserError, match=words):
         claim_run_folder("files", run_dir, None)
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("Checkpoint directory /runs/0/checkpoints exists and is not empty.", False),
+        ("Experiment logs directory logs exists and is not empty. Previous log files will be deleted", True),
+    ],
+)
+def test_warnings_about_what_will_be_deleted_are_shown(message, shown):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for pattern in console.IGNORED_WARNINGS:
+            warnings.filterwarnings("ignore", pattern)
+        warnings.warn(message, stacklevel=1)
+    assert bool(caught) == shown
 
 
 def test_a_user_without_a_home(monkeypatch):

@@ -74,5 +74,5 @@ IGNORED_WARNINGS = (
     ".*does not have many workers.*",  # rows are encoded before training: a batch costs little
     ".*Total length of .list. across ranks is zero.*",  # data without a validation split: `fit` says it itself
     ".*but have no .val_dataloader.. Skipping val loop.*",
-    ".*exists and is not empty.*",  # the folder of checkpoints, of a run that goes on
+    "Checkpoint directory .* exists and is not empty",  # the folder of checkpoints, of a run that goes on
 )
