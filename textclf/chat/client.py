@@ -185,7 +185,7 @@ class ChatServer:
             return self._judge(error)
         except (openai.APIError, TimeoutError) as error:
             why = f"{error} {error.__cause__ or ''}".strip() or "no answer in time"
-            raise PassingError(self._clean(why)) from None
+            raise PassingError(self._clean(why)) from None  # `error` itself may repeat the key
         except TypeError as error:  # the client's: nothing was sent
             self.account.spent.requests -= 1
             self._halt(
@@ -207,7 +207,7 @@ class ChatServer:
             self._halt(f"{self.url} refuses ({message}): {KEPT}")
         elif error.status_code in (408, 409, 429) or error.status_code >= 500:
             if wait is None or wait <= PATIENCE:
-                raise PassingError(message, wait) from None
+                raise PassingError(message, wait) from None  # `error` itself may repeat the key
             self._halt(f"{self.url} asks to wait {wait:.0f} s: {KEPT}; run the same command again then")
         else:
             return {"error": message}
@@ -280,13 +280,14 @@ def _checked(text: str) -> Answer:
     Raises:
         PassingError: It holds neither a message nor a count of tokens.
     """
+    refused = f"the answer is no chat completion: {text[:80]!r}"
     try:
         answer = json.loads(text)
-    except ValueError:
-        answer = None
+    except ValueError as error:
+        raise PassingError(refused) from error
     is_object = isinstance(answer, dict)
     if not is_object or not (isinstance(first_choice(answer).get("message"), dict) or any(tokens_of(answer))):
-        raise PassingError(f"the answer is no chat completion: {text[:80]!r}") from None
+        raise PassingError(refused)
     return {name: value for name, value in answer.items() if name not in ("error", "again")}  # words of our own
 
 
