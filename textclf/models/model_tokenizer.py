@@ -156,10 +156,11 @@ def check_embeddings(tokenizer: PreTrainedTokenizerBase, network: PreTrainedMode
     rows = embedded_tokens(network)
     if rows is None:
         return {}
-    vocabulary = tokenizer.get_vocab()
-    beyond = {token_id: token for token, token_id in vocabulary.items() if token_id >= rows}
-    used = {*tokenizer("a")["input_ids"], *(vocabulary.keys() - tokenizer.get_added_vocab().keys())}
-    if any(token_id in used or token in used for token_id, token in beyond.items()):
+    beyond = {token_id: token for token, token_id in tokenizer.get_vocab().items() if token_id >= rows}
+    if not beyond:
+        return {}
+    added, written = tokenizer.get_added_vocab(), tokenizer("a")["input_ids"]
+    if any(token not in added or token_id in written for token_id, token in beyond.items()):
         raise UserError(
             f"the tokenizer of {reference!r} has token ids up to {max(beyond)}, but the model has embeddings for "
             f"{rows} tokens: they do not belong together; name a folder that holds both of one model"
