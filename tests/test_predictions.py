@@ -1,7 +1,9 @@
 import io
 import json
+import re
 import sys
 from datetime import date, datetime
+from pathlib import Path
 from uuid import UUID
 
 import pyarrow as pa
@@ -10,8 +12,8 @@ import pytest
 
 from textclf.data.read_files import open_rows
 from textclf.errors import UserError
-from textclf.prediction_output import OutputColumns, open_sink
-from textclf.predictions import read_texts
+from textclf.prediction_output import OUTPUTS, OutputColumns, open_sink
+from textclf.predictions import INPUTS, read_texts
 
 TEXTS = ["재미있다", "NA", 'say "hi"', "", "007", "a, b"]
 
@@ -50,7 +52,12 @@ def write(path, mark=""):
     return path
 
 
-@pytest.mark.parametrize("suffix", [".txt", ".csv", ".tsv", ".jsonl", ".parquet"])
+def test_the_readme_names_all_kinds_of_files():
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert {*INPUTS, *OUTPUTS} <= {*re.findall(r"`(\.\w+)`", text)}
+
+
+@pytest.mark.parametrize("suffix", INPUTS)
 def test_all_kinds_of_files_give_the_same_rows(tmp_path, suffix):
     assert read(write(tmp_path / f"in{suffix}")) == numbered(TEXTS)
     assert read(write(tmp_path / f"in{suffix}", mark="\ufeff")) == numbered(TEXTS)
@@ -111,7 +118,7 @@ def test_line_breaks_in_quotes(tmp_path):
         ("a.csv", b'text,label\na,0\n"no end,0\nb,1\n', "a.csv' line 3 has a quotation mark that is never closed"),
         ("a.txt", "나쁘다\n".encode("cp949") + "좋아요\n".encode(), "a.txt' mixes encodings: line 2 is not cp949"),
         ("a.parquet", b"PAR1 cut off", "cannot load the file '.*a.parquet'"),
-        ("a.xlsx", b"x", r"the suffix '.xlsx' is not one of .txt, .csv, .tsv, .jsonl, .parquet"),
+        ("a.xlsx", b"x", r"the suffix '.xlsx' is not one of .txt, .parquet, .csv, .tsv, .jsonl"),
         ("a.txt", None, "a.txt' is not there: give a file that exists, or - for standard input"),
     ],
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from textclf.data.encodings import text_encoding
 from textclf.data.file_rows import FileRow, FileRows
-from textclf.data.read_files import REMEDY, open_rows
+from textclf.data.read_files import REMEDY, SUFFIXES, open_rows
 from textclf.data.values import as_text, refuse_numbers
 from textclf.errors import UserError
 from textclf.hub import loading
@@ -19,7 +19,7 @@ from textclf.hub import loading
 if TYPE_CHECKING:
     import pyarrow as pa
 
-INPUTS = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
+INPUTS = (".txt", *SUFFIXES)
 BOM = "\ufeff"
 Rows = Iterator[dict[str, Any]]
 

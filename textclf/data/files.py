@@ -8,6 +8,7 @@ from typing import Any
 
 from textclf.data.base import TextDataModule
 from textclf.data.labels import distinct_labels, normalized_names, say_alike
+from textclf.data.read_files import ANY_SUFFIX
 from textclf.errors import UserError
 
 
@@ -56,9 +57,7 @@ class FilesDataModule(TextDataModule):
             return names
         split = next(iter(self.source_splits()), None)
         if split is None:
-            raise UserError(
-                f"{self.data_dir!r} holds no rows: add train.parquet, .csv, .tsv or .jsonl, or pass --data.label_names"
-            )
+            raise UserError(f"{self.data_dir!r} holds no rows: add train{ANY_SUFFIX}, or pass --data.label_names")
         names = tuple(
             distinct_labels(
                 self._load(split),

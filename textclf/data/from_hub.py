@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from textclf.data.read_files import ANY_SUFFIX
 from textclf.errors import UserError
 from textclf.hub import loading
 from textclf.types import Dataset
 
-REMEDY = "pass --data.data_dir with a folder of <split>.parquet, .csv, .tsv or .jsonl files"
+REMEDY = f"pass --data.data_dir with a folder of <split>{ANY_SUFFIX} files"
 TIMEOUT = 10.0
 """Seconds that the hub has for its first answer."""
 

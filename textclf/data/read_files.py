@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from datasets import Dataset, Features
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
+"""Of the files of rows that can be read."""
+ANY_SUFFIX = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+"""The same for messages."""
 VALIDATION = ("validation", "dev", "val", "valid")
 """Names of files and folders that are read as the validation split."""
 REMEDY = "give a whole file of the kind that its suffix names"
@@ -72,7 +75,7 @@ def read_split(data_dir: str, split: str) -> Dataset:
 
     files = split_files(data_dir, split)
     if not files:
-        raise UserError(f"{data_dir!r} has no {split} file: add {split}.parquet, .csv, .tsv or .jsonl")
+        raise UserError(f"{data_dir!r} has no {split} file: add {split}{ANY_SUFFIX}")
     parts = [read_file(path) for path in files]
     for path, part in zip(files, parts, strict=True):
         _check_same_columns(parts[0].features, part.features, files[0].name, str(path))

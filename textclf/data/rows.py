@@ -14,6 +14,7 @@ from textclf.data.cleaning import DEFAULT, TIDY, CleaningStep, DropUnknownLabels
 from textclf.data.keys import KEY, KeyedRows, int_column, text_keys
 from textclf.data.ledger import READ, Ledger
 from textclf.data.options import refuse_without_effect
+from textclf.data.read_files import ANY_SUFFIX
 from textclf.data.splitting import SPLITS, LimitBy, Split, draw_sample, draw_shots, stratified_split
 from textclf.errors import UserError
 from textclf.types import Dataset
@@ -337,7 +338,7 @@ class SplitRows:
         name = self._source_name(split) or split
         return (
             f"{type(self).__name__} has no {split!r} split: {where} only {', '.join(source) or 'none'}: "
-            f"add {name}.parquet, .csv, .tsv or .jsonl to it{more}"
+            f"add {name}{ANY_SUFFIX} to it{more}"
         )
 
     def _why_empty(self, split: Split) -> str:
