@@ -96,12 +96,27 @@ def quieten() -> None:
     disable_progress_bar()
 
 
+def launch_microseconds() -> float | None:
+    """Time that starting one small kernel takes; None without a GPU. Small batches are no faster than that allows."""
+    if not torch.cuda.is_available():
+        return None
+    values = torch.zeros(8, device="cuda")
+    for number in (100, 10_000):  # the first ones warm up
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        for _ in range(number):
+            values += 1
+        torch.cuda.synchronize()
+    return round((time.perf_counter() - started) / number * 1e6, 1)
+
+
 def run(options: argparse.Namespace) -> bool:
     """Runs the parts; gives whether all cases passed. With `--json` keeps what there is after each part."""
     quieten()
     sizes = CUDA if options.device == "cuda" else CPU
     rows: list[tuple[str, Row]] = []
-    report: dict[str, Any] = {"machine": machine(), "sizes": asdict(sizes), "seconds": {}, "rows": []}
+    facts = {**machine(), "launch µs": launch_microseconds()}
+    report: dict[str, Any] = {"machine": facts, "sizes": asdict(sizes), "seconds": {}, "rows": []}
     for name, value in report["machine"].items():
         print(f"{name:<14} {'none' if value is None else value}", flush=True)
     for name in dict.fromkeys(options.parts or PARTS):

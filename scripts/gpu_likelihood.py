@@ -18,6 +18,7 @@ from gpu_frame import Case, Row, Sizes, free_memory, timed
 
 from textclf.models import CausalLMClassifier
 from textclf.scoring import LabelScorer
+from textclf.scoring.batches import default_budget
 from textclf.scoring.tokens import label_token_ids, prompt_token_ids
 
 UNBOUNDED = 10**6
@@ -61,12 +62,16 @@ def compared(
     """Scores prompts, and compares with what was `found` by the plain strategy, in this dtype and in fp32."""
     model, labels = load(dtype), gpu_models.labels()
 
+    def scorer_of() -> LabelScorer:
+        return LabelScorer(model.network, model.tokenizer, labels, strategy=strategy)
+
     def work() -> Counts:
-        scorer = LabelScorer(model.network, model.tokenizer, labels, strategy=strategy)
+        scorer = scorer_of()
         found[name] = scorer(prompts).log_likelihoods
         counters = scorer.counters
         return {"rows": len(prompts), "tokens": counters.tokens, "padding": round(counters.padding_share, 4)}
 
+    scorer_of()(prompts[:2])  # kernels are loaded on first use
     row = timed(f"scores, {name}", work, 1, warm=True)
     plain, exact = found[f"plain, {short_name(dtype)}"], found["plain, fp32"]
     off = difference(found[name], plain)
@@ -102,7 +107,10 @@ def speed(folder: str, sizes: Sizes) -> Iterator[Case]:
         yield case, partial(passes, case, scores, load, prompts[:number], rate, sizes)
     for strategy, number in {"cached": sizes.cached_prompts, "packed": sizes.prompts}.items():
         case = f"{strategy}, {name}"
-        yield case, partial(scored, case, strategy, load, prompts[:number], rate, sizes)
+        yield case, partial(scored, case, strategy, None, load, prompts[:number], rate, sizes)
+    budget = 4 * default_budget(torch.device(sizes.device))
+    case = f"packed, {name}, {budget:,} tokens a pass"
+    yield case, partial(scored, case, "packed", budget, load, prompts, rate, sizes)
     yield "CausalLMClassifier.classify", partial(classified, folder, prompts, sizes)
     yield "SGLang on an H100", published
 
@@ -131,16 +139,17 @@ def passes(
 def scored(
     name: str,
     strategy: Any,
+    budget: int | None,
     load: Callable[[], Model],
     prompts: Sequence[str],
     rate: Callable[[], float],
     sizes: Sizes,
 ) -> Row:
-    """Times a strategy of `LabelScorer`."""
-    model = load()
+    """Times a strategy of `LabelScorer`, with a token budget or the default one."""
+    model, options = load(), {"strategy": strategy, "max_batch_tokens": budget}
 
     def work() -> Counts:
-        scorer = LabelScorer(model.network, model.tokenizer, gpu_models.labels(), strategy=strategy)
+        scorer = LabelScorer(model.network, model.tokenizer, gpu_models.labels(), **options)
         scorer(prompts)
         counters = scorer.counters
         return {
