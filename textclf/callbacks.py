@@ -105,7 +105,8 @@ class BestCheckpoint(ModelCheckpoint):
         """Saves the checkpoint if it is the best so far, and says what the validation gave."""
         super().on_validation_end(trainer, pl_module)
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
-            say(validation_line(trainer, getattr(pl_module, "variant", ""), self.monitor, self.best_model_score))
+            variant = getattr(getattr(pl_module, "textclf", None), "variant", "")
+            say(validation_line(trainer, variant, self.monitor, self.best_model_score))
 
 
 FIGURES = {"val/nll": "loss", "val/accuracy": "accuracy", "val/macro_f1": "macro-F1"}
@@ -226,7 +227,7 @@ class PredictionStream(Callback):
         self._in_order, self._stack = InOrder(), ExitStack()
         self._bar = self._stack.enter_context(tqdm(unit="text", disable=None))
         model: Any = pl_module
-        columns = OutputColumns(model.label_names, model.thresholds is not None, self.kept)
+        columns = OutputColumns(model.label_names, model.textclf.calibrator(decides=True) is not None, self.kept)
         self._sink = self._stack.enter_context(open_sink(self.output, columns))
 
     def on_predict_batch_end(

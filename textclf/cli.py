@@ -33,7 +33,7 @@ from textclf.errors import UserError
 from textclf.evaluation.provenance import described_data, described_method
 from textclf.machine import check_home
 from textclf.models.base import PreparedClassifier, TextClassifier
-from textclf.models.checkpoint import plain
+from textclf.models.checkpoint import import_calibrators, plain
 from textclf.parsing import user_error
 from textclf.precision import choose_precision
 from textclf.prediction_output import check_output, reserved_names
@@ -165,6 +165,7 @@ class TextCLI(ArgumentsCLI):
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         data_names = normalized_names(self.datamodule.label_names)
+        import_calibrators(checkpoint)
         try:
             self.model.restore(checkpoint)
         except UserError as error:
@@ -246,7 +247,7 @@ class TextCLI(ArgumentsCLI):
         """Labels texts that have no label, in flat memory."""
         if self.trainer.world_size > 1:
             raise UserError("predict writes one stream, in order: run it in one process (--trainer.devices 1)")
-        model.text_steps = text_steps(datamodule.cleaning)
+        model.textclf.text_steps = text_steps(datamodule.cleaning)
         show_examples(datamodule, model, "predict", datamodule.rows)
         inputs = read_texts(
             self.options.texts,

@@ -13,6 +13,7 @@ from torch import nn
 from textclf.atomic import atomic_folder
 from textclf.console import say
 from textclf.errors import UserError
+from textclf.evaluation.calibration import Temperature
 from textclf.model_card import differences, model_card
 from textclf.models.base import TextClassifier
 from textclf.models.fine_tuned import FineTunedClassifier
@@ -62,8 +63,9 @@ def export_checkpoint(checkpoint_path: str | Path, folder: str | Path) -> None:
 def _write_model(model: FineTunedClassifier, folder: Path) -> None:
     assert model.network is not None
     network = merged(model.network)
-    if model.temperature != 1:
-        _divide_logits(network, model)
+    calibrator = model.textclf.calibrator(decides=False)
+    if isinstance(calibrator, Temperature):
+        _divide_logits(network, model.num_classes, calibrator.temperature)
     network.save_pretrained(folder)
     tokenizer = tokenizer_from_files(model.fitted["tokenizer"])  # unused: truncation leaves traces in one
     check_match(tokenizer, network, str(folder))  # a checkpoint may be older than the check
@@ -71,12 +73,12 @@ def _write_model(model: FineTunedClassifier, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _divide_logits(network: Any, model: FineTunedClassifier) -> None:
+def _divide_logits(network: Any, num_classes: int, temperature: float) -> None:
     """Lets the last layer of the head divide by the temperature; `_compare` sees whether it was the last."""
-    linear = [m for m in network.modules() if isinstance(m, nn.Linear) and m.out_features == model.num_classes]
+    linear = [m for m in network.modules() if isinstance(m, nn.Linear) and m.out_features == num_classes]
     with torch.no_grad():
         for parameter in linear[-1].parameters() if linear else ():
-            parameter.div_(model.temperature)
+            parameter.div_(temperature)
 
 
 def _compare(model: FineTunedClassifier, folder: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 import textclf.data  # noqa: F401  # its classes say what their rows are
 from textclf.errors import UserError
+from textclf.evaluation.calibration import Thresholds
 from textclf.evaluation.examples import confidences
 from textclf.evaluation.predictions import PredictionTable, read_predictions
 from textclf.models.checkpoint import read_checkpoint
@@ -84,15 +85,22 @@ def model_card(name: str, model: FineTunedClassifier, path: Path) -> str:
 def differences(model: FineTunedClassifier) -> list[str]:
     """What the checkpoint does with texts and answers, and a folder for `transformers` cannot: a sentence each."""
     sentences = []
-    if model.text_steps:
-        steps = ", ".join(f"`{type(step).__name__}`" for step in model.text_steps)
+    if model.textclf.text_steps:
+        steps = ", ".join(f"`{type(step).__name__}`" for step in model.textclf.text_steps)
         sentences.append(f"Texts were tidied first ({steps} of `textclf.data.cleaning`); this folder does not do that.")
-    if model.thresholds:
-        limits = ", ".join(f"{name} {limit:.4g}" for name, limit in model.thresholds.items())
+    rule = model.textclf.calibrator(decides=True)
+    if isinstance(rule, Thresholds):
+        pairs = zip(model.label_names, rule.thresholds.tolist(), strict=True)
+        limits = ", ".join(f"{name} {limit:.4g}" for name, limit in pairs)
         sentences.append(
             "The checkpoint answers the label whose probability, divided by its threshold, is the highest "
             f"({limits}), and its results are of those answers; the pipeline answers the most probable label. "
             "The scores are the same."
+        )
+    elif rule is not None:
+        sentences.append(
+            f"The checkpoint's answers are chosen by a {type(rule).__name__}, and its results are of those answers; "
+            "the pipeline answers the most probable label. The scores are the same."
         )
     return sentences
 

@@ -31,7 +31,8 @@ class OutputColumns:
 
     Attributes:
         label_names: Name of each class.
-        thresholds: Whether decision thresholds are in force, so that rows have `decision` and `thresholded_scores`.
+        thresholds: Whether thresholds (or another calibrator) decide, so that rows have `decision` and
+            `thresholded_scores`.
         kept: The Arrow type of each column of the input that is carried along, by its name in the output.
     """
 

@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from textclf.console import say
 from textclf.data.values import mended
+from textclf.evaluation.calibration import stored_calibrators
 from textclf.evaluation.metrics import predicted_classes
 from textclf.evaluation.provenance import Provenance, described_data, described_method
 from textclf.processes import gather, run_folder
@@ -129,8 +130,7 @@ class ReportWriter(Callback):
             log_scores=scored.log_scores,
             label_names=data.label_names,
             has_probabilities=model.has_probabilities,
-            temperature=model.temperature,
-            thresholds=model.thresholds,
+            **stored_calibrators(model.textclf.calibrators, model.label_names),
         )
         write_report(folder, path, provenance_of(trainer, model, split), scored.examples_per_second, figures)
         say(f"the report is in {folder}")
@@ -151,7 +151,7 @@ def provenance_of(trainer: Trainer, model: Any, split: Reported) -> Provenance:
         data=described_data(type(data).__name__, data.hparams),
         method=described_method(type(model).__name__, model.hparams),
         checkpoint=None if trainer.ckpt_path is None else mended(str(trainer.ckpt_path)),
-        seed=model.train_seed if is_overridden("training_step", model) else global_seed(),
-        train_rows=model.train_rows,
+        seed=model.textclf.train_seed if is_overridden("training_step", model) else global_seed(),
+        train_rows=model.textclf.train_rows,
         time=datetime.now().astimezone().isoformat(timespec="seconds"),
     )

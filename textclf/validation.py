@@ -1,7 +1,8 @@
-"""What is fitted on validation rows alone, at every validation of `fit`, before its checkpoint is written."""
+"""The callback that fits a calibrator to validation rows, at every validation of `fit`, before its checkpoint."""
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -9,30 +10,54 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from textclf.data.labels import normalized_names
-from textclf.models.base import TextClassifier
+from textclf.errors import UserError
+from textclf.evaluation.calibration import Calibrator
 from textclf.processes import gather
 
 
-class FittedOnValidation(Callback):
-    """Collects the scores of all validation rows from all processes; a subclass fits something to them."""
+class Calibration(Callback):
+    """Fits a calibrator in each validation of `fit` to the scores of all rows, and sets it on the model.
 
-    def fit(self, scores: np.ndarray, labels: np.ndarray, label_names: tuple[str, ...]) -> Any:
-        """Fits, on the first process.
+    The checkpoint keeps it; it is applied in every later evaluation and prediction. The validations of `fit` themselves
+    score without calibration, so that what is fitted depends on the method's own scores alone, and `val/...` of two
+    epochs compare.
+
+    On the command line: `--trainer.callbacks+=Calibration --trainer.callbacks.calibrator=my_package.VectorScaling`.
+    """
+
+    def __init__(self, calibrator: Calibrator) -> None:
+        """Takes the calibrator to fit.
 
         Args:
-            scores: Log-probabilities, float64, `(rows, num_classes)`.
-            labels: Class indices, `(rows,)`.
-            label_names: The classes of the columns.
+            calibrator: Fitted anew in each validation; see `textclf.evaluation.calibration.Calibrator`.
         """
-        raise NotImplementedError
+        self.calibrator = calibrator
+        self._parts: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def keep(self, model: TextClassifier, found: Any) -> None:
-        """Sets on the model, on each process, what `fit` found; None where there were no rows."""
-        raise NotImplementedError
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Checks that the calibrator can have an effect.
+
+        Raises:
+            UserError: The method has no probabilities to change, or two callbacks fit the same.
+        """
+        name, decides = type(self.calibrator).__name__, self.calibrator.decides
+        if stage == "fit" and not decides and not pl_module.has_probabilities:
+            raise UserError(f"{name}: {type(pl_module).__name__} gives no probabilities: leave it out")
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+        fitted = [each.calibrator for each in callbacks if isinstance(each, Calibration)]
+        same = [type(each).__name__ for each in fitted if each.decides == decides]
+        if len(same) > 1:
+            effect = "choose the answer" if decides else "change the probabilities"
+            raise UserError(f"the calibrators {' and '.join(same)} both {effect}: give one of them")
+
+    def calibrator_of(self, model: Any) -> Calibrator | None:
+        """The calibrator of this kind that the model has; None where none is fitted."""
+        found: Calibrator | None = model.textclf.calibrator(self.calibrator.decides)
+        return found
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts anew."""
-        self._parts: list[tuple[np.ndarray, np.ndarray]] = []
+        """Starts without rows."""
+        self._parts = []
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
@@ -42,18 +67,43 @@ class FittedOnValidation(Callback):
             scores = outputs["log_scores"].double().cpu().numpy()
             self._parts.append((scores, batch["labels"][: len(scores)].cpu().numpy()))  # a filler has no scores
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Fits over the rows of all processes."""
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Fits on the first process, and sets the same calibrator on all."""
         if not is_fitting(trainer):
             return
         parts = [part for process in gather(self._parts, trainer) for part in process]
-        found = None
-        if parts:
-            scores, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-            names = normalized_names(trainer.datamodule.label_names)  # type: ignore[attr-defined]  # set by a connector
-            found = self.fit(scores, labels, names)
-        model: TextClassifier = pl_module  # type: ignore[assignment]  # theirs is the base class
-        self.keep(model, trainer.strategy.broadcast(found))
+        state, error = None, None
+        if trainer.is_global_zero:
+            try:
+                state = self._fit(trainer, pl_module, parts)
+            except UserError as mistake:
+                error = mistake
+        # The other processes would wait for ever for one that has failed.
+        state, error = trainer.strategy.broadcast((state, error))
+        if error is not None:
+            raise error
+        kept = [each for each in pl_module.textclf.calibrators if each.decides != self.calibrator.decides]
+        if state is not None:  # built from what the checkpoint keeps, so that later uses give the same
+            kept.append(type(self.calibrator).from_state(state))
+        pl_module.textclf.calibrators = tuple(kept)
+
+    def _fit(self, trainer: Any, model: Any, parts: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any] | None:
+        """The state of a newly fitted calibrator; None where there are no rows with an answer."""
+        if not parts:
+            return None
+        scores, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        # Scores come in the order of the data's labels; a calibrator keeps to that of the method.
+        names = list(
+            model.label_names if trainer.datamodule is None else normalized_names(trainer.datamodule.label_names)
+        )
+        places = [names.index(name) for name in model.label_names]
+        answered = ~np.isnan(scores).any(axis=1)
+        scores, labels = scores[answered][:, places], np.argsort(places)[labels[answered]]
+        if not len(labels):
+            return None
+        calibrator = deepcopy(self.calibrator)
+        calibrator.fit(scores, labels)
+        return calibrator.state
 
 
 def is_fitting(trainer: Trainer) -> bool:

@@ -32,7 +32,9 @@ from textclf.data.options import (
 from textclf.data.rows import SplitRows
 from textclf.data.splitting import LimitBy, Split
 from textclf.errors import UserError
+from textclf.plain_values import plain_arguments, plain_state
 from textclf.seeds import global_seed
+from textclf.subclassing import GuardedAttributes
 from textclf.types import Dataset
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ NEEDED: dict[str, tuple[Split, ...]] = {
 }
 
 
-class TextDataModule(SplitRows, LightningDataModule):
+class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
     """Rows of one data set: `id`, `text`, `label`, and `text_pair` where there are two texts.
 
     A subclass names its source in the class attributes of `SplitRows`, or overrides `load_split`. Label names are known
@@ -56,6 +58,17 @@ class TextDataModule(SplitRows, LightningDataModule):
     its split), `labels` (int64, `(batch,)`), and `filler` (bool: a repeated row that keeps processes in step, and is
     never counted).
     """
+
+    attribute_types = {
+        "_rows": (dict, "what the package keeps of the rows"),
+        "_sources": (dict, "what the package keeps of the source"),
+        "_encoded": (dict, "what the package keeps of encoded rows"),
+        "ledger": (Ledger, "what became of the rows"),
+        "cleaning": ((tuple, list), "the cleaning steps in order"),
+        "recipe": ((tuple, list), "the cleaning steps in order"),
+        "limit": (dict, "the most rows of each split"),
+    }
+    init_call = "super().__init__(**kwargs)"
 
     def __init__(
         self,
@@ -97,6 +110,7 @@ class TextDataModule(SplitRows, LightningDataModule):
             UserError: A value is out of range, two options exclude each other, or the cleaning steps are in an order
                 that cannot work.
         """
+        self._base_begins()
         super().__init__()
         self.save_hyperparameters(logger=False)
         if not 0 <= val_size < 1:
@@ -177,7 +191,7 @@ class TextDataModule(SplitRows, LightningDataModule):
             return
         model: TextClassifier = self.trainer.lightning_module  # type: ignore[assignment]  # theirs is the base class
         refuse_for_method(self, model, stage)
-        model.text_steps = text_steps(self.cleaning)
+        model.textclf.text_steps = text_steps(self.cleaning)
         show_examples(self, model, stage, self._read_once)
         needed = [split for split in NEEDED[stage] if stage != "fit" or split == "train" or self.has_split(split)]
         for split in needed:
@@ -199,13 +213,15 @@ class TextDataModule(SplitRows, LightningDataModule):
                 f"all {len(rows)} train rows have the label {self.label_names[present[0]]!r}: "
                 "learning needs rows of two or more labels"
             )
-        model.train_rows, model.train_seed = len(rows), global_seed()
-        if model.restored:
+        model.textclf.train_rows, model.textclf.train_seed = len(rows), global_seed()
+        plain_arguments(model.hparams, type(model).__name__)  # what no checkpoint can keep is refused before training
+        if model.textclf.restored:
             return
         error = None
         if self.trainer.is_global_zero:
             try:
                 model.prepare(rows)
+                model.fitted = plain_state(model.fitted, f"{type(model).__name__}.prepare: fitted")
             except UserError as mistake:
                 error = mistake
         # The others would wait for ever for one that has failed.

@@ -59,7 +59,7 @@ def show_examples(data: TextDataModule, model: TextClassifier, stage: str, read:
             fit = fit.select(np.setdiff1d(np.arange(len(fit)), drawn))
         most = FIT_ROWS if wanted.fit else min(FIT_ROWS, len(read("test")))
         fit = fit.select(_some(int_column(fit, "label"), most, data.seed))
-    model.train_rows = len(drawn) + (len(fit) if fit is not None and wanted.fit else 0)
+    model.textclf.train_rows = len(drawn) + (len(fit) if fit is not None and wanted.fit else 0)
     shown, fit = (_in_order_of(model.label_names, rows, data.label_names) for rows in (shown, fit))
     model.see(shown, fit, of_test=data.sliced and not wanted.shots)
 

@@ -59,7 +59,7 @@ class StreamedBatches:
             whole: dict[str, list[Any]] = {name: [row[name] for row in window] for name in window[0]}
             texts = self._texts(whole, first)
             carried = {name: values for name, values in whole.items() if name not in texts} | {"given": texts["text"]}
-            columns, _ = clean_columns(texts, self.model.text_steps)
+            columns, _ = clean_columns(texts, self.model.textclf.text_steps)
             columns |= self.model.encode(columns)
             cut = columns.get("cut", [])
             self._seen += [sum(number > 0 for number in cut), len(window), sum(cut), sum(columns["length"])]
@@ -150,8 +150,10 @@ def predictions_of(outputs: Mapping[str, torch.Tensor], model: TextClassifier) -
     log_scores = outputs["log_scores"].double().cpu().numpy()
     deciding = outputs.get("deciding_scores")
     deciding_rows = [None] * len(log_scores) if deciding is None else deciding.double().cpu().numpy()
+    rule = model.textclf.calibrator(decides=True)
+    decision = type(rule).__name__.lower()
     for scores, prediction, row in zip(log_scores, outputs["prediction"].tolist(), deciding_rows, strict=True):
-        yield prediction_of(scores, prediction, model.label_names, model.has_probabilities, row)
+        yield prediction_of(scores, prediction, model.label_names, model.has_probabilities, row, decision)
 
 
 def prediction_of(
@@ -160,6 +162,7 @@ def prediction_of(
     label_names: Sequence[str],
     has_probabilities: bool,
     deciding_scores: np.ndarray | None = None,
+    decision: str = "thresholds",
 ) -> dict[str, Any]:
     """Says a row's scores as people read them.
 
@@ -168,11 +171,13 @@ def prediction_of(
         prediction: Answered class, -1 for none.
         label_names: Name of each class.
         has_probabilities: Whether the method gives any; else `score` and `scores` are None.
-        deciding_scores: Log-scores divided by the decision thresholds, shape `(num_classes,)`; None without thresholds.
+        deciding_scores: Log-scores divided by the decision thresholds, or what another calibrator that decides makes
+            of them, shape `(num_classes,)`; None without one.
+        decision: The name of what decides.
 
     Returns:
         `label` (None where none fits), `score` (its probability) and `scores` (the probability of each label, by name).
-        With thresholds also `decision`, which is `"thresholds"`, and `thresholded_scores`: by name, the probabilities
+        With thresholds also `decision`, which names them, and `thresholded_scores`: by name, the probabilities
         divided by the thresholds and normalized to sum to 1. The label has the highest of these.
     """
     answered = prediction >= 0
@@ -182,7 +187,7 @@ def prediction_of(
     result = {"label": label, "score": scores[label] if scores and label is not None else None, "scores": scores}
     if deciding_scores is not None:
         shares = np.exp(deciding_scores - np.logaddexp.reduce(deciding_scores)) if scored else None
-        result["decision"] = "thresholds"
+        result["decision"] = decision
         result["thresholded_scores"] = None if shares is None else _by_name(shares, label_names)
     return result
 

@@ -36,6 +36,7 @@ class PredictionTable:
         text_pairs: The second texts, where the task has pairs.
         temperature: What the method's own log-scores were divided by before they were normalised again.
         thresholds: The decision threshold of each class by name, where thresholds decided the predictions.
+        calibrators: `class_path` and `state` of each other calibrator that changed scores or predictions.
     """
 
     ids: list[str]
@@ -48,6 +49,7 @@ class PredictionTable:
     text_pairs: list[str] | None = None
     temperature: float = 1.0
     thresholds: dict[str, float] | None = None
+    calibrators: Sequence[Mapping[str, Any]] = ()
 
     @property
     def metric_scores(self) -> np.ndarray:
@@ -75,13 +77,14 @@ def write_predictions(
     has_probabilities: bool = True,
     temperature: float = 1.0,
     thresholds: Mapping[str, float] | None = None,
+    calibrators: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Writes a prediction table as a Parquet file.
 
     Its columns are `id`, `text`, `text_pair` (only when given), `label` and `prediction` (class indices, -1 for an
     invalid answer), `label_name` and `prediction_name` (their names, dictionary-encoded, null for an invalid answer)
     and `scores` (a list of float64 per row, null for an invalid answer). The schema metadata holds `label_names`,
-    `has_probabilities`, `temperature` and `thresholds` as JSON.
+    `has_probabilities`, `temperature`, `thresholds` and `calibrators` as JSON.
 
     Args:
         path: The file to write.
@@ -93,6 +96,7 @@ def write_predictions(
         has_probabilities: Whether the scores are log-probabilities. If not, `scores` is null.
         temperature: What the method's own log-scores were divided by before they were normalised again.
         thresholds: The decision threshold of each class by name, where thresholds decided the predictions.
+        calibrators: `class_path` and `state` of each other calibrator that changed scores or predictions.
 
     Raises:
         ValueError: When the arguments differ in their number of rows or classes.
@@ -109,6 +113,7 @@ def write_predictions(
         "has_probabilities": json.dumps(has_probabilities),
         "temperature": json.dumps(temperature),
         "thresholds": json.dumps(None if thresholds is None else dict(thresholds), ensure_ascii=False),
+        "calibrators": json.dumps(list(calibrators), default=_as_list, ensure_ascii=False),
     }
     done, writer = 0, None
     with atomic_path(path) as temporary, ExitStack() as stack:
@@ -122,6 +127,10 @@ def write_predictions(
             writer.write_table(table.replace_schema_metadata(metadata))
         if writer is None or done != len(predictions):
             raise ValueError(f"there are {done} rows, and {len(predictions)} predictions")
+
+
+def _as_list(tensor: Any) -> Any:
+    return tensor.tolist()
 
 
 def _as_table(
@@ -195,6 +204,7 @@ def read_predictions(path: str | Path, rows: np.ndarray | None = None, texts: bo
         text_pairs=table["text_pair"].to_pylist() if "text_pair" in table.column_names else None,
         temperature=json.loads(metadata.get(b"temperature", "1.0")),
         thresholds=json.loads(metadata.get(b"thresholds", "null")),
+        calibrators=json.loads(metadata.get(b"calibrators", "[]")),
     )
 
 

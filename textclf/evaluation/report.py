@@ -73,6 +73,7 @@ def write_report(
         **asdict(provenance),
     }
     fitted = ["thresholds"] * (table.thresholds is not None) + ["temperature"] * (table.temperature != 1)
+    fitted += calibrator_names(table)
     head = provenance.lines(len(table.labels))
     if fitted and provenance.split == "validation":
         head.append(f"note:       {' and '.join(fitted)} fitted to validation rows: these figures are optimistic")
@@ -137,10 +138,17 @@ def classification_report_text(table: PredictionTable) -> str:
     if "ece_uncalibrated" in scores:
         before = f"at 1: NLL {scores['nll_uncalibrated']:.4f}, ECE {scores['ece_uncalibrated']:.4f}"
         lines.append(f"{'temperature:':<25}{table.temperature:.4f} ({before})")
+    if names := calibrator_names(table):
+        lines.append(f"{'calibrated by:':<25}{', '.join(names)}")
     if table.thresholds is not None:
         limits = ", ".join(f"{name} {limit:.4g}" for name, limit in table.thresholds.items())
         lines.append(f"{'decision:':<25}highest probability divided by its threshold ({limits})")
     return "\n".join(lines) + "\n"
+
+
+def calibrator_names(table: PredictionTable) -> list[str]:
+    """Class names of the calibrators that changed a table's scores or predictions, temperature and thresholds aside."""
+    return [calibrator["class_path"].rpartition(".")[2] for calibrator in table.calibrators]
 
 
 def missing_classes(table: PredictionTable) -> list[str]:

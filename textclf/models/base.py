@@ -11,11 +11,13 @@ from typing import Any, ClassVar, Self
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import textclf
-from textclf.data.labels import listed, normalized_name, normalized_names
+from textclf.data.labels import listed, normalized_names
 from textclf.errors import UserError
+from textclf.evaluation.calibration import Calibrator, restored_calibrators, stored_calibrators
 from textclf.fingerprint import fingerprint, source_of
 from textclf.models.checkpoint import plain, read_checkpoint, resolve_class
 from textclf.models.evaluated import EvaluatedModule
+from textclf.plain_values import plain_arguments, plain_state
 from textclf.types import Dataset
 
 
@@ -48,10 +50,6 @@ class TextClassifier(EvaluatedModule):
         architecture: Arguments that must be as they were when the checkpoint was made.
         encoded_together: Rows that `encode` is given at once, at most.
         fitted: What `prepare` found.
-        restored: Whether this object's state comes from a checkpoint.
-        train_rows: Number of labelled rows that it has learnt from; None where a checkpoint does not tell.
-        train_seed: The seed of its training; None where none was set, or a checkpoint does not tell.
-        text_steps: Cleaning steps that changed the texts it was trained on; `classify` and `predict` apply them too.
     """
 
     architecture: ClassVar[tuple[str, ...]] = ("pretrained",)
@@ -74,10 +72,6 @@ class TextClassifier(EvaluatedModule):
                 f"num_classes is {num_classes}, but there are {len(label_names)} label_names: {list(label_names)}"
             )
         self.fitted: dict[str, Any] = {}
-        self.restored = False
-        self.train_rows: int | None = 0
-        self.train_seed: int | None = None
-        self.text_steps: Sequence[Any] = ()
 
     @property
     def trains_by_batches(self) -> bool:
@@ -159,17 +153,17 @@ class TextClassifier(EvaluatedModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what `load_from_checkpoint` and the command line need: plain values only, so that it loads safely."""
-        checkpoint["hyper_parameters"] = plain(self.hparams)
+        self.fitted = plain_state(self.fitted, f"{type(self).__name__}.fitted")
+        checkpoint["hyper_parameters"] = plain_arguments(self.hparams, type(self).__name__)
         checkpoint["textclf"] = {
             "version": textclf.__version__,
             "class_path": f"{type(self).__module__}.{type(self).__qualname__}",
             "label_names": list(self.label_names),
-            "train_rows": self.train_rows,
-            "seed": self.train_seed,
+            "train_rows": self.textclf.train_rows,
+            "seed": self.textclf.train_seed,
             "fitted": self.fitted,
-            "thresholds": self.thresholds,
-            "text_steps": [step.as_config() for step in self.text_steps],
-            "temperature": self.temperature,
+            "text_steps": [step.as_config() for step in self.textclf.text_steps],
+            **stored_calibrators(self.textclf.calibrators, self.label_names),
         }
         data = getattr(self._trainer, "datamodule", None)
         if data is not None:
@@ -215,15 +209,17 @@ class TextClassifier(EvaluatedModule):
 
         self.label_names = label_names
         self.fitted = saved["fitted"]
-        self.train_rows, self.train_seed = saved.get("train_rows"), saved.get("seed")
-        thresholds = saved["thresholds"]
-        self.thresholds = thresholds and {normalized_name(name): limit for name, limit in thresholds.items()}
-        self.text_steps = [
+        self.textclf.train_rows, self.textclf.train_seed = saved.get("train_rows"), saved.get("seed")
+        self.textclf.text_steps = [
             resolve_class(step["class_path"], TextStep, "the checkpoint")(**step["init_args"])  # type: ignore[type-abstract]
             for step in saved["text_steps"]
         ]
-        self.temperature = saved["temperature"]
-        self.restored = True
+        self.textclf.calibrators = restored_calibrators(
+            saved,
+            label_names,
+            lambda path: resolve_class(path, Calibrator, "the checkpoint"),  # type: ignore[type-abstract]
+        )
+        self.textclf.restored = True
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # one path, one way: no hparams file, no strictness

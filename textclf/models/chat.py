@@ -116,7 +116,7 @@ class ChatClassifier(TextClassifier):
         self.words = _words(self.answers, self.label_names)
         self.model, self.base_url, self.system, self.parse = model, base_url, system, parse
         self.answer_format, self.options = answer_format, options or {}
-        self.server_temperature = temperature  # `self.temperature` is that of calibration
+        self.temperature = temperature
         self.limits = Limits(concurrency, timeout, max_retries, max_requests, max_cost, (input_price, output_price))
         self.replay, self.cache = replay, cache
         self.server: ChatServer | None = None
@@ -143,7 +143,7 @@ class ChatClassifier(TextClassifier):
         labels = ", ".join(self.answers)
         system = [] if self.system is None else [{"role": "system", "content": self.system.replace("{labels}", labels)}]
         question = {"role": "user", "content": self.template.fill({**row, "labels": labels})}
-        drawn = {} if self.server_temperature is None else {"temperature": self.server_temperature}
+        drawn = {} if self.temperature is None else {"temperature": self.temperature}
         form = format_fields(self.answer_format, list(self.answers))
         return {"model": self.model, "messages": [*system, question], **drawn, **form, **self.options}
 

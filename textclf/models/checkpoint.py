@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import sys
 from collections.abc import Mapping
@@ -68,3 +69,20 @@ def resolve_class(class_path: str, base: type[T], path: str) -> type[T]:
     if not (isinstance(kind, type) and issubclass(kind, base)):
         raise UserError(f"{path!r} holds a {class_path}, which is no {base.__name__}: load it with that class")
     return kind
+
+
+def import_calibrators(checkpoint: Mapping[str, Any]) -> None:
+    """Imports the calibrators that a checkpoint names, as the command line does with its method and data set.
+
+    Raises:
+        UserError: One is not there.
+    """
+    for stored in checkpoint["textclf"].get("calibrators", []):
+        module, _, name = stored["class_path"].rpartition(".")
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"the checkpoint was calibrated by {stored['class_path']}, and {error.name} is not there: put its "
+                f"folder on PYTHONPATH, so that `from {module} import {name}` works"
+            ) from error

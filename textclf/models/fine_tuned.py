@@ -198,7 +198,7 @@ class FineTunedClassifier(TextClassifier):
         if self.network is not None:
             return
         pretrained: set[int] = set()
-        if self.restored and "frozen" not in self.fitted:
+        if self.textclf.restored and "frozen" not in self.fitted:
             network = encoders.stored_network(self.fitted["encoder_config"])
         elif self.pretrained is not None:
             network, pretrained = encoders.pretrained_network(self.pretrained, self.label_names)

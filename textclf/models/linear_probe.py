@@ -185,7 +185,7 @@ class LinearProbe(EmbeddingClassifier):
         optimizer.step(closure=closure)
         optimizer.optimizer.state.clear()  # the curvature at this C is not that at the next
         self.fitted = {**self.fitted, "C": C}
-        self.variant = f"C {C:g}" if len(self.grid) > 1 else ""
+        self.textclf.variant = f"C {C:g}" if len(self.grid) > 1 else ""
         loss = closure()
         steepest = max(float(p.grad.abs().max()) for p in (self.weights, self.intercepts) if p.grad is not None)
         self.log_dict(

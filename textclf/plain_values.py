@@ -1,0 +1,122 @@
+"""Plain values: what a checkpoint keeps, since it can be read without running code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from textclf.errors import UserError
+
+
+def plain_state(value: Any, where: str) -> Any:
+    """Reduces fitted state to numbers, strings, bytes, None, tensors, and lists and dictionaries of them.
+
+    NumPy arrays become tensors, NumPy scalars numbers, and tuples lists. An object that is plain already is returned
+    as it is, not copied.
+
+    Args:
+        value: What a method or a calibrator has fitted.
+        where: What the value is called in an error, such as `KNN.prepare: fitted`.
+
+    Raises:
+        UserError: There is something else in it; the message says where, and its type.
+    """
+    if value is None or type(value) in (bool, int, float, str, bytes):
+        return value
+    if isinstance(value, Tensor):
+        return _plain_tensor(value, where)
+    if isinstance(value, np.ndarray):
+        return _tensor_of_array(value, where)
+    if isinstance(value, np.generic):
+        return plain_state(value.item(), where) if type(value.item()) is not type(value) else _refuse(value, where)
+    if isinstance(value, dict):
+        return _plain_dictionary(value, where)
+    if isinstance(value, list) or type(value) is tuple:
+        entries = [plain_state(entry, f"{where}[{place}]") for place, entry in enumerate(value)]
+        same = type(value) is list and all(new is old for new, old in zip(entries, value, strict=True))
+        return value if same else entries
+    if isinstance(value, Enum):
+        _refuse(value, where)
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return _refuse(value, where)
+
+
+def plain_arguments(arguments: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """Reduces the arguments of a class to numbers, strings, lists and dictionaries, which a configuration can hold.
+
+    Args:
+        arguments: By name.
+        owner: The name of the class.
+
+    Raises:
+        UserError: One of them is an object; the message names it.
+    """
+    return {name: _plain_argument(value, f"{owner}: the argument {name!r}") for name, value in arguments.items()}
+
+
+def _plain_argument(value: Any, where: str) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain_argument(entry, f"{where}[{key!r}]") for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_argument(entry, f"{where}[{place}]") for place, entry in enumerate(value)]
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, np.ndarray | Tensor | bytes):
+        raise _not_plain(value, where, "give numbers, strings, lists, dictionaries, or the path of a file")
+    try:
+        return plain_state(value, where)
+    except UserError:
+        raise _not_plain(
+            value, where, "give numbers, strings, lists, dictionaries; build the object from them"
+        ) from None
+
+
+def _plain_dictionary(value: dict[Any, Any], where: str) -> dict[Any, Any]:
+    entries = {}
+    for key, entry in value.items():
+        plain_key = plain_state(key, f"a key of {where}")
+        if isinstance(plain_key, list | dict | Tensor):
+            raise UserError(f"{where} has the key {key!r}: give it a string or a number as a key")
+        entries[plain_key] = plain_state(entry, f"{where}[{plain_key!r}]")
+    same = type(value) is dict and all(new is value[key] for key, new in entries.items())
+    return value if same else entries
+
+
+def _plain_tensor(value: Tensor, where: str) -> Tensor:
+    if value.layout is not torch.strided:
+        raise UserError(f"{where} is a sparse tensor: keep it dense (`to_dense()`)")
+    if type(value) is Tensor and not value.requires_grad:
+        return value
+    return value.detach().as_subclass(Tensor)
+
+
+def _tensor_of_array(value: np.ndarray, where: str) -> Any:
+    if value.dtype.kind in "OU":
+        return plain_state(value.tolist(), where)
+    if type(value) not in (np.ndarray, np.memmap) or value.dtype.kind not in "biuf":
+        _refuse(value, where)
+    native = np.array(value, dtype=value.dtype.newbyteorder("="), order="C", subok=False)
+    try:
+        return torch.from_numpy(native)
+    except TypeError:  # a precision that torch lacks
+        return _refuse(value, where)
+
+
+def _refuse(value: Any, where: str) -> Any:
+    raise _not_plain(value, where, "keep numbers, strings, lists, dictionaries, arrays")
+
+
+def _not_plain(value: Any, where: str, remedy: str) -> UserError:
+    kind = type(value).__name__
+    if isinstance(value, np.ndarray):
+        kind += f" of {value.dtype}"
+    article = "an" if kind[0] in "AEIOUaeio" else "a"
+    return UserError(f"{where} is {article} {kind}: {remedy}")

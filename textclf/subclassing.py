@@ -1,0 +1,104 @@
+"""Checks on the attributes of classes that researchers extend, so that no name is taken by accident."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from torch import nn
+
+from textclf.errors import UserError
+
+BASES = ("textclf.models.base", "textclf.models.evaluated", "textclf.data.base", "textclf.data.rows")
+"""Modules of the base classes; their names with an underscore are not for subclasses."""
+
+
+class GuardedAttributes:
+    """Base class whose subclasses get one clear line where an attribute of theirs would break the base class.
+
+    Attributes:
+        attribute_types: The type that an attribute of the base class keeps, and what it holds.
+        init_call: How a subclass calls the base class, for messages.
+    """
+
+    attribute_types: ClassVar[Mapping[str, tuple[type | tuple[type, ...], str]]] = {}
+    init_call: ClassVar[str] = "super().__init__()"
+    _base_ready = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuses a private name of the base class.
+
+        Raises:
+            UserError: A subclass defines one, or gives a class attribute another type.
+        """
+        super().__init_subclass__(**kwargs)
+        for name, value in vars(cls).items():
+            _check_type(cls, name, value)
+            if not name.startswith("_") or name.startswith("__") or cls.__module__.startswith("textclf."):
+                continue
+            owner = next((kind for kind in cls.__mro__[1:] if kind.__module__ in BASES and name in vars(kind)), None)
+            if owner is not None:
+                raise UserError(
+                    f"{cls.__name__}.{name}: {owner.__name__} has a private attribute of that name: give yours another"
+                )
+
+    def _base_begins(self) -> None:
+        """Lets attributes be set from now on; the first thing in the `__init__` of the base class."""
+        self.__dict__["_base_ready"] = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Sets an attribute.
+
+        Raises:
+            UserError: It is set before the `__init__` of the base class, hides a method, or has another type.
+        """
+        if not self._base_ready:
+            raise UserError(f"{type(self).__name__}.__init__ sets {name!r} too early: call {self.init_call} first")
+        _check_type(type(self), name, value)
+        _check_hidden(type(self), name, value)
+        super().__setattr__(name, value)
+
+    if not TYPE_CHECKING:  # a type checker would take any attribute to be there
+
+        def __getattr__(self, name: str) -> Any:
+            """Reads an attribute that an instance does not have, such as a layer.
+
+            Raises:
+                UserError: The `__init__` of the base class was not called.
+                AttributeError: It was, and there is none.
+            """
+            if not self._base_ready and not name.startswith("__"):
+                raise UserError(f"{type(self).__name__}.__init__ reads {name!r} too early: call {self.init_call} first")
+            below = getattr(super(), "__getattr__", None)
+            if below is None:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            return below(name)
+
+
+def _check_type(kind: type, name: str, value: Any) -> None:
+    wanted = cast(Any, kind).attribute_types.get(name)
+    if wanted is None or isinstance(value, wanted[0]) or hasattr(value, "__get__"):
+        return
+    raise UserError(
+        f"{kind.__name__}.{name} is set to a {type(value).__name__}: it must be {wanted[1]}; give an attribute of your "
+        "own another name"
+    )
+
+
+def _check_hidden(kind: type, name: str, value: Any) -> None:
+    """Refuses a value that hides a method or property, and a layer that a class attribute hides."""
+    owner = next((base for base in kind.__mro__ if name in vars(base)), None)
+    if owner is None or owner.__module__.startswith(("torch.", "lightning.")):
+        return
+    found, layer = vars(owner)[name], isinstance(value, nn.Module | nn.Parameter)
+    if isinstance(found, property) and found.fset is None:
+        what = "property"
+    elif callable(found) and (layer or not callable(value)):
+        what = "method"
+    elif layer:
+        what = "class attribute"
+    else:
+        return
+    raise UserError(
+        f"{kind.__name__}.{name} is a {what} of {owner.__name__}: give an attribute of your own another name"
+    )
