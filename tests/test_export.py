@@ -14,6 +14,7 @@ from tests.conftest import invented_rows
 from textclf.cli import main
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
+from textclf.evaluation.calibration import Temperature, Thresholds
 from textclf.evaluation.predictions import read_predictions
 from textclf.export import export_checkpoint, scores_of_folder
 from textclf.models import FineTunedClassifier, TextClassifier, TfidfClassifier
@@ -110,7 +111,7 @@ def saved(model, rows_folder, folder):
 @pytest.mark.parametrize("settings", [{}, {"lora": {"rank": 2}}])
 def test_temperature_adapters_and_thresholds(settings, tiny_encoder, rows_folder, tmp_path, capsys):
     model = FineTunedClassifier(**TWO, pretrained=str(tiny_encoder), learning_rate=0.1, warmup=0, **settings)
-    model.temperature, model.thresholds = 0.05, {"negative": 0.99, "positive": 0.01}
+    model.textclf.calibrators = (Temperature(0.05), Thresholds([0.99, 0.01]))
     checkpoint = saved(model, rows_folder, tmp_path)
     card = card_of(checkpoint, tmp_path / "out")
     ours = TextClassifier.load_from_checkpoint(checkpoint)

@@ -12,9 +12,10 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from textclf.callbacks import BestCheckpoint, LastCheckpoint
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
+from textclf.evaluation.calibration import BOUNDS, Temperature, fit_temperature, mean_nll
 from textclf.models import FineTunedClassifier, TextClassifier, TfidfClassifier
 from textclf.models.checkpoint import read_checkpoint
-from textclf.temperature import BOUNDS, TemperatureScaling, fit_temperature, mean_nll
+from textclf.temperature import TemperatureScaling
 
 NAMES = ("negative", "positive")
 TEXTS = ["영화", "a fine film", "지루한 영화 the film", ""]
@@ -61,6 +62,11 @@ def test_rows_that_say_nothing_are_left_out():
     assert fit_temperature(odd, np.array([0, 1])) == 1.0
 
 
+def temperature_of(model):
+    calibrator = model.textclf.calibrator(decides=False)
+    return 1.0 if calibrator is None else calibrator.temperature
+
+
 class Seen(Callback):
     """Keeps the labels and the log-scores of the last validation."""
 
@@ -98,7 +104,7 @@ def test_a_checkpoint_has_the_temperature_of_its_own_validation(model, rows_fold
     assert trainer.callback_metrics["val/nll"] == pytest.approx(mean_nll(scores, labels, 1.0), abs=1e-6)
     validated = trainer.validate(model, datamodule=trainer.datamodule, ckpt_path=str(last), verbose=False)[0]
     assert validated["val/nll"] == pytest.approx(mean_nll(scores, labels, temperature), abs=1e-6)
-    assert model.temperature == temperature  # not fitted again
+    assert temperature_of(model) == temperature  # not fitted again
 
 
 def test_later_scores_are_divided_by_it_and_the_labels_stay(model, rows_folder, tmp_path):
@@ -106,7 +112,7 @@ def test_later_scores_are_divided_by_it_and_the_labels_stay(model, rows_folder, 
     loaded = TextClassifier.load_from_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
     own = loaded.log_scores(loaded.collate({"text": TEXTS, **loaded.encode({"text": TEXTS})}))
     answers = loaded.classify(TEXTS)
-    expected = (own / loaded.temperature).softmax(1)
+    expected = (own / temperature_of(loaded)).softmax(1)
     assert [answer["score"] for answer in answers] == pytest.approx(expected.amax(1).tolist(), abs=1e-6)
     assert [answer["label"] for answer in answers] == [NAMES[i] for i in own.argmax(1)]
 
@@ -114,7 +120,7 @@ def test_later_scores_are_divided_by_it_and_the_labels_stay(model, rows_folder, 
 def test_the_loss_of_training_knows_nothing_of_it(tiny_encoder, rows_folder, tmp_path):
     class Hot(Callback):
         def on_train_batch_start(self, trainer, pl_module, *args):
-            pl_module.temperature = 7.0
+            pl_module.textclf.calibrators = (Temperature(7.0),)
 
     weights = []
     for number, more in enumerate([(), (Hot(),)]):
@@ -128,7 +134,7 @@ def test_the_loss_of_training_knows_nothing_of_it(tiny_encoder, rows_folder, tmp
 def test_a_method_that_prepare_fits_whole_is_scaled_too(rows_folder, tmp_path):
     model = TfidfClassifier(2, NAMES, min_df=1)
     _, scores, labels = fit(model, rows_folder, tmp_path)
-    assert model.temperature == fit_temperature(scores, labels)
+    assert temperature_of(model) == fit_temperature(scores, labels)
 
 
 def test_without_validation_the_temperature_is_one(model, rows_folder, tmp_path):
@@ -137,7 +143,7 @@ def test_without_validation_the_temperature_is_one(model, rows_folder, tmp_path)
         default_root_dir=tmp_path, accelerator="cpu", logger=False, max_steps=1, callbacks=[TemperatureScaling()]
     )
     trainer.fit(model, train_dataloaders=None, datamodule=NoValidation(str(rows_folder)))
-    assert model.temperature == 1.0
+    assert temperature_of(model) == 1.0
 
 
 class NoValidation(FilesDataModule):

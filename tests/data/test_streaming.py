@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from textclf.data import streaming
 from textclf.data.streaming import InOrder, StreamedBatches, prediction_of, score_rows
 from textclf.errors import UserError
+from textclf.evaluation.calibration import Temperature, Thresholds
 from textclf.models.base import TextClassifier
 
 NAMES = ("low", "middle", "high")
@@ -156,7 +157,7 @@ def test_prediction_of():
 @given(texts=TEXTS, cuts=st.lists(st.floats(0.01, 1), min_size=3, max_size=3))
 def test_with_thresholds_the_label_has_the_highest_thresholded_score(temperature, texts, cuts):
     plain, model = ByLetters(), ByLetters()
-    model.temperature, model.thresholds = temperature, dict(zip(NAMES, cuts, strict=True))
+    model.textclf.calibrators = (Temperature(temperature), Thresholds(cuts))
     for text, own, decided in zip(texts, plain.classify(texts), model.classify(texts), strict=True):
         assert "decision" not in own and decided["decision"] == "thresholds"
         scores = decided["thresholded_scores"]

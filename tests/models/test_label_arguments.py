@@ -115,7 +115,6 @@ class LengthRule(TextClassifier):
 
 def test_a_checkpoint_with_decomposed_names_fits_composed_data(tmp_path):
     model = LengthRule(2, NAMES)
-    model.text_steps = []
     checkpoint = {"state_dict": {}}
     model.on_save_checkpoint(checkpoint)
     saved = checkpoint["textclf"]
@@ -124,7 +123,7 @@ def test_a_checkpoint_with_decomposed_names_fits_composed_data(tmp_path):
     torch.save(checkpoint, tmp_path / "old.ckpt")
     old = LengthRule.load_from_checkpoint(tmp_path / "old.ckpt")
     assert old.label_names == ("긍정", "부정")
-    assert old.thresholds == {"긍정": 0.3, "부정": 0.7}
+    assert old.textclf.calibrator(decides=True).thresholds.tolist() == [0.3, 0.7]
     (tmp_path / "test.csv").write_text(f"text,label\na,긍정\nab,{BAD}\n", encoding="utf-8")
     options = {"logger": False, "accelerator": "cpu", "enable_progress_bar": False}
     trainer = Trainer(default_root_dir=tmp_path, callbacks=[ReportWriter()], **options)
@@ -133,7 +132,6 @@ def test_a_checkpoint_with_decomposed_names_fits_composed_data(tmp_path):
 
 def test_labels_that_only_look_the_same_are_spelt_out(tmp_path):
     model = LengthRule(2, ("１점", "2점"))
-    model.text_steps = []
     checkpoint = {}
     model.on_save_checkpoint(checkpoint)
     with pytest.raises(UserError, match=r"are '１점' \('\\uff11\\uc810'\), 2점, the data's are '1점' \('1\\uc810'\)"):

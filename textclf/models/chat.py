@@ -93,8 +93,8 @@ class ChatClassifier(TextClassifier):
             UserError: A value is out of range, the prompt has no slot for the text, or the answers do not fit the
                 labels.
         """
-        self.has_probabilities = answer_format == "logprobs"
         super().__init__(num_classes, label_names)
+        self.has_probabilities = answer_format == "logprobs"
         checks = {
             "concurrency": (concurrency >= 1, "1 or more"),
             "timeout": (timeout > 0, "seconds, more than 0"),

@@ -201,8 +201,11 @@ class EvaluatedModule(GuardedAttributes, LightningModule):
         return names
 
     def _metrics(self, split: Literal["val", "test"]) -> ClassificationMetrics:
-        metrics: Any = self.textclf_metrics[split]
-        return cast(ClassificationMetrics, metrics)
+        metrics = cast(ClassificationMetrics, self.textclf_metrics[split])
+        if metrics.has_probabilities != self.has_probabilities:  # set in the `__init__` of a subclass
+            metrics = ClassificationMetrics(self.num_classes, self.has_probabilities).to(self.device)
+            self.textclf_metrics[split] = metrics
+        return metrics
 
     def _log_metrics(self, split: Literal["val", "test"]) -> None:
         metrics = self._metrics(split)

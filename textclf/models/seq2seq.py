@@ -72,8 +72,8 @@ class Seq2SeqClassifier(FrozenModelClassifier):
         Raises:
             UserError: A value is out of range, the prompt has no `{text}`, or words do not fit the classes.
         """
-        self.has_probabilities = mode == "likelihood"
         super().__init__(num_classes, label_names, pretrained, max_length)
+        self.has_probabilities = mode == "likelihood"
         for name, value in (("max_length", max_length), ("max_new_tokens", max_new_tokens)):
             if value is not None and value < 1:
                 raise UserError(f"{name} {value} is too small: give 1 or more")

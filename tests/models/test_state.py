@@ -1,0 +1,329 @@
+"""The state of a method: names that a subclass may use, and what a checkpoint can keep."""
+
+from collections import Counter, OrderedDict, namedtuple
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from lightning.pytorch import Trainer
+from torch import nn
+
+from textclf.callbacks import LastCheckpoint, ReportWriter
+from textclf.data import FilesDataModule, TextDataModule
+from textclf.errors import UserError
+from textclf.models import FineTunedClassifier, PreparedClassifier, TextClassifier
+from textclf.models.checkpoint import read_checkpoint
+from textclf.plain_values import plain_arguments, plain_state
+
+NAMES = ("dry", "wet")
+QUIET = {"logger": False, "accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+
+
+class Weather(TextDataModule):
+    label_names = NAMES
+
+    def source_splits(self):
+        return ("train", "validation", "test")
+
+    def load_split(self, split):
+        words = ("sun", "rain")
+        return Dataset.from_dict(
+            {"text": [f"{split} {words[i % 2]} {i}" for i in range(12)], "label": [i % 2 for i in range(12)]}
+        )
+
+
+class Letters(TextClassifier):
+    """A line of weights over three letters; a subclass sets attributes in `__init__`."""
+
+    def __init__(self, num_classes=2, label_names=NAMES):
+        super().__init__(num_classes, label_names)
+        self.layer = nn.Linear(3, num_classes)
+        nn.init.constant_(self.layer.weight, 0.1)
+        nn.init.constant_(self.layer.bias, 0.2)
+
+    def log_scores(self, batch):
+        counts = [[float(text.count(letter)) for letter in "sra"] for text in batch["text"]]
+        return self.layer(torch.tensor(counts)).log_softmax(1)
+
+    def training_step(self, batch, batch_idx):
+        return nn.functional.nll_loss(self.log_scores(batch), batch["labels"])
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def fit_and_test(model, folder, data=None):
+    trainer = Trainer(default_root_dir=folder, callbacks=[LastCheckpoint(), ReportWriter()], max_epochs=1, **QUIET)
+    trainer.fit(model, datamodule=data or Weather(batch_size=4))
+    last = str(folder / "checkpoints" / "last.ckpt")
+    return trainer.test(model, trainer.datamodule, ckpt_path=last, verbose=False)[0]
+
+
+OWN = {
+    "temperature": 0.05,
+    "thresholds": (0.1, 0.9),
+    "restored": True,
+    "variant": 3,
+    "train_rows": "all",
+    "train_seed": object,
+    "text_steps": [1],
+    "val_metrics": [0],
+    "test_metrics": nn.Linear(2, 2),
+    "calibrators": None,
+    "calibrator": "none",
+    "_waiting": [1],
+    "_seen_splits": None,
+    "waiting": 1,
+    "state": {},
+    "_rows": None,
+    "settings": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    return fit_and_test(Letters(), tmp_path_factory.mktemp("expected"))
+
+
+def test_attributes_of_a_subclass_change_no_figure(expected, tmp_path):
+    class Own(Letters):
+        def __init__(self, num_classes=2, label_names=NAMES):
+            super().__init__(num_classes, label_names)
+            for name, value in OWN.items():
+                setattr(self, name, value)
+
+    model = Own()
+    assert fit_and_test(model, tmp_path) == expected
+    assert all(getattr(model, name) is value for name, value in OWN.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("fitted", [1], "is set to a list: it must be a dictionary of what `prepare` found"),
+        ("fitted", None, "is set to a NoneType: it must be a dictionary"),
+        ("fitted", nn.Linear(1, 1), "is set to a Linear: it must be a dictionary"),
+        ("num_classes", "2", "is set to a str: it must be the number of labels"),
+        ("label_names", "dry wet", "is set to a str: it must be the names of the labels"),
+        ("label_names", {"dry", "wet"}, "is set to a set: it must be the names of the labels"),
+        ("has_probabilities", "no", "is set to a str: it must be true or false"),
+        ("judged_together", None, "is set to a NoneType: it must be true or false"),
+        ("best_by", "val/nll", "is set to a str: it must be the name of a figure, and max or min"),
+        ("textclf", {}, "is set to a dict: it must be what the package keeps of the method"),
+        ("classify", nn.Linear(1, 1), "is a method of TextClassifier"),
+        ("prepare", True, "is a method of TextClassifier"),
+        ("figures", [], "is a method of EvaluatedModule"),
+        ("restore", nn.Linear(1, 1), "is a method of TextClassifier"),
+        ("trains_by_batches", True, "is a property of TextClassifier"),
+    ],
+)
+def test_a_name_of_the_base_class_is_refused(name, value, message):
+    class Own(Letters):
+        def __init__(self):
+            super().__init__()
+            setattr(self, name, value)
+
+    with pytest.raises(UserError, match=rf"^Own\.{name} {message}"):
+        Own()
+
+
+def test_a_layer_that_a_class_attribute_hides_is_refused():
+    class Own(Letters):
+        head = None
+
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(1, 1)
+
+    with pytest.raises(UserError, match=r"Own\.head is a class attribute of Own: give an attribute"):
+        Own()
+
+
+@pytest.mark.parametrize(
+    ("base", "name"),
+    [
+        *((kind, name) for kind in (Letters, FineTunedClassifier) for name in ("_judge", "_log_metrics", "fitted")),
+        *((kind, name) for kind in (Weather, FilesDataModule) for name in ("_load", "_encode", "_rows", "ledger")),
+    ],
+)
+def test_a_private_name_of_the_base_class_is_refused_where_the_class_is_defined(base, name):
+    with pytest.raises(UserError, match=rf"^Own\.{name}"):
+        type("Own", (base,), {name: 1})
+
+
+@pytest.mark.parametrize(
+    ("base", "name"), [(Letters, "_load"), (FineTunedClassifier, "_matched"), (Weather, "_judge"), (Weather, "_own")]
+)
+def test_other_private_names_are_free(base, name):
+    assert getattr(type("Own", (base,), {name: 1}), name) == 1
+
+
+@pytest.mark.parametrize("value", [3, [1], nn.Linear(1, 1), nn.Parameter(torch.zeros(1)), {"a": 1}, "text", None])
+@pytest.mark.parametrize("name", ["layer", "knob", "temperature", "fitted"])
+@pytest.mark.parametrize(("base", "call"), [(Letters, r"num_classes, label_names"), (Weather, r"\*\*kwargs")])
+def test_an_attribute_before_the_base_class_is_refused(base, call, name, value):
+    class Early(base):
+        def __init__(self):
+            setattr(self, name, value)
+            super().__init__()
+
+    with pytest.raises(UserError, match=rf"^Early.__init__ sets '{name}' too early: call super\(\).__init__\({call}\)"):
+        Early()
+
+
+@pytest.mark.parametrize("base", [Letters, Weather])
+def test_a_base_class_that_is_not_called_is_refused(base):
+    class Forgotten(base):
+        def __init__(self):
+            pass
+
+    with pytest.raises(UserError, match=r"Forgotten.__init__ .* too early: call super\(\).__init__\("):
+        Trainer(**QUIET).test(*((Forgotten(), Weather()) if base is Letters else (Letters(), Forgotten())))
+
+
+class Colour(Enum):
+    RED = 1
+
+
+Pair = namedtuple("Pair", "first second")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.ones(2), torch.ones(2, dtype=torch.float64)),
+        (np.array([1, 2], dtype=">i4"), torch.tensor([1, 2], dtype=torch.int32)),
+        (np.arange(6.0).reshape(2, 3)[:, ::-1], torch.tensor([[2.0, 1, 0], [5, 4, 3]], dtype=torch.float64)),
+        (np.array(["a", "b"]), ["a", "b"]),
+        (np.array([["a"], ["b"]], dtype=object), [["a"], ["b"]]),
+        (np.array(2.5), torch.tensor(2.5, dtype=torch.float64)),
+        (np.float32(0.5), 0.5),
+        (np.int64(3), 3),
+        (np.bool_(True), True),
+        (np.str_("a"), "a"),
+        ((1, (2, "a")), [1, [2, "a"]]),
+        (Counter("aab"), {"a": 2, "b": 1}),
+        (OrderedDict(a=np.int8(1)), {"a": 1}),
+        ({np.int64(1): {"deep": (np.float64(1),)}}, {1: {"deep": [1.0]}}),
+        (nn.Parameter(torch.ones(1)), torch.ones(1)),
+        (torch.ones(1, requires_grad=True) * 2, torch.tensor([2.0])),
+        (b"\x00\xff", b"\x00\xff"),
+        (None, None),
+        (float("nan"), float("nan")),
+    ],
+)
+def test_plain_state(value, expected, tmp_path):
+    found = plain_state({"x": value}, "Own.prepare: fitted")
+    torch.save(found, tmp_path / "state")
+    loaded = torch.load(tmp_path / "state", weights_only=True)["x"]
+    assert repr(loaded) == repr(expected)
+    assert plain_state(found, "") is found
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({1, 2}, r"\['x'\] is a set: keep numbers, strings, lists, dictionaries, arrays"),
+        (Colour.RED, r"\['x'\] is a Colour"),
+        (Pair(1, 2), r"\['x'\] is a Pair"),
+        (nn.Linear(1, 1), r"\['x'\] is a Linear"),
+        ([1, {"deep": object()}], r"\['x'\]\[1\]\['deep'\] is an object"),
+        (Path("a"), r"\['x'\] is a PosixPath"),
+        (len, r"\['x'\] is a builtin_function_or_method"),
+        (np.array([object()]), r"\['x'\]\[0\] is an object"),
+        (np.array(["2020-01-01"], dtype="datetime64[D]"), r"\['x'\] is a ndarray of datetime64"),
+        (np.ma.masked_array([1.0], [True]), r"\['x'\] is a MaskedArray"),
+        (1j, r"\['x'\] is a complex"),
+        (torch.eye(2).to_sparse(), r"\['x'\] is a sparse tensor"),
+        ({(1, 2): 3}, r"\['x'\] has the key \(1, 2\)"),
+        (torch.float32, r"\['x'\] is a dtype"),
+    ],
+)
+def test_what_is_no_plain_state(value, message):
+    with pytest.raises(UserError, match=r"^Own\.prepare: fitted" + message):
+        plain_state({"x": value}, "Own.prepare: fitted")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (nn.Linear(1, 1), "Own: the argument 'x' is a Linear: give numbers, strings"),
+        ([np.ones(1)], r"Own: the argument 'x'\[0\] is a ndarray of float64: give numbers"),
+        ({"a": torch.ones(1)}, r"Own: the argument 'x'\['a'\] is a Tensor"),
+        (Colour.RED, "Own: the argument 'x' is a Colour"),
+        (len, "Own: the argument 'x' is a builtin_function_or_method"),
+        ({1}, "Own: the argument 'x' is a set"),
+    ],
+)
+def test_what_is_no_plain_argument(value, message):
+    with pytest.raises(UserError, match="^" + message):
+        plain_arguments({"x": value}, "Own")
+
+
+def test_plain_arguments():
+    given = {"a": (1, np.int64(2)), "b": Path("x/y"), "c": {1: "one"}, "d": None, "e": True}
+    assert plain_arguments(given, "Own") == {"a": [1, 2], "b": "x/y", "c": {"1": "one"}, "d": None, "e": True}
+
+
+class Priors(PreparedClassifier):
+    """Answers by what `give` made of the labels in `prepare`."""
+
+    def __init__(self, num_classes=2, label_names=NAMES, extra=None):
+        super().__init__(num_classes, label_names)
+
+    def give(self, counts):
+        return {"priors": counts / counts.sum()}
+
+    def prepare(self, train_rows):
+        self.fitted = self.give(np.bincount(train_rows["label"], minlength=self.num_classes))
+
+    def log_scores(self, batch):
+        return torch.as_tensor(self.fitted["priors"]).double().log().expand(len(batch["text"]), -1)
+
+
+def test_arrays_in_fitted_are_tensors_in_the_checkpoint(tmp_path):
+    fit_and_test(Priors(), tmp_path)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    assert torch.equal(read_checkpoint(last)["textclf"]["fitted"]["priors"], torch.tensor([0.5, 0.5]).double())
+    assert TextClassifier.load_from_checkpoint(last).classify(["x"])[0]["score"] == 0.5
+
+
+class Vectorizer(Priors):
+    def give(self, counts):
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        return {"vectorizer": TfidfVectorizer(), **super().give(counts)}
+
+
+class NotADictionary(Priors):
+    def give(self, counts):
+        return list(counts)
+
+
+class Late(Letters):
+    def on_train_epoch_end(self):
+        self.fitted["seen"] = {1, 2}
+
+
+class InPlace(Priors):
+    def prepare(self, train_rows):
+        super().prepare(train_rows)
+        self.fitted["rows"] = train_rows
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Vectorizer, r"Vectorizer\.prepare: fitted\['vectorizer'\] is a TfidfVectorizer: keep numbers"),
+        (NotADictionary, r"NotADictionary\.fitted is set to a list"),
+        (InPlace, r"InPlace\.prepare: fitted\['rows'\] is a Dataset"),
+        (Late, r"Late\.fitted\['seen'\] is a set"),
+        (lambda: Priors(extra=nn.Linear(1, 1)), "Priors: the argument 'extra' is a Linear"),
+    ],
+)
+def test_state_that_no_checkpoint_can_keep_is_refused(model, message, tmp_path):
+    with pytest.raises(UserError, match="^" + message):
+        fit_and_test(model(), tmp_path)
