@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import yaml
@@ -9,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textclf.cli import main
+from textclf.data import TextDataModule
 from textclf.errors import UserError
-from textclf.values import dump, load, read_config
+from textclf.parsing import Parser
+from textclf.values import MODE, dump, load, read_config, unquoted
 
 LOOK_ALIKES = """
     1e3 1E-3 .5 5. -1 +1 1_000 007 0x10 0o7 0b1 0 .inf -.INF .nan yes no on off y n Yes NO true True false null NULL ~
@@ -172,3 +175,26 @@ def test_arguments_by_label_name(model, argument, written, value, source, capsys
 def test_a_text_on_the_command_line_stays_as_it_is(prompt, capsys):
     found = printed(capsys, "--model", "CausalLMClassifier", "--model.prompt", prompt)
     assert found["model"]["init_args"]["prompt"] == prompt
+
+
+class Recorder(TextDataModule):
+    """A data set from outside with arguments of any type."""
+
+    def __init__(self, anything: Any = "", settings: dict[str, Any] | None = None, name: str = ""):
+        super().__init__()
+        self.given = (anything, settings, name)
+
+
+@pytest.mark.parametrize(
+    "text", ["query: ", "1e5", "12", "0x10", "true", "null", "[a]", "{a: b}", "- a", "# a", "a\nb", " a "]
+)
+def test_classes_are_given_each_text_as_it_was_read(text):
+    parser = Parser(parser_mode=MODE, exit_on_error=False)
+    parser.add_subclass_arguments(TextDataModule, "data")
+    settings = {"prompt": text, "stop": [text, 1], "inner": {"text": text, "number": 1e5}}
+    arguments = {"anything": text, "settings": settings, "name": text}
+    given = {"data": {"class_path": f"{__name__}.Recorder", "init_args": arguments}}
+    config = unquoted(parser.parse_args(["--data", dump(given["data"], inline=True)]))
+    built = parser.instantiate_classes(config).data
+    assert built.given == (text, settings, text)
+    assert {type(built.given[0]), type(built.given[1]["stop"][0]), type(built.given[2])} == {str}, "plain texts"

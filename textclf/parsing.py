@@ -22,7 +22,7 @@ from textclf.data.values import as_text
 from textclf.errors import UserError, causes
 from textclf.hints import AXES, explain
 from textclf.machine import machine_error
-from textclf.values import Quoted, Raw, dump, load_or_text, read_config, read_config_or_text, unquoted
+from textclf.values import Quoted, Raw, dump, load_or_text, quoted, read_config, read_config_or_text, unquoted
 
 AXIS_OPTIONS = tuple(f"--{axis}" for axis in AXES)
 
@@ -85,11 +85,24 @@ class Parser(LightningArgumentParser):
                 return super()._check_value_key(action, reading, *args, **kwargs)
         return super()._check_value_key(action, unquoted(readings[0]), *args, **kwargs)
 
+    def instantiate_classes(self, cfg: Any, **kwargs: Any) -> Any:
+        """Builds the classes of a configuration, with every text as it was read.
+
+        (jsonargparse reads the plain texts of an `Any` argument a second time when it builds the class: `"query: "`
+        would arrive as a mapping, and `"1e5"` as a number.)
+        """
+        self.add_instantiator(_build_with_plain_texts, object)
+        return unquoted(super().instantiate_classes(quoted(cfg), **kwargs))
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Hands the error to `main`; a parser inside this one hands it to this one."""
         if not self.exit_on_error:
             super().error(message, ex)
         raise user_error(ex) or UserError(explain(message, self._option_string_actions)) from ex
+
+
+def _build_with_plain_texts(kind: type[Any], *args: Any, **kwargs: Any) -> Any:
+    return kind(*unquoted(args), **unquoted(kwargs))
 
 
 def user_error(error: BaseException | None) -> UserError | None:

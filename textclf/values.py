@@ -141,6 +141,22 @@ def load_or_text(text: str) -> Any:
         return text
 
 
+def quoted(value: Any) -> Any:
+    """A copy in which every text is `Quoted`, so that jsonargparse takes it as it is."""
+    if isinstance(value, str):
+        return Quoted(value)
+    if isinstance(value, list | tuple):
+        return type(value)(quoted(entry) for entry in value)
+    if isinstance(value, dict):
+        return {key: quoted(entry) for key, entry in value.items()}
+    if isinstance(value, Namespace):
+        copy = value.clone()
+        for key, entry in vars(value).items():
+            copy[key] = quoted(entry)
+        return copy
+    return value
+
+
 def unquoted(value: Any) -> Any:
     """Makes plain strings of `Quoted` ones, in place where it can."""
     if isinstance(value, Quoted):
