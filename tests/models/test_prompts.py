@@ -49,7 +49,7 @@ def test_only_the_text_is_shortened(lm):
     tokenizer = byte_tokenizer()
     template = PromptTemplate(("시작: ", "text", " 끝"))
     texts = ["짧다", "가나다라마바사" * 30, "abc" * 100]
-    kept, lengths, cut = fit_texts(template, tokenizer, [{"text": text} for text in texts], 80)
+    kept, lengths, cut = fit_texts([template] * len(texts), tokenizer, [{"text": text} for text in texts], 80)
     for text, number, length, lost in zip(texts, kept, lengths, cut, strict=True):
         prompt = template.fill(shortened(template, {"text": text}, number))
         assert prompt.startswith("시작: ")

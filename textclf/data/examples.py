@@ -15,7 +15,7 @@ from textclf.types import Dataset
 
 if TYPE_CHECKING:
     from textclf.data.base import TextDataModule
-    from textclf.models.base import TextClassifier
+    from textclf.models.base import TextClassifier, Wanted
 
 FIT_ROWS = 1000
 """Most rows that a few numbers are fitted to: more would cost much, and change little."""
@@ -24,9 +24,9 @@ FIT_ROWS = 1000
 def show_examples(data: TextDataModule, model: TextClassifier, stage: str, read: Callable[[Split], Dataset]) -> None:
     """Gives a model the labelled rows that it wants; they are never rows that are scored.
 
-    Examples are train rows. Numbers are fitted to validation rows, those held out of train included. Where the source
-    has a test split alone, both come from a slice of it (`val_size` of each class, by `seed`), which is then not
-    scored; for a model that can do without there is no slice.
+    Examples are train rows; a model that chooses them itself is given all of these. Numbers are fitted to validation
+    rows, those held out of train included. Where the source has a test split alone, both come from a slice of it
+    (`val_size` of each class, by `seed`), which is then not scored; for a model that can do without there is no slice.
 
     Args:
         data: Whose rows.
@@ -50,18 +50,32 @@ def show_examples(data: TextDataModule, model: TextClassifier, stage: str, read:
     shown, drawn = None, np.empty(0, dtype=np.int64)
     if wanted.shots:
         train = read("train")
-        drawn = draw_examples(int_column(train, "label"), wanted.shots, wanted.seed, data.label_names)
+        drawn = _rows_to_show(wanted, int_column(train, "label"), data.label_names, of_slice=alone)
         shown = train.select(drawn)
     fit = None
     if wanted.fit or (stage == "test" and (alone or data.has_split("validation"))):
         fit = read("train" if alone else "validation")
         if alone:
             fit = fit.select(np.setdiff1d(np.arange(len(fit)), drawn))
+        if not len(fit):
+            fit = None
+    if fit is not None:
         most = FIT_ROWS if wanted.fit else min(FIT_ROWS, len(read("test")))
         fit = fit.select(_some(int_column(fit, "label"), most, data.seed))
     model.textclf.train_rows = len(drawn) + (len(fit) if fit is not None and wanted.fit else 0)
     shown, fit = (_in_order_of(model.label_names, rows, data.label_names) for rows in (shown, fit))
     model.see(shown, fit, of_test=data.sliced and not wanted.shots)
+
+
+def _rows_to_show(wanted: Wanted, labels: np.ndarray, names: Sequence[str], of_slice: bool) -> np.ndarray:
+    """Row numbers of the examples, or of all rows to choose from."""
+    if not wanted.all_rows:
+        return draw_examples(labels, wanted.shots, wanted.seed, names)
+    if len(labels) < wanted.shots:
+        raise UserError(f"shots {wanted.shots}: there are {len(labels)} train rows to choose from: give fewer shots")
+    if of_slice and wanted.fit:  # the rows that numbers are fitted to come from there too, and must not be examples
+        return stratified_split(labels, 0.5, wanted.seed)[0]
+    return np.arange(len(labels))
 
 
 def _in_order_of(names: Sequence[str], rows: Dataset | None, of_data: Sequence[str]) -> Dataset | None:

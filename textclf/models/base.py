@@ -23,18 +23,20 @@ from textclf.types import Dataset
 
 @dataclass(frozen=True)
 class Wanted:
-    """The labelled rows that a method without training asks for.
+    """A request for labelled rows, by a method that is not trained; see `TextClassifier.wanted`.
 
     Attributes:
-        shots: Rows that it shows in its prompts, as many of each class.
+        shots: Number of examples that it shows in its prompts, as many of each class as of the others.
         seed: Of their draw.
-        fit: Whether it cannot score without rows that a few numbers are fitted to; else it takes what costs no row of
-            the test.
+        fit: Whether it cannot score without rows that a few numbers are fitted to. Otherwise it is given such rows only
+            where they cost no row of the test.
+        all_rows: Whether it chooses its examples itself: it is then given all train rows to choose from.
     """
 
     shots: int
     seed: int
     fit: bool
+    all_rows: bool = False
 
 
 class TextClassifier(EvaluatedModule):
@@ -95,15 +97,21 @@ class TextClassifier(EvaluatedModule):
         """
 
     def wanted(self) -> Wanted | None:
-        """The labelled rows that a method without training wants to see before rows are encoded; by default none."""
+        """Requests labelled rows for a method without training; by default it needs none.
+
+        The data module asks for it in `test`, `validate` and `predict`, before any row is encoded, and answers by
+        calling `see`. Rows that are scored are never among the ones it gives.
+        """
         return None
 
     def see(self, shown: Dataset | None, fit: Dataset | None, of_test: bool = False) -> None:
-        """Takes the rows that were wanted; called on every process, with the same ones.
+        """Takes the requested rows; called on every process, with the same ones. May also be called by hand.
+
+        Rows have the columns `id`, `text`, `label` (an index into `label_names`), and `text_pair` where there is one.
 
         Args:
-            shown: To be shown in prompts, in this order.
-            fit: To be fitted to, or None where there are none.
+            shown: Examples for the prompts, in this order, or all train rows to choose from (`Wanted.all_rows`).
+            fit: Rows to fit a few numbers to, or None where there are none.
             of_test: Whether `fit` was taken out of the test split, for nothing but this.
         """
 

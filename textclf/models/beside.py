@@ -44,13 +44,15 @@ def score_beside(
     elif part == "domain":
         found["domain"] = model.score([model.premise], scorer)["sums"][0]
     elif part == "content_free":
-        prompts = [model.template.fill({"text": text, "text_pair": text}) for text in model.content_free]
+        rows = [{"text": text, "text_pair": text} for text in model.content_free]
+        templates, _ = model.templates_for(rows)
+        prompts = [template.fill(row) for template, row in zip(templates, rows, strict=True)]
         found["content_free"] = model.score(prompts, scorer)["sums"]
     elif model.fit_rows is not None:
-        rows = model.fit_rows[0]
-        say(f"{len(rows):,} labelled rows are scored beforehand, for the rule fitted_prior")
-        scores = _under_a_bar(model, model.prompts(rows), scorer)
-        labels = np.array(rows[:]["label"])
+        fit_rows = model.fit_rows[0]
+        say(f"{len(fit_rows):,} labelled rows are scored beforehand, for the rule fitted_prior")
+        scores = _under_a_bar(model, model.prompts(fit_rows), scorer)
+        labels = np.array(fit_rows[:]["label"])
         shift = fitted_shift(scores["sums"], model.classes, labels)
         found = {"fit_sums": scores["sums"], "fit_labels": labels, "shift": shift}
     return found, scores, scorer.counters

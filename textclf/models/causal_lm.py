@@ -18,10 +18,11 @@ from textclf.errors import UserError
 from textclf.fingerprint import fingerprint
 from textclf.models.base import TextClassifier, Wanted
 from textclf.models.beside import score_beside
+from textclf.models.few_shot import FewShotPrompts
 from textclf.models.label_words import class_shares, words_of
 from textclf.models.loaders import cut_of
 from textclf.models.model_tokenizer import check_embeddings, refuse_beyond
-from textclf.models.prompts import PromptTemplate, fit_texts, shortened, with_examples
+from textclf.models.prompts import PromptTemplate, fit_texts, rows_of, shortened
 from textclf.models.tokenization import tokenizer_files
 from textclf.models.weights import CAUSAL_REMEDY, dtype_of, load_causal, load_config, load_tokenizer
 from textclf.processes import share
@@ -45,12 +46,14 @@ Scores = dict[str, Array]
 """Matrices by their names in `Likelihoods`, shape (rows, words)."""
 
 
-class CausalLMClassifier(TextClassifier):
+class CausalLMClassifier(FewShotPrompts, TextClassifier):
     """Asks a causal language model how likely each label word is after a prompt; nothing is trained.
 
     A score rule makes class probabilities of the words' likelihoods. A test keeps these in `report/scores.parquet`, so
     that `scripts/rescore.py` can judge it by every rule. Sources: Brown et al., 2020, https://arxiv.org/abs/2005.14165;
     for the rules see `textclf.scoring.rules`.
+
+    A subclass that overrides `examples_for` chooses the examples of each text; see `textclf.models.few_shot`.
     """
 
     def __init__(
@@ -151,16 +154,19 @@ class CausalLMClassifier(TextClassifier):
             raise UserError(f"label_words: {errors[0]}: give words that {self.pretrained!r} tells apart")
         return tokenizer
 
-    @cached_property
-    def template(self) -> PromptTemplate:
-        """The prompt with the labels and examples in it: only a row's own texts are missing."""
-        examples = self.fitted.get("shots", [])
-        if len(examples) != self.shots:
-            raise UserError(f"shots {self.shots}: no examples are known here; run `test` or `predict`, or call `see`")
-        first = [words[0] for words in self.class_words]
-        answered = [(row, self.delimiter + first[self.label_names.index(row["label"])]) for row in examples]
-        chat = self.tokenizer if self.chat_template else None
-        return with_examples(self.asked, ", ".join(first), answered, chat)
+    def answer(self, label: str) -> str:
+        """The first word of a label, as it is scored."""
+        return self.delimiter + self.class_words[self.label_names.index(label)][0]
+
+    @property
+    def labels_text(self) -> str:
+        """The first word of each label."""
+        return ", ".join(words[0] for words in self.class_words)
+
+    @property
+    def chat(self) -> PreTrainedTokenizerBase | None:
+        """The model's tokenizer, if the prompt is asked as in a chat."""
+        return self.tokenizer if self.chat_template else None
 
     @property
     def premise(self) -> str:
@@ -177,39 +183,51 @@ class CausalLMClassifier(TextClassifier):
 
     def wanted(self) -> Wanted:
         """Shots; and rows to fit a prior to, of which every test keeps some where they cost no test row."""
-        return Wanted(self.shots, self.shot_seed, self.score_rule.fits)
+        return Wanted(self.shots, self.shot_seed, self.score_rule.fits, all_rows=self.chooses_examples)
 
     def see(self, shown: Dataset | None, fit: Dataset | None, of_test: bool = False) -> None:
-        """Keeps the examples; they are part of every prompt from now on."""
-        self.__dict__.pop("template", None)
-        self._references.clear()  # the others follow the prompt
-        if shown is not None:
-            rows = [{**row, "label": self.label_names[row["label"]]} for row in shown]
-            self.fitted = {**self.fitted, "shots": rows}
+        """Keeps the examples, and the rows that a rule is fitted to.
+
+        Args:
+            shown: All train rows if `examples_for` is overridden, else the rows to show, in this order.
+            fit: To be fitted to.
+            of_test: Whether `fit` was taken out of the test split, for nothing but this.
+        """
+        self._references.clear()  # they follow the prompt
+        self.keep_examples(shown)
         self.fit_rows = None if fit is None else (fit, of_test)
 
     # The contract
 
     def encoding_key(self) -> str:
-        """The prompt with its examples, BOS, the tokenizer's files and the limit: nothing else changes `encode`."""
+        """The prompt with its examples, BOS, the tokenizer's files and the limit: nothing else changes `encode`.
+
+        Where examples are chosen for each text, also the rows to choose from, and all of the class that chooses.
+        """
         files = tokenizer_files(self.tokenizer)
-        return fingerprint([textclf.__version__, "prompt", self.template.parts, self.bos, self.limit, files])
+        chosen = [super().encoding_key(), self.examples_key] if self.chooses_examples else []
+        return fingerprint([textclf.__version__, "prompt", self.template.parts, self.bos, self.limit, files, chosen])
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """Tokens of each prompt as `length`, characters `kept` of its texts, and tokens `cut` off."""
+        """Tokens of each prompt as `length`, characters `kept` of its texts, and tokens `cut` off.
+
+        Where examples are chosen for each text, also their row numbers, `examples`.
+        """
         if "text_pair" in self.template.slots and "text_pair" not in rows:
             raise UserError("prompt has {text_pair}, but the rows have one text each: leave it out")
-        columns = {name: rows[name] for name in set(self.template.slots)}
-        each = [dict(zip(columns, texts, strict=True)) for texts in zip(*columns.values(), strict=True)]
-        kept, lengths, cut = fit_texts(self.template, self.tokenizer, each, self.limit, self.bos)
-        return {"length": lengths, "kept": kept, "cut": cut}
+        each = rows_of(rows)
+        templates, examples = self.templates_for(each)
+        kept, lengths, cut = fit_texts(templates, self.tokenizer, each, self.limit, self.bos)
+        encoded = {"length": lengths, "kept": kept, "cut": cut}
+        return {**encoded, "examples": examples} if self.chooses_examples else encoded
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
         """Makes the prompts themselves, list of str."""
-        texts = {name: rows[name] for name in ("text", "text_pair") if name in rows}
-        each = (dict(zip(texts, values, strict=True)) for values in zip(*texts.values(), strict=True))
-        pairs = zip(each, rows["kept"], strict=True)
-        return {"prompt": [self.template.fill(shortened(self.template, row, kept)) for row, kept in pairs]}
+        prompts = []
+        for i, row in enumerate(rows_of(rows)):
+            template = self.template_with(rows["examples"][i] if self.chooses_examples else [])
+            prompts.append(template.fill(shortened(template, row, rows["kept"][i])))
+        return {"prompt": prompts}
 
     def for_workers(self) -> Self:
         """Leaves the weights out, which are in no module of this one, and the rows that a rule is fitted to."""

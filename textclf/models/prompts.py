@@ -128,8 +128,14 @@ def shortened(template: PromptTemplate, row: Row, kept: int) -> dict[str, str]:
     return {"text": row["text"][:mine], "text_pair": row["text_pair"][: kept - mine]}
 
 
+def rows_of(columns: Mapping[str, Sequence[Any]]) -> list[Row]:
+    """The texts of each row, from columns: `text`, and `text_pair` where there is one."""
+    names = [name for name in ("text", "text_pair") if name in columns]
+    return [dict(zip(names, texts, strict=True)) for texts in zip(*(columns[name] for name in names), strict=True)]
+
+
 def fit_texts(
-    template: PromptTemplate,
+    templates: Sequence[PromptTemplate],
     tokenizer: PreTrainedTokenizerBase,
     rows: Sequence[Row],
     limit: int | None,
@@ -138,7 +144,7 @@ def fit_texts(
     """Finds how much of each text fits; nothing else of a prompt is ever cut.
 
     Args:
-        template: The prompt.
+        templates: The prompt of each row.
         tokenizer: What counts its tokens.
         rows: With `text`, and `text_pair` where the prompt has it.
         limit: Most tokens of a prompt; None for no limit.
@@ -152,21 +158,22 @@ def fit_texts(
     """
 
     def lengths(kept: Mapping[int, int]) -> dict[int, int]:
-        prompts = [template.fill(shortened(template, rows[i], n)) for i, n in kept.items()]
+        prompts = [templates[i].fill(shortened(templates[i], rows[i], n)) for i, n in kept.items()]
         return dict(zip(kept, map(len, prompt_token_ids(tokenizer, prompts, bos)), strict=True))
 
-    sizes = {i: sum(len(row[name]) for name in {*template.slots}) for i, row in enumerate(rows)}
+    sizes = {i: sum(len(row[name]) for name in {*templates[i].slots}) for i, row in enumerate(rows)}
     whole = lengths(sizes)
     kept, found = dict(sizes), dict(whole)
     if limit is not None and (long := [i for i, length in whole.items() if length > limit]):
-        bare = lengths({long[0]: 0})[long[0]]
-        if bare >= limit:
+        one_of_each = {templates[i]: i for i in long}
+        bare = lengths(dict.fromkeys(one_of_each.values(), 0))
+        if (most := max(bare.values())) >= limit:
             raise UserError(
-                f"prompt leaves no room for the text: it has {bare} tokens without one, and {limit} fit; shorten the "
+                f"prompt leaves no room for the text: it has {most} tokens without one, and {limit} fit; shorten the "
                 "prompt, show fewer shots, or give a larger max_length or a model with a longer context"
             )
         fits, too_many = dict.fromkeys(long, 0), {i: sizes[i] for i in long}
-        found.update(dict.fromkeys(long, bare))
+        found.update({i: bare[one_of_each[templates[i]]] for i in long})
         while trial := {i: (fits[i] + too_many[i]) // 2 for i in long if too_many[i] - fits[i] > 1}:
             for i, length in lengths(trial).items():
                 if length <= limit:

@@ -118,7 +118,7 @@ class Seq2SeqClassifier(FrozenModelClassifier):
         names = [name for name in ("text", "text_pair") if name in rows]
         each = [dict(zip(names, texts, strict=True)) for texts in zip(*(rows[name] for name in names), strict=True)]
         ends = len(self.tokenizer("a")["input_ids"]) - len(prompt_token_ids(self.tokenizer, ["a"])[0])
-        kept, _, cut = fit_texts(self.template, self.tokenizer, each, self.max_length - ends)
+        kept, _, cut = fit_texts([self.template] * len(each), self.tokenizer, each, self.max_length - ends)
         pairs = zip(each, kept, strict=True)
         return [self.template.fill(shortened(self.template, row, count)) for row, count in pairs], cut
 
