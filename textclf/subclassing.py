@@ -9,7 +9,13 @@ from torch import nn
 
 from textclf.errors import UserError
 
-BASES = ("textclf.models.base", "textclf.models.evaluated", "textclf.data.base", "textclf.data.rows")
+BASES = (
+    "textclf.models.base",
+    "textclf.models.evaluated",
+    "textclf.models.few_shot",
+    "textclf.data.base",
+    "textclf.data.rows",
+)
 """Modules of the base classes; their names with an underscore are not for subclasses."""
 
 

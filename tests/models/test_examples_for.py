@@ -69,7 +69,7 @@ def test_each_text_has_its_nearest_train_rows_before_it(lm, rows_folder, tmp_pat
     data, stored = measured(model, rows_folder, tmp_path)
     train, test = data.rows("train"), data.rows("test")
     assert model.examples["text"] == train["text"]
-    assert model.train_rows == len(train) == 60
+    assert model.textclf.train_rows == len(train) == 60
     expected = model.examples_for(test["text"])
     for i, prompt in enumerate(model.prompts(test)):
         shown = [f"Film: {train[int(j)]['text']}\nIt is {NAMES[train[int(j)]['label']]}\n\n" for j in expected[i]]

@@ -270,7 +270,7 @@ def test_a_module_named_like_a_method_is_refused(tiny_encoder):
             super().__init__(num_classes, label_names, pretrained)
             self.loss = nn.CrossEntropyLoss()
 
-    with pytest.raises(UserError, match=r"Hidden\.loss is a method"):
+    with pytest.raises(UserError, match=r"Hidden\.loss is a method of FineTunedClassifier"):
         Hidden(2, NAMES, str(tiny_encoder))
 
 

@@ -130,19 +130,6 @@ class FineTunedClassifier(TextClassifier):
         self.loss_weights: Tensor
         self.register_buffer("loss_weights", torch.ones(num_classes))
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Refuses a module with the name of a method, such as `self.loss = nn.CrossEntropyLoss()`.
-
-        (PyTorch would register the module, and Python would still find the method.)
-
-        Raises:
-            UserError: `name` is a method of the class, and `value` a module.
-        """
-        if isinstance(value, nn.Module) and callable(getattr(type(self), name, None)):
-            own = type(self).__name__
-            raise UserError(f"{own}.{name} is a method, and would hide the module that is set: define a method {name}")
-        super().__setattr__(name, value)
-
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The encoder's tokenizer: the fitted one where there is one."""
