@@ -101,7 +101,7 @@ class Parser(LightningArgumentParser):
         raise user_error(ex) or UserError(explain(message, self._option_string_actions)) from ex
 
 
-def _build_with_plain_texts(kind: type[Any], *args: Any, **kwargs: Any) -> Any:
+def _build_with_plain_texts(kind: type[Any], /, *args: Any, **kwargs: Any) -> Any:
     return kind(*unquoted(args), **unquoted(kwargs))
 
 
