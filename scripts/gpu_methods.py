@@ -64,14 +64,14 @@ def embedded(dtype: Any, folder: str, texts: Sequence[str], found: dict[str, np.
 def nli(sizes: Sizes) -> Iterator[Case]:
     """Ten labels by NLI: transformers' pipeline, then textclf."""
     folder = gpu_models.entailment(sizes, list(sizes.encoders)[-1])
-    texts = gpu_models.texts(sizes.texts // 4, sizes.words, seed=7)
+    texts = gpu_models.texts(sizes.texts // 8, sizes.words, seed=7)
     yield from beside(benchmark_methods.nli(texts, folder, sizes.few_texts), sizes)
 
 
 def seq2seq(sizes: Sizes) -> Iterator[Case]:
     """Likelihoods of ten labels by an encoder-decoder: a pass per label, then textclf."""
     folder = gpu_models.encoder_decoder(sizes)
-    texts = gpu_models.texts(sizes.texts // 4, sizes.words, seed=8)
+    texts = gpu_models.texts(sizes.texts // 8, sizes.words, seed=8)
     yield from beside(benchmark_methods.seq2seq(texts, folder, sizes.few_texts), sizes)
 
 
