@@ -237,9 +237,10 @@ class PredictionStream(Callback):
         self._sink(self._ready(pl_module, outputs, batch))
         self._bar.update(len(batch["row"]))
 
-    def _ready(self, model: Any, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def _ready(self, model: Any, outputs: Any, batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         from textclf.data.streaming import predictions_of
 
+        outputs = model.checked_outputs("predict_step", outputs, batch)
         kept = batch.get("kept") or [{}] * len(batch["id"])
         answered = zip(batch["id"], batch["given"], predictions_of(outputs, model), kept, strict=True)
         for id_, text, prediction, columns in self._in_order.add(outputs["row"].tolist(), answered):

@@ -23,10 +23,15 @@ def gather(part: Any, trainer: Trainer) -> list[Any]:
     return gathered or []
 
 
-def share(part: Any, trainer: Trainer) -> list[Any]:
-    """Brings one object of each process to all of them, in the order of the processes."""
-    if trainer.world_size == 1:
+def share(part: Any, processes: int) -> list[Any]:
+    """Brings one object of each process to all of them, in the order of the processes.
+
+    Args:
+        part: The object of this process.
+        processes: Number of processes, all of which call this; 1 needs no process group.
+    """
+    if processes == 1:
         return [part]
-    shared: list[Any] = [None] * trainer.world_size
+    shared: list[Any] = [None] * processes
     torch.distributed.all_gather_object(shared, part)
     return shared

@@ -65,13 +65,13 @@ class ReportWriter(Callback):
     ) -> None:
         """Keeps a batch's scores."""
         if is_reported(trainer):
-            self._keep(outputs)
+            self._keep(pl_module, "validation_step", outputs, batch)
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
     ) -> None:
         """Keeps a batch's scores."""
-        self._keep(outputs)
+        self._keep(pl_module, "test_step", outputs, batch)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gathers, writes, and prints the report on the first process."""
@@ -91,7 +91,8 @@ class ReportWriter(Callback):
         self._count = 0
         self._started = time.perf_counter()
 
-    def _keep(self, outputs: Mapping[str, torch.Tensor]) -> None:
+    def _keep(self, model: Any, step: str, outputs: Any, batch: Mapping[str, Any]) -> None:
+        outputs = model.checked_outputs(step, outputs, batch)
         part = slice(self._count, self._count + len(outputs["row"]))
         self._rows[part] = outputs["row"].cpu().numpy()
         self._predictions[part] = outputs["prediction"].cpu().numpy()
@@ -100,9 +101,10 @@ class ReportWriter(Callback):
 
     def _end(self, trainer: Trainer, model: Any, split: Reported) -> None:
         seconds = time.perf_counter() - self._started
+        model.check_evaluation()
         mine = [column[: self._count] for column in (self._rows, self._predictions, self._scores)]
         if model.judged_together:
-            settled = model.settle(torch.from_numpy(mine[2])).double().cpu()
+            settled = model.settled_scores(torch.from_numpy(mine[2]), torch.from_numpy(mine[0])).double()
             mine[1:] = [predicted_classes(settled).numpy(), settled.numpy()]
         figures = model.figures(split)
         gathered = gather((mine, seconds), trainer)

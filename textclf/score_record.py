@@ -65,6 +65,7 @@ class ScoreRecord(Callback):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gathers, and writes."""
         model: Any = pl_module
+        model.check_evaluation()
         if _data(trainer) is None:
             return
         if model.judged_together:
@@ -86,7 +87,9 @@ class ScoreRecord(Callback):
     def _settle(self, model: Any) -> None:
         """Replaces the batches' log-scores by those that the rule gives to all rows at once."""
         scores = [part["log_scores"] for part in self._parts] or [np.empty((0, model.num_classes))]
-        settled = model.settle(torch.from_numpy(np.concatenate(scores))).cpu().numpy()
+        rows = [part["row"] for part in self._parts] or [np.empty(0, dtype=np.int64)]
+        given = [torch.from_numpy(np.concatenate(parts)) for parts in (scores, rows)]
+        settled = model.settled_scores(*given).cpu().numpy()
         ends = np.cumsum([len(part["row"]) for part in self._parts])
         for part, own in zip(self._parts, np.split(settled, ends[:-1]), strict=False):
             part["log_scores"] = own

@@ -64,6 +64,8 @@ class Calibration(Callback):
     ) -> None:
         """Keeps a batch's scores and labels."""
         if is_fitting(trainer):
+            model: Any = pl_module
+            outputs = model.checked_outputs("validation_step", outputs, batch)
             scores = outputs["log_scores"].double().cpu().numpy()
             self._parts.append((scores, batch["labels"][: len(scores)].cpu().numpy()))  # a filler has no scores
 
@@ -71,6 +73,7 @@ class Calibration(Callback):
         """Fits on the first process, and sets the same calibrator on all."""
         if not is_fitting(trainer):
             return
+        pl_module.check_evaluation()
         parts = [part for process in gather(self._parts, trainer) for part in process]
         state, error = None, None
         if trainer.is_global_zero:

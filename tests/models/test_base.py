@@ -68,15 +68,6 @@ def test_a_method_without_probabilities_has_no_nll(rows_folder, tmp_path):
     assert "test/ece" not in metrics
 
 
-def test_scores_of_half_precision_are_refused(rows_folder, tmp_path):
-    class Half(LengthRule):
-        def log_scores(self, batch):
-            return super().log_scores(batch).bfloat16()
-
-    with pytest.raises(TypeError, match="bfloat16"):
-        run_test(Half(2, NAMES), rows_folder, tmp_path)
-
-
 def test_data_with_other_labels_is_refused(rows_folder, tmp_path):
     with pytest.raises(UserError, match="neutral"):
         run_test(LengthRule(3, (*NAMES, "neutral")), rows_folder, tmp_path)

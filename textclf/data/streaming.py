@@ -132,7 +132,8 @@ def score_rows(
         with tqdm(total=total, unit="text", disable=None) as bar:
             for batch in batches:
                 with torch.inference_mode():  # not around the `yield`: the caller's gradients are the caller's
-                    scored = model.predict_step(model.transfer_batch_to_device(batch, model.device, 0), 0)
+                    moved = model.transfer_batch_to_device(batch, model.device, 0)
+                    scored = model.checked_outputs("predict_step", model.predict_step(moved, 0), moved)
                 yield from in_order.add(scored["row"].tolist(), predictions_of(scored, model))
                 bar.update(len(scored["row"]))
         batches.say_what_was_mended()

@@ -17,6 +17,7 @@ from textclf.evaluation.calibration import Calibrator, restored_calibrators, sto
 from textclf.fingerprint import fingerprint, source_of
 from textclf.models.checkpoint import plain, read_checkpoint, resolve_class
 from textclf.models.evaluated import EvaluatedModule
+from textclf.models.hooks import required_hook
 from textclf.plain_values import plain_arguments, plain_state
 from textclf.types import Dataset
 
@@ -159,6 +160,7 @@ class TextClassifier(EvaluatedModule):
 
     # Checkpoints: weights, what was fitted, and how to build the object again
 
+    @required_hook
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what `load_from_checkpoint` and the command line need: plain values only, so that it loads safely."""
         self.fitted = plain_state(self.fitted, f"{type(self).__name__}.fitted")
@@ -183,6 +185,7 @@ class TextClassifier(EvaluatedModule):
                 "init_args": init_args,
             }
 
+    @required_hook
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes what was fitted, after checking that the checkpoint is of this method, architecture and labels."""
         self.restore(checkpoint)
@@ -250,6 +253,7 @@ class TextClassifier(EvaluatedModule):
         model = kind(**{**checkpoint["hyper_parameters"], **arguments})
         model.restore(checkpoint)
         model.configure_model()
+        model.on_load_checkpoint(checkpoint)  # a subclass may read what it has stored there
         try:
             model.load_state_dict(checkpoint["state_dict"])
         except RuntimeError as error:
@@ -305,6 +309,7 @@ class PreparedClassifier(TextClassifier):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Learns nothing from batches."""
 
+    @required_hook
     def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
         """Ends training after the first step; Lightning then still validates, and saves checkpoints.
 

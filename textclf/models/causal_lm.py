@@ -19,6 +19,7 @@ from textclf.fingerprint import fingerprint
 from textclf.models.base import TextClassifier, Wanted
 from textclf.models.beside import score_beside
 from textclf.models.few_shot import FewShotPrompts
+from textclf.models.hooks import required_hook
 from textclf.models.label_words import class_shares, words_of
 from textclf.models.loaders import cut_of
 from textclf.models.model_tokenizer import check_embeddings, refuse_beyond
@@ -315,7 +316,7 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         """
         empty = np.empty((0, len(self.words)))
         mine = {name: np.concatenate([empty, *(part[name] for part in self._of_split)]) for name in self._names}
-        parts = share(mine, self.trainer)
+        parts = share(mine, self.trainer.world_size)
         whole = {name: np.concatenate([part[name] for part in parts]) for name in self._names}
         scores = self._as_tensor(class_scores(self.rule, self.likelihoods(whole)))
         before = sum(len(part["sums"]) for part in parts[: self.global_rank])
@@ -360,25 +361,30 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
 
     # Evaluation
 
+    @required_hook
     def configure_callbacks(self) -> list[Callback]:
         """What writes the likelihoods of a test."""
         from textclf.score_record import ScoreRecord
 
         return [ScoreRecord()]
 
+    @required_hook
     def on_validation_epoch_start(self) -> None:
         """Forgets the scores of the last split."""
         self._of_split = []
 
+    @required_hook
     def on_test_epoch_start(self) -> None:
         """Forgets the scores of the last split."""
         self._of_split = []
 
+    @required_hook
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Adds to the base's results what `test_step` adds."""
         scores = self.score_batch(batch)
         return self._with_matrices(super().validation_step({**batch, "scores": scores}, batch_idx), scores)
 
+    @required_hook
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Adds to the base's results the words' matrices `sums`, `logits` and so on, float64 `(batch, words)`."""
         scores = self.score_batch(batch)
@@ -405,7 +411,7 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         own = asdict(self.scorer.counters)
         own["tokens_beside"] = sum(work.tokens for work in self._beside)
         own["prompts_beside"] = sum(work.packed + work.cached + work.plain for work in self._beside)
-        each = share(own, self.trainer)
+        each = share(own, self.trainer.world_size)
         return {name: sum(work[name] for work in each) for name in own}
 
     def figures(self, split: Literal["validation", "test"]) -> dict[str, float]:

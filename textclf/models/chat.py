@@ -19,6 +19,7 @@ from textclf.chat.store import AnswerStore, default_store
 from textclf.console import say
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier
+from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import label_named
 from textclf.models.prompts import PromptTemplate
 
@@ -127,6 +128,7 @@ class ChatClassifier(TextClassifier):
         """The same `length` for every text."""
         return {"length": [EQUAL_LENGTH] * len(rows["text"])}
 
+    @required_hook
     def setup(self, stage: str) -> None:
         """Refuses several processes: each would ask for itself, with limits of its own."""
         if self._trainer is not None and self.trainer.world_size > 1:
@@ -226,6 +228,7 @@ class ChatClassifier(TextClassifier):
         spent = {} if self.server is None else self.server.account.figures()
         return {f"chat/{name}": value for name, value in spent.items()}
 
+    @required_hook
     def teardown(self, stage: str) -> None:
         """Says what it came to, and ends the connections."""
         if self.server is None:

@@ -2,41 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, cast
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
 from textclf.data.labels import listed, normalized_names
 from textclf.errors import UserError
 from textclf.evaluation.calibration import calibrated
 from textclf.evaluation.metrics import ClassificationMetrics, predicted_classes
+from textclf.models.hooks import keep_required_hooks, required_hook
 from textclf.models.loaders import refuse_plain_loaders, say_what_was_cut
+from textclf.models.score_check import ScoreCheck, ScoreRules, check_outputs
 from textclf.models.state import MethodState
 from textclf.subclassing import GuardedAttributes
 
 
 class EvaluatedModule(GuardedAttributes, LightningModule):
-    """Judges log-scores, counts them, and logs `val/...` and `test/...`.
+    """Checks and counts log-scores, and logs `val/...` and `test/...`.
+
+    A subclass may override the hooks of Lightning that are defined here, with or without calling `super()`: the work of
+    this class is done as well (`textclf.models.hooks`). What an overridden `validation_step` or `test_step` returns is
+    added to the results that the callbacks get: a tensor as `loss`, a dictionary entry by entry.
 
     Attributes:
+        autocast: Whether evaluation calls `log_scores` in the trainer's autocast, as training does. By default scores
+            are computed in the precision of the weights.
         has_probabilities: False for a method that has answers but no probabilities.
+        loses_mass: Whether the probabilities of a row may sum to less than 1, as where those of some labels are
+            dropped.
         judged_together: True where a row's score depends on all rows of the split; see `settle`.
         best_by: The figure of validation by which `best.ckpt` is chosen, and whether its `max` or `min` is the best.
         textclf: What the package itself keeps of the method; a subclass only reads it.
     """
 
+    autocast: ClassVar[bool] = False
     has_probabilities: bool = True
+    loses_mass: bool = False
     judged_together: bool = False
     best_by: tuple[str, Literal["max", "min"]] = ("val/macro_f1", "max")
 
     attribute_types = {
         "num_classes": (int, "the number of labels"),
         "label_names": ((tuple, list), "the names of the labels"),
+        "autocast": (bool, "true or false"),
         "has_probabilities": (bool, "true or false"),
+        "loses_mass": (bool, "true or false"),
         "judged_together": (bool, "true or false"),
         "best_by": (tuple, "the name of a figure, and max or min"),
         "fitted": (dict, "a dictionary of what `prepare` found"),
@@ -44,6 +60,11 @@ class EvaluatedModule(GuardedAttributes, LightningModule):
         "textclf_metrics": (nn.ModuleDict, "what the package counts"),
     }
     init_call = "super().__init__(num_classes, label_names)"
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Keeps the work of the hooks that the subclass overrides."""
+        super().__init_subclass__(**options)
+        keep_required_hooks(cls)
 
     def __init__(self, num_classes: int, label_names: Sequence[str]) -> None:
         """Takes the facts of the data.
@@ -71,8 +92,8 @@ class EvaluatedModule(GuardedAttributes, LightningModule):
             batch: What `collate` gave, on this module's device.
 
         Returns:
-            Log-probabilities in nats, fp32 or wider, shape `(batch, num_classes)`. A row of NaN is an answer that fits
-            no class.
+            Log-probabilities in nats, float32 or float64, shape `(batch, num_classes)`, also for a batch of one row. A
+            row of NaN is an answer that fits no class.
         """
         raise NotImplementedError(f"{type(self).__name__} must define log_scores(batch)")
 
@@ -95,6 +116,7 @@ class EvaluatedModule(GuardedAttributes, LightningModule):
         """
         return {}
 
+    @required_hook
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Counts one batch; gives what `test_step` gives.
 
@@ -104,6 +126,7 @@ class EvaluatedModule(GuardedAttributes, LightningModule):
         fitting = self.trainer.state.fn == TrainerFn.FITTING
         return self._evaluate(batch, "val", calibrate=not fitting)
 
+    @required_hook
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Counts one batch; gives its rows to the callbacks.
 
@@ -114,21 +137,120 @@ class EvaluatedModule(GuardedAttributes, LightningModule):
         return self._evaluate(batch, "test")
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Scores one batch of texts without labels; gives what `test_step` gives."""
-        return {"row": batch["row"], **self._judge(self.log_scores(batch))}
+        """Scores one batch of texts without labels; gives what `test_step` gives.
 
+        An override must give the same entries.
+        """
+        return {"row": batch["row"], **self._judge(self.checked_scores(batch))}
+
+    # Checked scores
+
+    def checked_scores(self, batch: dict[str, Any], check: ScoreCheck | None = None) -> Tensor:
+        """Calls `log_scores`, and checks what it gives: each evaluation and prediction gets its scores here.
+
+        Args:
+            batch: What `collate` gave, with `row`, on this module's device.
+            check: That of an evaluation, which may raise later; by default a fault is raised at once.
+
+        Returns:
+            A copy of the scores, without gradients, on this module's device.
+
+        Raises:
+            UserError: They break the rules of `textclf.models.score_check`.
+        """
+        check = ScoreCheck() if check is None else check
+        with self._evaluation_precision():
+            scores = self.log_scores(batch)
+        counted = not batch.get("filler")
+        return check.add(self._rules_of("log_scores"), scores, batch["row"], self.device, counted)
+
+    def settled_scores(self, log_scores: Tensor, rows: Tensor) -> Tensor:
+        """Calls `settle`, and checks what it gives; on all processes.
+
+        Args:
+            log_scores: What `log_scores` gave for the rows of this process, shape `(rows, num_classes)`.
+            rows: Place of each row in the split, shape `(rows,)`.
+
+        Raises:
+            UserError: The scores break the rules, on any process.
+        """
+        check = ScoreCheck(self.trainer.world_size)
+        return check.add(self._rules_of("settle"), self.settle(log_scores), rows, log_scores.device)
+
+    def checked_outputs(self, step: str, outputs: Any, batch: Mapping[str, Any]) -> Mapping[str, Tensor]:
+        """Checks what a step returned, before it is read.
+
+        Args:
+            step: Name of the method, which may be a subclass's own.
+            outputs: What it returned.
+            batch: The batch, with `row`.
+
+        Raises:
+            UserError: The results of some rows are missing, or the scores of `predict_step` break the rules.
+        """
+        names = ["row", "prediction", "log_scores"]
+        if step == "predict_step" and self.textclf.calibrator(decides=True) is not None:
+            names.append("deciding_scores")
+        rows = batch["row"][:0] if batch.get("filler") else batch["row"]
+        check_outputs(self._rules_of(step), outputs, names, rows)
+        if step == "predict_step":
+            ScoreCheck().add(self._rules_of(step), outputs["log_scores"], rows, outputs["log_scores"].device)
+        checked: Mapping[str, Tensor] = outputs
+        return checked
+
+    def check_evaluation(self) -> None:
+        """Raises, on all processes, what was wrong with the scores of an evaluation; called before they are reported.
+
+        Raises:
+            UserError: The scores break the rules, no row was counted, or all scores of a trained method are NaN.
+        """
+        batches, rows, invalid = self.textclf.score_check.finish()
+        if not batches:
+            raise UserError(
+                f"{type(self).__name__} counted no batch of this evaluation: define validation_step and test_step as "
+                "methods of the class, or call those of TextClassifier"
+            )
+        trains = is_overridden("training_step", self) and any(weight.requires_grad for weight in self.parameters())
+        if rows == invalid > 0 and trains and self.has_probabilities:
+            cause = "before training: look at its inputs and weights"
+            if not self.trainer.sanity_checking:
+                cause = (
+                    "training has diverged: try a lower learning rate, --trainer.gradient_clip_val 1.0, or "
+                    f"--trainer.precision 32-true (it is {self.trainer.precision})"
+                )
+            raise UserError(f"{type(self).__name__}.log_scores gave NaN for all {rows} rows: {cause}")
+
+    def _rules_of(self, method: str) -> ScoreRules:
+        return ScoreRules(
+            source=f"{type(self).__name__}.{method}",
+            num_classes=self.num_classes,
+            has_probabilities=self.has_probabilities,
+            loses_mass=self.loses_mass,
+            precision=None if self._trainer is None else str(self._trainer.precision),
+        )
+
+    def _evaluation_precision(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self.autocast else torch.autocast(self.device.type, enabled=False)
+
+    # Loaders and metrics
+
+    @required_hook
     def on_train_start(self) -> None:
         """Looks at the loader of training."""
         self._look_at("train", self.trainer.train_dataloader)
 
+    @required_hook
     def on_validation_start(self) -> None:
         """Looks at the loaders of validation; in `fit`, forgets what was fitted to the scores of other weights."""
+        self.textclf.score_check = ScoreCheck(self.trainer.world_size)
         if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
             self.textclf.calibrators = ()
         self._look_at("validation", self.trainer.val_dataloaders)
 
+    @required_hook
     def on_test_start(self) -> None:
         """Looks at the loaders of the test."""
+        self.textclf.score_check = ScoreCheck(self.trainer.world_size)
         self._look_at("test", self.trainer.test_dataloaders)
 
     def _look_at(self, split: str, loaders: Any) -> None:
@@ -138,10 +260,12 @@ class EvaluatedModule(GuardedAttributes, LightningModule):
             self.textclf.seen_splits.add(split)
             say_what_was_cut(loaders, split, getattr(self, "max_length", None))
 
+    @required_hook
     def on_validation_epoch_end(self) -> None:
         """Logs `val/...` over the whole split."""
         self._log_metrics("val")
 
+    @required_hook
     def on_test_epoch_end(self) -> None:
         """Logs `test/...` over the whole split."""
         self._log_metrics("test")
@@ -149,15 +273,14 @@ class EvaluatedModule(GuardedAttributes, LightningModule):
     def _evaluate(
         self, batch: dict[str, Any], split: Literal["val", "test"], calibrate: bool = True
     ) -> dict[str, Tensor]:
-        log_scores = self.log_scores(batch)
-        if log_scores.dtype in (torch.float16, torch.bfloat16):
-            raise TypeError(f"{type(self).__name__}.log_scores gave {log_scores.dtype}: it must be float32 or wider")
-        result = {"row": batch["row"], **self._judge(log_scores, self._names_of_data(), calibrate)}
+        names = self._names_of_data()
+        log_scores = self.checked_scores(batch, self.textclf.score_check)
+        result = {"row": batch["row"], **self._judge(log_scores, names, calibrate)}
         filler = bool(batch.get("filler"))
         if filler:
             result = {name: values[:0] for name, values in result.items()}
         if self.judged_together:
-            self.textclf.waiting.append((result["log_scores"], batch["labels"][: len(result["row"])]))
+            self.textclf.waiting.append((result["row"], result["log_scores"], batch["labels"][: len(result["row"])]))
         elif not filler:
             self._metrics(split).update(result["log_scores"], batch["labels"], result["prediction"])
         return result
@@ -208,10 +331,11 @@ class EvaluatedModule(GuardedAttributes, LightningModule):
         return metrics
 
     def _log_metrics(self, split: Literal["val", "test"]) -> None:
+        self.check_evaluation()
         metrics = self._metrics(split)
         if waiting := self.textclf.waiting:
-            scores, labels = (torch.cat(parts) for parts in zip(*waiting, strict=True))
-            metrics.update(self.settle(scores), labels)
+            rows, scores, labels = (torch.cat(parts) for parts in zip(*waiting, strict=True))
+            metrics.update(self.settled_scores(scores, rows), labels)
             waiting.clear()
         values = {f"{split}/{name}": value.float() for name, value in metrics.compute().items()}
         # compute() has already reduced over the processes; Lightning warns where it is not told to reduce, and the mean

@@ -18,6 +18,7 @@ from textclf.fingerprint import fingerprint
 from textclf.models import encoders
 from textclf.models.base import TextClassifier
 from textclf.models.dropout import use_fast_dropout
+from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import class_weights_by_name
 from textclf.models.lora import LoraSettings, add_lora
 from textclf.models.model_tokenizer import ModelTokenizer
@@ -44,6 +45,7 @@ class FineTunedClassifier(TextClassifier):
     """
 
     architecture = ("pretrained", "encoder_config", "lora", "freeze_layers")
+    autocast = True
 
     def __init__(
         self,
@@ -211,6 +213,7 @@ class FineTunedClassifier(TextClassifier):
 
     # Checkpoints without frozen weights
 
+    @required_hook
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leaves out the frozen weights that can be loaded again, and keeps their hash."""
         super().on_save_checkpoint(checkpoint)
@@ -306,6 +309,7 @@ class FineTunedClassifier(TextClassifier):
             logits, labels, weight=self.loss_weights, label_smoothing=self.label_smoothing
         )
 
+    @required_hook
     def on_fit_start(self) -> None:
         """Sets the classes' weights in the loss."""
         if isinstance(self.class_weights, dict):

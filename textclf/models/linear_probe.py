@@ -12,6 +12,7 @@ from textclf.console import say
 from textclf.errors import UserError
 from textclf.models.checkpoint import read_checkpoint
 from textclf.models.embedded import EmbeddingClassifier, facts
+from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import class_weights_by_name
 from textclf.types import Dataset
 
@@ -223,6 +224,7 @@ class LinearProbe(EmbeddingClassifier):
             return [sum(counts) / (len(self.present) * max(1, count)) for count in counts]
         return [1.0] * len(counts)
 
+    @required_hook
     def on_fit_start(self) -> None:
         """Gives each `C` its epoch.
 
@@ -235,6 +237,7 @@ class LinearProbe(EmbeddingClassifier):
             raise UserError("fit: lbfgs takes all rows in one process: pass --trainer.devices 1, or optimizer adamw")
         self.trainer.fit_loop.max_epochs = len(self.grid)
 
+    @required_hook
     def on_train_epoch_start(self) -> None:
         """Starts with no rows: an interrupted epoch is begun anew.
 
@@ -252,6 +255,7 @@ class LinearProbe(EmbeddingClassifier):
                 "--data.val_size"
             )
 
+    @required_hook
     def on_fit_end(self) -> None:
         """Says which `C` was chosen."""
         keepers: list[Any] = list(self.trainer.checkpoint_callbacks)

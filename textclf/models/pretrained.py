@@ -62,6 +62,7 @@ class PretrainedClassifier(FrozenModelClassifier):
         if max_length is not None and max_length < 3:
             raise UserError(f"max_length {max_length} is too small: give 3 or more")
         self.label_map, self.unmapped = label_map, unmapped
+        self.loses_mass = unmapped == "sum"
         self._looked = False
 
     def adopt(self, network: PreTrainedModel) -> None:

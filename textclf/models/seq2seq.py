@@ -14,6 +14,7 @@ from textclf.chat.answers import Parse, as_scores, class_of
 from textclf.errors import UserError
 from textclf.fingerprint import fingerprint
 from textclf.models.frozen_model import FrozenModelClassifier
+from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import by_label_name, label_named
 from textclf.models.label_words import words_of
 from textclf.models.padded import chunked
@@ -175,10 +176,12 @@ class Seq2SeqClassifier(FrozenModelClassifier):
         self._counts["otherwise"] += sum(each is None for each in classes)
         self._counts["no_label"] += sum(not any(word in answer.casefold() for word in known) for answer in answers)
 
+    @required_hook
     def on_validation_epoch_start(self) -> None:
         """Starts counting."""
         self._counts = dict.fromkeys(self._counts, 0)
 
+    @required_hook
     def on_test_epoch_start(self) -> None:
         """Starts counting."""
         self._counts = dict.fromkeys(self._counts, 0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
 from textclf.evaluation.calibration import Calibrator
+from textclf.models.score_check import ScoreCheck
 
 
 @dataclass
@@ -24,7 +25,10 @@ class MethodState:
             probabilities, and one that decides.
         variant: What is tried in this part of the training, such as one value of several; named after its validation.
         seen_splits: Splits whose loaders were looked at.
-        waiting: Scores and labels of the batches of a split that is judged as a whole.
+        waiting: Rows, scores and labels of the batches of a split that is judged as a whole.
+        score_check: What was found wrong with the scores of the current evaluation.
+        hook_calls: Results of the required hooks that ran within each override that is running; see
+            `textclf.models.hooks`.
     """
 
     restored: bool = False
@@ -34,7 +38,9 @@ class MethodState:
     calibrators: tuple[Calibrator, ...] = ()
     variant: str = ""
     seen_splits: set[str] = field(default_factory=set)
-    waiting: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    waiting: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
+    score_check: ScoreCheck = field(default_factory=ScoreCheck)
+    hook_calls: list[dict[Callable[..., Any], Any]] = field(default_factory=list)
 
     def calibrator(self, decides: bool) -> Calibrator | None:
         """The calibrator that decides, or the one that changes the probabilities; None where there is none."""

@@ -1,0 +1,312 @@
+"""Checks of the scores that a method gives: type, shape and dtype of each batch, and the values of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from textclf.errors import UserError
+from textclf.processes import share
+
+TOLERANCE = 1e-3
+"""Largest difference between the logarithm of a row's summed probabilities and 0, in nats."""
+ROUNDED = 0.1
+"""Up to this difference the scores are probably log-probabilities that were rounded."""
+SHOWN = 5
+"""Entries of a row that a message shows."""
+
+
+class Fault(IntEnum):
+    """What can be wrong with the values of a row; 0 is a row without fault."""
+
+    SUM_TOO_LOW = 1
+    SUM_TOO_HIGH = 2
+    NO_CLASS = 3
+    INFINITE = 4
+    PARTLY_NAN = 5
+
+
+@dataclass(frozen=True)
+class ScoreRules:
+    """What the scores of a method must be.
+
+    Attributes:
+        source: Class and method that gave them, such as `KNN.log_scores`: the beginning of each message.
+        num_classes: Number of columns.
+        has_probabilities: Whether the scores are log-probabilities.
+        loses_mass: Whether the probabilities of a row may sum to less than 1.
+        precision: The trainer's precision; None without a trainer.
+    """
+
+    source: str
+    num_classes: int
+    has_probabilities: bool = True
+    loses_mass: bool = False
+    precision: str | None = None
+
+    def checked(self, scores: Any, rows: int, device: torch.device) -> Tensor:
+        """Checks type, shape and dtype.
+
+        Args:
+            scores: What the method gave.
+            rows: Rows of the batch.
+            device: Where the scores are wanted.
+
+        Returns:
+            A copy of the scores, shape `(rows, num_classes)`, without gradients: the method may reuse its own tensor.
+
+        Raises:
+            UserError: They are no float32 or float64 tensor of this shape.
+        """
+        shape = (rows, self.num_classes)
+        wanted = f"wanted a float32 or float64 tensor of shape {shape}, one row per text and one column per label"
+        if not isinstance(scores, Tensor):
+            raise UserError(f"{self.source} gave {_kind_of(scores)}: {wanted}{_conversion_of(scores)}")
+        dtype = _name_of(scores.dtype)
+        article = "an" if dtype[0] in "aeiou" else "a"
+        given = f"{self.source} gave {article} {dtype} tensor of shape {tuple(scores.shape)}"
+        if scores.layout != torch.strided:
+            raise UserError(f"{given} that is sparse: {wanted}; call .to_dense()")
+        if scores.dtype not in (torch.float32, torch.float64):
+            raise UserError(f"{given}: {wanted}{self._reason_of(scores.dtype)}")
+        if scores.shape != shape:
+            raise UserError(f"{given}: {wanted}{_remedy_of_shape(tuple(scores.shape), shape)}")
+        if device.type == "mps":  # it has no float64
+            scores = scores.float()
+        copied: Tensor = scores.detach().to(device, copy=True)
+        return copied
+
+    def _reason_of(self, dtype: torch.dtype) -> str:
+        """Where a dtype probably comes from, and what to write instead."""
+        if dtype not in (torch.bfloat16, torch.float16):
+            return ""
+        half = self.precision is not None and self.precision.startswith(("bf16", "16"))
+        cause = f"precision {self.precision} computes in {_name_of(dtype)}: " if half else ""
+        return f"; {cause}write logits.float().log_softmax(dim=-1)"
+
+    def faults(self, scores: Tensor) -> Tensor:
+        """Finds what is wrong with each row.
+
+        Args:
+            scores: Float, shape `(batch, num_classes)`.
+
+        Returns:
+            A `Fault` or 0 for each row, int64, shape `(batch,)`, on the device of the scores.
+        """
+        invalid = scores.isnan()
+        found = torch.zeros(len(scores), dtype=torch.int64, device=scores.device)
+        if self.has_probabilities:
+            total = scores.logsumexp(dim=1)
+            found.masked_fill_(total > TOLERANCE, Fault.SUM_TOO_HIGH)
+            if not self.loses_mass:
+                found.masked_fill_(total < -TOLERANCE, Fault.SUM_TOO_LOW)
+        found.masked_fill_(scores.isneginf().all(dim=1), Fault.NO_CLASS)
+        found.masked_fill_(scores.isposinf().any(dim=1), Fault.INFINITE)
+        return found.masked_fill_(invalid.any(dim=1) & ~invalid.all(dim=1), Fault.PARTLY_NAN)
+
+    def error(self, fault: Fault, scores: np.ndarray, row: int) -> UserError:
+        """Says what is wrong with a row.
+
+        Args:
+            fault: What it is.
+            scores: Of the row, shape `(num_classes,)`.
+            row: Its place in the split, from 0.
+        """
+        given = f"{self.source} gave {_row_of(scores)} for row {row} (counted from 0)"
+        wanted = "wanted log-probabilities, at most 0" if self.has_probabilities else "wanted finite scores or -inf"
+        match fault:
+            case Fault.PARTLY_NAN:
+                text = f"{given}: wanted NaN in no entry, or in the whole row where the answer fits no class"
+            case Fault.INFINITE:
+                text = f"{given}: {wanted}"
+            case Fault.NO_CLASS:
+                text = f"{given}: wanted a class that is possible; an answer that fits no class is a row of NaN"
+            case _:
+                total = np.exp(np.logaddexp.reduce(scores))
+                text = f"{given}, whose exponentials sum to {total:.4g}: wanted log-probabilities, whose exponentials "
+                text += f"sum to 1; {_remedy_of_sum(scores, fault)}"
+        return UserError(text)
+
+
+class ScoreCheck:
+    """Checks the scores of an evaluation, batch by batch.
+
+    On one process on the CPU a fault is raised where it is found. On other devices the first fault is kept on the
+    device until `finish`, so that no batch waits for it; of several processes all raise the error of one of them. The
+    first batch is always looked at: most methods are wrong from the first row on.
+    """
+
+    def __init__(self, processes: int = 1) -> None:
+        """Starts with no rows.
+
+        Args:
+            processes: Number of processes of the evaluation.
+        """
+        self.processes = processes
+        self._rows = 0
+        self._batches = 0
+        self._counts: tuple[int, int, int] | None = None
+        self._error: UserError | None = None
+        self._rules: ScoreRules | None = None
+        # On the device of the scores: the number of rows of NaN; fault, place and scores of the first wrong row.
+        self._invalid: Tensor | int = 0
+        self._first: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def add(self, rules: ScoreRules, scores: Any, rows: Tensor, device: torch.device, counted: bool = True) -> Tensor:
+        """Checks the scores of a batch.
+
+        Args:
+            rules: What they must be.
+            scores: What the method gave.
+            rows: Place of each row in its split, int64, shape `(batch,)`.
+            device: Where the scores are wanted.
+            counted: Whether the rows are counted; those of a filler batch are not.
+
+        Returns:
+            A copy of the scores, shape `(batch, num_classes)`; rows of NaN where they cannot be used, and the error
+            is raised later.
+
+        Raises:
+            UserError: The scores break the rules.
+        """
+        self._rules = rules
+        self._batches += 1
+        try:
+            checked = rules.checked(scores, len(rows), device)
+        except UserError as error:
+            if self.processes == 1:
+                raise
+            self._error = self._error or error  # the others wait for this process in their next exchange
+            checked = torch.full((len(rows), rules.num_classes), torch.nan, device=device)
+        self._look_at(rules, checked, rows)
+        if counted:
+            self._rows += len(rows)
+            self._invalid = self._invalid + checked.isnan().all(dim=1).sum()
+        if self._batches == 1 or (self.processes == 1 and device.type == "cpu"):
+            self._raise_first()
+        return checked
+
+    def _look_at(self, rules: ScoreRules, scores: Tensor, rows: Tensor) -> None:
+        """Keeps fault, place and scores of the first wrong row, without waiting for the device."""
+        if not len(scores):
+            return
+        faults = rules.faults(scores)
+        place = (faults > 0).int().argmax().reshape(1)
+        # Indexing with a tensor of no dimension would wait for the device.
+        found = faults.index_select(0, place), rows.index_select(0, place), scores.index_select(0, place)
+        if self._first is None:
+            self._first = found
+            return
+        known = self._first[0] > 0
+        fault, row, values = (torch.where(known, old, new) for old, new in zip(self._first, found, strict=True))
+        self._first = fault, row, values
+
+    def _local_error(self) -> UserError | None:
+        if self._error is None and self._first is not None and (fault := int(self._first[0])):
+            assert self._rules is not None
+            _, row, scores = self._first
+            self._error = self._rules.error(Fault(fault), scores[0].double().cpu().numpy(), int(row))
+        return self._error
+
+    def _raise_first(self) -> None:
+        for error in share(self._local_error(), self.processes):
+            if error is not None:
+                raise error
+
+    def finish(self) -> tuple[int, int, int]:
+        """Raises what was found in the evaluation; called on all processes, and again without effect.
+
+        Returns:
+            Of all processes: the batches that were checked, the rows that count, and the rows of NaN among these.
+
+        Raises:
+            UserError: The scores of a process break the rules.
+        """
+        if self._counts is None:
+            self._raise_first()
+            counts = share((self._batches, self._rows, int(self._invalid)), self.processes)
+            batches, rows, invalid = (sum(column) for column in zip(*counts, strict=True))
+            self._counts = batches, rows, invalid
+            self._first, self._invalid = None, 0  # a method that is sent to other processes takes no tensors along
+        return self._counts
+
+
+def check_outputs(rules: ScoreRules, outputs: Any, names: Sequence[str], rows: Tensor) -> None:
+    """Checks what a step returned for a batch: that every result of every row is there.
+
+    Args:
+        rules: Of the step; `source` names it.
+        outputs: What it returned.
+        names: The results that are read.
+        rows: Place of each row in its split, shape `(rows,)`.
+
+    Raises:
+        UserError: A result is missing, or is not that of the batch's rows.
+    """
+    wanted = f"wanted a dictionary with {', '.join(names)}; override log_scores to change what is predicted"
+    if not isinstance(outputs, Mapping):
+        raise UserError(f"{rules.source} gave {_kind_of(outputs)}: {wanted}")
+    if missing := [name for name in names if name not in outputs]:
+        raise UserError(f"{rules.source} gave a dictionary without {', '.join(missing)}: {wanted}")
+    shapes = dict.fromkeys(names, (len(rows), rules.num_classes)) | dict.fromkeys(("row", "prediction"), (len(rows),))
+    for name in names:
+        value = outputs[name]
+        if not isinstance(value, Tensor) or value.shape != shapes[name]:
+            given = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"as {_kind_of(value)}"
+            raise UserError(f"{rules.source} gave {name} {given}: wanted a tensor of shape {shapes[name]}")
+    if not torch.equal(outputs["row"].cpu(), rows.cpu()):
+        raise UserError(f"{rules.source} gave other places as row than the batch has: return batch['row']")
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"a NumPy array of shape {value.shape}"
+    if value is None:
+        return "None"
+    return f"an object of type {type(value).__name__}"
+
+
+def _conversion_of(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return "; write torch.from_numpy(scores)"
+    if value is None:
+        return "; return the scores"
+    if hasattr(value, "logits"):
+        return "; write output.logits.float().log_softmax(dim=-1)"
+    return ""
+
+
+def _name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _remedy_of_shape(shape: Sequence[int], wanted: Sequence[int]) -> str:
+    if len(shape) < len(wanted) and tuple(shape) == tuple(size for size in wanted if size != 1):
+        return "; .squeeze() without a dimension also removes the one of a single row"
+    if tuple(shape) == tuple(reversed(wanted)):
+        return "; transpose it"
+    return ""
+
+
+def _row_of(scores: np.ndarray) -> str:
+    shown = ", ".join(f"{score:.4g}" for score in scores[:SHOWN])
+    return f"[{shown}{', ...' if len(scores) > SHOWN else ''}]"
+
+
+def _remedy_of_sum(scores: np.ndarray, fault: Fault) -> str:
+    """What a row that does not sum to 1 probably is, and what to write."""
+    if scores.min() >= 0 and abs(scores.sum() - 1) <= ROUNDED:
+        return "these look like probabilities: take .log()"
+    if scores.min() >= 0 and abs(np.exp(-scores).sum() - 1) <= TOLERANCE:
+        return "these look like negative log-probabilities: change their sign"
+    if abs(np.logaddexp.reduce(scores)) <= ROUNDED:
+        return "these look rounded: take .float() before .log_softmax(dim=-1)"
+    if fault == Fault.SUM_TOO_HIGH:
+        return "these look like logits: take .log_softmax(dim=-1)"
+    return "take .log_softmax(dim=-1), or set loses_mass = True where probability is lost on purpose"
