@@ -18,6 +18,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import textclf.data
+import textclf.extra_metrics
 import textclf.models
 import textclf.temperature
 import textclf.thresholds  # noqa: F401  # importing these makes short class names known

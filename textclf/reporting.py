@@ -19,6 +19,7 @@ from textclf.data.values import mended
 from textclf.evaluation.calibration import stored_calibrators
 from textclf.evaluation.metrics import predicted_classes
 from textclf.evaluation.provenance import Provenance, described_data, described_method
+from textclf.extra_metrics import extra_metrics
 from textclf.processes import gather, run_folder
 from textclf.seeds import global_seed
 
@@ -106,18 +107,25 @@ class ReportWriter(Callback):
         if model.judged_together:
             settled = model.settled_scores(torch.from_numpy(mine[2]), torch.from_numpy(mine[0])).double()
             mine[1:] = [predicted_classes(settled).numpy(), settled.numpy()]
-        figures = model.figures(split)
+        figures, extra = model.figures(split), extra_metrics(trainer, model)
         gathered = gather((mine, seconds), trainer)
         if trainer.is_global_zero:
             rows, *columns = (np.concatenate(parts) for parts in zip(*(own for own, _ in gathered), strict=True))
             order = np.argsort(rows)
             speed = len(rows) / max(seconds for _, seconds in gathered)
             predictions, log_scores = (column[order] for column in columns)
-            self._write(trainer, model, split, Scored(rows[order], predictions, log_scores, speed), figures)
+            scored = Scored(rows[order], predictions, log_scores, speed)
+            self._write(trainer, model, split, scored, figures, extra)
         trainer.strategy.barrier("report")
 
     def _write(
-        self, trainer: Trainer, model: Any, split: Reported, scored: Scored, figures: Mapping[str, float]
+        self,
+        trainer: Trainer,
+        model: Any,
+        split: Reported,
+        scored: Scored,
+        figures: Mapping[str, float],
+        extra: Mapping[str, float],
     ) -> None:
         from textclf.evaluation.predictions import write_predictions
         from textclf.evaluation.report import write_report
@@ -134,7 +142,7 @@ class ReportWriter(Callback):
             has_probabilities=model.has_probabilities,
             **stored_calibrators(model.textclf.calibrators, model.label_names),
         )
-        write_report(folder, path, provenance_of(trainer, model, split), scored.examples_per_second, figures)
+        write_report(folder, path, provenance_of(trainer, model, split), scored.examples_per_second, figures, extra)
         say(f"the report is in {folder}")
         print((folder / "report.txt").read_text(encoding="utf-8"), flush=True)
 

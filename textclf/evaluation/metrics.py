@@ -7,6 +7,24 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
 
+KEYS = (
+    "accuracy",
+    "macro_f1",
+    "weighted_f1",
+    "macro_precision",
+    "macro_recall",
+    "precision",
+    "recall",
+    "f1",
+    "mcc",
+    "nll",
+    "ece",
+    "nll_uncalibrated",
+    "ece_uncalibrated",
+    "majority_accuracy",
+    "invalid",
+)
+"""Names of the metrics of every report, in its order."""
 LARGEST_BELOW_ONE = 1 - 2**-24  # in float32
 
 

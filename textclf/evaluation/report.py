@@ -14,27 +14,10 @@ from textclf.atomic import atomic_path
 from textclf.errors import UserError
 from textclf.evaluation.display import align_right, display_width
 from textclf.evaluation.figures import plot_confusion_matrix
-from textclf.evaluation.metrics import ClassificationMetrics
+from textclf.evaluation.metrics import KEYS, ClassificationMetrics
 from textclf.evaluation.predictions import PredictionTable, read_predictions
 from textclf.evaluation.provenance import Provenance
 
-KEYS = (
-    "accuracy",
-    "macro_f1",
-    "weighted_f1",
-    "macro_precision",
-    "macro_recall",
-    "precision",
-    "recall",
-    "f1",
-    "mcc",
-    "nll",
-    "ece",
-    "nll_uncalibrated",
-    "ece_uncalibrated",
-    "majority_accuracy",
-    "invalid",
-)
 WINDOW = 65_536  # rows counted at once
 Metrics = dict[str, float | int | str | list[str] | None]
 
@@ -45,6 +28,7 @@ def write_report(
     provenance: Provenance | None = None,
     examples_per_second: float | None = None,
     figures: Mapping[str, float] | None = None,
+    extra_metrics: Mapping[str, float] | None = None,
 ) -> Metrics:
     """Writes metrics.json, report.txt and confusion_matrix.png.
 
@@ -54,6 +38,7 @@ def write_report(
         provenance: What was measured; by default a test of which nothing is known.
         examples_per_second: Speed of the run, where it was measured.
         figures: What else the method has measured, for metrics.json.
+        extra_metrics: Further metrics of the same rows by name, for metrics.json and report.txt.
 
     Returns:
         What metrics.json holds: the result of `summarize`, `missing_classes`, `figures`, and the fields of
@@ -68,6 +53,7 @@ def write_report(
         raise UserError(f"{table_path}: the prediction table has no rows; test on a split that has some")
     metrics: Metrics = {
         **summarize(table, provenance.split, examples_per_second),
+        **{f"{provenance.split}/{name}": _finite(value) for name, value in (extra_metrics or {}).items()},
         "missing_classes": missing_classes(table),
         **{name: _finite(value) for name, value in (figures or {}).items()},
         **asdict(provenance),
@@ -80,7 +66,7 @@ def write_report(
     with atomic_path(folder / "metrics.json") as path:
         path.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     with atomic_path(folder / "report.txt") as path:
-        path.write_text("\n".join([*head, "", classification_report_text(table)]), encoding="utf-8")
+        path.write_text("\n".join([*head, "", classification_report_text(table, extra_metrics)]), encoding="utf-8")
     matrix, title = _accumulate(table).confusion_matrix().numpy(), provenance.title(len(table.labels))
     plot_confusion_matrix(matrix, table.label_names, folder / "confusion_matrix.png", title)
     return metrics
@@ -112,11 +98,12 @@ def summarize(
     }
 
 
-def classification_report_text(table: PredictionTable) -> str:
+def classification_report_text(table: PredictionTable, extra_metrics: Mapping[str, float] | None = None) -> str:
     """Writes precision, recall, F1 and support per class, in scikit-learn's layout, and a few lines below it.
 
     Args:
         table: The predictions.
+        extra_metrics: Further metrics of the same rows by name.
 
     Returns:
         Several lines. Names in wide characters such as Hangul are aligned by their width on a terminal.
@@ -133,6 +120,9 @@ def classification_report_text(table: PredictionTable) -> str:
     ):
         value = format(scores[key], form) if key in scores else "no probabilities"
         lines.append(f"{name + ':':<25}{value}")
+    for name, extra in (extra_metrics or {}).items():
+        note = " (of the answered rows)" if scores["invalid"] else ""
+        lines.append(f"{name + ':':<24} {extra:.4f}{note}")
     if missing := missing_classes(table):
         lines.append(f"{'classes without rows:':<25}{missing_note(missing)}")
     if "ece_uncalibrated" in scores:
