@@ -81,13 +81,13 @@ class ExtraMetrics(Callback):
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *args: Any
     ) -> None:
         """Keeps a batch's scores."""
-        self._keep(outputs, batch)
+        self._keep(pl_module.checked_outputs("validation_step", outputs, batch), batch)
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *args: Any
     ) -> None:
         """Keeps a batch's scores."""
-        self._keep(outputs, batch)
+        self._keep(pl_module.checked_outputs("test_step", outputs, batch), batch)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Logs `val/...`."""
@@ -100,6 +100,7 @@ class ExtraMetrics(Callback):
     def values(self, trainer: Trainer, model: Any) -> dict[str, float]:
         """The metrics by name, NaN where there are no rows; called on all processes, at the end of an evaluation."""
         if self._found is None:
+            model.check_evaluation()
             scores, predictions, labels = self._all_rows(trainer, model)
             answered = predictions >= 0
             rows = scores[answered], predictions[answered], labels[answered]
@@ -127,9 +128,9 @@ class ExtraMetrics(Callback):
         parts = [{**empty, "log_scores": np.empty((0, model.num_classes))}, *self._parts]
         mine = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         if model.judged_together:
-            settled = model.settle(torch.from_numpy(mine["log_scores"])).cpu()
+            settled = model.settled_scores(*(torch.from_numpy(mine[name]) for name in ("log_scores", "row"))).cpu()
             mine |= {"log_scores": settled.numpy(), "prediction": predicted_classes(settled).numpy()}
-        each = share(mine, trainer)
+        each = share(mine, trainer.world_size)
         whole = {name: np.concatenate([part[name] for part in each]) for name in mine}
         order = np.argsort(whole["row"], kind="stable")
         scores, predictions, labels = (whole[name][order] for name in ("log_scores", "prediction", "label"))
