@@ -256,8 +256,13 @@ class PredictionStream(Callback):
             self._stack.__exit__(type(exception), exception, exception.__traceback__)
 
 
-def always() -> list[Callback]:
-    """The callbacks of every run, in the order that they are called in."""
+def default_callbacks() -> list[Callback]:
+    """The callbacks of every run, in the order in which they must be called, for a `Trainer` of one's own.
+
+    They write the run folder, which is the trainer's `default_root_dir`: checkpoints, `cleaning.csv` and the report;
+    they log the training speed, and save what resuming needs. A trainer with `callbacks=default_callbacks()` needs its
+    rows from a `TextDataModule`.
+    """
     return [
         CleaningRecord(),
         RandomStates(),

@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -56,6 +58,19 @@ def hush() -> None:
         os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # before anything imports it
         disable_progress_bars()
         disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Silences as `hush` does, and gives log levels and filters of warnings back."""
+    levels = {name: logging.getLogger(name).level for name in LOG_LEVELS}
+    try:
+        with warnings.catch_warnings():
+            hush()
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 LOG_LEVELS = {

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
+import inspect
 import os
 import re
 import time
-from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from pydoc import locate
+from typing import Any, Literal, cast
 
 import torch
+from jsonargparse import Namespace
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -54,7 +57,7 @@ class MetricsCSV(Logger):
         """The run folder."""
         return str(self.path.parent)
 
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+    def log_hyperparams(self, params: dict[str, Any] | argparse.Namespace, *args: Any, **kwargs: Any) -> None:
         """Leaves them to `config.yaml`."""
 
     @rank_zero_only
@@ -158,6 +161,50 @@ def set_up(configured: Any, run_dir: Path, labels: Mapping[str, str]) -> Any:
         return configured
     path = f"{MetricsCSV.__module__}.{MetricsCSV.__qualname__}"
     return [*loggers, type(ours[0])(class_path=path, init_args=type(ours[0])(save_dir=str(run_dir)))]
+
+
+def run_loggers(
+    given: Logger | Sequence[Logger] | bool,
+    configured: Sequence[Mapping[str, Any]],
+    run_dir: Path,
+    labels: Mapping[str, str],
+) -> list[Logger] | Literal[False]:
+    """The loggers of a run that has no command line.
+
+    Args:
+        given: The user's own, to which `metrics.csv` is added; False for none, True for the configured ones.
+        configured: The command line's, by their class paths.
+        run_dir: The run folder.
+        labels: W&B's `group` and `job_type`.
+
+    Raises:
+        UserError: What is given is no logger.
+    """
+    if given is False:
+        return False
+    if given is True:
+        parsed = [_with_defaults(entry["class_path"]) for entry in configured]
+        return [_made(logger) for logger in set_up(parsed, run_dir, labels)]
+    own = [given] if isinstance(given, Logger) else list(given)
+    for logger in own:
+        if not isinstance(logger, Logger):
+            raise UserError(f"logger {logger!r}: give an object of a lightning.pytorch.loggers.Logger, True or False")
+    has_csv = any(isinstance(logger, MetricsCSV) for logger in own)
+    return own if has_csv else [*own, MetricsCSV(str(run_dir))]
+
+
+def _with_defaults(class_path: str) -> Namespace:
+    """A logger as the command line's parser gives it."""
+    kind: Any = locate(class_path)
+    arguments = {name: each.default for name, each in inspect.signature(kind).parameters.items()}
+    parsed: Any = Namespace  # its constructor has no types
+    return cast(Namespace, parsed(class_path=class_path, init_args=parsed(**arguments)))
+
+
+def _made(logger: Namespace) -> Logger:
+    kind: Any = locate(logger.class_path)
+    made: Logger = kind(**logger.init_args)
+    return made
 
 
 def _fill_in(logger: Any, run_dir: Path, labels: Mapping[str, str]) -> None:

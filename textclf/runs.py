@@ -22,7 +22,8 @@ RECORDS = ("wandb", "tensorboard")
 """What loggers begin in a run folder before anything was read or trained."""
 
 
-def _is_first() -> bool:
+def is_first_process() -> bool:
+    """Whether this is the first of the processes that a launcher such as torchrun started, or the only one."""
     node = os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0"))  # of Lightning's launcher and torchrun
     return node == "0" and bool(getattr(rank_zero_only, "rank", 0) == 0)  # from the launcher's environment variables
 
@@ -93,13 +94,13 @@ def claim_run_folder(name: str, run_dir: str | None, resumed: Path | None) -> Ru
         UserError: `run_dir` holds another run, or its name is not UTF-8.
     """
     if run_dir is None:
-        return _next_version(ROOT / name) if _is_first() else RunFolder(ROOT / name)
+        return _next_version(ROOT / name) if is_first_process() else RunFolder(ROOT / name)
     folder = Path(run_dir)
     if mended(run_dir) != run_dir:
         raise UserError(f"run_dir {run_dir!r} is not UTF-8, which Parquet files must be named in: name another")
     made: tuple[Path, ...] = ()
     own = resumed is not None and folder.resolve() in resumed.resolve().parents
-    if _is_first() and not own:
+    if is_first_process() and not own:
         if (folder / "config.yaml").exists() or (folder / "checkpoints").exists():
             raise UserError(
                 f"run_dir {str(folder)!r} holds a run already: name another folder, or resume it with "

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from pandas import DataFrame
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 else:
-    Dataset = LogisticRegression = PreTrainedConfig = PreTrainedModel = Any
+    DataFrame = Dataset = LogisticRegression = PreTrainedConfig = PreTrainedModel = Any
     PreTrainedTokenizerBase = TfidfVectorizer = Any
 
 __all__ = [
+    "DataFrame",
     "Dataset",
     "LogisticRegression",
     "PreTrainedConfig",

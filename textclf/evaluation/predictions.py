@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from textclf.atomic import atomic_path
 from textclf.errors import UserError
+from textclf.types import DataFrame
 
 NUMBERS = ("label", "prediction", "scores")
 COLUMNS = ("id", "text", *NUMBERS)
@@ -65,6 +66,25 @@ class PredictionTable:
         scores[answered, self.predictions[answered]] = 0.0
         scores[self.predictions < 0] = np.nan
         return scores
+
+    def to_pandas(self) -> DataFrame:
+        """The table as a DataFrame, one row per row of the split, for analysis by hand.
+
+        Returns:
+            Columns `id`, `text`, `text_pair` (only of pairs), `label_name` and `prediction_name` (None for an answer
+            that fits no class), and, where the method gives probabilities, `score_<label>`, the probability of each
+            label; NaN for an answer that fits no class.
+        """
+        from pandas import DataFrame  # takes a while to import
+
+        names = np.array([*self.label_names, None], dtype=object)  # the last for -1
+        pairs = {} if self.text_pairs is None else {"text_pair": self.text_pairs}
+        answers = {"label_name": names[self.labels], "prediction_name": names[self.predictions]}
+        columns: dict[str, Any] = {"id": self.ids, "text": self.texts, **pairs, **answers}
+        if self.has_probabilities:
+            probabilities = np.exp(self.log_scores)
+            columns |= {f"score_{name}": probabilities[:, i] for i, name in enumerate(self.label_names)}
+        return DataFrame(columns)
 
 
 def write_predictions(
