@@ -45,7 +45,7 @@ from textclf.execution import (
 )
 from textclf.machine import check_home
 from textclf.models.base import TextClassifier
-from textclf.models.checkpoint import import_calibrators, plain
+from textclf.models.checkpoint import accepted, import_calibrators, plain
 from textclf.prediction_output import check_output, reserved_names
 from textclf.predictions import read_texts
 from textclf.runs import RunFolder, claim_run_folder, run_group, run_name
@@ -135,7 +135,8 @@ class TextCLI(ArgumentsCLI):
         config["model"].setdefault("init_args", {}).update(facts)
         if "label_names" in config["data"].get("init_args", {}):
             config["data"]["init_args"]["label_names"] = facts["label_names"]
-        config["data"].setdefault("init_args", {})["cleaning"] = self.datamodule.hparams["cleaning"]
+        cleaning = accepted(type(self.datamodule), {"cleaning": self.datamodule.hparams["cleaning"]})
+        config["data"].setdefault("init_args", {}).update(cleaning)
         return config
 
     # The commands

@@ -78,7 +78,7 @@ def check_command(
 
 def is_trained(model: TextClassifier) -> bool:
     """Whether a method that trains has been trained, here or before its checkpoint was written."""
-    return model.restored or model.train_rows != 0
+    return model.textclf.restored or model.textclf.train_rows != 0
 
 
 def _restore(

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import yaml
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
@@ -46,7 +47,7 @@ from textclf.execution import (
 )
 from textclf.machine import check_home
 from textclf.models.base import TextClassifier
-from textclf.models.checkpoint import plain, read_checkpoint
+from textclf.models.checkpoint import accepted, plain, read_checkpoint
 from textclf.processes import run_folder
 from textclf.reporting import Reported, report_folder
 from textclf.runs import claim_run_folder, find_checkpoint, run_group
@@ -126,7 +127,7 @@ def run_experiment(
             nothing was written is removed.
         KeyboardInterrupt: The run was interrupted; a line says how to resume it.
     """
-    _check_arguments(model, data, trainer)
+    _check_arguments(model, data, callbacks, trainer)
     with _readable_errors():
         check_home()
         folder = None if run_dir is None else str(run_dir)
@@ -137,19 +138,14 @@ def run_experiment(
             what = f"{described_method(type(model).__name__, model.hparams)} on "
             what += described_data(type(data).__name__, data.hparams)
             say_what_is_run(chosen, what, claimed.path, path)
-            options = {**_defaults(), **trainer}
-            options["precision"] = resolve_precision(options.get("precision"), options.get("accelerator", "auto"))
-            config = _configuration(model, data, options, callbacks, logger)
-            config |= {"seed_everything": True if seed is None else seed, "test_after_fit": test_after_fit}
             if seed is not None:
                 seed_everything(seed, workers=True, verbose=False)
             check_command(chosen, model, data, None if path is None else read_checkpoint(path), path)
-            labels = {"group": run_group(config), "job_type": chosen}
-            options["logger"] = loggers.run_loggers(logger, options["logger"], claimed.path, labels)
-            ours = _trainer(options, claimed.path, config, as_list(callbacks))
-            with recorded(ours):
-                split = execute(chosen, ours, model, data, path, test_after_fit)
-                return _experiment(ours, split)
+            general = {"seed_everything": True if seed is None else seed, "test_after_fit": test_after_fit}
+            made = _trainer(chosen, model, data, claimed.path, general, as_list(callbacks), logger, trainer)
+            with recorded(made):
+                split = execute(chosen, made, model, data, path, test_after_fit)
+                return _experiment(made, split)
         except BaseException as error:
             claimed.remove_if_empty()
             if (number := interruption(error)) is not None:
@@ -158,7 +154,7 @@ def run_experiment(
             raise
 
 
-def _check_arguments(model: Any, data: Any, trainer: Mapping[str, Any]) -> None:
+def _check_arguments(model: Any, data: Any, callbacks: Any, trainer: Mapping[str, Any]) -> None:
     """Refuses what no run can be made of, before anything is written."""
     for name, value, kind in (("model", model, TextClassifier), ("data", data, TextDataModule)):
         if not isinstance(value, kind):
@@ -166,6 +162,9 @@ def _check_arguments(model: Any, data: Any, trainer: Mapping[str, Any]) -> None:
             raise UserError(f"run_experiment(model, data): {name} is {given}: give an object of a {kind.__name__}")
     if "default_root_dir" in trainer:
         raise UserError(f"default_root_dir {str(trainer['default_root_dir'])!r}: the run folder is given as run_dir")
+    for callback in as_list(callbacks):
+        if not isinstance(callback, Callback):
+            raise UserError(f"callbacks {callback!r}: give objects of lightning.pytorch.Callback")
     known = list(inspect.signature(Trainer).parameters)
     for name in trainer:
         if name not in known:
@@ -213,35 +212,51 @@ def _chosen_command(command: Command | None, model: TextClassifier, path: Path |
     return "fit"
 
 
-def _defaults() -> dict[str, Any]:
-    """The trainer's defaults of the command line."""
+def _trainer(
+    command: Command,
+    model: TextClassifier,
+    data: TextDataModule,
+    folder: Path,
+    general: Mapping[str, Any],
+    callbacks: list[Callback],
+    logger: Logger | Sequence[Logger] | bool,
+    given: Mapping[str, Any],
+) -> Trainer:
+    """The trainer of a run, with the command line's defaults, and the callbacks and loggers of every run."""
     defaults: dict[str, Any] = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))["trainer"]
-    return defaults
+    configured = defaults.pop("logger")
+    options = {**defaults, **given}
+    options["precision"] = resolve_precision(options.get("precision"), options.get("accelerator", "auto"))
+    named = {"logger": configured if logger is True else logger, **({"callbacks": callbacks} if callbacks else {})}
+    config = {**general, **_configuration(model, data, {**options, **named})}
+    labels = {"group": run_group(config), "job_type": command}
+    options["logger"] = loggers.run_loggers(logger, configured, folder, labels)
+    options["plugins"] = run_plugins(options.get("plugins"))
+    added = run_callbacks(config, callbacks, options.get("enable_progress_bar"))
+    try:
+        return Trainer(**options, callbacks=[*callbacks, *added], default_root_dir=str(folder))
+    except (ValueError, TypeError) as error:
+        raise trainer_error(error) from error
 
 
-def _configuration(
-    model: TextClassifier, data: TextDataModule, options: Mapping[str, Any], callbacks: Any, logger: Any
-) -> dict[str, Any]:
+def _configuration(model: TextClassifier, data: TextDataModule, options: Mapping[str, Any]) -> dict[str, Any]:
     """What `config.yaml` holds: classes, arguments and plain options; a line says what it cannot hold."""
-    arguments = {
-        "trainer": {**options, "callbacks": callbacks or None},
-        "model": dict(model.hparams),
-        "data": {**data.hparams, "label_names": list(data.label_names)},
-    }
-    if logger is not True:
-        arguments["trainer"]["logger"] = logger
-    if "label_names" not in data.hparams:
-        del arguments["data"]["label_names"]
+    arguments = {"trainer": dict(options), "model": accepted(type(model), model.hparams)}
+    arguments["data"] = accepted(type(data), {**data.hparams, "label_names": list(data.label_names)})
     left_out = [
-        f"{key}.{name}" for key, given in arguments.items() for name, value in given.items() if not is_plain(value)
+        f"{key}.{name}" for key, values in arguments.items() for name, value in values.items() if not is_plain(value)
     ]
     if left_out:
         say(f"config.yaml leaves out {', '.join(left_out)}: objects cannot be written to it")
-    kept = {key: {n: plain(v) for n, v in given.items() if is_plain(v)} for key, given in arguments.items()}
-    config: dict[str, Any] = {"trainer": {name: value for name, value in kept["trainer"].items() if value is not None}}
-    for key, value in (("model", model), ("data", data)):
-        config[key] = {"class_path": class_path(value), "init_args": kept[key]}
-    return config
+    kept = {
+        key: {name: plain(value) for name, value in values.items() if is_plain(value)}
+        for key, values in arguments.items()
+    }
+    return {
+        "trainer": kept["trainer"],
+        "model": {"class_path": class_path(model), "init_args": kept["model"]},
+        "data": {"class_path": class_path(data), "init_args": kept["data"]},
+    }
 
 
 def class_path(value: Any) -> str:
@@ -262,17 +277,7 @@ def is_plain(value: Any) -> bool:
         return all(map(is_plain, value.values()))
     if isinstance(value, list | tuple):
         return all(map(is_plain, value))
-    return value is None or isinstance(value, bool | int | float | str)
-
-
-def _trainer(options: Mapping[str, Any], folder: Path, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
-    added = run_callbacks(config, callbacks, options.get("enable_progress_bar"))
-    plugins = run_plugins(options.get("plugins"))
-    given = {**options, "callbacks": [*callbacks, *added], "plugins": plugins, "default_root_dir": str(folder)}
-    try:
-        return Trainer(**given)
-    except (ValueError, TypeError) as error:
-        raise trainer_error(error) from error
+    return value is None or isinstance(value, bool | int | float | str | Path | np.generic)
 
 
 def _experiment(trainer: Trainer, split: Reported | None) -> Experiment:

@@ -182,15 +182,17 @@ def run_loggers(
     """
     if given is False:
         return False
+    own: list[Any]
     if given is True:
         parsed = [_with_defaults(entry["class_path"]) for entry in configured]
         return [_made(logger) for logger in set_up(parsed, run_dir, labels)]
-    own = [given] if isinstance(given, Logger) else list(given)
+    own = list(given) if isinstance(given, list | tuple) else [given]
     for logger in own:
         if not isinstance(logger, Logger):
             raise UserError(f"logger {logger!r}: give an object of a lightning.pytorch.loggers.Logger, True or False")
-    has_csv = any(isinstance(logger, MetricsCSV) for logger in own)
-    return own if has_csv else [*own, MetricsCSV(str(run_dir))]
+    if not any(isinstance(logger, MetricsCSV) for logger in own):
+        own.append(MetricsCSV(str(run_dir)))
+    return own
 
 
 def _with_defaults(class_path: str) -> Namespace:

@@ -22,6 +22,7 @@ from textclf.data.values import as_text
 from textclf.errors import UserError, causes
 from textclf.hints import AXES, explain
 from textclf.machine import machine_error
+from textclf.models.checkpoint import accepted
 from textclf.values import Quoted, Raw, dump, load_or_text, quoted, read_config, read_config_or_text, unquoted
 
 AXIS_OPTIONS = tuple(f"--{axis}" for axis in AXES)
@@ -239,9 +240,20 @@ def one_text_or_several(given: str | list[Any]) -> list[str]:
 def checkpoint_as_config(checkpoint: dict[str, Any]) -> list[str]:
     """A checkpoint's hyper-parameters as the first, and so the weakest, of the configuration files."""
     linked = ("num_classes", "label_names")
-    arguments = {k: v for k, v in checkpoint["hyper_parameters"].items() if k not in linked}
     saved = checkpoint["textclf"]
+    arguments = _accepted_by(saved["class_path"], checkpoint["hyper_parameters"])
+    arguments = {name: value for name, value in arguments.items() if name not in linked}
     config = {"model": {"class_path": saved["class_path"], "init_args": arguments}}
     if "data" in saved:
-        config["data"] = saved["data"]
+        data = saved["data"]
+        config["data"] = {**data, "init_args": _accepted_by(data["class_path"], data["init_args"])}
     return ["--config", dump(config, inline=True)]
+
+
+def _accepted_by(class_path: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that a class takes; all of them where it cannot be found, which the parser says better."""
+    try:
+        kind = locate(class_path)
+    except ErrorDuringImport:
+        return arguments
+    return accepted(kind, arguments) if isinstance(kind, type) else arguments

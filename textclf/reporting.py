@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from textclf.console import say
 from textclf.data.values import mended
+from textclf.errors import UserError
 from textclf.evaluation.calibration import stored_calibrators
 from textclf.evaluation.metrics import predicted_classes
 from textclf.evaluation.provenance import Provenance, described_data, described_method
@@ -85,6 +86,8 @@ class ReportWriter(Callback):
 
     def _start(self, trainer: Trainer, split: Reported) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's data connector
+        if data is None:
+            raise UserError("a report needs the rows of a data module: pass the trainer datamodule=data")
         size = len(data.rows(split))
         # Room for all at once: many small arrays among the freed ones of each batch would keep the memory in pieces.
         self._rows, self._predictions = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64)

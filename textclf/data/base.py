@@ -18,9 +18,9 @@ from textclf.data.batching import LengthBatchSampler
 from textclf.data.cleaning import CleaningStep, check_recipe, text_steps
 from textclf.data.examples import show_examples
 from textclf.data.keys import int_column
-from textclf.data.labels import normalized_names
+from textclf.data.labels import listed, normalized_names
 from textclf.data.ledger import Ledger
-from textclf.data.loading import Collator, ResumableLoader, RowReader, worker_collator
+from textclf.data.loading import Collator, PredictionBatches, ResumableLoader, RowReader, worker_collator
 from textclf.data.options import (
     BATCH_SIZE,
     EVAL_BATCH_SIZE,
@@ -30,7 +30,7 @@ from textclf.data.options import (
     refuse_for_method,
 )
 from textclf.data.rows import SplitRows
-from textclf.data.splitting import LimitBy, Split
+from textclf.data.splitting import SPLITS, LimitBy, Split
 from textclf.errors import UserError
 from textclf.plain_values import plain_arguments, plain_state
 from textclf.seeds import global_seed
@@ -44,6 +44,7 @@ NEEDED: dict[str, tuple[Split, ...]] = {
     "fit": ("train", "validation"),
     "validate": ("validation",),
     "test": ("test",),
+    "predict": ("test",),
 }
 
 
@@ -181,16 +182,31 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
                 "on: compare with figures of your own only"
             )
 
-    def setup(self, stage: str) -> None:
+    def setup(self, stage: str | None = None) -> None:
         """Reads and encodes the splits that `stage` needs; in `fit`, lets the model prepare itself first.
 
+        Without a trainer there is no model, and rows are read but not encoded; `rows` gives them.
+
+        Args:
+            stage: `fit`, `validate`, `test` or `predict`, which is of the test split; every split by default.
+
         Raises:
-            UserError: A split that `stage` needs is not there.
+            UserError: A split that `stage` needs is not there, or the model has other labels than the data.
         """
-        if self.trainer is None or stage not in NEEDED:
+        if stage is not None and stage not in NEEDED:
+            raise UserError(f"stage {stage!r}: give one of {', '.join(NEEDED)}, or none for all splits")
+        if self.trainer is None or stage is None:
+            for split in SPLITS if stage is None else NEEDED[stage]:
+                if self.has_split(split) or stage not in (None, "fit"):
+                    self.rows(split)
             return
+        # The trainer keeps this option to itself; with it, Lightning would replace our loaders.
+        if self.trainer.world_size > 1 and self.trainer._accelerator_connector.use_distributed_sampler:
+            raise UserError("use_distributed_sampler must be False: the data module shares rows among processes itself")
         model: TextClassifier = self.trainer.lightning_module  # type: ignore[assignment]  # theirs is the base class
         refuse_for_method(self, model, stage)
+        if stage == "fit":
+            self._check_labels(model)
         model.textclf.text_steps = text_steps(self.cleaning)
         show_examples(self, model, stage, self._read_once)
         needed = [split for split in NEEDED[stage] if stage != "fit" or split == "train" or self.has_split(split)]
@@ -200,6 +216,15 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             self._prepare(model)
         for split in needed:
             self._encoded[split] = self._encode(model, split)
+
+    def _check_labels(self, model: TextClassifier) -> None:
+        """Refuses to train a model whose labels have other indices than the data's: evaluation matches them by name."""
+        names = normalized_names(self.label_names)
+        if model.label_names != names:
+            raise UserError(
+                f"the model's labels are {listed(model.label_names, names)}, the data's are "
+                f"{listed(names, model.label_names)}: make the model with data.num_classes and data.label_names"
+            )
 
     def _read_once(self, split: Split) -> Dataset:
         return self._one_goes_first(partial(self.rows, split))
@@ -213,10 +238,15 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
                 f"all {len(rows)} train rows have the label {self.label_names[present[0]]!r}: "
                 "learning needs rows of two or more labels"
             )
-        model.textclf.train_rows, model.textclf.train_seed = len(rows), global_seed()
         plain_arguments(model.hparams, type(model).__name__)  # what no checkpoint can keep is refused before training
-        if model.textclf.restored:
-            return
+        # A method that learns from batches goes on from its checkpoint. Any other one is fitted to these rows: it may
+        # have been fitted to others before, in this process. Where it is resumed, the checkpoint is loaded after this.
+        if not (model.textclf.restored and model.trains_by_batches):
+            self._prepare_in_one_process(model, rows)
+        model.textclf.train_rows, model.textclf.train_seed = len(rows), global_seed()
+
+    def _prepare_in_one_process(self, model: TextClassifier, rows: Dataset) -> None:
+        assert self.trainer is not None
         error = None
         if self.trainer.is_global_zero:
             try:
@@ -302,14 +332,22 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
 
     def val_dataloader(self) -> Any:
         """Batches of the validation split; nothing where there is none."""
-        return self._loader("validation") if "validation" in self._encoded else []
+        return [] if self._encoded and "validation" not in self._encoded else self._loader("validation")
 
     def test_dataloader(self) -> Any:
         """Batches of the test split."""
         return self._loader("test")
 
+    def predict_dataloader(self) -> Any:
+        """Batches of the test split, for `trainer.predict(model, datamodule=data)`."""
+        return PredictionBatches(self._loader("test"))
+
     def _loader(self, split: Split, shuffle: bool = False) -> ResumableLoader:
-        assert self.trainer is not None
+        if self.trainer is None or split not in self._encoded:
+            raise UserError(
+                f"there are no batches of the {split} split: a model encodes the rows, so pass the data module to a "
+                f"trainer, as in trainer.fit(model, datamodule=data); data.rows({split!r}) gives the rows"
+            )
         encoded = self._encoded[split]
         model: TextClassifier = self.trainer.lightning_module  # type: ignore[assignment]  # theirs is the base class
         sampler = LengthBatchSampler(

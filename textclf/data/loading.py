@@ -129,3 +129,19 @@ class ResumableLoader(DataLoader[Any]):
                 "resume with the same rows, batch size and number of processes"
             )
         self._resume = dict(state)
+
+
+class PredictionBatches:
+    """The batches of a loader, for prediction: there Lightning replaces the sampler of any `DataLoader`."""
+
+    def __init__(self, loader: DataLoader[Any]) -> None:
+        """Takes the loader."""
+        self.loader = loader
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yields the batches."""
+        return iter(self.loader)

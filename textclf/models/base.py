@@ -15,7 +15,7 @@ from textclf.data.labels import listed, normalized_names
 from textclf.errors import UserError
 from textclf.evaluation.calibration import Calibrator, restored_calibrators, stored_calibrators
 from textclf.fingerprint import fingerprint, source_of
-from textclf.models.checkpoint import plain, read_checkpoint, resolve_class
+from textclf.models.checkpoint import accepted, plain, read_checkpoint, resolve_class
 from textclf.models.evaluated import EvaluatedModule
 from textclf.models.hooks import required_hook
 from textclf.plain_values import plain_arguments, plain_state
@@ -85,6 +85,20 @@ class TextClassifier(EvaluatedModule):
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
         """Weights that cannot be sent among processes (`textclf.linear`): each has loaded them itself."""
         return [name for name, weight in self.named_parameters() if weight.is_mkldnn]
+
+    def setup(self, stage: str) -> None:
+        """Refuses to train without rows to prepare with: a DataLoader has batches alone.
+
+        Raises:
+            UserError: There is no data module, and nothing is fitted.
+        """
+        data = getattr(self._trainer, "datamodule", None)
+        prepares = is_overridden("prepare", self, TextClassifier)
+        if stage == "fit" and data is None and prepares and not self.fitted:
+            raise UserError(
+                f"{type(self).__name__} must see the train rows before the first batch: pass a data module, as in "
+                "trainer.fit(model, datamodule=data), or call model.prepare(data.rows('train')) before"
+            )
 
     # The contract with the data
 
@@ -250,7 +264,7 @@ class TextClassifier(EvaluatedModule):
         """
         checkpoint = read_checkpoint(checkpoint_path)
         kind = resolve_class(checkpoint["textclf"]["class_path"], cls, str(checkpoint_path))
-        model = kind(**{**checkpoint["hyper_parameters"], **arguments})
+        model = kind(**{**accepted(kind, checkpoint["hyper_parameters"]), **arguments})
         model.restore(checkpoint)
         model.configure_model()
         model.on_load_checkpoint(checkpoint)  # a subclass may read what it has stored there

@@ -131,6 +131,7 @@ class ChatClassifier(TextClassifier):
     @required_hook
     def setup(self, stage: str) -> None:
         """Refuses several processes: each would ask for itself, with limits of its own."""
+        super().setup(stage)
         if self._trainer is not None and self.trainer.world_size > 1:
             raise UserError("ChatClassifier asks from one process: pass --trainer.devices 1, and a higher concurrency")
 

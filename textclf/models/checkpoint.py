@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pickle
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from textclf.errors import UserError
@@ -22,7 +24,26 @@ def plain(value: Any) -> Any:
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        return value.item()
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def accepted(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of stored arguments that a class takes: Lightning's `hparams` also hold those of its bases.
+
+    Args:
+        kind: The class.
+        arguments: Arguments by name.
+    """
+    names: set[str] = set()
+    for base in kind.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+            names |= {parameter.name for parameter in parameters}
+            if all(parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) for parameter in parameters):
+                break
+    return {name: value for name, value in arguments.items() if name in names}
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from textclf.errors import UserError
 from textclf.evaluation.calibration import calibrated
 from textclf.evaluation.metrics import ClassificationMetrics, predicted_classes
 from textclf.models.hooks import keep_required_hooks, required_hook
-from textclf.models.loaders import refuse_plain_loaders, say_what_was_cut
+from textclf.models.loaders import check_batch, refuse_plain_loaders, say_what_was_cut
 from textclf.models.score_check import ScoreCheck, ScoreRules, check_outputs
 from textclf.models.state import MethodState
 from textclf.subclassing import GuardedAttributes
@@ -137,11 +137,13 @@ class EvaluatedModule(GuardedAttributes, LightningModule):
         return self._evaluate(batch, "test")
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Scores one batch of texts without labels; gives what `test_step` gives.
+        """Scores one batch of texts; gives what `test_step` gives, in the order of the model's own `label_names`.
 
         An override must give the same entries.
         """
-        return {"row": batch["row"], **self._judge(self.checked_scores(batch))}
+        check_batch(batch, "row")
+        result = {"row": batch["row"], **self._judge(self.checked_scores(batch))}
+        return {name: values[:0] for name, values in result.items()} if batch.get("filler") else result
 
     # Checked scores
 
@@ -273,6 +275,7 @@ class EvaluatedModule(GuardedAttributes, LightningModule):
     def _evaluate(
         self, batch: dict[str, Any], split: Literal["val", "test"], calibrate: bool = True
     ) -> dict[str, Tensor]:
+        check_batch(batch, "row", "labels")
         names = self._names_of_data()
         log_scores = self.checked_scores(batch, self.textclf.score_check)
         result = {"row": batch["row"], **self._judge(log_scores, names, calibrate)}

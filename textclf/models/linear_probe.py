@@ -113,12 +113,13 @@ class LinearProbe(EmbeddingClassifier):
         return self.optimizer == "adamw"
 
     def configure_model(self) -> None:
-        """Makes the head, once: zeros, float64; it is small."""
-        if "weights" in self._parameters:
-            return
+        """Makes the head: zeros, float64; it is small. One of the right shape is kept, and training goes on from it."""
         outputs = len(self.present)
         outputs = 1 if outputs == 2 else outputs
-        self.weights = nn.Parameter(torch.zeros(outputs, self.fitted["features"], dtype=torch.float64))
+        shape = (outputs, self.fitted["features"])
+        if "weights" in self._parameters and self.weights.shape == shape:
+            return
+        self.weights = nn.Parameter(torch.zeros(shape, dtype=torch.float64))
         self.intercepts = nn.Parameter(torch.zeros(outputs, dtype=torch.float64))
 
     @property

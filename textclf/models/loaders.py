@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import NoneType
 from typing import Any
 
@@ -32,6 +32,24 @@ def refuse_plain_loaders(loaders: Any, world_size: int) -> None:
                 "loaders of TextDataModule, give it a batch sampler that knows its rank, or run one process "
                 "(--trainer.devices 1)"
             )
+
+
+def check_batch(batch: Any, *names: str) -> None:
+    """Refuses a batch of a DataLoader of one's own that lacks what evaluation needs.
+
+    Args:
+        batch: What the loader gave.
+        names: What it must have, in addition to what `collate` gives.
+
+    Raises:
+        UserError: It is no dictionary, or lacks a name.
+    """
+    missing = names if not isinstance(batch, Mapping) else [name for name in names if name not in batch]
+    if missing:
+        raise UserError(
+            f"a batch of a DataLoader has no {' and no '.join(map(repr, missing))}: take the loaders of a data module, "
+            "or add to what `collate` gives `labels`, and `row`, the index of each row in its split"
+        )
 
 
 def say_what_was_cut(loaders: Any, split: str, max_length: int | None) -> None:
