@@ -17,10 +17,11 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from textclf.atomic import atomic_path
 from textclf.console import say
+from textclf.logger_media import record_config
 from textclf.memory import HeapTrimmer
 from textclf.processes import run_folder
 from textclf.reporting import ReportWriter
-from textclf.tracking import CleaningRecord, ReportRecord, TrainingSpeed, parameter_counts, record_config
+from textclf.tracking import CleaningRecord, ReportRecord, TrainingSpeed, parameter_counts
 from textclf.values import dump
 
 
@@ -67,7 +68,7 @@ class ConfigWriter(Callback):
         with atomic_path(Path(trainer.default_root_dir, "config.yaml")) as path:
             path.write_text(dump(self.config), encoding="utf-8")
         for logger in trainer.loggers:
-            record_config(logger, self.config, model)
+            record_config(logger, self.config, parameter_counts(model))
 
 
 class BestCheckpoint(ModelCheckpoint):

@@ -1,24 +1,20 @@
-"""What a run's loggers are told beside its metrics: the configuration, speed, pictures, and predictions."""
+"""What a run's loggers get in addition to its metrics: speed, pictures and predictions."""
 
 from __future__ import annotations
 
 import csv
-import os
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from textclf.atomic import atomic_path
-from textclf.console import say
+from textclf.logger_media import record_picture, record_table, takes_media
 from textclf.reporting import Reported, is_reported, report_folder
-from textclf.values import dump
 
 SAMPLE, MISTAKES = 100, 100
 """Rows of a test's two tables at most."""
@@ -28,69 +24,6 @@ def parameter_counts(model: LightningModule) -> dict[str, int]:
     """The number of parameters: `total`, and those that are `trainable`."""
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return {"total": sum(n for n, _ in sizes), "trainable": sum(n for n, trained in sizes if trained)}
-
-
-def record_config(logger: Logger, config: dict[str, Any], model: LightningModule) -> None:
-    """Hands the whole configuration, and the number of parameters, to W&B or TensorBoard."""
-    config = {**config, "parameters": parameter_counts(model)}
-    if isinstance(logger, WandbLogger):
-        logger.log_hyperparams(config)
-        if not getattr(logger.experiment, "offline", True):
-            say(f"W&B: {logger.experiment.url}")
-    elif isinstance(logger, TensorBoardLogger):
-        text = dump(config)
-        logger.experiment.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()))
-
-
-def record_picture(logger: Logger, name: str, path: Path, step: int) -> None:
-    """Hands a PNG file to W&B or TensorBoard."""
-    if isinstance(logger, WandbLogger):
-        logger.log_image(name, [str(path)], step=step)
-    elif isinstance(logger, TensorBoardLogger):
-        from matplotlib.image import imread
-
-        logger.experiment.add_image(name, imread(path), step, dataformats="HWC")
-
-
-def record_table(logger: Logger, name: str, columns: list[str], rows: Sequence[Sequence[Any]], step: int) -> None:
-    """Hands a table to W&B or, as Markdown, to TensorBoard."""
-    if isinstance(logger, WandbLogger):
-        _record_in_wandb(logger, name, columns, [list(row) for row in rows], step)
-    elif isinstance(logger, TensorBoardLogger):
-        lines = [columns, ["---"] * len(columns), *rows]
-        logger.experiment.add_text(name, "\n".join(" | ".join(map(_cell, line)) for line in lines), step)
-
-
-def _record_in_wandb(logger: WandbLogger, name: str, columns: list[str], rows: list[list[Any]], step: int) -> None:
-    """Logs a table, and keeps the copy that W&B is to send in the run folder, not in the home folder.
-
-    W&B makes two copies of each table, sends one (and removes it then), and leaves the other for good.
-    """
-    import wandb
-
-    table = wandb.Table(columns=[*columns], data=rows)
-    metrics: Any = {name: table}  # the logger is typed for numbers alone
-    if "WANDB_DATA_DIR" in os.environ:  # a folder of the user's own, which other runs may be using
-        logger.log_metrics(metrics, step)
-        return
-    folder = Path(logger.save_dir or ".", "wandb").resolve()
-    copies = folder / "artifacts" / "staging"
-    before = set(copies.glob("*"))
-    os.environ["WANDB_DATA_DIR"] = str(folder)
-    try:
-        logger.log_metrics(metrics, step)
-    finally:
-        del os.environ["WANDB_DATA_DIR"]
-    artifact = getattr(getattr(table, "_artifact_target", None), "artifact", None)
-    if artifact is not None:  # else this version of W&B may need both
-        sent = {Path(entry.local_path) for entry in artifact.manifest.entries.values() if entry.local_path}
-        for spare in set(copies.glob("*")) - before - sent:
-            spare.unlink()
-
-
-def _cell(value: Any) -> str:
-    text = "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 class CleaningRecord(Callback):
@@ -187,7 +120,7 @@ class TrainingSpeed(Callback):
 
 
 class ReportRecord(Callback):
-    """Hands a report to W&B or TensorBoard: the confusion matrix, a sample, and the worst mistakes."""
+    """Hands a report to the loggers: the confusion matrix, a sample of the rows, and the worst mistakes."""
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hands over the report of a validation by itself."""
@@ -200,7 +133,7 @@ class ReportRecord(Callback):
 
     def _record(self, trainer: Trainer, split: Reported) -> None:
         """Reads what the writer of the report, which comes before this, has written."""
-        loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger | TensorBoardLogger)]
+        loggers = [logger for logger in trainer.loggers if takes_media(logger)]
         if not loggers or not trainer.is_global_zero:
             return
         from textclf.evaluation.examples import readable, sample_rows, worst_mistakes
