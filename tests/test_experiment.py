@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -40,9 +41,9 @@ class Unlabelled(TextClassifier):
 
 
 class FirstWord(TfidfClassifier):
-    """A method of one's own with an argument that no file can hold."""
+    """A method of one's own that takes fewer arguments than its base."""
 
-    def __init__(self, num_classes, label_names, key=None, min_df: int = 1):
+    def __init__(self, num_classes, label_names, min_df: int = 1):
         super().__init__(num_classes, label_names, min_df=min_df)
 
 
@@ -107,6 +108,7 @@ def test_the_predictions_are_a_data_frame(data, tmp_path):
     assert correct == pytest.approx(result.metrics["test/accuracy"])
 
 
+@pytest.mark.slow
 def test_the_command_line_gives_the_same_figures(data, rows_folder, tmp_path):
     result = run_experiment(tfidf(), data, run_dir="mine", logger=False, accelerator="cpu", precision="32-true")
     main(["test", "--config", "mine/config.yaml", "--ckpt_path", "best", "--run_dir", "again"])
@@ -147,6 +149,7 @@ def test_validation_is_reported_where_it_is_asked_for(data):
 # Several runs in one process
 
 
+@pytest.mark.slow
 def test_runs_after_each_other_do_not_depend_on_each_other(data, tiny_encoder):
     def run():
         model = FineTunedClassifier(2, NAMES, str(tiny_encoder), max_length=32, learning_rate=0.01)
@@ -169,7 +172,7 @@ def test_a_trained_method_is_not_trained_again_unasked(data):
     assert second.predictions.equals(first.predictions)
 
 
-@pytest.mark.parametrize("method", ["tfidf", "probe"])
+@pytest.mark.parametrize("method", ["tfidf", pytest.param("probe", marks=pytest.mark.slow)])
 def test_a_fitted_method_is_fitted_anew_to_other_rows(data, rows_folder, tiny_encoder, tmp_path, method):
     (tmp_path / "flipped").mkdir()
     flipped = {"negative": "positive", "positive": "negative"}
@@ -182,6 +185,7 @@ def test_a_fitted_method_is_fitted_anew_to_other_rows(data, rows_folder, tiny_en
     assert second.metrics["test/nll"] == pytest.approx(first.metrics["test/nll"], rel=0.01)
 
 
+@pytest.mark.slow
 def test_training_is_resumed(data, tiny_encoder):
     def model():
         return FineTunedClassifier(2, NAMES, str(tiny_encoder), max_length=32, learning_rate=0.01)
@@ -293,19 +297,20 @@ def test_a_line_names_what_config_yaml_cannot_hold(data, capsys):
     class Local(FirstWord):
         pass
 
-    run_experiment(Local(2, NAMES, key=len), data, run_dir="mine", logger=False, callbacks=[Callback()])
+    options = {"callbacks": [Callback()], "max_time": timedelta(hours=1), "logger": False}
+    run_experiment(Local(2, NAMES), data, run_dir="mine", **options)
     said = capsys.readouterr().err
-    assert "config.yaml leaves out trainer.callbacks, model.key: objects cannot be written to it" in said
+    assert "config.yaml leaves out trainer.max_time, trainer.callbacks: objects cannot be written to it" in said
     assert "Local cannot be imported by the command line" in said
     config = yaml.safe_load(Path("mine", "config.yaml").read_text())
-    assert "callbacks" not in config["trainer"]
-    assert config["model"]["init_args"] == {"num_classes": 2, "label_names": list(NAMES), "min_df": 1}
+    assert not {"callbacks", "max_time"} & set(config["trainer"])
 
 
+@pytest.mark.slow
 def test_a_subclass_that_takes_fewer_arguments_than_its_base(rows_folder):
     run_experiment(FirstWord(2, NAMES), Narrow(str(rows_folder)), run_dir="mine", logger=False)
     config = yaml.safe_load(Path("mine", "config.yaml").read_text())
-    assert config["model"]["init_args"] == {"num_classes": 2, "label_names": list(NAMES), "key": None, "min_df": 1}
+    assert config["model"]["init_args"] == {"num_classes": 2, "label_names": list(NAMES), "min_df": 1}
     assert config["data"]["init_args"] == {"folder": str(rows_folder)}
     loaded = TextClassifier.load_from_checkpoint("mine/checkpoints/best.ckpt")
     assert loaded.classify(["wonderful", "dull"])[0]["label"] == "positive"
@@ -381,6 +386,7 @@ def test_a_stage_that_is_none(data):
         data.setup("training")
 
 
+@pytest.mark.slow
 def test_methods_are_imported_on_first_use():
     program = "import sys, textclf.data; print([name for name in sys.modules if name.startswith('textclf.models')])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
