@@ -86,6 +86,7 @@ class TextClassifier(EvaluatedModule):
         """Weights that cannot be sent among processes (`textclf.linear`): each has loaded them itself."""
         return [name for name, weight in self.named_parameters() if weight.is_mkldnn]
 
+    @required_hook
     def setup(self, stage: str) -> None:
         """Refuses to train without rows to prepare with: a DataLoader has batches alone.
 
