@@ -272,6 +272,15 @@ def test_a_rule_of_ones_own_reports_what_it_is_rescored_with(lm, rows_folder, tm
 # Prompts
 
 
+def test_an_empty_prompt_without_a_bos_is_left_out_where_the_rule_does_not_need_it(lm, rows_folder, tmp_path, capsys):
+    bare = ("--model.prompt", "{text}", "--model.bos", "never")
+    _, _, stored = run(lm, rows_folder, tmp_path / "run", *bare)
+    assert stored.words.content_free is None
+    assert stored.words.domain is None
+    refused_line = refused(capsys, "test", *options(lm, rows_folder, *bare, "--model.rule", "contextual"))
+    assert "rule 'contextual' needs 'content_free'" in refused_line
+
+
 def test_long_texts_are_counted_and_said(lm, rows_folder, tmp_path, capsys, likelihood):
     metrics, table, stored = run(lm, rows_folder, tmp_path / "run", "--model.max_length", "60")
     longest = max(range(21), key=lambda i: len(table.texts[i].encode()))

@@ -1,4 +1,5 @@
 import inspect
+import math
 import re
 import shutil
 
@@ -262,6 +263,25 @@ def test_an_optimizer_and_a_schedule_alone_can_be_replaced(tiny_encoder, rows_fo
     assert isinstance(optimizer, torch.optim.SGD)
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.0]
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.05, 0.05])
+
+
+def test_the_scaler_of_fp16_unscales_gradients_before_they_are_clipped():
+    model = FineTunedClassifier(2, ("negative", "positive"), "not loaded")
+    weights = torch.nn.Parameter(torch.zeros(2))
+    optimizer = model.optimizer_for([{"params": [weights]}])
+    scaler = torch.amp.GradScaler("cpu")
+    norms = []
+    for factor in (3.0, math.inf):
+        optimizer.zero_grad()
+        scaler.scale((weights * factor).sum()).backward()
+        scaler.unscale_(optimizer)
+        norms.append(float(torch.nn.utils.clip_grad_norm_([weights], 1.0)))
+        before = weights.detach().clone()
+        scaler.step(optimizer)
+        scaler.update()
+    assert norms == [pytest.approx(math.sqrt(18)), math.inf]
+    assert torch.equal(weights, before)  # a step that overflows is left out
+    assert torch.all(before < 0)
 
 
 def test_a_module_named_like_a_method_is_refused(tiny_encoder):

@@ -10,6 +10,7 @@ import numpy as np
 from textclf.console import say
 from textclf.scoring import Counters, LabelScorer
 from textclf.scoring.rules import fitted_shift
+from textclf.scoring.tokens import prompt_token_ids
 from textclf.types import PreTrainedModel
 
 if TYPE_CHECKING:
@@ -42,12 +43,14 @@ def score_beside(
         if start is not None:
             found["empty"] = model.score([str(start)], scorer)["sums"][0]
     elif part == "domain":
-        found["domain"] = model.score([model.premise], scorer)["sums"][0]
+        if _have_tokens(model, [model.premise]):
+            found["domain"] = model.score([model.premise], scorer)["sums"][0]
     elif part == "content_free":
         rows = [{"text": text, "text_pair": text} for text in model.content_free]
         templates, _ = model.templates_for(rows)
         prompts = [template.fill(row) for template, row in zip(templates, rows, strict=True)]
-        found["content_free"] = model.score(prompts, scorer)["sums"]
+        if _have_tokens(model, prompts):
+            found["content_free"] = model.score(prompts, scorer)["sums"]
     elif model.fit_rows is not None:
         fit_rows = model.fit_rows[0]
         say(f"{len(fit_rows):,} labelled rows are scored beforehand, for the rule fitted_prior")
@@ -56,6 +59,11 @@ def score_beside(
         shift = fitted_shift(scores["sums"], model.classes, labels)
         found = {"fit_sums": scores["sums"], "fit_labels": labels, "shift": shift}
     return found, scores, scorer.counters
+
+
+def _have_tokens(model: CausalLMClassifier, prompts: Sequence[str]) -> bool:
+    """Whether each prompt has a token: one that is empty has none with a tokenizer that puts no BOS before it."""
+    return all(prompt_token_ids(model.tokenizer, prompts, model.bos))
 
 
 def _under_a_bar(model: CausalLMClassifier, prompts: Sequence[str], scorer: LabelScorer) -> Scores:

@@ -346,12 +346,11 @@ class FineTunedClassifier(TextClassifier):
             groups: What `parameter_groups` returned.
         """
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.optimizer]
-        scaled = self.trainer.precision == "16-mixed"
         # `fused` updates the weights in one pass instead of a dozen.
-        optimizer: Optimizer = kind(groups, lr=self.learning_rate, fused=not scaled)
-        if not scaled:
-            # Lightning refuses to clip for an optimiser that unscales the loss; without fp16 nothing is scaled.
-            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # set by torch on fused ones
+        optimizer: Optimizer = kind(groups, lr=self.learning_rate, fused=True)
+        # A fused optimiser would unscale the gradients of fp16 itself, and Lightning refuses to clip for one that does:
+        # the gradient scaler unscales them before they are clipped.
+        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # set by torch on fused ones
         return optimizer
 
     def schedule_for(self, optimizer: Optimizer) -> LRScheduler:
