@@ -2,12 +2,12 @@
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
 from textclf.console import say, use_utf8
 from textclf.errors import UserError
+from textclf.imports import search_current_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,8 +46,7 @@ def import_modules(names: Sequence[str]) -> None:
     Raises:
         UserError: There is no such module. (An error inside one is shown as it is.)
     """
-    if os.getcwd() not in sys.path:  # as with `python -m`
-        sys.path.insert(0, os.getcwd())
+    search_current_folder()
     for name in names:
         try:
             importlib.import_module(name)

@@ -18,6 +18,7 @@ import numpy as np
 
 from textclf.atomic import atomic_path
 from textclf.errors import UserError
+from textclf.imports import search_current_folder
 
 SHOTS = [2**i for i in range(10)]
 
@@ -190,6 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from textclf.console import use_utf8  # takes seconds to import: not for --help
 
     use_utf8()
+    search_current_folder()  # classes of one's own may be there
     try:
         run(options, rest)
     except UserError as error:

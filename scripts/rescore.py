@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from textclf.errors import UserError
+from textclf.imports import search_current_folder
 
 
 def run(options: argparse.Namespace) -> None:
@@ -66,8 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from textclf.console import use_utf8  # takes seconds to import: not for --help
 
     use_utf8()
-    if str(Path.cwd()) not in sys.path:  # as with `python -m`: a rule of one's own may be there
-        sys.path.insert(0, str(Path.cwd()))
+    search_current_folder()  # a rule of one's own may be there
     try:
         run(options)
     except UserError as error:

@@ -24,6 +24,7 @@ from textclf.console import use_utf8
 from textclf.data.base import TextDataModule
 from textclf.embeddings import Embedder
 from textclf.errors import UserError
+from textclf.imports import search_current_folder
 
 LANGUAGES = {True: "kor-Hang", False: "eng-Latn"}
 
@@ -173,6 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", action="store_true", help="the rows of the configuration, by MTEB's protocol")
     options, rest = parser.parse_known_args(arguments)
     use_utf8()
+    search_current_folder()  # classes of one's own may be there
     try:
         run(options, rest)
     except UserError as error:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -268,9 +269,11 @@ def script():
     return module
 
 
-def test_the_script(script, run, tmp_path, capsys):
+def test_the_script(script, run, tmp_path, capsys, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
     arguments = [str(run / "checkpoints" / "best.ckpt"), str(tmp_path / "out")]
     assert script.main(arguments) == 0
+    assert "longer than" not in caplog.text  # a probe is, and is cut
     assert "truncation=True" in capsys.readouterr().err
     assert set(scores_of_folder(tmp_path / "out", ["영화"])[0]) == {"negative", "positive"}
     assert script.main(arguments) == 2

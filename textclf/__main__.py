@@ -2,9 +2,12 @@
 
 import sys
 
+from textclf.imports import search_current_folder
+
 
 def run() -> None:
     """Runs the command line; Ctrl-C during its imports, which take seconds, ends it without a traceback."""
+    search_current_folder()
     try:
         from textclf.cli import main
     except KeyboardInterrupt:

@@ -85,7 +85,8 @@ def _compare(model: FineTunedClassifier, folder: Path) -> None:
     """Refuses a folder whose scores are not the model's."""
     from textclf.data.streaming import score_rows
 
-    probes = [text for text in PROBES if model.tokenizer(text)["input_ids"]]  # without a token, transformers fails
+    # Without a token, transformers fails. (`verbose` would warn of a probe that is longer than the encoder reads.)
+    probes = [text for text in PROBES if model.tokenizer(text, verbose=False)["input_ids"]]
     ours = [
         answer["scores"] for answer in score_rows(model, ({"text": text} for text in probes), max_batch_tokens=4096)
     ]

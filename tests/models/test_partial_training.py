@@ -153,6 +153,7 @@ def test_all_layers_may_be_frozen_but_no_more(encoder):
         built(encoder, freeze_layers=3)
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")
 def test_checkpointed_gradients_are_the_same(encoder):
     gradients = []
     for checkpointing in (False, True):

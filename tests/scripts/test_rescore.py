@@ -98,7 +98,7 @@ def test_a_rule_of_the_runs_own_is_judged_by_what_it_reported(tmp_path, capsys):
 
 def test_a_rule_is_given_by_its_path(run_folder, capsys, monkeypatch):
     monkeypatch.chdir(run_folder)
-    monkeypatch.syspath_prepend(run_folder)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     (run_folder / "rescoring_rules.py").write_text(
         "from textclf.scoring.rules import ScoreRule, combine_words\n"
         "def half(stored):\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -202,9 +203,12 @@ def checkpoint_gradients(network: PreTrainedModel) -> None:
         UserError: The architecture cannot.
     """
     try:
-        network.gradient_checkpointing_enable(  # type: ignore[no-untyped-call]
-            gradient_checkpointing_kwargs={"use_reentrant": False}
-        )
+        with warnings.catch_warnings():
+            # The method's new name, which newer versions ask for, is not in all of the versions that are supported.
+            warnings.filterwarnings("ignore", "`gradient_checkpointing_enable` is deprecated", FutureWarning)
+            network.gradient_checkpointing_enable(  # type: ignore[no-untyped-call]
+                gradient_checkpointing_kwargs={"use_reentrant": False}
+            )
     except ValueError as error:
         raise UserError(f"a {type(network).__name__} cannot do gradient_checkpointing: set it to false") from error
 
