@@ -1,5 +1,6 @@
 """Training a part of the weights: LoRA, frozen layers, and checkpoints that hold what was trained."""
 
+import logging
 import shutil
 import sys
 
@@ -154,7 +155,8 @@ def test_all_layers_may_be_frozen_but_no_more(encoder):
 
 
 @pytest.mark.filterwarnings("error::FutureWarning")
-def test_checkpointed_gradients_are_the_same(encoder):
+def test_checkpointed_gradients_are_the_same(encoder, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
     gradients = []
     for checkpointing in (False, True):
         torch.manual_seed(5)
@@ -163,6 +165,7 @@ def test_checkpointed_gradients_are_the_same(encoder):
         model.forward(model.collate({"text": TEXTS, **model.encode({"text": TEXTS})})).logsumexp(1).sum().backward()
         gradients.append([p.grad for p in model.parameters()])
         assert model.network.is_gradient_checkpointing is checkpointing
+    assert "use_cache" not in caplog.text
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*gradients, strict=True))
 
 

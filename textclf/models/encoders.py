@@ -211,6 +211,7 @@ def checkpoint_gradients(network: PreTrainedModel) -> None:
             )
     except ValueError as error:
         raise UserError(f"a {type(network).__name__} cannot do gradient_checkpointing: set it to false") from error
+    network.config.use_cache = False  # one pass a text needs no cache, and transformers would warn that it keeps none
 
 
 def _label_arguments(labels: Sequence[str]) -> dict[str, Any]:
