@@ -154,7 +154,7 @@ def test_all_layers_may_be_frozen_but_no_more(encoder):
         built(encoder, freeze_layers=3)
 
 
-@pytest.mark.filterwarnings("error::FutureWarning")
+@pytest.mark.filterwarnings("error:.*gradient_checkpointing_enable:FutureWarning")
 def test_checkpointed_gradients_are_the_same(encoder, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
     gradients = []
