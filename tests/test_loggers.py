@@ -183,10 +183,19 @@ def test_metrics_csv_is_written_beside_any_other_logger():
     assert [set_up(none, Path("run"), LABELS) for none in (False, None, True, [])] == [False, None, True, []]
 
 
-def test_tensorboard_that_is_not_installed(monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "package"), [("TensorBoardLogger", "tensorboard"), ("MLFlowLogger", "mlflow"), ("CometLogger", "comet_ml")]
+)
+def test_a_logger_whose_package_is_not_installed(monkeypatch, kind, package):
     monkeypatch.setattr("textclf.loggers.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="pip install"):
-        set_up(configured("TensorBoardLogger", save_dir=None), Path("run"), LABELS)
+    with pytest.raises(UserError, match=f"trainer.logger: {kind} needs a package .* pip install .*{package}"):
+        set_up(configured(kind, save_dir=None), Path("run"), LABELS)
+
+
+def test_a_logger_without_a_folder_gets_none():
+    comet = configured("OwnLogger", project="mine")
+    set_up([comet], Path("run"), LABELS)
+    assert comet.init_args == Namespace(project="mine")
 
 
 def test_a_long_record_is_written_seldom_and_whole_at_the_end(tmp_path, monkeypatch):

@@ -137,7 +137,8 @@ def _picture_to_comet(logger: CometLogger, name: str, path: Path, step: int) -> 
 
 
 def _table_to_comet(logger: CometLogger, name: str, columns: list[str], rows: Rows, step: int) -> None:
-    logger.experiment.log_table(f"{name}.csv", tabular_data=[list(row) for row in rows], headers=columns)
+    # Comet fails on a list without rows, so that the names of the columns are its first one.
+    logger.experiment.log_table(f"{name}.csv", tabular_data=[columns, *map(list, rows)], headers=False)
 
 
 def _table_to_wandb(logger: WandbLogger, name: str, columns: list[str], rows: Rows, step: int) -> None:

@@ -24,6 +24,15 @@ from textclf.console import say
 from textclf.errors import UserError
 from textclf.wandb_server import why_offline
 
+ROOT_NAME = "lightning_logs"
+"""Lightning's default name of a folder of all runs."""
+PACKAGES = {
+    "TensorBoardLogger": (("tensorboard", "tensorboardX"), "'textclf[tensorboard]'"),
+    "MLFlowLogger": (("mlflow",), "mlflow"),
+    "CometLogger": (("comet_ml",), "comet_ml"),
+}
+"""Of loggers of Lightning: the modules one of which they need, and the package that has it."""
+
 
 class MetricsCSV(Logger):
     """Writes `metrics.csv`: one row per logged step, whole at any moment; a resumed run goes on in it.
@@ -211,19 +220,19 @@ def _made(logger: Namespace) -> Logger:
 
 def _fill_in(logger: Any, run_dir: Path, labels: Mapping[str, str]) -> None:
     arguments = logger.init_args
-    if arguments.get("save_dir") in (None, ".", "./"):
+    _check_installed(logger.class_path)
+    if "save_dir" in arguments and arguments.save_dir in (None, ".", "./"):
         arguments.save_dir = str(run_dir)
-    if "TensorBoard" in logger.class_path:
-        _fill_in_tensorboard(arguments)
+    if "TensorBoard" in logger.class_path and (arguments.get("name"), arguments.get("version")) == (ROOT_NAME, None):
+        arguments.name, arguments.version = "", "tensorboard"  # a folder of the run's, and the same after a resume
     if "Wandb" in logger.class_path:
         _fill_in_wandb(arguments, run_dir, labels)
 
 
-def _fill_in_tensorboard(arguments: Any) -> None:
-    if not (find_spec("tensorboard") or find_spec("tensorboardX")):
-        raise UserError("trainer.logger: TensorBoard is not installed: pip install 'textclf[tensorboard]'")
-    if arguments.get("name") == "lightning_logs" and arguments.get("version") is None:
-        arguments.name, arguments.version = "", "tensorboard"  # a folder of the run's, and the same after a resume
+def _check_installed(class_path: str) -> None:
+    for name, (modules, package) in PACKAGES.items():
+        if class_path.endswith(name) and not any(find_spec(module) for module in modules):
+            raise UserError(f"trainer.logger: {name} needs a package that is not installed: pip install {package}")
 
 
 def _fill_in_wandb(arguments: Any, run_dir: Path, labels: Mapping[str, str]) -> None:
