@@ -56,9 +56,9 @@ def my_package(tmp_path_factory):
 
 
 def test_rows_and_cleaning(my_package):
-    data = my_package.Weather(cleaning=[my_package.RemoveMentions(), my_package.DropShort(least=22)])
+    data = my_package.Weather(cleaning=[my_package.RemoveMentions(), my_package.DropShort(least=21)])
     texts = list(data.rows("train")["text"])
-    assert texts and all("@" not in text and len(text) >= 22 for text in texts)
+    assert len(texts) == 45 and all("@" not in text and len(text) >= 21 for text in texts)
     assert len(data.rows("test")) == 60
 
 
@@ -147,5 +147,5 @@ def test_every_option_works_on_the_command_line(name, option, my_package, lm, ti
         assert any(line.get("test/accuracy") == 1 for line in lines)
         configuration = json.loads((tmp_path / "run" / "configuration.json").read_text())
         assert configuration["model"]["class_path"] == "my_package.Keywords"
-    elif name in ("Method", "Method on embeddings", "Labelled rows without training"):
+    elif name in ("Method", "Labelled rows without training"):
         assert metrics["test/accuracy"] > 0.8
