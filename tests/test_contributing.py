@@ -58,7 +58,7 @@ def my_package(tmp_path_factory):
 def test_rows_and_cleaning(my_package):
     data = my_package.Weather(cleaning=[my_package.RemoveMentions(), my_package.DropShort(least=21)])
     texts = list(data.rows("train")["text"])
-    assert len(texts) == 45 and all("@" not in text and len(text) >= 21 for text in texts)
+    assert len(texts) == 46 and all("@" not in text and len(text) >= 21 for text in texts)
     assert len(data.rows("test")) == 60
 
 
