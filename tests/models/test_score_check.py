@@ -1,5 +1,8 @@
 """The rules that scores must keep, one line a violation, and the places where scores are read."""
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -150,6 +153,20 @@ def test_of_several_processes_the_fault_of_a_later_batch_is_raised_at_the_end(wr
         ScoreCheck(processes=2).add(RULES, wrong, torch.arange(3), CPU)
 
 
+def test_batches_on_a_device_are_looked_at_together(monkeypatch):
+    monkeypatch.setattr(score_check, "batches_together", lambda device: 3)
+    checks = ScoreCheck()
+    batches = [FAIR, FAIR, with_row(NAN, NAN), FAIR, with_row(NAN, 1.0), FAIR + 5]
+    for number, scores in enumerate(batches):
+        checks.add(RULES, scores, torch.arange(3) + 3 * number, CPU)
+    with pytest.raises(UserError, match=r"gave .* for row 13"):
+        checks.add(RULES, FAIR, torch.arange(3) + 18, CPU)
+    rest = ScoreCheck()
+    for scores in batches[:3]:
+        rest.add(RULES, scores, torch.arange(3), CPU)
+    assert rest.finish() == (3, 9, 1)
+
+
 def test_the_error_of_another_process_is_raised_here(monkeypatch):
     other = UserError("KNN.log_scores gave ...")
     monkeypatch.setattr(score_check, "share", lambda part, processes: [part, other])
@@ -281,6 +298,9 @@ def test_predictions(kind):
         ({"label": ["positive"]}, "gave a dictionary without row, prediction, log_scores: wanted"),
         ({"prediction": torch.zeros(2)}, r"gave prediction of shape \(2,\): wanted a tensor of shape \(1,\)"),
         ({"prediction": ["positive"]}, "gave prediction as an object of type list"),
+        ({"prediction": torch.tensor([0.0])}, "gave prediction of dtype float32: wanted int64"),
+        ({"prediction": torch.tensor([2])}, "gave prediction 2: wanted a class from 0 to 1, or -1"),
+        ({"prediction": torch.tensor([-2])}, "gave prediction -2: wanted a class"),
         ({"row": torch.tensor([7])}, r"gave other places as row .*batch\['row'\]"),
         ({"log_scores": torch.tensor([[2.0, 1.0]])}, "gave .* for row 0 .*logits"),
         ({"log_scores": torch.tensor([[0, -9]])}, "gave an int64 tensor"),
@@ -340,3 +360,36 @@ def test_what_the_built_in_methods_declare():
     assert not any(kind.autocast for kind in (TextClassifier, LinearProbe, EmbeddingZeroShot, PretrainedClassifier))
     for unmapped, lost in {"sum": True, "drop": False}.items():
         assert PretrainedClassifier(2, NAMES, unmapped=unmapped).loses_mass == lost
+
+
+PROCESSES = """
+import torch
+from torch import nn
+from textclf.models import TextClassifier
+
+class OnOneProcess(TextClassifier):
+    def log_scores(self, batch):
+        scores = torch.full((len(batch["text"]), 2), 0.5).log()
+        return scores if len(scores) > 1 else scores.squeeze()
+
+class OneRow(OnOneProcess):
+    def log_scores(self, batch):
+        scores = torch.full((len(batch["text"]), 2), 0.5).log()
+        return torch.where((batch["row"] == 0)[:, None], scores + 3, scores)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["OnOneProcess", "OneRow"])
+def test_a_fault_on_one_process_is_raised_on_both(name, rows_folder, tmp_path):
+    (tmp_path / "faulty.py").write_text(PROCESSES)
+    command = [
+        *(sys.executable, "-m", "textclf", "test", "--model", f"faulty.{name}", "--data", "FilesDataModule"),
+        *("--data.data_dir", str(rows_folder), "--data.eval_batch_size", "4", "--trainer.logger", "false"),
+        *("--trainer.devices", "2", "--trainer.accelerator", "cpu", "--run_dir", str(tmp_path / "run")),
+    ]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.count(f"textclf: error: {name}.log_scores gave") == 2
+    assert not (tmp_path / "run" / "report" / "metrics.json").exists()

@@ -18,7 +18,7 @@ from textclf.evaluation.calibration import calibrated
 from textclf.evaluation.metrics import ClassificationMetrics, predicted_classes
 from textclf.models.hooks import keep_required_hooks, required_hook
 from textclf.models.loaders import check_batch, refuse_plain_loaders, say_what_was_cut
-from textclf.models.score_check import ScoreCheck, ScoreRules, check_outputs
+from textclf.models.score_check import ScoreCheck, ScoreRules, check_outputs, check_predictions
 from textclf.models.state import MethodState
 from textclf.subclassing import GuardedAttributes
 
@@ -95,7 +95,7 @@ class EvaluatedModule(GuardedAttributes, LightningModule):
             Log-probabilities in nats, float32 or float64, shape `(batch, num_classes)`, also for a batch of one row. A
             row of NaN is an answer that fits no class.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define log_scores(batch)")
+        raise UserError(f"{type(self).__name__} must define log_scores(batch)")
 
     def settle(self, log_scores: Tensor) -> Tensor:
         """Settles scores once all rows of a split have theirs; called on all processes, where `judged_together`.
@@ -197,6 +197,7 @@ class EvaluatedModule(GuardedAttributes, LightningModule):
         check_outputs(self._rules_of(step), outputs, names, rows)
         if step == "predict_step":
             ScoreCheck().add(self._rules_of(step), outputs["log_scores"], rows, outputs["log_scores"].device)
+            check_predictions(self._rules_of(step), outputs["prediction"])
         checked: Mapping[str, Tensor] = outputs
         return checked
 

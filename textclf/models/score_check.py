@@ -92,7 +92,10 @@ class ScoreRules:
         return f"; {cause}write logits.float().log_softmax(dim=-1)"
 
     def hold(self, scores: Tensor) -> bool:
-        """Whether every row is one of probabilities that sum to 1: a quick answer for most batches on the CPU."""
+        """Whether every row is one of probabilities that sum to 1: a quick answer for most batches.
+
+        (Such a row has no NaN, no +inf, and a class that is possible.)
+        """
         return self.has_probabilities and bool((scores.logsumexp(dim=1).abs() <= TOLERANCE).all())
 
     def faults(self, scores: Tensor) -> Tensor:
@@ -102,10 +105,10 @@ class ScoreRules:
             scores: Float, shape `(batch, num_classes)`.
 
         Returns:
-            A `Fault` or 0 for each row, int64, shape `(batch,)`, on the device of the scores.
+            A `Fault` or 0 for each row, int64, shape `(batch,)`.
         """
         invalid = scores.isnan()
-        found = torch.zeros(len(scores), dtype=torch.int64, device=scores.device)
+        found = torch.zeros(len(scores), dtype=torch.int64)
         if self.has_probabilities:
             total = scores.logsumexp(dim=1)
             found.masked_fill_(total > TOLERANCE, Fault.SUM_TOO_HIGH)
@@ -140,28 +143,25 @@ class ScoreRules:
 
 
 class ScoreCheck:
-    """Checks the scores of an evaluation, batch by batch.
+    """Checks the scores of an evaluation.
 
-    On one process on the CPU a fault is raised where it is found. On other devices the first fault is kept on the
-    device until `finish`, so that no batch waits for it; of several processes all raise the error of one of them. The
-    first batch is always looked at: most methods are wrong from the first row on.
+    An error is raised as soon as it is found, in `add`; of several processes all raise the error of one of them, at the
+    first batch, from which on most methods are wrong, or in `finish`.
     """
 
     def __init__(self, processes: int = 1) -> None:
-        """Starts with no rows.
+        """Starts without rows.
 
         Args:
             processes: Number of processes of the evaluation.
         """
         self.processes = processes
-        self._rows = 0
         self._batches = 0
-        self._counts: tuple[int, int, int] | None = None
+        self._rows = 0
+        self._invalid = 0
+        self._pending: list[tuple[ScoreRules, Tensor, Tensor, bool]] = []
         self._error: UserError | None = None
-        self._rules: ScoreRules | None = None
-        # On the device of the scores: the number of rows of NaN; fault, place and scores of the first wrong row.
-        self._invalid: Tensor | int = 0
-        self._first: tuple[Tensor, Tensor, Tensor] | None = None
+        self._counts: tuple[int, int, int] | None = None
 
     def add(self, rules: ScoreRules, scores: Any, rows: Tensor, device: torch.device, counted: bool = True) -> Tensor:
         """Checks the scores of a batch.
@@ -180,7 +180,6 @@ class ScoreCheck:
         Raises:
             UserError: The scores break the rules.
         """
-        self._rules = rules
         self._batches += 1
         try:
             checked = rules.checked(scores, len(rows), device)
@@ -189,40 +188,32 @@ class ScoreCheck:
                 raise
             self._error = self._error or error  # the others wait for this process in their next exchange
             checked = torch.full((len(rows), rules.num_classes), torch.nan, device=device)
-        if counted:
-            self._rows += len(rows)
-        if device.type != "cpu" or not rules.hold(checked):
-            self._look_at(rules, checked, rows, counted)
-        if self._batches == 1 or (self.processes == 1 and device.type == "cpu"):
-            self._raise_first()
+        self._rows += len(rows) if counted else 0
+        self._pending.append((rules, checked, rows, counted))
+        first = self._batches == 1
+        if first or len(self._pending) >= batches_together(device):
+            self._look()
+        if first or self.processes == 1:
+            self._raise()
         return checked
 
-    def _look_at(self, rules: ScoreRules, scores: Tensor, rows: Tensor, counted: bool) -> None:
-        """Keeps fault, place and scores of the first wrong row, without waiting for the device."""
-        if not len(scores):
+    def _look(self) -> None:
+        """Looks at the batches that wait; keeps the error of the first wrong row, and counts rows of NaN."""
+        pending, self._pending = self._pending, []
+        if not pending or pending[0][0].hold(torch.cat([scores for _, scores, _, _ in pending])):
             return
-        if counted:
-            self._invalid = self._invalid + scores.isnan().all(dim=1).sum()
-        faults = rules.faults(scores)
-        place = (faults > 0).int().argmax().reshape(1)
-        # Indexing with a tensor of no dimension would wait for the device.
-        found = faults.index_select(0, place), rows.index_select(0, place), scores.index_select(0, place)
-        if self._first is None:
-            self._first = found
-            return
-        known = self._first[0] > 0
-        fault, row, values = (torch.where(known, old, new) for old, new in zip(self._first, found, strict=True))
-        self._first = fault, row, values
+        for rules, scores, rows, counted in pending:
+            scores = scores.cpu()
+            if counted:
+                self._invalid += int(scores.isnan().all(dim=1).sum())
+            faults = rules.faults(scores)
+            for place in faults.nonzero().flatten().tolist()[:1]:
+                fault = Fault(int(faults[place]))
+                error = rules.error(fault, scores[place].double().numpy(), int(rows[place]))
+                self._error = self._error or error
 
-    def _local_error(self) -> UserError | None:
-        if self._error is None and self._first is not None and (fault := int(self._first[0])):
-            assert self._rules is not None
-            _, row, scores = self._first
-            self._error = self._rules.error(Fault(fault), scores[0].double().cpu().numpy(), int(row))
-        return self._error
-
-    def _raise_first(self) -> None:
-        for error in share(self._local_error(), self.processes):
+    def _raise(self) -> None:
+        for error in share(self._error, self.processes):
             if error is not None:
                 raise error
 
@@ -236,12 +227,17 @@ class ScoreCheck:
             UserError: The scores of a process break the rules.
         """
         if self._counts is None:
-            self._raise_first()
-            counts = share((self._batches, self._rows, int(self._invalid)), self.processes)
+            self._look()
+            self._raise()
+            counts = share((self._batches, self._rows, self._invalid), self.processes)
             batches, rows, invalid = (sum(column) for column in zip(*counts, strict=True))
             self._counts = batches, rows, invalid
-            self._first, self._invalid = None, 0  # a method that is sent to other processes takes no tensors along
         return self._counts
+
+
+def batches_together(device: torch.device) -> int:
+    """Batches that are looked at together: a look waits for a device that is not the CPU."""
+    return 1 if device.type == "cpu" else 16
 
 
 def check_outputs(rules: ScoreRules, outputs: Any, names: Sequence[str], rows: Tensor) -> None:
@@ -267,8 +263,28 @@ def check_outputs(rules: ScoreRules, outputs: Any, names: Sequence[str], rows: T
         if not isinstance(value, Tensor) or value.shape != shapes[name]:
             given = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"as {_kind_of(value)}"
             raise UserError(f"{rules.source} gave {name} {given}: wanted a tensor of shape {shapes[name]}")
-    if not torch.equal(outputs["row"].cpu(), rows.cpu()):
+        if name in ("row", "prediction") and value.dtype != torch.int64:
+            raise UserError(f"{rules.source} gave {name} of dtype {_name_of(value.dtype)}: wanted int64")
+    if outputs["row"] is not rows and not torch.equal(outputs["row"].cpu(), rows.cpu()):
         raise UserError(f"{rules.source} gave other places as row than the batch has: return batch['row']")
+
+
+def check_predictions(rules: ScoreRules, predictions: Tensor) -> None:
+    """Checks that each answer is a class.
+
+    Args:
+        rules: Of the step that gave them.
+        predictions: Class indices, -1 for an answer that fits no class, shape `(batch,)`.
+
+    Raises:
+        UserError: One of them is no index of a class.
+    """
+    wrong = predictions[(predictions < -1) | (predictions >= rules.num_classes)].tolist()
+    if wrong:
+        raise UserError(
+            f"{rules.source} gave prediction {wrong[0]}: wanted a class from 0 to {rules.num_classes - 1}, or -1 for "
+            "an answer that fits no class"
+        )
 
 
 def _kind_of(value: Any) -> str:
