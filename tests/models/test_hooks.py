@@ -1,5 +1,10 @@
 """Hooks of the base classes do their work whatever a subclass overrides, with `super()` or without it."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -451,3 +456,31 @@ def test_likelihoods_of_a_causal_language_model_are_kept(rows_folder, tmp_path):
     trainer.test(model, datamodule=FilesDataModule(str(rows_folder)), verbose=False)
     assert model.seen
     assert (tmp_path / "report" / "scores.parquet").is_file()
+
+
+@pytest.mark.slow
+def test_two_processes_count_the_rows_of_an_override(rows_folder, tmp_path):
+    command = [
+        *(
+            sys.executable,
+            "-m",
+            "textclf",
+            "fit",
+            "--model",
+            "tests.models.test_hooks.LogsLoss",
+            "--seed_everything",
+            "1",
+        ),
+        *("--data", "FilesDataModule", "--data.data_dir", str(rows_folder), "--trainer.logger", "false"),
+        *("--trainer.accelerator", "cpu", "--trainer.precision", "32-true", "--trainer.max_epochs", "3"),
+    ]
+    figures = []
+    for batch_size, devices in (("16", "1"), ("8", "2")):
+        folder = tmp_path / devices
+        more = ["--data.batch_size", batch_size, "--trainer.devices", devices, "--run_dir", str(folder)]
+        subprocess.run([*command, *more], check=True, capture_output=True, timeout=300, cwd=Path(__file__).parents[2])
+        figures.append(json.loads((folder / "report" / "metrics.json").read_text()))
+    assert figures[0]["examples"] == figures[1]["examples"] == 21
+    assert figures[1]["test/macro_f1"] > 0.7
+    best = torch.load(tmp_path / "2" / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["global_step"] > 4, "later than the first epoch"

@@ -355,6 +355,16 @@ def test_a_message_names_the_precision(kind, precision, rows_folder, tmp_path):
         trainer(tmp_path, precision=precision).test(kind(2, NAMES), data(rows_folder), verbose=False)
 
 
+def test_fine_tuning_is_evaluated_in_the_precision_of_training(tiny_encoder, rows_folder, tmp_path):
+    model = FineTunedClassifier(2, NAMES, pretrained=str(tiny_encoder), max_length=16)
+    model.configure_model()
+    seen = set()
+    layer = next(module for module in model.network.modules() if isinstance(module, nn.Linear))
+    layer.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    trainer(tmp_path, precision="bf16-mixed").test(model, data(rows_folder), verbose=False)
+    assert seen == {torch.bfloat16}
+
+
 def test_what_the_built_in_methods_declare():
     assert FineTunedClassifier.autocast
     assert not any(kind.autocast for kind in (TextClassifier, LinearProbe, EmbeddingZeroShot, PretrainedClassifier))
