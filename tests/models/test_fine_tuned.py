@@ -284,6 +284,16 @@ def test_the_scaler_of_fp16_unscales_gradients_before_they_are_clipped():
     assert torch.all(before < 0)
 
 
+def test_there_may_be_no_schedule(tiny_encoder, rows_folder, tmp_path):
+    class Constant(FineTunedClassifier):
+        def schedule_for(self, optimizer):
+            return None
+
+    model = Constant(2, NAMES, pretrained=str(tiny_encoder), max_length=32, learning_rate=0.01)
+    fit(model, rows_folder, tmp_path, max_steps=2)
+    assert [group["lr"] for group in model.optimizers().optimizer.param_groups] == [0.01, 0.01]
+
+
 def test_a_module_named_like_a_method_is_refused(tiny_encoder):
     class Hidden(FineTunedClassifier):
         def __init__(self, num_classes, label_names, pretrained: str):
@@ -301,6 +311,13 @@ def test_class_weights_follow_names(tiny_encoder, rows_folder, tmp_path):
     other = FineTunedClassifier(2, NAMES[::-1], pretrained=str(tiny_encoder), class_weights={"positive": 3.0})
     other.on_fit_start()
     assert other.loss_weights.tolist() == [3.0, 1.0]
+
+
+def test_weights_by_name_are_in_the_loss_from_the_start(tiny_encoder):
+    logits, labels = torch.tensor([[0.0, 1.0], [2.0, 0.0]]), torch.tensor([0, 1])
+    found = build(tiny_encoder, class_weights={"positive": 3.0}).loss(logits, labels)
+    expected = nn.functional.cross_entropy(logits, labels, weight=torch.tensor([1.0, 3.0]))
+    torch.testing.assert_close(found, expected)
 
 
 def test_balanced_weights_are_inverse_to_the_counts(tiny_encoder):

@@ -130,7 +130,7 @@ class FineTunedClassifier(TextClassifier):
         self._frozen: set[str] = set()
         self._frozen_hash = ""
         self.loss_weights: Tensor
-        self.register_buffer("loss_weights", torch.ones(num_classes))
+        self.register_buffer("loss_weights", torch.tensor(self._weights_by_class()))
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -311,21 +311,27 @@ class FineTunedClassifier(TextClassifier):
 
     @required_hook
     def on_fit_start(self) -> None:
-        """Sets the classes' weights in the loss."""
+        """Sets `loss_weights`, once the counts of the classes are known."""
+        if self.class_weights is not None:
+            self.loss_weights.copy_(torch.tensor(self._weights_by_class()))
+
+    def _weights_by_class(self) -> list[float]:
+        """Weight of each class in the loss; `balanced` gives 1 to each until `prepare` has counted them."""
         if isinstance(self.class_weights, dict):
-            weights = [float(self.class_weights.get(name, 1.0)) for name in self.label_names]
-        elif self.class_weights == "balanced":
-            counts = self.fitted["class_counts"]
-            # As scikit-learn has it: rows / (classes * count). A class without rows is never a target.
-            weights = [sum(counts) / (len(counts) * max(1, count)) for count in counts]
-        else:
-            return
-        self.loss_weights.copy_(torch.tensor(weights))
+            return [float(self.class_weights.get(name, 1.0)) for name in self.label_names]
+        counts = self.fitted.get("class_counts")
+        if counts is None:
+            return [1.0] * self.num_classes
+        # As in scikit-learn: rows / (classes * count). A class without rows is never a target.
+        return [sum(counts) / (len(counts) * max(1, count)) for count in counts]
 
     def configure_optimizers(self) -> Any:
         """Joins `parameter_groups`, `optimizer_for` and `schedule_for`, each of which a subclass can replace alone."""
         optimizer = self.optimizer_for(self.parameter_groups())
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.schedule_for(optimizer), "interval": "step"}}
+        schedule = self.schedule_for(optimizer)
+        if schedule is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Trainable parameters in groups, each with options of its own, as `torch.optim.Optimizer` takes them.
@@ -353,11 +359,14 @@ class FineTunedClassifier(TextClassifier):
         optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # set by torch on fused ones
         return optimizer
 
-    def schedule_for(self, optimizer: Optimizer) -> LRScheduler:
+    def schedule_for(self, optimizer: Optimizer) -> LRScheduler | None:
         """The learning-rate schedule, stepped after every optimiser step; by default `warmup`, then `schedule`.
 
         Args:
             optimizer: What `optimizer_for` returned.
+
+        Returns:
+            The schedule; a subclass may return None for rates that stay as they are.
 
         Raises:
             UserError: The schedule depends on the number of steps, and training has no end.
