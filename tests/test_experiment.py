@@ -203,6 +203,40 @@ def test_training_is_resumed(data, tiny_encoder):
     assert resumed.predictions.equals(whole.predictions)
 
 
+SCRIPT = """
+import sys
+from textclf import run_experiment
+from textclf.data import FilesDataModule
+from textclf.models import FineTunedClassifier, TfidfClassifier
+
+data = FilesDataModule(sys.argv[1], batch_size=4)
+options = {"logger": False, "accelerator": "cpu", "precision": "32-true", "max_epochs": 1, "devices": 2}
+for _ in range(2):
+    model = FineTunedClassifier(2, data.label_names, sys.argv[2], max_length=32, learning_rate=0.01)
+    result = run_experiment(model, data, **options)
+    print("result", result.run_dir, result.metrics["test/nll"], len(result.predictions), flush=True)
+try:
+    run_experiment(TfidfClassifier(2, data.label_names), data, **options)
+except ValueError as error:
+    print("refused", error, flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [[], ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]])
+def test_a_script_in_two_processes(rows_folder, tiny_encoder, tmp_path, launcher):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, *launcher, "script.py", str(rows_folder), str(tiny_encoder)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = sorted(line.split()[1:] for line in done.stdout.splitlines() if line.startswith("result"))
+    assert [result[0] for result in results] == ["runs/run/0"] * 2 + ["runs/run/1"] * 2
+    assert len({tuple(result[1:]) for result in results}) == 1
+    assert done.stdout.count("refused fit: TfidfClassifier is fitted in one process") == 2
+    assert sorted(path.name for path in Path("runs", "run").iterdir()) == ["0", "1"]
+
+
 # Ctrl-C
 
 

@@ -196,26 +196,35 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         if stage is not None and stage not in NEEDED:
             raise UserError(f"stage {stage!r}: give one of {', '.join(NEEDED)}, or none for all splits")
         if self.trainer is None or stage is None:
-            for split in SPLITS if stage is None else NEEDED[stage]:
-                if self.has_split(split) or stage not in (None, "fit"):
-                    self.rows(split)
+            for split in self._needed(stage):
+                self.rows(split)
             return
         # The trainer keeps this option to itself; with it, Lightning would replace our loaders.
         if self.trainer.world_size > 1 and self.trainer._accelerator_connector.use_distributed_sampler:
-            raise UserError("use_distributed_sampler must be False: the data module shares rows among processes itself")
+            raise UserError(
+                "the data module shares rows among processes itself: give the Trainer use_distributed_sampler=False"
+            )
         model: TextClassifier = self.trainer.lightning_module  # type: ignore[assignment]  # theirs is the base class
         refuse_for_method(self, model, stage)
         if stage == "fit":
             self._check_labels(model)
         model.textclf.text_steps = text_steps(self.cleaning)
         show_examples(self, model, stage, self._read_once)
-        needed = [split for split in NEEDED[stage] if stage != "fit" or split == "train" or self.has_split(split)]
+        needed = self._needed(stage)
         for split in needed:
             self._read_once(split)
         if stage == "fit":
             self._prepare(model)
         for split in needed:
             self._encoded[split] = self._encode(model, split)
+
+    def _needed(self, stage: str | None) -> list[Split]:
+        """The splits that a stage reads: all that there are by default; in `fit` validation only where it is there."""
+        if stage is None:
+            return [split for split in SPLITS if self.has_split(split)]
+        if stage == "fit" and not self.has_split("validation"):
+            return ["train"]
+        return list(NEEDED[stage])
 
     def _check_labels(self, model: TextClassifier) -> None:
         """Refuses to train a model whose labels have other indices than the data's: evaluation matches them by name."""
