@@ -52,7 +52,7 @@ def scores(model):
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_the_checkpoint_holds_what_was_trained(part, encoder, rows_folder, tmp_path):
+def test_the_checkpoint_holds_what_was_trained(part, encoder, rows_folder, tmp_path, capsys):
     model = build(encoder, learning_rate=0.05, **part)
     path = fit(model, rows_folder, tmp_path)
     before = built(encoder, **part).state_dict()
@@ -72,8 +72,10 @@ def test_the_checkpoint_holds_what_was_trained(part, encoder, rows_folder, tmp_p
         assert not any(".layer.0." in name or ".embeddings." in name for name in trained)
         assert sum(".layer.1." in name for name in trained) == 16
         assert any(".pooler." in name for name in trained)
+    capsys.readouterr()
     loaded = TextClassifier.load_from_checkpoint(path)
     assert torch.equal(scores(loaded), scores(model))
+    assert "random at first" not in capsys.readouterr().err  # the head is in the checkpoint
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -126,7 +126,7 @@ def test_audit_counts_bos():
     assert twice.notices == ("prompts start with 1 to 2 BOS tokens, not with one ('<s>'): at most one is kept",)
     assert "none is scored" in audit_labels(byte_tokenizer(), ["<s>a"], ["b"], "never").notices[-1]
     none = audit_labels(byte_tokenizer(bos=False), ["a"], ["b"]).notices[0]
-    assert "0 to 0 BOS" in none and "'always'" in none
+    assert "start with 0 BOS" in none and "'always'" in none
 
 
 def test_as_published_reads_late_and_backwards():

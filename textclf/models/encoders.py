@@ -113,12 +113,13 @@ def stored_network(config: str) -> Any:
     return network
 
 
-def pretrained_network(reference: str, labels: Sequence[str]) -> tuple[Any, set[int]]:
+def pretrained_network(reference: str, labels: Sequence[str], *, restored: bool = False) -> tuple[Any, set[int]]:
     """Loads an encoder with a classification head.
 
     Args:
         reference: Hub id, folder, or `package://module/path`.
         labels: Name of each class.
+        restored: Whether a checkpoint replaces the parameters drawn at random: no line names them then.
 
     Returns:
         The network in fp32, and the `id` of each parameter that came with it: the others were drawn at random.
@@ -144,7 +145,7 @@ def pretrained_network(reference: str, labels: Sequence[str]) -> tuple[Any, set[
             f"{reference!r} has no weights for {', '.join(sorted(inside)[:3])}, as its config.json describes them: "
             "name a folder that holds weights and configuration of one model"
         )
-    if random:
+    if random and not restored:
         more = f" and {len(random) - MOST_NAMED} more" if len(random) > MOST_NAMED else ""
         say(f"random at first, not in {reference!r}: {', '.join(sorted(random)[:MOST_NAMED])}{more}")
     attend_fully(network)

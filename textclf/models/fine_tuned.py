@@ -190,7 +190,9 @@ class FineTunedClassifier(TextClassifier):
         if self.textclf.restored and "frozen" not in self.fitted:
             network = encoders.stored_network(self.fitted["encoder_config"])
         elif self.pretrained is not None:
-            network, pretrained = encoders.pretrained_network(self.pretrained, self.label_names)
+            network, pretrained = encoders.pretrained_network(
+                self.pretrained, self.label_names, restored=self.textclf.restored
+            )
         else:
             assert self.new_encoder is not None
             padding: Any = self.tokenizer.pad_token_id

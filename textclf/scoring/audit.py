@@ -156,7 +156,8 @@ def _bos_notices(tokenizer: PreTrainedTokenizerBase, counts: tuple[int, int] | N
         return []
     left = "at most one is kept" if counts[1] > 1 else "'always' as policy of BOS adds one"
     done = {"tokenizer": left, "always": "one is scored", "never": "none is scored"}[bos]
-    return [f"prompts start with {counts[0]} to {counts[1]} BOS tokens, not with one ({tokenizer.bos_token!r}): {done}"]
+    found = " to ".join(str(count) for count in sorted(set(counts)))
+    return [f"prompts start with {found} BOS tokens, not with one ({tokenizer.bos_token!r}): {done}"]
 
 
 def _writes_space(tokenizer: PreTrainedTokenizerBase) -> bool:
