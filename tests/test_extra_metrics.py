@@ -98,6 +98,10 @@ def test_what_cannot_be_a_metric_is_refused_in_one_line(entry, words):
         NamedMetric.of(entry).wants(3)
 
 
+def test_one_class_path_alone_will_do():
+    assert [metric.name for metric in ExtraMetrics(KAPPA).metrics] == ["cohen_kappa"]
+
+
 def test_two_metrics_of_one_name_are_refused():
     with pytest.raises(UserError, match="two are called 'cohen_kappa'"):
         ExtraMetrics([KAPPA, {"class_path": KAPPA, "init_args": {"weights": "quadratic"}}])

@@ -31,13 +31,13 @@ class ExtraMetrics(Callback):
     --trainer.callbacks.metrics='[torchmetrics.classification.MulticlassCohenKappa]'`.
     """
 
-    def __init__(self, metrics: Sequence[str | dict[str, Any]]) -> None:
+    def __init__(self, metrics: Sequence[str | dict[str, Any]] | str) -> None:
         """Takes the metrics.
 
         Args:
             metrics: Class paths, such as `torchmetrics.classification.MulticlassCohenKappa`, or mappings with
                 `class_path` and any of `init_args`, `name`, and `given` (`predictions`, `probabilities`, or
-                `probability`, that of class 1, where the choice is to be another one). `num_classes` is filled in.
+                `probability`, that of class 1, where the choice is to be another one). `num_classes` is filled in. One class path alone will do.
 
         Raises:
             UserError: There is no such class, or two have the same name.
