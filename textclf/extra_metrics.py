@@ -37,7 +37,8 @@ class ExtraMetrics(Callback):
         Args:
             metrics: Class paths, such as `torchmetrics.classification.MulticlassCohenKappa`, or mappings with
                 `class_path` and any of `init_args`, `name`, and `given` (`predictions`, `probabilities`, or
-                `probability`, that of class 1, where the choice is to be another one). `num_classes` is filled in. One class path alone will do.
+                `probability`, that of class 1, where the choice is to be another one). `num_classes` is filled in. One
+                class path alone will do.
 
         Raises:
             UserError: There is no such class, or two have the same name.
