@@ -11,7 +11,7 @@ from tests.conftest import invented_rows
 from textclf.cli import main
 from textclf.errors import UserError
 from textclf.evaluation.predictions import read_predictions
-from textclf.models import EmbeddingZeroShot, NearestCentroid, TextClassifier
+from textclf.models import EmbeddingZeroShot, LinearProbe, NearestCentroid, TextClassifier
 
 NAMES = ("negative", "positive")
 EXACT = {"dtype": "float32"}
@@ -56,6 +56,18 @@ def test_a_class_without_rows_is_never_nearest(tiny_encoder):
     model.prepare(train_rows(LABELS * 2))
     assert (scores(model)[:, 1] == -torch.inf).all()
     assert scores(model).exp().sum(dim=1).numpy() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("method", [NearestCentroid, LinearProbe])
+def test_pairs_and_single_texts_are_not_mixed(method, tiny_encoder):
+    model = method(2, NAMES, str(tiny_encoder))
+    pairs = train_rows().add_column("text_pair", TEXTS)
+    for fitted, given in ((train_rows(), pairs), (pairs, train_rows())):
+        model.fitted = {}
+        model.prepare(fitted)
+        columns = {name: list(given[name]) for name in given.column_names if name != "label"}
+        with pytest.raises(UserError, match=f"{method.__name__} was fitted on .*, and is given .*: give rows"):
+            model.collate(columns | model.encode(columns))
 
 
 LABEL_TEXTS = {"negative": ["dull", "a waste of time"], "positive": "a joy to watch"}

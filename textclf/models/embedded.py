@@ -126,8 +126,17 @@ class EmbeddingClassifier(TextClassifier):
         light._embedder = None
         return light
 
+    @property
+    def fitted_features(self) -> int | None:
+        """Number of features that it was fitted on; None where it is not fitted."""
+        return None
+
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
-        """`embeddings`, float32 `(batch, features)`; what was damaged on disk is embedded again."""
+        """`embeddings`, float32 `(batch, features)`; what was damaged on disk is embedded again.
+
+        Raises:
+            UserError: The rows have two texts and the method was fitted on one, or the other way round.
+        """
         found = [unseal(sealed) for sealed in rows["embedding"]]
         if damaged := [place for place, content in enumerate(found) if content is None]:
             say(f"{len(damaged)} encoded rows are damaged on disk: they are embedded again")
@@ -137,7 +146,13 @@ class EmbeddingClassifier(TextClassifier):
             for place, sealed in zip(damaged, self.encode(texts)["embedding"], strict=True):
                 found[place] = unseal(sealed)
         content = bytearray(b"".join(part for part in found if part is not None))
-        return {"embeddings": torch.frombuffer(content, dtype=torch.float32).view(len(found), -1)}
+        embeddings = torch.frombuffer(content, dtype=torch.float32).view(len(found), -1)
+        if self.fitted_features not in (None, embeddings.shape[1]):
+            given, fitted = ("text pairs", "single texts") if "text_pair" in rows else ("single texts", "text pairs")
+            raise UserError(
+                f"{type(self).__name__} was fitted on {fitted}, and is given {given}: give rows with the same columns"
+            )
+        return {"embeddings": embeddings}
 
 
 def facts(embedder: Embedder) -> dict[str, Any]:

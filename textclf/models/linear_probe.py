@@ -108,6 +108,11 @@ class LinearProbe(EmbeddingClassifier):
         }
 
     @property
+    def fitted_features(self) -> int | None:
+        """Number of features of a row in training; None before."""
+        return self.fitted.get("features")
+
+    @property
     def trains_by_batches(self) -> bool:
         """Whether it does: `lbfgs` takes all rows at once."""
         return self.optimizer == "adamw"

@@ -69,6 +69,11 @@ class NearestCentroid(EmbeddingClassifier, PreparedClassifier):
         centroids = torch.from_numpy(sums / np.maximum(counts, 1)[:, None])
         self.fitted = {**facts(self.embedder), "class_counts": counts.tolist(), "centroids": centroids}
 
+    @property
+    def fitted_features(self) -> int | None:
+        """Number of features of a centroid; None where there are none yet."""
+        return self.fitted["centroids"].shape[1] if self.fitted else None
+
     def log_scores(self, batch: dict[str, Any]) -> Tensor:
         """Log-probabilities in nats, float64, shape `(batch, num_classes)`.
 
