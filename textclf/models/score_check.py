@@ -73,6 +73,8 @@ class ScoreRules:
         given = f"{self.source} gave {article} {dtype} tensor of shape {tuple(scores.shape)}"
         if scores.layout != torch.strided:
             raise UserError(f"{given} that is sparse: {wanted}; call .to_dense()")
+        if scores.is_meta:
+            raise UserError(f"{given} on the device meta, where there are no values: {wanted}")
         if scores.dtype not in (torch.float32, torch.float64):
             raise UserError(f"{given}: {wanted}{self._reason_of(scores.dtype)}")
         if scores.shape != shape:

@@ -1,0 +1,3 @@
+from textclf.contract.check import Check, check_method
+
+__all__ = ["Check", "check_method"]

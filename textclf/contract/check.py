@@ -1,0 +1,205 @@
+"""`check_method`: runs a method through all that a run does, on a few invented rows, and reports what it breaks."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from textclf.contract import rules
+from textclf.contract.subject import Make, Run, Subject, isolated
+from textclf.errors import UserError
+from textclf.models.base import TextClassifier
+
+LABELS = (("negative", "positive"), ("negative", "neutral", "positive"))
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of a method.
+
+    Attributes:
+        name: What was checked, such as `batches`.
+        labels: The labels that it was checked with.
+        status: `passed`, `failed`, or `skipped`.
+        reason: One line: what the method gave and what is wanted, or why the check was skipped; empty where it passed.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    status: Literal["passed", "failed", "skipped"]
+    reason: str = ""
+
+
+def check_method(
+    method: type[TextClassifier] | TextClassifier | Callable[..., TextClassifier],
+    /,
+    *,
+    labels: Sequence[str] | None = None,
+    on_fail: Literal["raise", "report"] = "raise",
+    new_process: bool = True,
+    **arguments: Any,
+) -> list[Check]:
+    """Checks that a method keeps the contract of `TextClassifier`, on a few invented rows.
+
+    The method is made with two and with three labels, prepared, trained for two steps where it trains, tested, saved,
+    loaded, and loaded again in a new process. This takes seconds, on the CPU; it leaves no files, and needs no network
+    but for weights that the method itself downloads.
+
+    Args:
+        method: A class; a function that takes `num_classes`, `label_names` and the arguments; or an object, whose class
+            is checked with its hyper-parameters.
+        labels: The labels to check it with, where it does not take any; by default two labels, then three.
+        on_fail: Whether to `raise` an error for what fails, or only to `report` it.
+        new_process: Whether a checkpoint is loaded in a new process as well, which takes most of the time.
+        **arguments: Arguments of the constructor.
+
+    Returns:
+        All checks, in their order.
+
+    Raises:
+        UserError: A check failed, and `on_fail` is `raise`; the message has one line for each.
+    """
+    make = _maker(method, arguments)
+    kind = method if isinstance(method, type) else type(method) if isinstance(method, TextClassifier) else None
+    checks: list[Check] = []
+    for names in LABELS if labels is None else (tuple(labels),):
+        with isolated() as folder:
+            checks += _Checks(Subject(make, names, folder), kind, first=not checks, new_process=new_process).run()
+    failed = {check.name: check.reason for check in reversed(checks) if check.status == "failed"}
+    if failed and on_fail == "raise":
+        lines = dict.fromkeys(reversed(failed.values()))
+        raise UserError("\n".join([f"check_method: {len(lines)} of the checks failed", *lines]))
+    return checks
+
+
+def _maker(method: Any, arguments: dict[str, Any]) -> Make:
+    """How to make an object of the method for some labels.
+
+    Raises:
+        UserError: It is no method, or an object was given together with arguments.
+    """
+    if isinstance(method, TextClassifier):
+        if arguments:
+            raise UserError(f"check_method: arguments {sorted(arguments)} are given with an object: give its class")
+        facts = ("num_classes", "label_names")
+        arguments = {name: value for name, value in method.hparams.items() if name not in facts}
+        method = type(method)
+    if not callable(method) or (isinstance(method, type) and not issubclass(method, TextClassifier)):
+        raise UserError(f"check_method takes a TextClassifier, not {method!r}")
+
+    def make(label_names: Sequence[str]) -> TextClassifier:
+        made = method(num_classes=len(label_names), label_names=tuple(label_names), **arguments)
+        if not isinstance(made, TextClassifier):
+            raise UserError(f"check_method: {method!r} made a {type(made).__name__}, not a TextClassifier")
+        return made
+
+    return make
+
+
+class _Checks:
+    """The checks of a method with one set of labels; what needs something that failed is left out.
+
+    With other labels than the first, a method may refuse them, and what takes longest is not repeated.
+    """
+
+    def __init__(self, subject: Subject, kind: type | None, first: bool, new_process: bool) -> None:
+        self.subject, self.first, self.new_process = subject, first, first and new_process
+        self.found: list[Check] = []
+        self.kind = TextClassifier if kind is None else kind
+
+    def run(self) -> list[Check]:
+        """Runs them all."""
+        subject = self.subject
+        model = self._value("constructor", lambda: rules.constructed(subject))
+        if model is None:
+            return self.found
+        self.kind = type(model)
+        run = self._value("run", subject.run)
+        ready = run.model if run is not None else self._value("prepare", lambda: subject.ready(subject.new()))
+        if ready is not None and self._passes("scores", lambda: rules.scores(ready.eval())):
+            self._check_batches(ready)
+            if run is not None and self._passed("repetition"):
+                self._check_run(run)
+        self._drop_consequences()
+        return self.found
+
+    def _check_batches(self, model: TextClassifier) -> None:
+        self._passes("encode", lambda: rules.encoding(model))
+        if self._passes("collate", lambda: rules.collating(model)):
+            self._passes("workers", lambda: rules.workers(model))
+        repeats = self._passes("repetition", lambda: rules.repetition(model))
+        if repeats and self._passes("batches", lambda: rules.batches(model)):
+            if self.first:
+                self._passes("text pairs", lambda: rules.pairs(self.subject))
+            self._passes("label order", lambda: rules.label_order(self.subject, model))
+        self._passes("encoding key", lambda: rules.encoding_key(model))
+
+    def _check_run(self, run: Run) -> None:
+        if self._passed("batches"):
+            self._passes("predictions", lambda: rules.predictions(run))
+        loads = self._passes("checkpoint", lambda: rules.checkpoint(run))
+        if loads and self.new_process:
+            self._passes("new process", lambda: rules.loaded_in_new_process(run))
+        self._passes("seed", lambda: rules.same_seed(self.subject, run))
+
+    def _passed(self, name: str) -> bool:
+        return any(check.name == name and check.status == "passed" for check in self.found)
+
+    def _passes(self, name: str, check: Callable[[], object]) -> bool:
+        """Runs a check, and notes what came of it."""
+        before = len(self.found)
+        self._value(name, lambda: (check(), True))
+        return self.found[before].status == "passed"
+
+    def _value(self, name: str, check: Callable[[], T]) -> T | None:
+        """What a check gives; None where it failed."""
+        labels = self.subject.label_names
+        try:
+            value = check()
+        except rules.NotCheckable as reason:
+            self.found.append(Check(name, labels, "skipped", str(reason)))
+        except UserError as error:
+            refused = not self.first and name in ("constructor", "run", "prepare")
+            status: Literal["failed", "skipped"] = "skipped" if refused else "failed"
+            self.found.append(Check(name, labels, status, str(error)))
+        except Exception as error:  # a bug in the method can be of any kind
+            self.found.append(Check(name, labels, "failed", described(error, self.kind, name)))
+        else:
+            self.found.append(Check(name, labels, "passed"))
+            return value
+        return None
+
+    def _drop_consequences(self) -> None:
+        """Drops the failed run where a check of its own names the same method."""
+        failed = [check for check in self.found if check.status == "failed"]
+        for check in failed:
+            source = check.reason.split(" ", 1)[0]
+            if check.name in ("run", "prepare") and any(
+                other is not check and other.reason.startswith(f"{source} ") for other in failed
+            ):
+                self.found.remove(check)
+
+
+def described(error: Exception, kind: type, name: str) -> str:
+    """An exception in one line that names the method of the class that it came through, and the place.
+
+    Args:
+        error: The exception.
+        kind: The class under check.
+        name: The check that it ended, for exceptions from elsewhere.
+    """
+    lineage = [base for base in kind.__mro__ if issubclass(base, TextClassifier) and base is not TextClassifier]
+    members = [inspect.unwrap(value) for base in lineage for value in vars(base).values() if inspect.isfunction(value)]
+    files = {member.__code__.co_filename for member in members}
+    source, place = f"{kind.__name__}: {name}", ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_filename in files:
+            parts = frame.f_code.co_qualname.split(".<locals>.")
+            source = next((part for part in parts if "." in part), parts[0])
+            place = f" ({frame.f_code.co_filename}, line {line})"
+    first = (str(error).splitlines() or [""])[0]
+    return f"{source} raised {type(error).__name__}: {first}{place}"

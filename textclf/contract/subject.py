@@ -1,0 +1,197 @@
+"""A method under check: how it is made, prepared, run and scored on a few invented rows."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import random
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from lightning.pytorch import seed_everything
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor
+
+from textclf.data.base import TextDataModule
+from textclf.data.examples import show_examples
+from textclf.data.labels import normalized_names
+from textclf.data.splitting import Split
+from textclf.data.streaming import StreamedBatches
+from textclf.evaluation.predictions import PredictionTable, read_predictions
+from textclf.experiment import run_experiment
+from textclf.models.base import TextClassifier
+from textclf.types import Dataset
+
+SEED = 7
+TEXTS = (
+    "a joy to watch, and to hear",
+    "지루한 영화",
+    "film",
+    "the plot goes nowhere, and takes two hours and a half to arrive there; I left before the end",
+    "",
+    "최고의 배우, wonderful music",
+    "dull",
+    "neither good nor bad 🙂",
+    "one of those films",
+)
+"""The test rows: in batches of 4, the last one has a single row."""
+PAIRS = tuple(reversed(TEXTS))
+BATCH = 4
+WORDS = (("dull", "지루한", "awful"), ("a joy", "최고의", "great"), ("long", "긴", "slow"))
+"""Words of the train rows of each label."""
+ROWS = {"train": 24, "validation": 7, "test": len(TEXTS)}
+Make = Callable[[Sequence[str]], TextClassifier]
+
+
+class InventedRows(TextDataModule):
+    """A few texts in English and Korean, one of them empty, with any labels."""
+
+    def __init__(self, label_names: Sequence[str], pairs: bool = False) -> None:
+        """Takes the labels, and whether the rows have two texts each."""
+        super().__init__(batch_size=BATCH, eval_batch_size=BATCH, seed=SEED, cleaning=[])
+        self.label_names = normalized_names(label_names)
+        self.text_pair_column = "text_pair" if pairs else None
+
+    def source_splits(self) -> tuple[Split, ...]:
+        """All three."""
+        return ("train", "validation", "test")
+
+    def load_split(self, split: Split) -> Dataset:
+        """The rows of a split, its labels in turn."""
+        from datasets import Dataset as Rows
+
+        number = len(self.label_names)
+        labels = [place % number for place in range(ROWS[split])]
+        words = (WORDS[label % len(WORDS)][place % 3] for place, label in enumerate(labels))
+        texts = [f"{word}, {TEXTS[place % len(TEXTS)]} {place} {split}" for place, word in enumerate(words)]
+        columns = {"text": list(TEXTS) if split == "test" else texts, "label": labels}
+        if self.text_pair_column is not None:
+            columns["text_pair"] = [PAIRS[place % len(PAIRS)] for place in range(ROWS[split])]
+        return Rows.from_dict(columns)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A method after its training and test.
+
+    Attributes:
+        model: With the weights that were tested.
+        table: Its predictions for the test rows.
+        checkpoint: The file that was tested; None for a method that is not trained.
+    """
+
+    model: TextClassifier
+    table: PredictionTable
+    checkpoint: Path | None
+
+
+class Subject:
+    """A method, and the labels that it is checked with."""
+
+    def __init__(self, make: Make, label_names: Sequence[str], folder: Path) -> None:
+        """Takes how objects of it are made.
+
+        Args:
+            make: Makes a new object for some labels.
+            label_names: The labels.
+            folder: For all that is written.
+        """
+        self.make, self.label_names, self.folder = make, tuple(label_names), folder
+        self._runs = 0
+
+    def new(self, label_names: Sequence[str] | None = None) -> TextClassifier:
+        """A new object, for other labels if they are given; the random numbers of its making are always the same."""
+        seed_everything(SEED)
+        return self.make(self.label_names if label_names is None else label_names)
+
+    def ready(self, model: TextClassifier) -> TextClassifier:
+        """Prepares a new object on the train rows, and loads its weights; it is not trained."""
+        data = InventedRows(model.label_names)
+        show_examples(data, model, "test", data.rows)
+        if is_overridden("training_step", model):
+            model.prepare(data.rows("train"))
+        model.configure_model()
+        return model.eval()
+
+    def run(self, pairs: bool = False) -> Run:
+        """Trains a new object for two steps where it trains, and tests it.
+
+        Args:
+            pairs: Whether the rows have two texts each.
+        """
+        self._runs += 1
+        folder = self.folder / f"run{self._runs}"
+        model = self.new()
+        experiment = run_experiment(
+            model,
+            InventedRows(self.label_names, pairs),
+            run_dir=folder,
+            seed=SEED,
+            logger=False,
+            accelerator="cpu",
+            devices=1,
+            precision="32-true",
+            max_epochs=1,
+            limit_train_batches=2,
+            enable_progress_bar=False,
+        )
+        return Run(model, read_predictions(folder / "report" / "predictions.parquet"), experiment.checkpoint)
+
+
+def scores_of(
+    model: TextClassifier, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_size: int = BATCH
+) -> Tensor:
+    """Log-scores of texts, checked as a run checks them, float64, `(texts, num_classes)`."""
+    rows = [{"text": text} for text in texts]
+    if pairs is not None:
+        rows = [{**row, "text_pair": pair} for row, pair in zip(rows, pairs, strict=True)]
+    found = torch.zeros(len(texts), model.num_classes, dtype=torch.float64)
+    model.eval()
+    with torch.inference_mode():
+        for batch in StreamedBatches(model, rows, batch_size=batch_size):
+            found[batch["row"]] = model.checked_scores(batch).double()
+    return found
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Sets the global random states, and restores them."""
+    with isolate_rng(include_cuda=False):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        yield
+
+
+@contextlib.contextmanager
+def isolated() -> Iterator[Path]:
+    """A temporary folder for all files and caches; output, log records, warnings and random states stay inside."""
+    from datasets import config
+
+    cache, environment = config.HF_DATASETS_CACHE, dict(os.environ)
+    with (
+        TemporaryDirectory(prefix="textclf-check-", ignore_cleanup_errors=True) as folder,
+        isolate_rng(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(action="ignore"),
+    ):
+        disabled = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+        config.HF_DATASETS_CACHE = Path(folder, "cache")
+        try:
+            yield Path(folder)
+        finally:
+            config.HF_DATASETS_CACHE = cache
+            logging.disable(disabled)
+            for name in os.environ.keys() - environment.keys():
+                del os.environ[name]
+            os.environ.update(environment)
