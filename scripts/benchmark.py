@@ -151,6 +151,14 @@ def evaluation(options: argparse.Namespace) -> dict[str, Work]:
     return contenders(short_texts(options.data_dir, options.rows), train=False)
 
 
+@part(unit="rows", warm=True)
+def checks(options: argparse.Namespace) -> dict[str, Work]:
+    """Scoring short texts with MiniLM, without and with the checks of each batch's scores."""
+    from benchmark_checks import contenders
+
+    return contenders(short_texts(options.data_dir, options.rows))
+
+
 @part(unit="rows")
 def embedding(options: argparse.Namespace) -> dict[str, Work]:
     """From texts to a trained linear probe on MiniLM, and to the scores of the test split."""

@@ -1,0 +1,52 @@
+"""Part `checks` of `benchmark.py`: what checking the scores of each batch costs an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from unittest.mock import patch
+
+import torch
+from benchmark_frame import Counts, Work
+from benchmark_training import ours
+
+from textclf.models.score_check import ScoreCheck, ScoreRules
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Takes scores as they are; the rows are still counted."""
+
+    def add(
+        self: ScoreCheck,
+        rules: ScoreRules,
+        scores: torch.Tensor,
+        rows: torch.Tensor,
+        device: torch.device,
+        counted: bool = True,
+    ) -> torch.Tensor:
+        self._batches += 1
+        if counted:
+            self._rows += len(rows)
+        return scores.detach()
+
+    with patch.object(ScoreCheck, "add", add):
+        yield
+
+
+def contenders(texts: Sequence[str]) -> dict[str, Work]:
+    """Tests of MiniLM by name, without the checks and with them.
+
+    Args:
+        texts: To score.
+    """
+    labels = [number % 2 for number in range(len(texts))]
+    test = ours(texts, labels, train=False)
+    return {"scores as they are": partial(without_checks, test), "scores checked": test}
+
+
+def without_checks(test: Callable[[], Counts]) -> Counts:
+    """Runs a test without the checks."""
+    with unchecked():
+        return test()
