@@ -61,7 +61,9 @@ class GuardedAttributes:
         if not self._base_ready:
             raise UserError(f"{type(self).__name__}.__init__ sets {name!r} too early: call {self.init_call} first")
         _check_type(type(self), name, value)
-        _check_hidden(type(self), name, value)
+        # Lightning sets attributes of its own with every batch: a name that is set already is not looked up again.
+        if name not in self.__dict__ or isinstance(value, nn.Module | nn.Parameter):
+            _check_hidden(type(self), name, value)
         super().__setattr__(name, value)
 
     if not TYPE_CHECKING:  # a type checker would take any attribute to be there
