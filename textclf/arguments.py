@@ -9,6 +9,7 @@ from typing import Any
 from jsonargparse import ActionYesNo
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from textclf.class_paths import import_modules
 from textclf.errors import UserError
 from textclf.help import help_on
 from textclf.hints import misplaced_command
@@ -19,6 +20,7 @@ from textclf.parsing import (
     axes_as_configs,
     check_complete,
     checkpoint_as_config,
+    class_paths_of,
     configs_first,
     one_text_or_several,
     peek,
@@ -88,6 +90,7 @@ class ArgumentsCLI(LightningCLI):
         rest = [*checkpoint, *axes_as_configs(configs_first(args[1:]))]
         if not any(word.partition("=")[0].endswith(".help") for word in rest):
             check_complete(command, rest)
+        import_modules(class_paths_of(rest))
         self.config = unquoted(parser.parse_args([command, *with_logger_folders(rest)]))
 
     def _parse_ckpt_path(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
+from textclf.class_paths import missing_class
 from textclf.data.base import TextDataModule
 from textclf.models.base import PreparedClassifier, TextClassifier
 from textclf.models.embedded import EmbeddingClassifier
@@ -92,7 +93,7 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
     if unknown:
         known = sorted({kind.__name__ for kind in classes(AXES[key])}) if key in AXES else []
         ours = f"one of {', '.join(known)}, or " if known else ""
-        return f"{key}: there is no class {unknown[1]!r}: give {ours}the full path of your own class"
+        return f"{key}: {missing_class(unknown[1])}: give {ours}the full path of your own class"
     return f"{key}: {_mismatch(inner)}" if key else _mismatch(inner)
 
 

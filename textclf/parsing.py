@@ -18,6 +18,7 @@ from jsonargparse import Path as ConfigPath  # type: ignore[attr-defined]
 from lightning.pytorch import loggers as lightning_loggers
 from lightning.pytorch.cli import LightningArgumentParser
 
+from textclf.class_paths import DOTTED, FailedClass, build, class_paths_in
 from textclf.data.values import as_text
 from textclf.errors import UserError, causes
 from textclf.hints import AXES, explain
@@ -93,7 +94,11 @@ class Parser(LightningArgumentParser):
         would arrive as a mapping, and `"1e5"` as a number.)
         """
         self.add_instantiator(_build_with_plain_texts, object)
-        return unquoted(super().instantiate_classes(quoted(cfg), **kwargs))
+        try:
+            return unquoted(super().instantiate_classes(quoted(cfg), **kwargs))
+        except FailedClass as failed:
+            error = failed.error
+        raise error  # outside of the handler, so that it is shown alone
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Hands the error to `main`; a parser inside this one hands it to this one."""
@@ -103,7 +108,7 @@ class Parser(LightningArgumentParser):
 
 
 def _build_with_plain_texts(kind: type[Any], /, *args: Any, **kwargs: Any) -> Any:
-    return kind(*unquoted(args), **unquoted(kwargs))
+    return build(kind, unquoted(args), unquoted(kwargs))
 
 
 def user_error(error: BaseException | None) -> UserError | None:
@@ -177,6 +182,23 @@ def check_complete(command: str, arguments: Sequence[str]) -> None:
             f"{command}: there is data, but no method: pass {run}--config configs/model/tfidf.yaml or --model "
             f"TfidfClassifier {lists}"
         )
+
+
+def class_paths_of(arguments: Sequence[str]) -> list[str]:
+    """The dotted class paths in the arguments of a command.
+
+    Args:
+        arguments: With classes of data and model as configurations.
+    """
+    found: list[str] = []
+    for option, value in pairwise([*arguments, ""]):
+        name, equals, given = option.partition("=")
+        given = given if equals else value
+        if name == "--config":
+            found += class_paths_in(read_config_or_text(given))
+        elif re.search(r"(callbacks|logger|class_path|calibrator)\+?$", name) and DOTTED.fullmatch(given):
+            found.append(given)
+    return found
 
 
 def axes_as_configs(arguments: Sequence[str]) -> list[str]:
