@@ -7,6 +7,7 @@ from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from uuid import uuid4
 
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
@@ -14,7 +15,7 @@ import textclf
 from textclf.data.labels import listed, normalized_names
 from textclf.errors import UserError
 from textclf.evaluation.calibration import Calibrator, restored_calibrators, stored_calibrators
-from textclf.fingerprint import fingerprint, source_of
+from textclf.fingerprint import code_of, fingerprint, overrides
 from textclf.models.checkpoint import accepted, plain, read_checkpoint, resolve_class
 from textclf.models.evaluated import EvaluatedModule
 from textclf.models.hooks import required_hook
@@ -166,27 +167,53 @@ class TextClassifier(EvaluatedModule):
     def encoding_key(self) -> str:
         """A hash of all that `encode` depends on: part of the name of the cached rows.
 
-        By default the source of the class and its bases, all hyper-parameters and what was fitted: never too little.
-        A method whose encoding depends on less may say so, to keep its cached rows when another argument changes.
+        It is made of `encoding_facts`. Where a class does not give them, or a subclass of that class overrides `encode`
+        or anything that `encode` uses, its source, that of its module, all arguments and what was fitted are added.
         """
-        lineage = type(self).__mro__[: type(self).__mro__.index(TextClassifier)]
-        sources = [source_of(kind) for kind in lineage]
-        return fingerprint([textclf.__version__, sources, plain(self.hparams), self.fitted])
+        kind = type(self)
+        owner = next(base for base in kind.__mro__ if "encoding_facts" in vars(base))
+        facts: list[Any] = [textclf.__version__, self.encoding_facts()]
+        if not owner.__module__.startswith("textclf."):  # ours tell themselves apart, or encode alike
+            facts.append(f"{owner.__module__}.{owner.__qualname__}")
+        if "encode" in vars(self):
+            facts.append(uuid4().hex)
+        if owner is TextClassifier or overrides(kind, owner, "encode"):
+            lineage = kind.__mro__[: kind.__mro__.index(owner)]
+            facts += [code_of(base) for base in lineage]
+            facts.append(plain_state(self._fitted_state(), f"{kind.__name__}.fitted"))
+            try:
+                facts.append(plain_arguments(self))
+            except UserError:  # an object, which cannot be compared with that of another run
+                facts.append(uuid4().hex)
+        return fingerprint(facts)
+
+    def encoding_facts(self) -> list[Any]:
+        """What `encode` depends on beyond the texts: strings, numbers, and lists and dictionaries of them.
+
+        A method that overrides `encode` may override this as well, so that its cached rows are kept when its source or
+        an argument that is not among the facts changes.
+        """
+        return []
+
+    def _fitted_state(self) -> dict[str, Any]:
+        """What was fitted; nothing where `fitted` is an attribute of a subclass, such as a flag."""
+        return self.fitted if isinstance(self.fitted, dict) else {}
 
     # Checkpoints: weights, what was fitted, and how to build the object again
 
     @required_hook
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what `load_from_checkpoint` and the command line need: plain values only, so that it loads safely."""
-        self.fitted = plain_state(self.fitted, f"{type(self).__name__}.fitted")
-        checkpoint["hyper_parameters"] = plain_arguments(self.hparams, type(self).__name__)
+        if isinstance(self.fitted, dict):
+            self.fitted = plain_state(self.fitted, f"{type(self).__name__}.fitted")
+        checkpoint["hyper_parameters"] = plain_arguments(self)
         checkpoint["textclf"] = {
             "version": textclf.__version__,
             "class_path": f"{type(self).__module__}.{type(self).__qualname__}",
             "label_names": list(self.label_names),
             "train_rows": self.textclf.train_rows,
             "seed": self.textclf.train_seed,
-            "fitted": self.fitted,
+            "fitted": self._fitted_state(),
             "text_steps": [step.as_config() for step in self.textclf.text_steps],
             **stored_calibrators(self.textclf.calibrators, self.label_names),
         }
@@ -234,7 +261,8 @@ class TextClassifier(EvaluatedModule):
         from textclf.data.cleaning import TextStep
 
         self.label_names = label_names
-        self.fitted = saved["fitted"]
+        if saved["fitted"] or isinstance(self.fitted, dict):
+            self.fitted = saved["fitted"]
         self.textclf.train_rows, self.textclf.train_seed = saved.get("train_rows"), saved.get("seed")
         self.textclf.text_steps = [
             resolve_class(step["class_path"], TextStep, "the checkpoint")(**step["init_args"])  # type: ignore[type-abstract]

@@ -12,10 +12,8 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor
 
-import textclf
 from textclf.console import say
 from textclf.errors import UserError
-from textclf.fingerprint import fingerprint
 from textclf.models.base import TextClassifier, Wanted
 from textclf.models.beside import score_beside
 from textclf.models.few_shot import FewShotPrompts
@@ -200,14 +198,13 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
 
     # The contract
 
-    def encoding_key(self) -> str:
-        """The prompt with its examples, BOS, the tokenizer's files and the limit: nothing else changes `encode`.
+    def encoding_facts(self) -> list[Any]:
+        """The prompt with its examples, BOS, the tokenizer's files and the limit.
 
-        Where examples are chosen for each text, also the rows to choose from, and all of the class that chooses.
+        Where examples are chosen for each text, also the rows to choose from.
         """
-        files = tokenizer_files(self.tokenizer)
-        chosen = [super().encoding_key(), self.examples_key] if self.chooses_examples else []
-        return fingerprint([textclf.__version__, "prompt", self.template.parts, self.bos, self.limit, files, chosen])
+        chosen = self.examples_key if self.chooses_examples else ""
+        return ["prompt", self.template.parts, self.bos, self.limit, tokenizer_files(self.tokenizer), chosen]
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Tokens of each prompt as `length`, characters `kept` of its texts, and tokens `cut` off.

@@ -9,11 +9,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
-import textclf
 from textclf.console import say
 from textclf.embeddings import Embedder, EmbeddingSettings
 from textclf.errors import UserError
-from textclf.fingerprint import fingerprint
 from textclf.models.base import TextClassifier
 from textclf.models.settings import build_settings
 from textclf.vector_cache import seal, unseal
@@ -99,11 +97,9 @@ class EmbeddingClassifier(TextClassifier):
                     f"{getattr(ours, name)!r}: use the config.yaml of the checkpoint's own run"
                 )
 
-    def encoding_key(self) -> str:
-        """What a vector depends on: the classifier's own arguments are no part of it, unless `encode` is its own."""
-        if type(self).encode is not EmbeddingClassifier.encode:
-            return fingerprint([super().encoding_key(), self.embedder.key])
-        return fingerprint([textclf.__version__, "embedded and sealed", self.embedder.key])
+    def encoding_facts(self) -> list[Any]:
+        """What a vector depends on."""
+        return ["embedded and sealed", self.embedder.key]
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Features as bytes of float32 with a checksum, `length` in tokens, and those `cut` off.

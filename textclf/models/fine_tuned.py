@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-import textclf
 from textclf.errors import UserError
 from textclf.fingerprint import fingerprint
 from textclf.models import encoders
@@ -263,10 +262,9 @@ class FineTunedClassifier(TextClassifier):
 
             self.fitted["class_counts"] = class_counts(train_rows, self.num_classes)
 
-    def encoding_key(self) -> str:
-        """The tokenizer's files and the length: nothing else changes what `encode` gives."""
-        other = "" if type(self).encode is FineTunedClassifier.encode else super().encoding_key()
-        return fingerprint([textclf.__version__, "cut", self.max_length, other, self._load_tokenizer().files])
+    def encoding_facts(self) -> list[Any]:
+        """The tokenizer's files and the length."""
+        return ["cut", self.max_length, self._load_tokenizer().files]
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Token ids, segment ids where the encoder has segments, `length` in tokens, and those `cut` off."""

@@ -9,9 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import textclf
 from textclf.errors import UserError
-from textclf.fingerprint import fingerprint
 from textclf.models.frozen_model import FrozenModelClassifier
 from textclf.models.label_arguments import by_label_name
 from textclf.models.label_map import folded
@@ -90,11 +88,9 @@ class NLIClassifier(FrozenModelClassifier):
         names: Any = network.config.id2label  # keys are ints once a configuration is loaded
         self.entailment, self.contradiction = entailment_places(names, self.pretrained)
 
-    def encoding_key(self) -> str:
-        """The tokenizer's files, the length and the hypotheses: nothing else changes what `encode` gives."""
-        other = "" if type(self).encode is NLIClassifier.encode else super().encoding_key()
-        files = self.matched.files
-        return fingerprint([textclf.__version__, "pairs", self.max_length, self.hypotheses, other, files])
+    def encoding_facts(self) -> list[Any]:
+        """The hypotheses, the tokenizer's files and the length."""
+        return ["pairs", self.hypotheses, self.max_length, self.matched.files]
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Each text with each hypothesis: per row a list of token ids per label, `length` and `cut` of all together."""

@@ -8,9 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-import textclf
 from textclf.errors import UserError
-from textclf.fingerprint import fingerprint
 from textclf.models.frozen_model import FrozenModelClassifier
 from textclf.models.label_map import map_labels
 from textclf.models.language import a_sample, say_if_foreign
@@ -76,10 +74,9 @@ class PretrainedClassifier(FrozenModelClassifier):
         theirs = [str(names[i]) for i in range(len(names))]
         self.targets = map_labels(theirs, self.label_names, self.label_map)
 
-    def encoding_key(self) -> str:
-        """The tokenizer's files and the length: nothing else changes what `encode` gives."""
-        other = "" if type(self).encode is PretrainedClassifier.encode else super().encoding_key()
-        return fingerprint([textclf.__version__, "cut", self.max_length, other, self.matched.files])
+    def encoding_facts(self) -> list[Any]:
+        """The tokenizer's files and the length."""
+        return ["cut", self.max_length, self.matched.files]
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Token ids, segment ids where the model has segments, `length` in tokens, and those `cut` off."""

@@ -9,10 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-import textclf
 from textclf.chat.answers import Parse, as_scores, class_of
 from textclf.errors import UserError
-from textclf.fingerprint import fingerprint
 from textclf.models.frozen_model import FrozenModelClassifier
 from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import by_label_name, label_named
@@ -106,11 +104,9 @@ class Seq2SeqClassifier(FrozenModelClassifier):
 
     # The contract
 
-    def encoding_key(self) -> str:
-        """The prompt, the tokenizer's files and the length: nothing else changes what `encode` gives."""
-        other = "" if type(self).encode is Seq2SeqClassifier.encode else super().encoding_key()
-        files = self.matched.files
-        return fingerprint([textclf.__version__, "filled", self.max_length, self.template.parts, other, files])
+    def encoding_facts(self) -> list[Any]:
+        """The prompt, the tokenizer's files and the length."""
+        return ["filled", self.template.parts, self.max_length, self.matched.files]
 
     def prompts(self, rows: dict[str, list[Any]]) -> tuple[list[str], list[int]]:
         """The prompt of each row, its text shortened to fit, and the tokens cut off."""
