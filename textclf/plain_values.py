@@ -49,16 +49,18 @@ def plain_state(value: Any, where: str) -> Any:
     return _refuse(value, where)
 
 
-def plain_arguments(arguments: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    """Reduces the arguments of a class to numbers, strings, lists and dictionaries, which a configuration can hold.
+def plain_arguments(module: Any) -> dict[str, Any]:
+    """Reduces the arguments of a module to numbers, strings, lists and dictionaries, which a configuration can hold.
 
     Args:
-        arguments: By name.
-        owner: The name of the class.
+        module: A Lightning module or data module that has saved its hyper-parameters.
 
     Raises:
         UserError: One of them is an object; the message names it.
     """
+    owner = type(module).__name__
+    # A trainer deletes those that cannot be pickled from `hparams`.
+    arguments = {**module.hparams_initial, **module.hparams}
     return {name: _plain_argument(value, f"{owner}: the argument {name!r}") for name, value in arguments.items()}
 
 
@@ -80,11 +82,12 @@ def _plain_argument(value: Any, where: str) -> Any:
 
 
 def _plain_dictionary(value: dict[Any, Any], where: str) -> dict[Any, Any]:
-    entries = {}
+    entries, kinds = {}, set()
     for key, entry in value.items():
         plain_key = plain_state(key, f"a key of {where}")
-        if isinstance(plain_key, list | dict | Tensor):
-            raise UserError(f"{where} has the key {key!r}: give it a string or a number as a key")
+        kinds.add(type(plain_key))
+        if kinds not in ({str}, {int}):
+            raise UserError(f"{where} has the key {key!r}: give it strings as keys, or whole numbers alone")
         entries[plain_key] = plain_state(entry, f"{where}[{plain_key!r}]")
     same = type(value) is dict and all(new is value[key] for key, new in entries.items())
     return value if same else entries

@@ -31,26 +31,19 @@ class GuardedAttributes:
     init_call: ClassVar[str] = "super().__init__()"
     _base_ready = False
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Refuses a private name of the base class.
+    def _base_begins(self) -> None:
+        """Lets attributes be set from now on; the first thing in the `__init__` of the base class.
 
         Raises:
-            UserError: A subclass defines one, or gives a class attribute another type.
+            UserError: A subclass has a private name of the base class, or a class attribute of another type.
         """
-        super().__init_subclass__(**kwargs)
-        for name, value in vars(cls).items():
-            _check_type(cls, name, value)
-            if not name.startswith("_") or name.startswith("__") or cls.__module__.startswith("textclf."):
-                continue
-            owner = next((kind for kind in cls.__mro__[1:] if kind.__module__ in BASES and name in vars(kind)), None)
-            if owner is not None:
-                raise UserError(
-                    f"{cls.__name__}.{name}: {owner.__name__} has a private attribute of that name: give yours another"
-                )
-
-    def _base_begins(self) -> None:
-        """Lets attributes be set from now on; the first thing in the `__init__` of the base class."""
         self.__dict__["_base_ready"] = True
+        for kind in type(self).__mro__:
+            if kind.__module__ in BASES:
+                break
+            for name, value in vars(kind).items():
+                _check_type(type(self), name, value)
+                _check_private(type(self), kind, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Sets an attribute.
@@ -83,24 +76,36 @@ class GuardedAttributes:
             return below(name)
 
 
+def _check_private(own: type, kind: type, name: str) -> None:
+    if not name.startswith("_") or name.startswith("__") or kind.__module__.startswith("textclf."):
+        return
+    owner = next((base for base in own.__mro__ if base.__module__ in BASES and name in vars(base)), None)
+    if owner is not None:
+        raise UserError(
+            f"{kind.__name__}.{name}: {owner.__name__} has a private attribute of that name: give yours another"
+        )
+
+
 def _check_type(kind: type, name: str, value: Any) -> None:
     wanted = cast(Any, kind).attribute_types.get(name)
     if wanted is None or isinstance(value, wanted[0]) or hasattr(value, "__get__"):
         return
     raise UserError(
-        f"{kind.__name__}.{name} is set to a {type(value).__name__}: it must be {wanted[1]}; give an attribute of your "
-        "own another name"
+        f"{kind.__name__}.{name} is set to {value!r:.80}, a {type(value).__name__}: it must be {wanted[1]}; give an "
+        "attribute of your own another name"
     )
 
 
 def _check_hidden(kind: type, name: str, value: Any) -> None:
     """Refuses a value that hides a method or property, and a layer that a class attribute hides."""
     owner = next((base for base in kind.__mro__ if name in vars(base)), None)
-    if owner is None or owner.__module__.startswith(("torch.", "lightning.")):
+    if owner is None:
         return
     found, layer = vars(owner)[name], isinstance(value, nn.Module | nn.Parameter)
     if isinstance(found, property) and found.fset is None:
         what = "property"
+    elif owner.__module__.startswith(("torch.", "lightning.")):
+        return
     elif callable(found) and (layer or not callable(value)):
         what = "method"
     elif layer:

@@ -16,6 +16,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from textclf.console import say
 from textclf.data.batching import LengthBatchSampler
 from textclf.data.cleaning import CleaningStep, check_recipe, text_steps
+from textclf.data.contract import encoded
 from textclf.data.examples import show_examples
 from textclf.data.keys import int_column
 from textclf.data.labels import listed, normalized_names
@@ -61,6 +62,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
     """
 
     attribute_types = {
+        "label_names": ((tuple, list), "the name of each class, in a tuple or a list"),
         "_rows": (dict, "what the package keeps of the rows"),
         "_sources": (dict, "what the package keeps of the source"),
         "_encoded": (dict, "what the package keeps of encoded rows"),
@@ -152,6 +154,8 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         names = getattr(type(self), "label_names", None)
         if isinstance(names, list | tuple):
             self.label_names = normalized_names(names)
+            if len(self.label_names) < 2:
+                raise UserError(f"{type(self).__name__}.label_names is {names!r}: give two or more names")
         self.ledger = Ledger()
         self._rows, self._sources = {}, {}
         self._encoded: dict[Split, Dataset] = {}
@@ -247,7 +251,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
                 f"all {len(rows)} train rows have the label {self.label_names[present[0]]!r}: "
                 "learning needs rows of two or more labels"
             )
-        plain_arguments(model.hparams, type(model).__name__)  # what no checkpoint can keep is refused before training
+        plain_arguments(model)  # what no checkpoint can keep is refused before training
         # A method that learns from batches goes on from its checkpoint. Any other one is fitted to these rows: it may
         # have been fitted to others before, in this process. Where it is resumed, the checkpoint is loaded after this.
         if not (model.textclf.restored and model.trains_by_batches):
@@ -256,17 +260,30 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
 
     def _prepare_in_one_process(self, model: TextClassifier, rows: Dataset) -> None:
         assert self.trainer is not None
-        error = None
+        error, before = None, model.fitted
         if self.trainer.is_global_zero:
             try:
                 model.prepare(rows)
-                model.fitted = plain_state(model.fitted, f"{type(model).__name__}.prepare: fitted")
+                if isinstance(model.fitted, dict) or model.fitted is not before:
+                    model.fitted = self._plain(model)
             except UserError as mistake:
                 error = mistake
         # The others would wait for ever for one that has failed.
         model.fitted, error = self.trainer.strategy.broadcast((model.fitted, error))
         if error is not None:
             raise error
+
+    def _plain(self, model: TextClassifier) -> dict[str, Any]:
+        """What a method has fitted, as a checkpoint keeps it.
+
+        Raises:
+            UserError: It is no dictionary, or has something in it that a checkpoint cannot keep.
+        """
+        where = f"{type(model).__name__}.prepare: fitted"
+        fitted = plain_state(model.fitted, where)
+        if not isinstance(fitted, dict):
+            raise UserError(f"{where} is a {type(model.fitted).__name__}: keep a dictionary of what is fitted, by name")
+        return fitted
 
     def _encode(self, model: TextClassifier, split: Split) -> Dataset:
         """Runs `model.encode` over a split, or takes its result from the cache; one process of a machine goes first."""
@@ -280,7 +297,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         file = cache_folder() / f"{key}.arrow"
         encode = partial(
             rows.map,
-            model.encode,
+            partial(encoded, model),
             batched=True,
             batch_size=model.encoded_together,
             cache_file_name=str(file),
@@ -288,15 +305,24 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             desc=f"encoding {split}",
         )
 
+        def encode_anew() -> Dataset:
+            try:
+                return encode()
+            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+                raise UserError(
+                    f"{type(model).__name__}.encode gave columns that are not of one type in all rows "
+                    f"({str(error).splitlines()[0]}): wanted entries of one type in each column"
+                ) from error
+
         def encode_or_read() -> Dataset:
             if not file.exists():
-                return encode()
+                return encode_anew()
             with suppress(OSError, pa.ArrowInvalid):
                 if len(kept := encode()) == len(rows):
                     return kept
             say(f"{str(file)!r} is damaged: its rows are encoded again")
             file.unlink()
-            return encode()
+            return encode_anew()
 
         return self._one_goes_first(encode_or_read)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
@@ -45,10 +45,13 @@ def normalized_names(names: Iterable[str]) -> tuple[str, ...]:
         UserError: Two of them are the same then, or one is empty.
     """
     first: dict[str, str] = {}
-    for name in names:
+    if isinstance(names, str | Mapping | set | frozenset):
+        raise UserError(f"label_names is {names!r}, a {type(names).__name__}: give a list of names, in their order")
+    for given in names:
+        name = as_text(given) or ""
         tidy = normalized_name(name)
         if not tidy:
-            raise UserError(f"label_names has the empty name {name!r}: give each class a name")
+            raise UserError(f"label_names has the empty name {given!r}: give each class a name")
         if tidy in first:
             other = first[tidy]
             spelt = "" if name == other else f" (spelt {other!a} and {name!a})"

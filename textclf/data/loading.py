@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from textclf.data.batching import LengthBatchSampler
+from textclf.data.contract import batch_of
 from textclf.errors import UserError
 from textclf.types import Dataset
 
@@ -61,7 +62,7 @@ class Collator:
         common = {"id": rows["id"], "row": torch.tensor(rows["row"]), "filler": rows["filler"]}
         if "label" in rows:
             common["labels"] = torch.tensor(rows["label"])
-        return {**self.collate(rows), **common}
+        return {**batch_of(self.collate, rows), **common}
 
 
 def worker_collator(model: Any) -> Collator:
@@ -109,7 +110,14 @@ class ResumableLoader(DataLoader[Any]):
         resumed = resume is not None and resume["epoch"] == self.batch_sampler.epoch
         self._served = resume["batches"] if resume is not None and resumed else 0
         self.batch_sampler.skip = self._served
-        for batch in super().__iter__():
+        batches = super().__iter__()
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except UserError as error:
+                raise _in_one_line(error) from error
             self._served += 1
             yield batch
 
@@ -145,3 +153,9 @@ class PredictionBatches:
     def __iter__(self) -> Iterator[Any]:
         """Yields the batches."""
         return iter(self.loader)
+
+
+def _in_one_line(error: UserError) -> UserError:
+    """The message of an error alone: torch puts the traceback of a worker process into it."""
+    text = str(error)
+    return UserError(text.rpartition("UserError: ")[2].strip()) if text.startswith("Caught UserError") else error

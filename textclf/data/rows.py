@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from textclf.console import say
 from textclf.data.cleaning import DEFAULT, TIDY, CleaningStep, DropUnknownLabels, RowStep, TextStep, text_steps
+from textclf.data.contract import as_dataset
 from textclf.data.keys import KEY, KeyedRows, int_column, text_keys
 from textclf.data.ledger import READ, Ledger
 from textclf.data.options import refuse_without_effect
@@ -24,6 +25,22 @@ TEST_SEED = 42
 other seeds can be compared."""
 NAMED = 10
 """Most classes that are named in a line."""
+
+
+class _Missing:
+    """A class attribute that a subclass has to set."""
+
+    def __init__(self, name: str, remedy: str) -> None:
+        self.name, self.remedy = name, remedy
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        if instance is None:  # of the class itself, there is none
+            raise AttributeError(self.name)
+        raise UserError(f"{owner.__name__} has no {self.name}: {self.remedy}")
+
+
+def _missing(name: str, remedy: str) -> Any:
+    return _Missing(name, remedy)
 
 
 class SplitRows:
@@ -47,8 +64,8 @@ class SplitRows:
         sliced: Whether a part of a test split that stands alone is learnt from instead of scored.
     """
 
-    label_names: Sequence[str]
-    hub_id: ClassVar[str]
+    label_names: Sequence[str] = _missing("label_names", "set it to the name of each class, in a tuple")
+    hub_id: ClassVar[str] = _missing("hub_id", "name a data set on the hub, or define load_split and source_splits")
     hub_config: ClassVar[str | None] = None
     hub_revision: ClassVar[str] = "main"
     hub_fingerprints: ClassVar[dict[Split, str]] = {}
@@ -117,8 +134,9 @@ class SplitRows:
         """
         from textclf.data.reading import with_valid_text
 
+        gave = f"{type(self).__name__}.load_split({split!r}) gave"
         try:
-            source = self.load_split(split)
+            source = as_dataset(self.load_split(split), gave)
         except UnicodeEncodeError as error:
             raise UserError(
                 f"{type(self).__name__}.load_split({split!r}) gives invalid characters, such as half of an emoji "

@@ -11,6 +11,7 @@ import torch
 
 from textclf.data.batching import LengthBatchSampler
 from textclf.data.cleaning import clean_columns
+from textclf.data.contract import batch_of, encoded
 from textclf.data.values import as_text, mended, say_mended
 from textclf.errors import UserError
 
@@ -60,7 +61,7 @@ class StreamedBatches:
             texts = self._texts(whole, first)
             carried = {name: values for name, values in whole.items() if name not in texts} | {"given": texts["text"]}
             columns, _ = clean_columns(texts, self.model.textclf.text_steps)
-            columns |= self.model.encode(columns)
+            columns |= encoded(self.model, columns)
             cut = columns.get("cut", [])
             self._seen += [sum(number > 0 for number in cut), len(window), sum(cut), sum(columns["length"])]
             plan = LengthBatchSampler(
@@ -69,7 +70,7 @@ class StreamedBatches:
             for places in plan:
                 rows = {name: [values[i] for i in places] for name, values in columns.items()}
                 kept = {name: [values[i] for i in places] for name, values in carried.items()}
-                yield {**self.model.collate(rows), **kept, "row": torch.tensor(places) + first}
+                yield {**batch_of(self.model.collate, rows), **kept, "row": torch.tensor(places) + first}
             first += len(window)
 
     def _texts(self, columns: Mapping[str, list[Any]], first: int) -> dict[str, list[str]]:

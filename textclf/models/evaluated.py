@@ -55,7 +55,6 @@ class EvaluatedModule(GuardedAttributes, LightningModule):
         "loses_mass": (bool, "true or false"),
         "judged_together": (bool, "true or false"),
         "best_by": (tuple, "the name of a figure, and max or min"),
-        "fitted": (dict, "a dictionary of what `prepare` found"),
         "textclf": (MethodState, "what the package keeps of the method"),
         "textclf_metrics": (nn.ModuleDict, "what the package counts"),
     }
@@ -318,6 +317,11 @@ class EvaluatedModule(GuardedAttributes, LightningModule):
 
     def _names_of_data(self) -> tuple[str, ...]:
         """The data's labels in their order; they are matched by name."""
+        if self.num_classes != len(self.label_names):
+            raise UserError(
+                f"{type(self).__name__}.num_classes is {self.num_classes}, but there are {len(self.label_names)} "
+                "label_names: give an attribute of your own another name"
+            )
         data: Any = getattr(self.trainer, "datamodule", None)
         names = self.label_names if data is None else normalized_names(data.label_names)
         if set(names) != set(self.label_names):
