@@ -11,9 +11,11 @@ import warnings
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from datasets import Dataset
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
@@ -23,7 +25,7 @@ from tests.conftest import invented_rows
 from textclf import run_experiment
 from textclf.callbacks import default_callbacks
 from textclf.cli import main
-from textclf.data import FilesDataModule
+from textclf.data import FilesDataModule, TextDataModule
 from textclf.errors import UserError
 from textclf.evaluation.predictions import read_predictions
 from textclf.models import FineTunedClassifier, LinearProbe, TextClassifier, TfidfClassifier
@@ -338,6 +340,42 @@ def test_a_line_names_what_config_yaml_cannot_hold(data, capsys):
     assert "Local cannot be imported by the command line" in said
     config = yaml.safe_load(Path("mine", "config.yaml").read_text())
     assert not {"callbacks", "max_time"} & set(config["trainer"])
+
+
+class InMemory(TextDataModule):
+    """Rows that are in memory already."""
+
+    label_names = NAMES
+
+    def __init__(self, splits):
+        super().__init__(batch_size=8)
+        self.splits = splits
+
+    def source_splits(self):
+        return tuple(self.splits)
+
+    def load_split(self, split):
+        return self.splits[split]
+
+
+def test_rows_in_memory(capsys):
+    splits = {}
+    for seed, split in enumerate(("train", "test")):
+        rows = [{"text": text, "label": NAMES.index(label)} for text, label in invented_rows(40, seed)]
+        splits[split] = Dataset.from_list(rows)
+    run_experiment(tfidf(), InMemory(splits), run_dir="mine", logger=False)
+    assert "config.yaml leaves out data.splits: objects cannot be written to it" in capsys.readouterr().err
+    assert yaml.safe_load(Path("mine", "config.yaml").read_text())["data"]["init_args"] == {}
+    assert TextClassifier.load_from_checkpoint("mine/checkpoints/last.ckpt").classify(["great"])
+
+
+def test_paths_and_numbers_of_numpy(rows_folder):
+    model = TfidfClassifier(2, NAMES, min_df=np.int64(1), C=np.float64(2.0))
+    run_experiment(model, FilesDataModule(rows_folder), run_dir=Path("mine"), logger=False)
+    config = yaml.safe_load(Path("mine", "config.yaml").read_text())
+    assert config["data"]["init_args"]["data_dir"] == str(rows_folder)
+    assert config["model"]["init_args"]["min_df"] == 1
+    assert TextClassifier.load_from_checkpoint("mine/checkpoints/best.ckpt").classify(["great"])
 
 
 @pytest.mark.slow

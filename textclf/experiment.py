@@ -15,7 +15,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import yaml
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
@@ -47,7 +46,8 @@ from textclf.execution import (
 )
 from textclf.machine import check_home
 from textclf.models.base import TextClassifier
-from textclf.models.checkpoint import accepted, plain, read_checkpoint
+from textclf.models.checkpoint import accepted, read_checkpoint
+from textclf.plain_values import plain_part
 from textclf.processes import run_folder
 from textclf.reporting import Reported, report_folder
 from textclf.runs import claim_run_folder, find_checkpoint, run_group
@@ -243,15 +243,13 @@ def _configuration(model: TextClassifier, data: TextDataModule, options: Mapping
     """What `config.yaml` holds: classes, arguments and plain options; a line says what it cannot hold."""
     arguments = {"trainer": dict(options), "model": accepted(type(model), model.hparams)}
     arguments["data"] = accepted(type(data), {**data.hparams, "label_names": list(data.label_names)})
-    left_out = [
-        f"{key}.{name}" for key, values in arguments.items() for name, value in values.items() if not is_plain(value)
-    ]
+    kept: dict[str, dict[str, Any]] = {}
+    left_out: list[str] = []
+    for key, values in arguments.items():
+        kept[key] = plain_part(values)
+        left_out += [f"{key}.{name}" for name in values if name not in kept[key]]
     if left_out:
         say(f"config.yaml leaves out {', '.join(left_out)}: objects cannot be written to it")
-    kept = {
-        key: {name: plain(value) for name, value in values.items() if is_plain(value)}
-        for key, values in arguments.items()
-    }
     return {
         "trainer": kept["trainer"],
         "model": {"class_path": class_path(model), "init_args": kept["model"]},
@@ -269,15 +267,6 @@ def class_path(value: Any) -> str:
             f"{kind.__name__} to the top of a module"
         )
     return path
-
-
-def is_plain(value: Any) -> bool:
-    """Whether a value can be written to a configuration file and read back."""
-    if isinstance(value, Mapping):
-        return all(map(is_plain, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(is_plain, value))
-    return value is None or isinstance(value, bool | int | float | str | Path | np.generic)
 
 
 def _experiment(trainer: Trainer, split: Reported | None) -> Experiment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
@@ -62,6 +63,19 @@ def plain_arguments(module: Any) -> dict[str, Any]:
     # A trainer deletes those that cannot be pickled from `hparams`.
     arguments = {**module.hparams_initial, **module.hparams}
     return {name: _plain_argument(value, f"{owner}: the argument {name!r}") for name, value in arguments.items()}
+
+
+def plain_part(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that a configuration can hold, reduced as `plain_arguments` does; objects are left out.
+
+    Args:
+        arguments: By name.
+    """
+    kept = {}
+    for name, value in arguments.items():
+        with suppress(UserError):
+            kept[name] = _plain_argument(value, name)
+    return kept
 
 
 def _plain_argument(value: Any, where: str) -> Any:

@@ -19,7 +19,7 @@ from textclf.fingerprint import code_of, fingerprint, overrides
 from textclf.models.checkpoint import accepted, plain, read_checkpoint, resolve_class
 from textclf.models.evaluated import EvaluatedModule
 from textclf.models.hooks import required_hook
-from textclf.plain_values import plain_arguments, plain_state
+from textclf.plain_values import plain_arguments, plain_part, plain_state
 from textclf.types import Dataset
 
 
@@ -219,7 +219,9 @@ class TextClassifier(EvaluatedModule):
         }
         data = getattr(self._trainer, "datamodule", None)
         if data is not None:
-            init_args = plain(data.hparams)
+            init_args = plain_part(data.hparams)
+            if data.CHECKPOINT_HYPER_PARAMS_KEY in checkpoint:  # Lightning's copy may hold objects
+                checkpoint[data.CHECKPOINT_HYPER_PARAMS_KEY] = dict(init_args)
             if "label_names" in init_args:  # as they were found, so that no file is needed to know them
                 init_args["label_names"] = list(data.label_names)
             checkpoint["textclf"]["data"] = {
