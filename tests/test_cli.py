@@ -444,6 +444,7 @@ def test_help_fits_a_few_screens(command, words, capsys):
     assert len(text.splitlines()) <= 100
     assert all(word in text for word in words), text
     assert "__main__" not in text
+    assert ("--test_after_fit" in text) is ("usage: textclf fit [--config" in text)
 
 
 def test_the_trainers_options_have_a_help_of_their_own(capsys):

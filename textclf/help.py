@@ -98,6 +98,8 @@ def command_help(command: str, actions: Iterable[argparse.Action]) -> str:
         name = action.option_strings[-1] if action.option_strings else "."
         if "." not in name and name not in ("--config", "--data", "--model", "--trainer"):
             own[", ".join(action.option_strings)] = _about(command, name, action)
+    if command != "fit":
+        del own["--test_after_fit"]  # it is accepted, as the config.yaml of a run has it, and changes nothing
     return _joined(
         f"usage: textclf {command} [--config FILE ...] [--option value ...]",
         COMMANDS[command],
