@@ -247,6 +247,15 @@ class Silent(Diverged):
     has_probabilities = False
 
 
+class Unsure(Diverged):
+    may_not_answer = True
+
+
+class Broken(Fair):
+    def scores(self, fair):
+        return fair * NAN
+
+
 def trainer(folder, **options):
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     return Trainer(default_root_dir=folder, enable_checkpointing=False, **quiet, **options)
@@ -264,6 +273,7 @@ def data(rows_folder, **options):
         (Squeezed, "^Squeezed.log_scores gave .*squeeze"),
         (Settled, "^Settled.settle gave .*probabilities"),
         (SettledAway, "^SettledAway.settle gave .*of shape"),
+        (Broken, "^Broken.log_scores gave NaN for all .* rows: not one has an answer: .*may_not_answer = True"),
         (Diverged, "^Diverged.log_scores gave NaN for all .* rows: training has diverged: .*learning rate"),
     ],
 )
@@ -273,14 +283,15 @@ def test_evaluation(kind, message, command, rows_folder, tmp_path):
         getattr(trainer(tmp_path), command)(kind(2, NAMES), last_of_one_row, verbose=False)
 
 
-def test_methods_that_answer_nothing_have_not_diverged(rows_folder, tmp_path):
-    assert trainer(tmp_path).test(Silent(2, NAMES), data(rows_folder), verbose=False)[0]["test/invalid"] == 21
+@pytest.mark.parametrize("kind", [Silent, Unsure])
+def test_a_method_that_may_answer_nothing(kind, rows_folder, tmp_path):
+    assert trainer(tmp_path).test(kind(2, NAMES), data(rows_folder), verbose=False)[0]["test/invalid"] == 21
 
 
 def test_scores_that_diverge_end_training(rows_folder, tmp_path):
     with pytest.raises(UserError, match="training has diverged"):
         trainer(tmp_path, max_epochs=5, num_sanity_val_steps=0).fit(Diverged(2, NAMES), data(rows_folder))
-    with pytest.raises(UserError, match="NaN for all 20 rows: before training"):
+    with pytest.raises(UserError, match="NaN for all 20 rows: not one has an answer"):
         trainer(tmp_path, max_epochs=5, num_sanity_val_steps=2).fit(Diverged(2, NAMES), data(rows_folder))
 
 

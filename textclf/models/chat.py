@@ -38,6 +38,8 @@ class ChatClassifier(TextClassifier):
     goes on where it stood. The key comes from the environment (`OPENAI_API_KEY`) and is written nowhere.
     """
 
+    may_not_answer = True
+
     def __init__(
         self,
         num_classes: int,

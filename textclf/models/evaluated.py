@@ -36,6 +36,8 @@ class EvaluatedModule(GuardedAttributes, LightningModule):
         has_probabilities: False for a method that has answers but no probabilities.
         loses_mass: Whether the probabilities of a row may sum to less than 1, as where those of some labels are
             dropped.
+        may_not_answer: Whether all rows of an evaluation may be answers that fit no class, which is an error otherwise;
+            those of a method without probabilities always may.
         judged_together: True where a row's score depends on all rows of the split; see `settle`.
         best_by: The figure of validation by which `best.ckpt` is chosen, and whether its `max` or `min` is the best.
         textclf: What the package itself keeps of the method; a subclass only reads it.
@@ -44,6 +46,7 @@ class EvaluatedModule(GuardedAttributes, LightningModule):
     autocast: ClassVar[bool] = False
     has_probabilities: bool = True
     loses_mass: bool = False
+    may_not_answer: bool = False
     judged_together: bool = False
     best_by: tuple[str, Literal["max", "min"]] = ("val/macro_f1", "max")
 
@@ -53,6 +56,7 @@ class EvaluatedModule(GuardedAttributes, LightningModule):
         "autocast": (bool, "true or false"),
         "has_probabilities": (bool, "true or false"),
         "loses_mass": (bool, "true or false"),
+        "may_not_answer": (bool, "true or false"),
         "judged_together": (bool, "true or false"),
         "best_by": (tuple, "the name of a figure, and max or min"),
         "textclf": (MethodState, "what the package keeps of the method"),
@@ -204,7 +208,7 @@ class EvaluatedModule(GuardedAttributes, LightningModule):
         """Raises, on all processes, what was wrong with the scores of an evaluation; called before they are reported.
 
         Raises:
-            UserError: The scores break the rules, no row was counted, or all scores of a trained method are NaN.
+            UserError: The scores break the rules, no row was counted, or all scores are NaN.
         """
         batches, rows, invalid = self.textclf.score_check.finish()
         if not batches:
@@ -212,15 +216,21 @@ class EvaluatedModule(GuardedAttributes, LightningModule):
                 f"{type(self).__name__} counted no batch of this evaluation: define validation_step and test_step as "
                 "methods of the class, or call those of TextClassifier"
             )
+        if rows == invalid > 0 and self.has_probabilities and not self.may_not_answer:
+            source = f"{type(self).__name__}.log_scores"
+            raise UserError(f"{source} gave NaN for all {rows} rows: {self._reason_of_nan()}")
+
+    def _reason_of_nan(self) -> str:
         trains = is_overridden("training_step", self) and any(weight.requires_grad for weight in self.parameters())
-        if rows == invalid > 0 and trains and self.has_probabilities:
-            cause = "before training: look at its inputs and weights"
-            if not self.trainer.sanity_checking:
-                cause = (
-                    "training has diverged: try a lower learning rate, --trainer.gradient_clip_val 1.0, or "
-                    f"--trainer.precision 32-true (it is {self.trainer.precision})"
-                )
-            raise UserError(f"{type(self).__name__}.log_scores gave NaN for all {rows} rows: {cause}")
+        if trains and not self.trainer.sanity_checking:
+            return (
+                "training has diverged: try a lower learning rate, --trainer.gradient_clip_val 1.0, or "
+                f"--trainer.precision 32-true (it is {self.trainer.precision})"
+            )
+        return (
+            "not one has an answer: look at the inputs and weights, or set may_not_answer = True where answers may fit "
+            "no class"
+        )
 
     def _rules_of(self, method: str) -> ScoreRules:
         return ScoreRules(
