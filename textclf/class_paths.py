@@ -1,4 +1,4 @@
-"""Classes that are named by their path: importing them, and telling their own errors from wrong configurations."""
+"""Classes and functions that are named by their path: importing them, and telling their own errors from wrong paths."""
 
 from __future__ import annotations
 
@@ -76,6 +76,32 @@ def missing_class(path: str) -> str:
     except ModuleNotFoundError as error:
         return f"there is no module {error.name!r} for the class {path!r}: put its folder on PYTHONPATH"
     return f"there is no class {name!r} in the module {module!r}"
+
+
+def import_path(path: str, option: str) -> Any:
+    """Imports what a dotted path names: a module, then an attribute of it.
+
+    Args:
+        path: Such as `my_package.rules.mine`.
+        option: What the path was given for; errors name it.
+
+    Raises:
+        UserError: There is no such module, importing it fails, or it has no such attribute.
+    """
+    if not DOTTED.fullmatch(path):
+        raise UserError(f"{option} {path!r} is no path: write it as my_package.module.name")
+    import_modules([path])
+    module_name, _, name = path.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{option} {path!r}: there is no module {error.name!r}: check the path, and that the folder it is in is on "
+            "PYTHONPATH"
+        ) from error
+    if not hasattr(module, name):
+        raise UserError(f"{option} {path!r}: the module {module_name!r} has no {name!r}")
+    return getattr(module, name)
 
 
 class FailedClass(BaseException):

@@ -164,6 +164,7 @@ def test_a_rule_that_looks_at_other_rows_says_so():
         ("textclf.nowhere.mine", "there is no module 'textclf.nowhere'"),
         ("textclf.scoring.rules.mine", "'textclf.scoring.rules' has no 'mine'"),
         (".mine", "is no path"),
+        ("rules..mine", "is no path"),
         (f"{__name__}.not_a_rule", "is of type int"),
         (f"{__name__}.Likelihoods", "is of type type"),
         (f"{__name__}.row_sums", r"shape \(3,\) and type float64: wanted floating-point scores of shape \(3, 2\)"),
@@ -179,8 +180,8 @@ def test_what_is_no_rule_is_named(rule, words):
     assert repr(rule) in str(raised.value)
 
 
-def test_an_error_inside_the_module_of_a_rule_is_shown_as_it_is(tmp_path, monkeypatch):
+def test_an_error_inside_the_module_of_a_rule_is_named_with_its_place(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "broken_rules.py").write_text("import no_such_package\n")
-    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+    with pytest.raises(UserError, match=r"broken_rules\.mine: .*No module named 'no_such_package' \(.*line 1\)"):
         find_rule("broken_rules.mine")

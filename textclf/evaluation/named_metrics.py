@@ -12,9 +12,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from textclf.class_paths import import_path
 from textclf.errors import UserError
 from textclf.evaluation.metrics import KEYS
-from textclf.imports import import_path
 
 Given = Literal["probabilities", "probability", "predictions"]
 """What a metric is given: `(rows, num_classes)`, or of class 1 alone `(rows,)`, or class indices `(rows,)`."""

@@ -19,8 +19,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from textclf.class_paths import import_path
 from textclf.errors import UserError
-from textclf.imports import import_path
 
 Array: TypeAlias = NDArray[np.float64]
 MATRICES = ("sums", "logits", "published")
