@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 from uuid import uuid4
 
+from lightning.pytorch import Callback
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import textclf
@@ -19,6 +20,7 @@ from textclf.fingerprint import code_of, fingerprint, overrides
 from textclf.models.checkpoint import accepted, plain, read_checkpoint, resolve_class
 from textclf.models.evaluated import EvaluatedModule
 from textclf.models.hooks import required_hook
+from textclf.models.read_back import CheckpointReadBack
 from textclf.plain_values import plain_arguments, plain_part, plain_state
 from textclf.types import Dataset
 
@@ -295,10 +297,7 @@ class TextClassifier(EvaluatedModule):
         """
         checkpoint = read_checkpoint(checkpoint_path)
         kind = resolve_class(checkpoint["textclf"]["class_path"], cls, str(checkpoint_path))
-        model = kind(**{**accepted(kind, checkpoint["hyper_parameters"]), **arguments})
-        model.restore(checkpoint)
-        model.configure_model()
-        model.on_load_checkpoint(checkpoint)  # a subclass may read what it has stored there
+        model = kind.built_from(checkpoint, **arguments)
         try:
             model.load_state_dict(checkpoint["state_dict"])
         except RuntimeError as error:
@@ -306,6 +305,30 @@ class TextClassifier(EvaluatedModule):
                 f"{str(checkpoint_path)!r} does not fit its own architecture ({str(error).splitlines()[0]}): train anew"
             ) from error
         return model.to(map_location or "cpu").eval()
+
+    @classmethod
+    def built_from(cls, checkpoint: Mapping[str, Any], **arguments: Any) -> Self:
+        """Builds an object of this class from a checkpoint, all but its weights.
+
+        Args:
+            checkpoint: As `read_checkpoint` gives it.
+            **arguments: Instead of the stored ones.
+        """
+        model = cls(**{**accepted(cls, checkpoint["hyper_parameters"]), **arguments})
+        model.restore(checkpoint)
+        model.configure_model()
+        model.on_load_checkpoint(dict(checkpoint))  # a subclass may read what it has stored there
+        return model
+
+    def share_frozen(self, copy: Self) -> None:
+        """Gives a copy of this method what is frozen and large, and would be loaded again; by default nothing."""
+
+    @required_hook
+    def configure_callbacks(self) -> Sequence[Callback] | Callback:
+        """The check of the checkpoint at the end of `fit`."""
+        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+        known = any(isinstance(callback, CheckpointReadBack) for callback in callbacks)
+        return [] if known else [CheckpointReadBack()]
 
     # Use
 

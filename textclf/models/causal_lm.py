@@ -359,7 +359,7 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
     # Evaluation
 
     @required_hook
-    def configure_callbacks(self) -> list[Callback]:
+    def configure_callbacks(self) -> Sequence[Callback]:
         """What writes the likelihoods of a test."""
         from textclf.score_record import ScoreRecord
 

@@ -46,8 +46,12 @@ def accepted(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name in names}
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
     """Loads a checkpoint into memory, not onto a device, without running any code that it may hold.
+
+    Args:
+        path: Of the file.
+        mmap: Whether tensors are read when they are used: the file must stay until then.
 
     Raises:
         UserError: The file is missing, cut off, would run code, or is no checkpoint of this package.
@@ -55,7 +59,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise UserError(f"the checkpoint {str(path)!r} is not there: give the path of a .ckpt file of a run")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"the checkpoint {str(path)!r} holds objects that could run code, so it is not loaded: use one of a run"

@@ -116,6 +116,10 @@ class EmbeddingClassifier(TextClassifier):
             "cut": [sum(one.cut for one in row) for row in zip(*columns, strict=True)],
         }
 
+    def share_frozen(self, copy: Self) -> None:
+        """The encoder."""
+        copy._embedder = self._embedder
+
     def for_workers(self) -> Self:
         """Leaves the encoder out: a worker that needs it loads its own."""
         light = super().for_workers()

@@ -1,0 +1,178 @@
+"""The check at the end of `fit` that a checkpoint holds the whole method: it is loaded once, and scores a few rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor
+
+from textclf.console import say
+from textclf.data.contract import batch_of, encoded
+from textclf.errors import UserError
+from textclf.evaluation.calibration import calibrated
+from textclf.models.checkpoint import read_checkpoint
+
+if TYPE_CHECKING:
+    from textclf.models.base import TextClassifier
+
+ROWS = 8
+"""Rows that are scored."""
+LARGEST = 1_000_000_000
+"""Most parameters of a network that is built a second time: beyond, that would cost too much memory and time."""
+TOLERANCE = 1e-3
+"""Of a log-probability: the same weights give the same scores, but for rounding."""
+REMEDY = (
+    "keep what prepare and training find in self.fitted or in buffers, and make layers in __init__ or configure_model"
+)
+
+
+class CheckpointReadBack(Callback):
+    """Loads the last checkpoint at the end of `fit`, and compares its scores with those of the trained method.
+
+    Attributes and layers that are made on the way, in `prepare` for instance, are in memory, but not in the checkpoint.
+    Both score the same rows with the same weights, in evaluation mode, with the same random numbers. The first process
+    does it, and the others wait. It is left out for a network of more than `LARGEST` parameters, for weights that are
+    divided among processes, and where no checkpoint was saved.
+    """
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compares.
+
+        Raises:
+            UserError: The checkpoint does not hold all of the method; on all processes.
+        """
+        if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
+            return
+        error = None
+        if trainer.is_global_zero and (path := saved_checkpoint(trainer)) is not None:
+            try:
+                self._compare(trainer, pl_module, path)
+            except UserError as mistake:
+                error = mistake
+        error = trainer.strategy.broadcast(error)
+        if error is not None:
+            raise error
+
+    def _compare(self, trainer: Any, model: Any, path: Path) -> None:
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        if parameters > LARGEST:
+            say(f"the checkpoint is not read back to check it: the network has {parameters:,} parameters")
+            return
+        with isolate_rng(), torch.compiler.set_stance("force_eager"):
+            checkpoint = read_checkpoint(path, mmap=True)
+            copy = rebuilt(model, checkpoint)
+            if checkpoint["global_step"] == trainer.global_step and trainer.datamodule is not None:
+                compare_scores(model, copy, some_rows(trainer.datamodule), trainer)
+
+
+def saved_checkpoint(trainer: Any) -> Path | None:
+    """The last checkpoint that a trainer has saved; None where there is none."""
+    names = ("path", "last_model_path", "best_model_path")
+    found = [getattr(callback, name, None) for callback in trainer.checkpoint_callbacks for name in names]
+    return next((Path(path) for path in found if path and Path(path).is_file()), None)
+
+
+def some_rows(data: Any) -> dict[str, Any]:
+    """A few rows of validation, or of train where there is none, as the loaders give them but not encoded."""
+    rows = data.rows("validation" if data.has_split("validation") else "train")
+    places = list(range(min(ROWS, len(rows))))
+    return {**rows[places], "row": places, "filler": False}
+
+
+def rebuilt(model: TextClassifier, checkpoint: Mapping[str, Any]) -> TextClassifier:
+    """Builds a method from a checkpoint, and gives it the weights of the method itself.
+
+    Args:
+        model: The trained method.
+        checkpoint: Its checkpoint.
+
+    Raises:
+        UserError: It cannot be built, or has other layers then.
+    """
+    name = type(model).__name__
+    try:
+        copy = type(model).built_from(checkpoint)
+    except UserError:
+        raise
+    except Exception as error:  # whatever the code of the class raises
+        raise _failed(name, error) from error
+    model.share_frozen(copy)
+    layers = [key for key in checkpoint["state_dict"] if key not in copy.state_dict()]
+    if layers:
+        raise UserError(
+            f"{name}: the checkpoint has {', '.join(layers[:5])}, which are not there when it is loaded: make layers "
+            "and buffers in __init__ or configure_model (with sizes from self.fitted), not in prepare or training"
+        )
+    try:
+        copy.load_state_dict(checkpoint["state_dict"])
+        copy.load_state_dict(model.state_dict())
+    except (RuntimeError, ValueError) as error:
+        raise _failed(name, error) from error
+    return copy
+
+
+def compare_scores(model: TextClassifier, copy: TextClassifier, rows: dict[str, Any], trainer: Any) -> None:
+    """Refuses a copy that scores rows in another way than the method itself.
+
+    Args:
+        model: The trained method.
+        copy: What its checkpoint gave, with the same weights.
+        rows: Columns of a few rows.
+        trainer: That of the method.
+
+    Raises:
+        UserError: The scores differ, or the copy cannot score.
+    """
+    name, was_training = type(model).__name__, model.training
+    copy = trainer.precision_plugin.convert_module(copy).to(model.device).eval()
+    model.eval()
+    try:
+        try:
+            scores = _scores(model, rows)
+            same_again = _agree(scores, _scores(model, rows))
+        except Exception:  # it needs what only a running trainer has
+            return
+        if not same_again:
+            return
+        try:
+            others = _scores(copy, rows)
+        except Exception as error:  # whatever the code of the class raises
+            raise _failed(name, error) from error
+    finally:
+        model.train(was_training)
+    for one, other in zip(scores, others, strict=True):
+        if not _agree([one], [other]):
+            difference = (one - other).abs().nan_to_num(torch.inf).max().item()
+            raise UserError(
+                f"{name} scores rows in another way once its checkpoint is loaded (a log-probability differs by "
+                f"{difference:.3g}): {REMEDY}"
+            )
+
+
+def _scores(model: TextClassifier, rows: dict[str, Any]) -> list[Tensor]:
+    """Log-scores of a few rows, and what each calibrator makes of them, float64 on the CPU."""
+    torch.manual_seed(0)
+    batch = batch_of(model.collate, {**rows, **encoded(model, rows)})
+    batch = {**batch, "id": rows["id"], "row": torch.tensor(rows["row"]), "filler": False}
+    with torch.inference_mode():
+        scores = model.checked_scores(model.transfer_batch_to_device(batch, model.device, 0))
+    return [scores.double().cpu(), *(calibrated(each, scores) for each in model.textclf.calibrators)]
+
+
+def _agree(scores: list[Tensor], others: list[Tensor]) -> bool:
+    pairs = zip(scores, others, strict=False)
+    close = [torch.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True) for one, other in pairs]
+    return len(scores) == len(others) and all(close)
+
+
+def _failed(name: str, error: Exception) -> UserError:
+    message = (str(error).splitlines() or [""])[0]
+    return UserError(
+        f"{name} cannot be used once its checkpoint is loaded ({type(error).__name__}: {message}): {REMEDY}"
+    )
