@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -12,6 +10,7 @@ from textclf.contract import rules
 from textclf.contract.subject import Make, Run, Subject, isolated
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier
+from textclf.models.reloading import described
 
 LABELS = (("negative", "positive"), ("negative", "neutral", "positive"))
 T = TypeVar("T")
@@ -182,24 +181,3 @@ class _Checks:
                 other is not check and other.reason.startswith(f"{source} ") for other in failed
             ):
                 self.found.remove(check)
-
-
-def described(error: Exception, kind: type, name: str) -> str:
-    """An exception in one line that names the method of the class that it came through, and the place.
-
-    Args:
-        error: The exception.
-        kind: The class under check.
-        name: The check that it ended, for exceptions from elsewhere.
-    """
-    lineage = [base for base in kind.__mro__ if issubclass(base, TextClassifier) and base is not TextClassifier]
-    members = [inspect.unwrap(value) for base in lineage for value in vars(base).values() if inspect.isfunction(value)]
-    files = {member.__code__.co_filename for member in members}
-    source, place = f"{kind.__name__}: {name}", ""
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_filename in files:
-            parts = frame.f_code.co_qualname.split(".<locals>.")
-            source = next((part for part in parts if "." in part), parts[0])
-            place = f" ({frame.f_code.co_filename}, line {line})"
-    first = (str(error).splitlines() or [""])[0]
-    return f"{source} raised {type(error).__name__}: {first}{place}"

@@ -23,11 +23,10 @@ from textclf.data.loading import Collator
 from textclf.data.streaming import StreamedBatches
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier
+from textclf.models.reloading import REMEDY, first_difference, shown, tolerance_of
 
-TOLERANCE = {torch.float16: 0.05, torch.bfloat16: 0.2}
-"""Largest difference in nats between two ways to score a text, by the dtype of the weights; 1e-4 for wider ones."""
 PLAIN = (bool, int, float, str, list, tuple, dict, os.PathLike, np.generic, type(None))
-KEEP = "; keep what is learnt in parameters, in buffers, or in self.fitted"
+KEEP = f"; {REMEDY}"
 TEXT_COLUMNS = {"text": list(TEXTS)}
 
 
@@ -149,7 +148,7 @@ def repetition(model: TextClassifier) -> None:
         second = scores_of(model, TEXTS)
     if (row := first_difference(first, second, tolerance_of(model))) is not None:
         raise UserError(
-            f"{_name(model)}.log_scores gave {_shown(first[row])} and then {_shown(second[row])} for {TEXTS[row]!r}: "
+            f"{_name(model)}.log_scores gave {shown(first[row])} and then {shown(second[row])} for {TEXTS[row]!r}: "
             "wanted the same scores in evaluation; dropout and sampling belong to training"
         )
 
@@ -171,8 +170,8 @@ def batches(model: TextClassifier, pairs: Sequence[str] | None = None) -> None:
     for way, found in ways.items():
         if (row := first_difference(found, together, tolerance_of(model))) is not None:
             raise UserError(
-                f"{_name(model)}.log_scores gave {_shown(found[row])} for {TEXTS[row]!r} {way}, and "
-                f"{_shown(together[row])} in a batch of {len(TEXTS)}: wanted the same scores; mask the padding, and "
+                f"{_name(model)}.log_scores gave {shown(found[row])} for {TEXTS[row]!r} {way}, and "
+                f"{shown(together[row])} in a batch of {len(TEXTS)}: wanted the same scores; mask the padding, and "
                 "compute nothing over the rows of a batch, in encode and collate too"
             )
 
@@ -363,7 +362,7 @@ def checkpoint(run: Run) -> None:
     before, after = scores_of(run.model, TEXTS), scores_of(loaded, TEXTS)
     if (row := first_difference(before, after, tolerance_of(loaded))) is not None:
         raise UserError(
-            f"{_name(loaded)} gave {_shown(before[row])} for {TEXTS[row]!r}, and {_shown(after[row])} once its "
+            f"{_name(loaded)} gave {shown(before[row])} for {TEXTS[row]!r}, and {shown(after[row])} once its "
             f"checkpoint was loaded: wanted the same{KEEP}"
         )
 
@@ -415,7 +414,7 @@ def same_seed(subject: Subject, run: Run) -> None:
     first, second = scores_of(run.model, TEXTS), scores_of(again, TEXTS)
     if (row := first_difference(first, second, tolerance_of(again))) is not None:
         raise UserError(
-            f"{_name(again)} gave {_shown(first[row])} and {_shown(second[row])} for {TEXTS[row]!r} after two runs "
+            f"{_name(again)} gave {shown(first[row])} and {shown(second[row])} for {TEXTS[row]!r} after two runs "
             "with the same seed: draw random numbers from the global generators or from a seeded one, and keep no "
             "state in the class"
         )
@@ -445,17 +444,6 @@ def is_same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-def tolerance_of(model: TextClassifier) -> float:
-    """Largest difference that rounding makes between two ways to score a text, in nats."""
-    return max((TOLERANCE.get(weight.dtype, 1e-4) for weight in model.parameters()), default=1e-4)
-
-
-def first_difference(one: Tensor, other: Tensor, tolerance: float) -> int | None:
-    """The first row in which two matrices of scores differ; None where they agree."""
-    close = torch.isclose(one, other, atol=tolerance, rtol=tolerance, equal_nan=True).all(dim=1)
-    return None if close.all() else int((~close).nonzero()[0])
-
-
 def _is_local(kind: type) -> bool:
     return "<locals>" in kind.__qualname__
 
@@ -473,7 +461,3 @@ def _answer(label: str | None, score: float | None) -> str:
 
 def _name(model: TextClassifier) -> str:
     return type(model).__name__
-
-
-def _shown(row: Tensor) -> str:
-    return f"[{', '.join(f'{score:.4g}' for score in row.tolist())}]"

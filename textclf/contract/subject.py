@@ -24,9 +24,9 @@ from textclf.data.base import TextDataModule
 from textclf.data.examples import show_examples
 from textclf.data.labels import normalized_names
 from textclf.data.splitting import Split
-from textclf.data.streaming import StreamedBatches
 from textclf.evaluation.predictions import PredictionTable, read_predictions
 from textclf.experiment import run_experiment
+from textclf.models import reloading
 from textclf.models.base import TextClassifier
 from textclf.types import Dataset
 
@@ -149,16 +149,11 @@ class Subject:
 def scores_of(
     model: TextClassifier, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_size: int = BATCH
 ) -> Tensor:
-    """Log-scores of texts, checked as a run checks them, float64, `(texts, num_classes)`."""
+    """Log-scores of texts or of text pairs, float64, `(texts, num_classes)`."""
     rows = [{"text": text} for text in texts]
     if pairs is not None:
         rows = [{**row, "text_pair": pair} for row, pair in zip(rows, pairs, strict=True)]
-    found = torch.zeros(len(texts), model.num_classes, dtype=torch.float64)
-    model.eval()
-    with torch.inference_mode():
-        for batch in StreamedBatches(model, rows, batch_size=batch_size):
-            found[batch["row"]] = model.checked_scores(batch).double()
-    return found
+    return reloading.scores_of(model, rows, batch_size)
 
 
 @contextlib.contextmanager
