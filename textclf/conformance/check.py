@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from textclf.contract import rules
-from textclf.contract.subject import Make, Run, Subject, isolated
+from textclf.conformance import rules
+from textclf.conformance.subject import Make, Run, Subject, isolated
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier
 from textclf.models.reloading import described

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from textclf.contract.subject import BATCH, PAIRS, TEXTS, Run, Subject, scores_of, seeded
+from textclf.conformance.subject import BATCH, PAIRS, TEXTS, Run, Subject, scores_of, seeded
 from textclf.data.loading import Collator
 from textclf.data.streaming import StreamedBatches
 from textclf.errors import UserError
