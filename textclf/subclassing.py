@@ -104,11 +104,9 @@ def _check_hidden(kind: type, name: str, value: Any) -> None:
     found, layer = vars(owner)[name], isinstance(value, nn.Module | nn.Parameter)
     if isinstance(found, property) and found.fset is None:
         what = "property"
-    elif owner.__module__.startswith(("torch.", "lightning.")):
-        return
     elif callable(found) and (layer or not callable(value)):
         what = "method"
-    elif layer:
+    elif layer and not owner.__module__.startswith(("torch.", "lightning.")):
         what = "class attribute"
     else:
         return

@@ -21,6 +21,8 @@ VIOLATIONS = [
     (checked.ForTwoLabels, {}, r"ForTwoLabels\.log_scores gave .*\(4, 2\).*\(4, 3\)"),
     (checked.FailsOnEmptyText, {}, r"FailsOnEmptyText\.encode raised IndexError: string index out of range"),
     (checked.FailsOnKorean, {}, r"FailsOnKorean\.encode raised UnicodeEncodeError"),
+    (encodings.Encoded, {"kind": "without_length"}, r"Encoded\.encode gave .*length"),
+    (encodings.Collated, {"kind": "labels"}, r"Collated\.collate gave .*labels"),
     (encodings.NeedsLabel, {}, r"NeedsLabel needs 'label' to score texts"),
     (encodings.CollatesLabel, {}, r"CollatesLabel needs 'label' to score texts"),
     (encodings.Shuffles, {}, r"Shuffles\.encode gave other values of 'length'"),

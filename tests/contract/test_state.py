@@ -20,11 +20,11 @@ OWN_NAMES = [
     "OwnVariant",
     "OwnMetrics",
     "OwnTrainRows",
+    "OwnTextSteps",
     "OwnCalibrator",
     "OwnState",
 ]
 TAKEN_NAMES = {  # refused, or without any effect on the figures
-    "OwnTextSteps": "text_steps",
     "OwnLog": "log",
     "OwnFigures": "figures",
     "OwnClassify": "classify",

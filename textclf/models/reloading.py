@@ -49,10 +49,10 @@ def check_reloading(model: TextClassifier, checkpoint: Path, rows: Sequence[Mapp
             found = scores_of(fresh, rows)
         except UserError as error:
             keys = [line.strip() for line in str(error.__cause__).splitlines() if "key(s)" in line]
-            reason = (
-                f"{kind.__name__}: {keys[0].rstrip('.')} once its checkpoint was loaded: {REMEDY}" if keys else error
-            )
-            raise UserError(str(reason)) from error
+            message = str(error)
+            if keys:
+                message = f"{kind.__name__}: {keys[0].rstrip('.')} once its checkpoint was loaded: {REMEDY}"
+            raise UserError(message) from error
         except Exception as error:  # an attribute that is missing may raise any kind
             raise UserError(f"{described(error, kind, 'loading')} once its checkpoint was loaded: {REMEDY}") from error
     row = first_difference(expected, found, tolerance_of(model))
