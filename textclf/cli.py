@@ -93,8 +93,8 @@ class TextCLI(ArgumentsCLI):
         self.options.run_name = self.options.run_name or run_name(self.peeked.config, self.checkpoint_path)
         self.claimed = claim_run_folder(self.options.run_name, self.options.run_dir, resumed)
         data, model = self.options.data, self.options.model
-        what = f"{described_method(model.class_path, model.init_args)} on "
-        what += described_data(data.class_path, data.init_args)
+        method = described_method(model.class_path, model.get("init_args", {}))  # absent of a class without arguments
+        what = f"{method} on {described_data(data.class_path, data.get('init_args', {}))}"
         say_what_is_run(str(self.subcommand), what, self.claimed.path, self.checkpoint_path)
         self._choose_precision()
         self.written = plain(self.options.as_dict())  # without the paths of the run

@@ -1,5 +1,6 @@
 """At the end of `fit` the checkpoint is loaded once: what it lacks of a method is found."""
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset
@@ -9,6 +10,7 @@ from torch import nn
 from textclf.callbacks import LastCheckpoint
 from textclf.data import TextDataModule
 from textclf.errors import UserError
+from textclf.evaluation.calibration import Calibrator, Temperature, Thresholds
 from textclf.models import (
     FineTunedClassifier,
     LinearProbe,
@@ -17,6 +19,7 @@ from textclf.models import (
     TfidfClassifier,
     read_back,
 )
+from textclf.validation import Calibration
 
 NAMES = ("dry", "wet")
 QUIET = {"logger": False, "accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
@@ -203,9 +206,9 @@ class LostOnSaving(Means):
         checkpoint["textclf"]["fitted"] = {}
 
 
-def fit(model, folder, **options):
+def fit(model, folder, *callbacks, **options):
     options = {"max_epochs": 1, **QUIET, **options}
-    trainer = Trainer(default_root_dir=folder, callbacks=[LastCheckpoint()], **options)
+    trainer = Trainer(default_root_dir=folder, callbacks=[LastCheckpoint(), *callbacks], **options)
     trainer.fit(model, datamodule=Weather(batch_size=8))
     return trainer
 
@@ -340,6 +343,22 @@ def test_methods_of_ours(tiny_encoder, tmp_path, monkeypatch):
     monkeypatch.undo()
     for place, method in enumerate(methods):
         fit(method, tmp_path / f"again-{place}")
+
+
+class Wet(Calibrator):
+    decides = True
+
+    def fit(self, scores, labels):
+        return self
+
+    def apply(self, scores):
+        return scores + np.array([0.0, 9.0])
+
+
+@pytest.mark.parametrize("kinds", [[Temperature], [Thresholds, Temperature], [Wet, Temperature], [Wet]])
+def test_calibrators_are_compared_alike(kinds, tmp_path, monkeypatch):
+    monkeypatch.setattr(Temperature, "fit", lambda self, scores, labels: self)  # it stays 1
+    assert fit(Letters(), tmp_path, *(Calibration(kind()) for kind in kinds)).state.finished
 
 
 def test_random_numbers_go_on_as_without_the_check(tmp_path, monkeypatch):

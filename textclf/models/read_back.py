@@ -156,19 +156,20 @@ def compare_scores(model: TextClassifier, copy: TextClassifier, rows: dict[str, 
 
 
 def _scores(model: TextClassifier, rows: dict[str, Any]) -> list[Tensor]:
-    """Log-scores of a few rows, and what each calibrator makes of them, float64 on the CPU."""
+    """Log-scores of a few rows, calibrated ones, and those that decide, float64 on the CPU."""
     torch.manual_seed(0)
     batch = batch_of(model.collate, {**rows, **encoded(model, rows)})
     batch = {**batch, "id": rows["id"], "row": torch.tensor(rows["row"]), "filler": False}
     with torch.inference_mode():
         scores = model.checked_scores(model.transfer_batch_to_device(batch, model.device, 0))
-    return [scores.double().cpu(), *(calibrated(each, scores) for each in model.textclf.calibrators)]
+    own = scores.double().cpu()
+    found = (model.textclf.calibrator(decides) for decides in (False, True))
+    return [own, *(own if calibrator is None else calibrated(calibrator, own) for calibrator in found)]
 
 
 def _agree(scores: list[Tensor], others: list[Tensor]) -> bool:
-    pairs = zip(scores, others, strict=False)
-    close = [torch.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True) for one, other in pairs]
-    return len(scores) == len(others) and all(close)
+    pairs = zip(scores, others, strict=True)
+    return all(torch.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True) for one, other in pairs)
 
 
 def _failed(name: str, error: Exception) -> UserError:
