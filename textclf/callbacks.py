@@ -13,15 +13,13 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 
 from textclf.atomic import atomic_path
 from textclf.console import say
-from textclf.errors import UserError
 from textclf.logger_media import record_config
 from textclf.memory import HeapTrimmer
-from textclf.processes import run_folder, share
+from textclf.processes import run_folder
 from textclf.reporting import ReportWriter
 from textclf.tracking import CleaningRecord, ReportRecord, TrainingSpeed, parameter_counts
 from textclf.values import dump
@@ -168,41 +166,6 @@ class LastCheckpoint(Checkpoint):
             trainer.save_checkpoint(self.path, weights_only=False)
 
 
-class ReloadingCheck(Callback):
-    """Loads the last checkpoint of a training into a fresh object, which must score a few texts as the method does."""
-
-    ROWS = 8
-
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compares them; an error of the first process is raised on all.
-
-        Raises:
-            UserError: Something that the method has learnt is not in the checkpoint.
-        """
-        if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):  # others may divide the weights
-            return
-        path = run_folder(trainer) / "checkpoints" / "last.ckpt"
-        error = None
-        if trainer.is_global_zero and path.is_file():
-            try:
-                self._check(trainer, pl_module, path)
-            except UserError as mistake:
-                error = mistake
-        for found in share(error, trainer.world_size):
-            if found is not None:
-                raise found
-
-    def _check(self, trainer: Trainer, model: Any, path: Path) -> None:
-        from textclf.models.reloading import check_reloading
-
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's data connector
-        if data is None:
-            return
-        rows = data.rows("validation" if data.has_split("validation") else "train")
-        few = rows.select(range(min(self.ROWS, len(rows))))
-        check_reloading(model, path, few.select_columns([n for n in ("text", "text_pair") if n in few.column_names]))
-
-
 class RandomStates(Callback):
     """Keeps the random states in checkpoints: Lightning does not, and dropout would differ after a resume."""
 
@@ -307,7 +270,6 @@ def default_callbacks() -> list[Callback]:
         TrainingSpeed(),
         BestCheckpoint(),
         LastCheckpoint(),
-        ReloadingCheck(),
         ReportWriter(),
         ReportRecord(),
         HeapTrimmer(),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import traceback
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,6 @@ TAKEN_NAMES = {  # refused, or without any effect on the figures
     "OwnFigures": "figures",
     "OwnClassify": "classify",
     "OwnDevice": "device",
-    "OwnDtype": "dtype",
     "OwnLabelNames": "label_names",
     "OwnNumClasses": "num_classes",
 }
@@ -48,9 +48,8 @@ LOST = {
     "LayersInList": r"LayersInList.*",
     "LearntInAttribute": r"LearntInAttribute.*",
     "Vocabulary": r"Vocabulary.*fitted",
-    "OwnFittedWhileTraining": r"OwnFittedWhileTraining\.fitted is set to a bool",
 }
-RIGHT = ["LayerFromFitted", "ReplacedFitted"]
+RIGHT = ["LayerFromFitted", "ReplacedFitted", "OwnFittedWhileTraining"]
 
 
 def metrics():
@@ -69,6 +68,12 @@ def test_names_of_ones_own(name, run):
 def test_names_that_are_taken(name, refused):
     line = refused("test", f"state.{name}")
     assert re.match(rf"{name}\b.*{TAKEN_NAMES[name]}", line), line
+
+
+def test_an_attribute_that_torch_refuses(run):
+    with pytest.raises(RuntimeError, match="Cannot set the dtype") as caught:
+        run("test", "state.OwnDtype")
+    assert "state.OwnDtype" in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("name", MADE)

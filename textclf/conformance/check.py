@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from textclf.conformance import rules
+from textclf.conformance.comparison import described
 from textclf.conformance.subject import Make, Run, Subject, isolated
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier
-from textclf.models.reloading import described
 
 LABELS = (("negative", "positive"), ("negative", "neutral", "positive"))
 T = TypeVar("T")

@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from textclf.conformance.comparison import first_difference, shown, tolerance_of
 from textclf.conformance.subject import BATCH, PAIRS, TEXTS, Run, Subject, scores_of, seeded
 from textclf.data.loading import Collator
 from textclf.data.streaming import StreamedBatches
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier
-from textclf.models.reloading import REMEDY, first_difference, shown, tolerance_of
+from textclf.models.read_back import REMEDY
 
 PLAIN = (bool, int, float, str, list, tuple, dict, os.PathLike, np.generic, type(None))
 KEEP = f"; {REMEDY}"

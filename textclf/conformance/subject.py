@@ -20,13 +20,13 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
+from textclf.conformance import comparison
 from textclf.data.base import TextDataModule
 from textclf.data.examples import show_examples
 from textclf.data.labels import normalized_names
 from textclf.data.splitting import Split
 from textclf.evaluation.predictions import PredictionTable, read_predictions
 from textclf.experiment import run_experiment
-from textclf.models import reloading
 from textclf.models.base import TextClassifier
 from textclf.types import Dataset
 
@@ -153,7 +153,7 @@ def scores_of(
     rows = [{"text": text} for text in texts]
     if pairs is not None:
         rows = [{**row, "text_pair": pair} for row, pair in zip(rows, pairs, strict=True)]
-    return reloading.scores_of(model, rows, batch_size)
+    return comparison.scores_of(model, rows, batch_size)
 
 
 @contextlib.contextmanager

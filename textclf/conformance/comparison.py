@@ -1,66 +1,19 @@
-"""Whether a checkpoint holds all that a method is: a fresh object that loads it must score texts as the method does."""
+"""Comparisons of two ways to score the same texts, and errors of a method in one line."""
 
 from __future__ import annotations
 
 import inspect
-import random
 import traceback
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-import numpy as np
 import torch
-from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
 from textclf.data.streaming import StreamedBatches
-from textclf.errors import UserError
 from textclf.models.base import TextClassifier
 
 TOLERANCE = {torch.float16: 0.05, torch.bfloat16: 0.2}
 """Largest difference in nats between two ways to score a text, by the dtype of the weights; 1e-4 for wider ones."""
-REMEDY = "keep what is learnt in parameters, buffers or self.fitted, and make layers from that in configure_model"
-OTHER_SEED = 1_618_033
-"""Of the random numbers that a fresh object is made with."""
-
-
-def check_reloading(model: TextClassifier, checkpoint: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Loads a checkpoint of a trained method into a fresh object, and compares their scores for a few rows.
-
-    A class that is defined inside a function cannot be loaded, and is not checked.
-
-    Args:
-        model: The method as it was trained.
-        checkpoint: Its checkpoint.
-        rows: Texts: `text`, and `text_pair` where there is one.
-
-    Raises:
-        UserError: The checkpoint cannot be loaded, or the fresh object gives other scores.
-    """
-    kind = type(model)
-    if "<locals>" in kind.__qualname__:
-        return
-    with isolate_rng():
-        expected = scores_of(model, rows)
-        for seed in (torch.manual_seed, np.random.seed, random.seed):
-            seed(OTHER_SEED)  # random numbers that are not kept must come out differently
-        try:
-            fresh = kind.load_from_checkpoint(checkpoint, map_location=model.device)
-            found = scores_of(fresh, rows)
-        except UserError as error:
-            keys = [line.strip() for line in str(error.__cause__).splitlines() if "key(s)" in line]
-            message = str(error)
-            if keys:
-                message = f"{kind.__name__}: {keys[0].rstrip('.')} once its checkpoint was loaded: {REMEDY}"
-            raise UserError(message) from error
-        except Exception as error:  # an attribute that is missing may raise any kind
-            raise UserError(f"{described(error, kind, 'loading')} once its checkpoint was loaded: {REMEDY}") from error
-    row = first_difference(expected, found, tolerance_of(model))
-    if row is not None:
-        raise UserError(
-            f"{kind.__name__} gave {shown(expected[row])} for {rows[row]['text']!r}, and {shown(found[row])} once its "
-            f"checkpoint was loaded: {REMEDY}"
-        )
 
 
 def scores_of(model: TextClassifier, rows: Sequence[Mapping[str, str]], batch_size: int = 4) -> Tensor:
