@@ -5,7 +5,7 @@ import pytest
 
 from textclf.cli import main
 
-QUICK = 3
+QUICK = 2
 """Lines of each table that are in the quick suite; the others are slow together."""
 OPTIONS = {
     "test": (),

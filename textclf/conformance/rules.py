@@ -241,10 +241,12 @@ def encoding_key(model: TextClassifier) -> None:
 
     kind: Any = type(model)
 
+    # As a class of another package: the package's own classes are known not to change what they inherit.
     class WithOwnEncode(kind):  # type: ignore[misc]  # its base is known at run time only
         def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
             return super().encode(rows)  # type: ignore[no-any-return]
 
+    WithOwnEncode.__module__ = "subclass"
     subclass = copy(model)
     subclass.__class__ = WithOwnEncode
     if subclass.encoding_key() == model.encoding_key():
