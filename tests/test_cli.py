@@ -10,6 +10,7 @@ import torch
 import yaml
 
 import textclf
+from textclf import help, hints
 from textclf.cli import main
 from textclf.evaluation.predictions import read_predictions
 from textclf.models import FineTunedClassifier, TextClassifier
@@ -386,7 +387,7 @@ def all_configs(folder):
     return sorted(folder.glob("*.yaml"), key=str)
 
 
-SOME = [CONFIGS / f"{name}.yaml" for name in ("nsmc", "files")]
+SOME = [CONFIGS / f"{name}.yaml" for name in ("nsmc",)]
 EVERY = pytest.param(all_configs(CONFIGS), id="every config", marks=pytest.mark.slow)
 
 
@@ -436,7 +437,10 @@ def test_help_names_every_command(capsys):
         ("--version", [f"textclf {textclf.__version__}"]),
     ],
 )
-def test_help_fits_a_few_screens(command, words, capsys):
+def test_help_fits_a_few_screens(command, words, capsys, monkeypatch):
+    # Classes of other tests in this process are listed like a person's own.
+    ours = lambda base: [kind for kind in hints.classes(base) if kind.__module__.startswith("textclf.")]  # noqa: E731
+    monkeypatch.setattr(help, "classes", ours)
     with pytest.raises(SystemExit) as stop:
         main(command.split())
     assert stop.value.code in (0, None)

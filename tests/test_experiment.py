@@ -255,6 +255,7 @@ def test_ctrl_c_is_one_line_and_works_again(data, capsys):
     assert said == "textclf: stopped by Ctrl-C: no checkpoint is saved yet, so start again, with a new model"
 
 
+@pytest.mark.slow
 def test_in_a_thread(data):
     results = []
     thread = threading.Thread(target=lambda: results.append(run_experiment(tfidf(), data, logger=False)))

@@ -99,6 +99,7 @@ def test_what_is_no_method(method):
         textclf.check_method(method)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_behind(tmp_path, monkeypatch):
     from datasets import config
 
@@ -115,6 +116,7 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_class_inside_a_function_is_checked_as_far_as_it_can_be():
     class Inner(basis.Letters):
         pass

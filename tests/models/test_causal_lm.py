@@ -272,6 +272,7 @@ def test_a_rule_of_ones_own_reports_what_it_is_rescored_with(lm, rows_folder, tm
 # Prompts
 
 
+@pytest.mark.slow
 def test_an_empty_prompt_without_a_bos_is_left_out_where_the_rule_does_not_need_it(lm, rows_folder, tmp_path, capsys):
     bare = ("--model.prompt", "{text}", "--model.bos", "never")
     _, _, stored = run(lm, rows_folder, tmp_path / "run", *bare)

@@ -25,6 +25,7 @@ def test_methods_with_weights(method, tmp_path):
     assert passed(method, pretrained=folder) >= {"scores", "batches", "encoding key", "predictions", "seed"}
 
 
+@pytest.mark.slow
 def test_tfidf():
     assert passed(TfidfClassifier) >= {"scores", "batches", "encoding key", "predictions", "checkpoint", "seed"}
 
@@ -35,6 +36,7 @@ def test_training_from_scratch():
     assert passed(FineTunedClassifier, **arguments) >= {"scores", "batches", "predictions", "checkpoint", "seed"}
 
 
+@pytest.mark.slow
 def test_chat(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     with ChatServer(lambda body: completion("0" if "film" in body["messages"][-1]["content"] else "1")) as server:

@@ -78,6 +78,7 @@ def test_each_text_has_its_nearest_train_rows_before_it(lm, rows_folder, tmp_pat
     assert stored.facts["prompt"] == PROMPT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["packed", "cached"])
 def test_scores_are_those_of_plain_passes(strategy, lm, rows_folder, tmp_path):
     """What the prompts of a batch begin with is run once, although their examples differ."""

@@ -242,6 +242,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_override_changes_no_figure(kind, plain, rows_folder, tmp_path):
     figures, _, table = plain
@@ -396,6 +397,7 @@ class Tuned(FineTunedClassifier):
         checkpoint["own"] = 1
 
 
+@pytest.mark.slow
 def test_class_weights_and_frozen_weights_of_fine_tuning(tiny_encoder, rows_folder, tmp_path):
     weights, sizes = [], []
     for kind in (FineTunedClassifier, Tuned):

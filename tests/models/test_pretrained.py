@@ -67,6 +67,7 @@ def test_its_scores_are_those_of_the_pipeline(ready_made, rows_folder, tmp_path)
         assert dict(zip(NAMES, torch.tensor(scores).exp().tolist(), strict=True)) == pytest.approx(wanted, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_labels_in_another_order_give_the_same_metrics(ready_made, rows_folder, tmp_path):
     results = [
         run(rows_folder, tmp_path / names[0], "--model.pretrained", ready_made(names))[0]

@@ -326,6 +326,7 @@ def test_no_false_alarm(kind, precision, tmp_path):
     assert any(isinstance(callback, read_back.CheckpointReadBack) for callback in trainer.callbacks)
 
 
+@pytest.mark.slow
 def test_methods_of_ours(tiny_encoder, tmp_path, monkeypatch):
     loaded = []
     monkeypatch.setattr(read_back, "compare_scores", lambda model, copy, *_: loaded.append((model, copy)))

@@ -115,8 +115,10 @@ def test_nothing_is_sent_to_forked_workers(monkeypatch):
     assert worker_collator(Locked(2, NAMES)).collate.__self__.lock is not None
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("start", ["spawn", "forkserver"])
+@pytest.mark.parametrize(
+    "start",
+    [pytest.param("spawn", marks=pytest.mark.slow), pytest.param("forkserver", marks=pytest.mark.exhaustive)],
+)
 @pytest.mark.parametrize(
     "method", [m for m in METHODS if m not in (ChatClassifier, TfidfClassifier)], ids=lambda method: method.__name__
 )

@@ -109,7 +109,7 @@ def test_agrees_on_any_text(name, **drawn):
     agrees_on(name, **drawn)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", STRATEGIES)
 @settings(max_examples=20)
 @ANY

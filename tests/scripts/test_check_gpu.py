@@ -43,6 +43,7 @@ def fakes(monkeypatch):
     return module
 
 
+@pytest.mark.slow
 def test_what_fails_is_a_row_and_the_rest_goes_on(fakes, tmp_path, capsys):
     report = tmp_path / "report.json"
     assert check_gpu.main(["--device", "cpu", "--json", str(report)]) == 1
@@ -86,6 +87,7 @@ def test_what_the_user_can_mend_is_one_line(fakes, arguments, expected, capsys):
     assert tuple(capsys.readouterr()) == ("", f"check_gpu: error: {expected}\n")
 
 
+@pytest.mark.slow
 def test_scores_that_are_off_fail(monkeypatch):
     """The plain scores pass, and the packed ones, moved by a hundredth of a nat, do not."""
     scores = {"plain": torch.zeros(2, 10, dtype=torch.float64), "packed": torch.full((2, 10), 0.01).double()}
