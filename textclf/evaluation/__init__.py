@@ -1,3 +1,0 @@
-from textclf.evaluation.calibration import Calibrator, Temperature, Thresholds
-
-__all__ = ["Calibrator", "Temperature", "Thresholds"]
