@@ -370,8 +370,10 @@ def test_a_test_split_alone(lm, test_alone, tmp_path, capsys):
     assert rescore(stored, ["fitted_prior"])[0]["fitted_prior"]["examples"] == 54
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("rule", ["batch", "fitted_prior"])
+@pytest.mark.parametrize(
+    "rule",
+    [pytest.param("batch", marks=pytest.mark.exhaustive), pytest.param("fitted_prior", marks=pytest.mark.slow)],
+)
 def test_two_processes_give_what_one_gives(rule, lm, rows_folder, tmp_path):
     """Seven batches; and two, one of them empty for the second process."""
     for limit, size in ((21, 3), (2, 2)):

@@ -115,12 +115,23 @@ def test_nothing_is_sent_to_forked_workers(monkeypatch):
     assert worker_collator(Locked(2, NAMES)).collate.__self__.lock is not None
 
 
+IN_THE_CHECK = ((FineTunedClassifier, "spawn"), (CausalLMClassifier, "spawn"))
+"""Each takes half a minute; the others are run by hand."""
+
+
 @pytest.mark.parametrize(
-    "start",
-    [pytest.param("spawn", marks=pytest.mark.slow), pytest.param("forkserver", marks=pytest.mark.exhaustive)],
-)
-@pytest.mark.parametrize(
-    "method", [m for m in METHODS if m not in (ChatClassifier, TfidfClassifier)], ids=lambda method: method.__name__
+    ("method", "start"),
+    [
+        pytest.param(
+            method,
+            start,
+            id=f"{method.__name__}-{start}",
+            marks=pytest.mark.slow if (method, start) in IN_THE_CHECK else pytest.mark.exhaustive,
+        )
+        for method in METHODS
+        if method not in (ChatClassifier, TfidfClassifier)
+        for start in ("spawn", "forkserver")
+    ],
 )
 def test_workers_that_are_not_forked(method, start, rows_folder, tmp_path):
     model = built(method, tmp_path / "model")
