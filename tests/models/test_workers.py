@@ -115,7 +115,7 @@ def test_nothing_is_sent_to_forked_workers(monkeypatch):
     assert worker_collator(Locked(2, NAMES)).collate.__self__.lock is not None
 
 
-IN_THE_CHECK = ((FineTunedClassifier, "spawn"), (CausalLMClassifier, "spawn"))
+IN_THE_CHECK = ((FineTunedClassifier, "spawn"), (LinearProbe, "spawn"))
 """Each takes half a minute; the others are run by hand."""
 
 
