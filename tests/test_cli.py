@@ -439,8 +439,10 @@ def test_help_names_every_command(capsys):
 )
 def test_help_fits_a_few_screens(command, words, capsys, monkeypatch):
     # Classes of other tests in this process are listed like a person's own.
-    ours = lambda base: [kind for kind in hints.classes(base) if kind.__module__.startswith("textclf.")]  # noqa: E731
-    monkeypatch.setattr(help, "classes", ours)
+    def classes_of_the_package(base):
+        return [kind for kind in hints.classes(base) if kind.__module__.startswith("textclf.")]
+
+    monkeypatch.setattr(help, "classes", classes_of_the_package)
     with pytest.raises(SystemExit) as stop:
         main(command.split())
     assert stop.value.code in (0, None)

@@ -244,14 +244,14 @@ def say_interrupted(number: signal.Signals, command: str, run: str | Path, again
         command: What was run.
         run: The run folder.
         again: How to resume training.
-        another: What to change where training starts anew; may be empty.
+        another: What to change to train again from the beginning; may be empty.
     """
     name = "Ctrl-C" if number == signal.SIGINT else number.name
     hint = ""
     if command == "fit":
         saved = Path(run, "checkpoints", "last.ckpt").is_file()
-        anew = f"start again{another}"
-        hint = f": go on with `{again}`" if saved else f": no checkpoint is saved yet, so {anew}"
+        restart = f"start again{another}"
+        hint = f": go on with `{again}`" if saved else f": no checkpoint is saved yet, so {restart}"
     say(f"stopped by {name}{hint}")
 
 
