@@ -206,21 +206,26 @@ def test_training_is_resumed(data, tiny_encoder):
 
 
 SCRIPT = """
+import os
 import sys
 from textclf import run_experiment
 from textclf.data import FilesDataModule
 from textclf.models import FineTunedClassifier, TfidfClassifier
+
+def say(line):
+    # One write for the whole line: print makes several where Python does not buffer, and those of two processes mix.
+    os.write(1, (line + chr(10)).encode())
 
 data = FilesDataModule(sys.argv[1], batch_size=4)
 options = {"logger": False, "accelerator": "cpu", "precision": "32-true", "max_epochs": 1, "devices": 2}
 for _ in range(2):
     model = FineTunedClassifier(2, data.label_names, sys.argv[2], max_length=32, learning_rate=0.01)
     result = run_experiment(model, data, **options)
-    print("result", result.run_dir, result.metrics["test/nll"], len(result.predictions), flush=True)
+    say(f"result {result.run_dir} {result.metrics['test/nll']} {len(result.predictions)}")
 try:
     run_experiment(TfidfClassifier(2, data.label_names), data, **options)
 except ValueError as error:
-    print("refused", error, flush=True)
+    say(f"refused {error}")
 """
 
 
