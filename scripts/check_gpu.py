@@ -23,8 +23,8 @@ import torch
 from benchmark_frame import aligned, machine
 from gpu_frame import CPU, CUDA, Part, Row, Sizes, free_memory
 
-from textclf.atomic import atomic_path
 from textclf.errors import UserError
+from textclf.files import atomic_path
 
 PARTS = {
     "likelihood": "gpu_likelihood",

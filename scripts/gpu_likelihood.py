@@ -18,7 +18,7 @@ from gpu_frame import Case, Row, Sizes, free_memory, timed
 
 from textclf.models import CausalLMClassifier
 from textclf.scoring import LabelScorer
-from textclf.scoring.batches import default_budget
+from textclf.scoring.planning import default_budget
 from textclf.scoring.tokens import label_token_ids, prompt_token_ids
 
 UNBOUNDED = 10**6

@@ -16,8 +16,8 @@ from benchmark_training import counted, matmul_rate, ours, trainer
 from gpu_frame import Case, Row, Sizes, timed
 from lightning.pytorch import Callback, Trainer, seed_everything
 
-from textclf.callbacks import RandomStates
 from textclf.models import FineTunedClassifier
+from textclf.run.callbacks import RandomStates
 
 EPOCHS, BATCH = 2, 32
 

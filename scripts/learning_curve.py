@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from textclf.atomic import atomic_path
 from textclf.errors import UserError
+from textclf.files import atomic_path
 from textclf.imports import search_current_folder
 
 SHOTS = [2**i for i in range(10)]

@@ -31,7 +31,7 @@ data:
   init_args: {max_batch_tokens: 16384}
 trainer:
   max_epochs: 1
-  logger: textclf.loggers.MetricsCSV
+  logger: textclf.run.loggers.MetricsCSV
   enable_progress_bar: false
 """
 

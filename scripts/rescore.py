@@ -19,11 +19,11 @@ def run(options: argparse.Namespace) -> None:
     """
     import numpy as np
 
-    from textclf.atomic import atomic_path
     from textclf.data.labels import normalized_name
     from textclf.evaluation.rescoring import facts_lines, missing_lines, rescore, rules_table
+    from textclf.files import atomic_path
     from textclf.scoring.rules import find_rule
-    from textclf.scoring.stored import read_scores
+    from textclf.scoring.score_file import read_scores
 
     path = Path(options.run)
     stored = read_scores(path / "report" / "scores.parquet" if path.is_dir() else path)

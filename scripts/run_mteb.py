@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from textclf.atomic import atomic_path
 from textclf.console import use_utf8
 from textclf.data.base import TextDataModule
 from textclf.embeddings import Embedder
 from textclf.errors import UserError
+from textclf.files import atomic_path
 from textclf.imports import search_current_folder
 
 LANGUAGES = {True: "kor-Hang", False: "eng-Latn"}
@@ -110,8 +110,8 @@ def build(arguments: Sequence[str]) -> tuple[Any, TextDataModule]:
     Raises:
         UserError: The configuration is wrong, or its method embeds nothing.
     """
-    from textclf.cli import TextCLI
-    from textclf.models.embedded import EmbeddingClassifier
+    from textclf.cli.app import TextCLI
+    from textclf.models.embedding import EmbeddingClassifier
 
     class Reader(TextCLI):
         """Stops when the two are there."""

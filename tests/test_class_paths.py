@@ -7,9 +7,9 @@ from lightning.pytorch import Trainer
 
 from textclf.class_paths import FailedClass, build, class_paths_in, import_modules, missing_class
 from textclf.cli import main
+from textclf.cli.config import class_paths_of
 from textclf.errors import UserError
 from textclf.models import TextClassifier
-from textclf.parsing import class_paths_of
 
 MODULES = {
     "needs_package": "import surely_not_installed\nclass M: pass\n",

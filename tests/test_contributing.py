@@ -15,7 +15,7 @@ from lightning.pytorch import Trainer
 from tests.scoring.tiny import save_tiny_lm
 from textclf.cli import main
 from textclf.scoring.rules import Likelihoods, class_scores
-from textclf.scoring.stored import read_scores
+from textclf.scoring.score_file import read_scores
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from textclf.cli import main
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
 from textclf.evaluation.calibration import Temperature, Thresholds
-from textclf.evaluation.predictions import read_predictions
+from textclf.evaluation.prediction_table import read_predictions
 from textclf.export import export_checkpoint, scores_of_folder
 from textclf.models import FineTunedClassifier, TextClassifier, TfidfClassifier
 
@@ -34,7 +34,7 @@ def run(tiny_encoder, rows_folder, tmp_path_factory):
             *("fit", "--config", str(ROOT / "configs" / "files.yaml"), "--data.data_dir", str(rows_folder)),
             *("--model.pretrained", str(tiny_encoder), "--model.max_length", "32", "--model.learning_rate", "0.02"),
             *("--data.batch_size", "4", "--trainer.max_epochs", "3", "--trainer.accelerator", "cpu"),
-            *("--trainer.logger", "textclf.loggers.MetricsCSV", "--run_dir", str(run_dir)),
+            *("--trainer.logger", "textclf.run.loggers.MetricsCSV", "--run_dir", str(run_dir)),
         ]
     )
     return run_dir

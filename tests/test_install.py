@@ -49,7 +49,10 @@ def installed(tmp_path):
 
 def test_the_folder_above_a_clone(installed, rows_folder):
     above, python = installed
-    code = "import textclf, textclf.runs, textclf.data; print(textclf.__version__, textclf.__file__, textclf.runs.ROOT)"
+    code = (
+        "import textclf, textclf.run.folder, textclf.data; "
+        "print(textclf.__version__, textclf.__file__, textclf.run.folder.ROOT)"
+    )
     assert python("-c", code).split()[1:] == [str(above / "textclf" / "textclf" / "__init__.py"), "runs"]
     for run in ("0", "1"):
         python("-m", "textclf", "fit", *CONFIGS, *OPTIONS, "--data.data_dir", str(rows_folder))

@@ -7,7 +7,7 @@ import pytest
 
 from textclf.cli import main
 from textclf.models import TextClassifier
-from textclf.values import load
+from textclf.run.yaml_values import load
 
 NAMES = ["😀", "👩‍💻 dev", "1e3", "yes", "null", "0", "007", "2024-01-01", "12:30", "a: b", "- c", "#d", "'e\"", "="]
 FOLDER = "리뷰 📁 #1: [a] {b} 'c'"

@@ -18,7 +18,7 @@ from tests.conftest import invented_rows
 from tests.models.test_seq2seq import KINDS
 from tests.scoring.tiny import SIZES, byte_tokenizer
 from textclf.cli import main
-from textclf.evaluation.predictions import read_predictions
+from textclf.evaluation.prediction_table import read_predictions
 from textclf.models.label_map import map_labels
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "reference"

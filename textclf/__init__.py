@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from textclf.conformance import check_method as check_method
-    from textclf.experiment import run_experiment as run_experiment
+    from textclf.run.experiment import run_experiment as run_experiment
 
 __version__ = "0.1.0"
 
-MODULES = {"check_method": "textclf.conformance", "run_experiment": "textclf.experiment"}
+MODULES = {"check_method": "textclf.conformance", "run_experiment": "textclf.run.experiment"}
 """Where the public functions are defined. They are imported on first use: what they need takes seconds to import."""
 
 

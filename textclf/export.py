@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from textclf.atomic import atomic_folder
+from textclf.backbones.tokenizer_files import tokenizer_from_files
+from textclf.backbones.tokenizers import check_match
 from textclf.console import say
 from textclf.errors import UserError
 from textclf.evaluation.calibration import Temperature
+from textclf.files import atomic_folder
 from textclf.model_card import differences, model_card
 from textclf.models.base import TextClassifier
 from textclf.models.fine_tuned import FineTunedClassifier
 from textclf.models.lora import merged
-from textclf.models.model_tokenizer import check_match
-from textclf.models.tokenization import tokenizer_from_files
 
 PROBES = ("정말 재밌고 좋았어요.", "진짜 재미없네요 ㅋㅋ", "a joy to watch", "", "영화 film, " * 2000)
 TOLERANCE = 1e-5
@@ -83,7 +83,7 @@ def _divide_logits(network: Any, num_classes: int, temperature: float) -> None:
 
 def _compare(model: FineTunedClassifier, folder: Path) -> None:
     """Refuses a folder whose scores are not the model's."""
-    from textclf.data.streaming import score_rows
+    from textclf.models.streaming import score_rows
 
     # Without a token, transformers fails. (`verbose` would warn of a probe that is longer than the encoder reads.)
     probes = [text for text in PROBES if model.tokenizer(text, verbose=False)["input_ids"]]

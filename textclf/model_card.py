@@ -16,10 +16,10 @@ import textclf.data  # noqa: F401  # its classes say what their rows are
 from textclf.errors import UserError
 from textclf.evaluation.calibration import Thresholds
 from textclf.evaluation.examples import confidences
-from textclf.evaluation.predictions import PredictionTable, read_predictions
+from textclf.evaluation.prediction_table import PredictionTable, read_predictions
 from textclf.models.checkpoint import read_checkpoint
 from textclf.models.fine_tuned import FineTunedClassifier
-from textclf.values import dump
+from textclf.run.yaml_values import dump
 
 CHECKED = 32
 """Rows of a report that are scored again, to see whether it is of the checkpoint."""

@@ -25,7 +25,7 @@ from textclf.data.cleaning import (
     clean_columns,
     text_steps,
 )
-from textclf.data.keys import KeyedRows, text_keys
+from textclf.data.columns import KeyedRows, text_keys
 from textclf.errors import UserError
 
 

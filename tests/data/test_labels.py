@@ -16,7 +16,7 @@ from textclf.data.labels import (
     normalized_names,
     say_alike,
 )
-from textclf.data.nsmc import NSMCDataModule
+from textclf.data.sets.nsmc import NSMCDataModule
 from textclf.errors import UserError
 
 NAMES = ("negative", "positive")

@@ -17,9 +17,9 @@ from textclf.data import (
     NSMCDataModule,
     RottenTomatoesDataModule,
 )
-from textclf.data.bbc_news import read_articles
-from textclf.data.reading import cache_folder, fingerprint
+from textclf.data.sets.bbc_news import read_articles
 from textclf.data.splitting import stratified_split
+from textclf.data.standard import cache_folder, fingerprint
 from textclf.errors import UserError
 from textclf.hub import package_path
 from textclf.models.base import TextClassifier
@@ -163,7 +163,7 @@ def test_the_hub_is_asked_for_a_commit_or_rows_are_compared(kind):
 
 def test_other_rows_on_a_branch_are_said(monkeypatch, capsys):
     rows = Dataset.from_dict({"comments": ["하나", "둘"], "hate": [0, 2]})
-    monkeypatch.setattr("textclf.data.from_hub.read_hub", lambda *_: rows)
+    monkeypatch.setattr("textclf.data.read_hub.read_hub", lambda *_: rows)
     KorHateDataModule().prepare_data()
     assert "'inmoonlight/kor_hate' has other 'train' rows at 'refs/convert/parquet'" in capsys.readouterr().err
     known = fingerprint(KorHateDataModule()._standard("train", steps=())[0])

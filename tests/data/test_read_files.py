@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from textclf.data import FilesDataModule, delimited
 from textclf.data.labels import distinct_labels
 from textclf.data.read_files import open_rows, read_file
-from textclf.data.reading import standard_columns
+from textclf.data.standard import standard_columns
 from textclf.errors import UserError
-from textclf.predictions import read_texts
+from textclf.run.prediction_inputs import read_texts
 
 
 def trained_on(path, label="label", label_names=None):

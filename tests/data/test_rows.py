@@ -18,8 +18,8 @@ from textclf.data.cleaning import (
     StripWhitespace,
 )
 from textclf.data.ledger import READ, Ledger
-from textclf.data.reading import fingerprint
 from textclf.data.splitting import SPLITS
+from textclf.data.standard import fingerprint
 from textclf.errors import UserError
 from textclf.models import TextClassifier
 

@@ -3,7 +3,7 @@ from datasets import Dataset
 
 from textclf.data import FilesDataModule
 from textclf.data.read_files import SUFFIXES, read_file, read_split, split_files
-from textclf.data.reading import fingerprint, standard_columns
+from textclf.data.standard import fingerprint, standard_columns
 from textclf.errors import UserError
 
 NAMES = ("negative", "positive")

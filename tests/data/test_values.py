@@ -15,15 +15,15 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textclf.atomic import atomic_path
 from textclf.data import FilesDataModule, read_files
 from textclf.data.base import TextDataModule
 from textclf.data.read_files import read_file
-from textclf.data.streaming import StreamedBatches
 from textclf.data.values import as_text, mended, mended_column
 from textclf.errors import UserError
+from textclf.files import atomic_path
 from textclf.models.base import TextClassifier
-from textclf.predictions import read_texts
+from textclf.models.streaming import StreamedBatches
+from textclf.run.prediction_inputs import read_texts
 
 HALF, EMOJI = "\ud83d", "\U0001f600"
 NAN = float("nan")

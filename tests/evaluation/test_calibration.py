@@ -10,7 +10,6 @@ from datasets import Dataset
 from lightning.pytorch import Trainer
 from torch import nn
 
-from textclf.callbacks import LastCheckpoint, ReportWriter
 from textclf.data import TextDataModule
 from textclf.errors import UserError
 from textclf.evaluation.calibration import (
@@ -22,9 +21,10 @@ from textclf.evaluation.calibration import (
     restored_calibrators,
     stored_calibrators,
 )
-from textclf.evaluation.predictions import read_predictions
+from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import TextClassifier
-from textclf.validation import Calibration
+from textclf.run.calibration import Calibration
+from textclf.run.callbacks import LastCheckpoint, ReportWriter
 
 NAMES = ("dry", "wet")
 WORDS = ("sun", "rain")

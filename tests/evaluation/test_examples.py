@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from textclf.evaluation.examples import readable, sample_rows, worst_mistakes
-from textclf.evaluation.predictions import PredictionTable
+from textclf.evaluation.prediction_table import PredictionTable
 
 
 def table(probabilities, labels, predictions=None, **more):

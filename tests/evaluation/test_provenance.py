@@ -43,7 +43,7 @@ def test_the_title_of_a_picture():
 @pytest.mark.parametrize(
     ("describe", "kind", "arguments", "expected"),
     [
-        (described_data, "textclf.data.bbc_news.BBCNewsDataModule", {"data_dir": None}, "BBCNewsDataModule"),
+        (described_data, "textclf.data.sets.bbc_news.BBCNewsDataModule", {"data_dir": None}, "BBCNewsDataModule"),
         (described_data, "FilesDataModule", {"data_dir": "a/리뷰"}, "FilesDataModule (a/리뷰)"),
         (described_data, "mine.Data", {}, "Data"),
         (described_method, "TfidfClassifier", {"C": 5.0}, "TfidfClassifier"),

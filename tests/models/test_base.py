@@ -7,12 +7,12 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from textclf.callbacks import ReportWriter
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
-from textclf.evaluation.predictions import read_predictions
+from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import TextClassifier
 from textclf.models.checkpoint import plain
+from textclf.run.callbacks import ReportWriter
 
 NAMES = ("negative", "positive")
 

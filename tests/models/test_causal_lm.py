@@ -15,17 +15,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, T5Conf
 from transformers.models.bert import BertForMaskedLM
 
 from tests.scoring.tiny import byte_tokenizer, save_tiny_lm
+from textclf.backbones.weights import dtype_of
 from textclf.cli import main
 from textclf.data import FilesDataModule
 from textclf.data.examples import draw_examples
 from textclf.errors import UserError
-from textclf.evaluation.predictions import read_predictions
+from textclf.evaluation.prediction_table import read_predictions
 from textclf.evaluation.rescoring import rescore
 from textclf.models import CausalLMClassifier, numerics
-from textclf.models.weights import dtype_of
 from textclf.scoring import rules
 from textclf.scoring.rules import RULES, class_scores
-from textclf.scoring.stored import read_scores
+from textclf.scoring.score_file import read_scores
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = ("negative", "positive")

@@ -11,7 +11,7 @@ from tests.chat_server import ChatServer, completion, step
 from textclf.chat import client, retries
 from textclf.cli import main
 from textclf.errors import UserError
-from textclf.evaluation.predictions import read_predictions
+from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import ChatClassifier
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -88,7 +88,7 @@ def options(server, folder, **values):
         "test",
         *(f"--config={config}" for config in configs),
         *("--data.data_dir", str(folder / "rows"), "--data.label_names", '["negative", "positive"]'),
-        *("--data.cleaning", "[]", "--trainer.logger", "textclf.loggers.WandbRunLogger"),
+        *("--data.cleaning", "[]", "--trainer.logger", "textclf.run.loggers.WandbRunLogger"),
     ]
 
 

@@ -3,10 +3,10 @@
 import pytest
 
 import textclf
+from tests.backbones.test_tokenizers import METHODS
 from tests.chat_server import ChatServer, completion
 from tests.models.test_batch_independence import ARCHITECTURES, ENCODER_DECODERS, NAMES, NLI_NAMES, save
 from tests.models.test_from_scratch import TINY
-from tests.models.test_model_tokenizer import METHODS
 from textclf.models import ChatClassifier, FineTunedClassifier, NLIClassifier, TfidfClassifier
 
 

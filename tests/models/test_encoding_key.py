@@ -6,7 +6,7 @@ from importlib import import_module, reload
 import pytest
 
 from textclf import models
-from textclf.fingerprint import overrides
+from textclf.hashing import overrides
 from textclf.models import FineTunedClassifier, LinearProbe, TextClassifier
 
 NAMES = ("dry", "wet")

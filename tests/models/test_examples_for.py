@@ -13,9 +13,9 @@ from tests.scoring.tiny import save_tiny_lm
 from textclf.cli import main
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
-from textclf.evaluation.predictions import read_predictions
+from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import CausalLMClassifier
-from textclf.scoring.stored import read_scores
+from textclf.scoring.score_file import read_scores
 
 NAMES = ("negative", "positive")
 PROMPT = "Film: {text}\nIt is"

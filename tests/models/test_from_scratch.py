@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer, seed_everything
 from textclf.cli import main
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
-from textclf.evaluation.predictions import read_predictions
+from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import FineTunedClassifier, TextClassifier
 
 NAMES = ("negative", "positive")

@@ -11,13 +11,13 @@ from lightning.pytorch import Callback, Trainer
 from torch import nn
 
 from tests.scoring.tiny import save_tiny_lm
-from textclf.callbacks import BestCheckpoint, ReportWriter
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
-from textclf.evaluation.predictions import read_predictions
+from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import CausalLMClassifier, FineTunedClassifier, LinearProbe, PreparedClassifier, TextClassifier
 from textclf.models.hooks import keep_required_hooks, merged_outputs, required_hook
 from textclf.models.state import MethodState
+from textclf.run.callbacks import BestCheckpoint, ReportWriter
 
 NAMES = ("negative", "positive")
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from textclf.callbacks import ReportWriter
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
 from textclf.models import (
@@ -22,6 +21,7 @@ from textclf.models import (
 )
 from textclf.models.label_arguments import by_label_name, label_named
 from textclf.models.label_map import map_labels
+from textclf.run.callbacks import ReportWriter
 
 NAMES = ("부정", "긍정")
 

@@ -15,9 +15,9 @@ from textclf.cli import main
 from textclf.data import FilesDataModule
 from textclf.embeddings import Embedder, EmbeddingSettings
 from textclf.errors import UserError
-from textclf.evaluation.predictions import read_predictions
+from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import LinearProbe, TextClassifier
-from textclf.models.embedded import features
+from textclf.models.embedding import features
 
 SIX = tuple("abcdef")
 
@@ -176,7 +176,7 @@ def test_fit_test_predict_without_the_encoder_in_the_checkpoint(options, tiny_en
 
 def test_validation_chooses_among_several_C(options, tiny_encoder, rows_folder, tmp_path, capsys):
     grid = ["--model.C", "[100.0, 0.0001, 1.0]", "--model.embedding", "{dtype: float32}"]
-    main(["fit", *options, *grid, "--trainer.logger", "textclf.loggers.MetricsCSV"])
+    main(["fit", *options, *grid, "--trainer.logger", "textclf.run.loggers.MetricsCSV"])
     metrics = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
     name, *rows = [row.split(",") for row in metrics]
     tried = [float(row[name.index("train/C")]) for row in rows if row[name.index("train/C")]]
@@ -203,7 +203,7 @@ def test_a_choice_needs_validation_rows(options, rows_folder, capsys, tmp_path, 
         (tmp_path / "rows" / f"{split}.csv").write_text((rows_folder / f"{split}.csv").read_text())
     more = ["--data.data_dir", str(tmp_path / "rows"), "--data.val_size", "0"]
     with monkeypatch.context() as patch:
-        patch.setattr("textclf.models.embedded.Embedder", None)  # it is not even loaded
+        patch.setattr("textclf.models.embedding.Embedder", None)  # it is not even loaded
         assert "no validation split" in refused(capsys, "fit", *options, *more, "--model.C", "[0.1, 1.0]")
     none = ["--trainer.limit_val_batches", "0", "--run_dir", str(tmp_path / "other")]
     assert "no validation split" in refused(capsys, "fit", *options, *none, "--model.C", "[0.1, 1.0]")
@@ -249,7 +249,7 @@ def test_settings_of_the_vectors_hold_but_not_the_size_of_a_batch(options, tmp_p
 @pytest.mark.slow
 def test_encoded_rows_that_are_damaged_are_embedded_again(damage, options, tiny_encoder, tmp_path, monkeypatch, capsys):
     kept = tmp_path / "kept"
-    monkeypatch.setattr("textclf.data.reading.cache_folder", lambda: kept)
+    monkeypatch.setattr("textclf.data.standard.cache_folder", lambda: kept)
     main(["fit", *options])
     first = read_predictions(tmp_path / "run" / "report" / "predictions.parquet")
     vectors = Embedder(str(tiny_encoder), None, EmbeddingSettings(), kept / "embeddings").matrix(first.texts)

@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer
 from tests.conftest import invented_rows
 from textclf.cli import main
 from textclf.errors import UserError
-from textclf.evaluation.predictions import read_predictions
+from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import EmbeddingZeroShot, LinearProbe, NearestCentroid, TextClassifier
 
 NAMES = ("negative", "positive")

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 from tests.conftest import invented_rows, real_texts
 from textclf.cli import main
 from textclf.errors import UserError
-from textclf.evaluation.predictions import read_predictions
+from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import NLIClassifier
 from textclf.models.nli import entailment_places
 

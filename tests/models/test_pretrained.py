@@ -9,12 +9,12 @@ import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from tests.scoring.tiny import byte_tokenizer
+from textclf.backbones.language import foreign_share, has_words, say_if_foreign
 from textclf.cli import main
 from textclf.errors import UserError
-from textclf.evaluation.predictions import read_predictions
+from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import PretrainedClassifier
 from textclf.models.label_map import map_labels
-from textclf.models.language import foreign_share, has_words, say_if_foreign
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = ("negative", "positive")

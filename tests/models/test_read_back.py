@@ -7,7 +7,6 @@ from datasets import Dataset
 from lightning.pytorch import Trainer
 from torch import nn
 
-from textclf.callbacks import LastCheckpoint
 from textclf.data import TextDataModule
 from textclf.errors import UserError
 from textclf.evaluation.calibration import Calibrator, Temperature, Thresholds
@@ -19,7 +18,8 @@ from textclf.models import (
     TfidfClassifier,
     read_back,
 )
-from textclf.validation import Calibration
+from textclf.run.calibration import Calibration
+from textclf.run.callbacks import LastCheckpoint
 
 NAMES = ("dry", "wet")
 QUIET = {"logger": False, "accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}

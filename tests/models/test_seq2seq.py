@@ -11,7 +11,7 @@ from tests.conftest import invented_rows, real_texts
 from tests.scoring.tiny import SIZES, byte_tokenizer
 from textclf.cli import main
 from textclf.errors import UserError
-from textclf.evaluation.predictions import read_predictions
+from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import Seq2SeqClassifier
 from textclf.scoring.seq2seq import plain_seq2seq_score, target_token_ids
 

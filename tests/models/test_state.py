@@ -11,12 +11,12 @@ from datasets import Dataset
 from lightning.pytorch import Trainer
 from torch import nn
 
-from textclf.callbacks import LastCheckpoint, ReportWriter
 from textclf.data import FilesDataModule, TextDataModule
 from textclf.errors import UserError
 from textclf.models import FineTunedClassifier, PreparedClassifier, TextClassifier
 from textclf.models.checkpoint import read_checkpoint
 from textclf.plain_values import plain_arguments, plain_state
+from textclf.run.callbacks import LastCheckpoint, ReportWriter
 
 NAMES = ("dry", "wet")
 QUIET = {"logger": False, "accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}

@@ -13,10 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
-from textclf.callbacks import BestCheckpoint
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
 from textclf.models.tfidf import TfidfClassifier
+from textclf.run.callbacks import BestCheckpoint
 
 NAMES = ("나쁨", "보통", "good")
 TEXTS = [

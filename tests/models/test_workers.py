@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
+from tests.backbones.test_tokenizers import METHODS as PRETRAINED
 from tests.models.test_batch_independence import ARCHITECTURES, ENCODER_DECODERS, NAMES, NLI_NAMES, save
-from tests.models.test_model_tokenizer import METHODS as PRETRAINED
 from textclf.data.loading import Collator, worker_collator
 from textclf.errors import UserError
 from textclf.models import (

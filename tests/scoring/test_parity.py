@@ -27,7 +27,7 @@ from tests.scoring.tiny import (
     tiny_model,
 )
 from textclf.scoring import LabelScorer, UnsupportedModelError, label_log_likelihoods
-from textclf.scoring.support import SHOWN, TRIAL, support_of
+from textclf.scoring.capabilities import SHOWN, TRIAL, support_of
 
 PROMPTS = [
     "Which topic? " + text

@@ -5,7 +5,7 @@ import torch
 
 from tests.scoring.tiny import byte_tokenizer, tiny_model
 from textclf.scoring import LabelScorer, forward, label_log_likelihoods
-from textclf.scoring.batches import HELD, default_budget, plan_batches
+from textclf.scoring.planning import HELD, default_budget, plan_batches
 from textclf.scoring.trie import build_trie, common_prefix, one_begins_another
 
 HEAD = "Which topic has this text? "

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from textclf.scoring.rules import RULES, Likelihoods, log_softmax
-from textclf.scoring.stored import StoredScores, read_scores, write_scores
+from textclf.scoring.score_file import StoredScores, read_scores, write_scores
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from rescore import main

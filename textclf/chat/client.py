@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from textclf.chat.background import Background
-from textclf.chat.content import first_choice
+from textclf.chat.responses import first_choice
 from textclf.chat.retries import PATIENCE, PassingError, pause, retry_after
 from textclf.chat.spending import Account, Limits, tokens_of
 from textclf.chat.store import AnswerStore

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from textclf.data.streaming import StreamedBatches
 from textclf.models.base import TextClassifier
+from textclf.models.streaming import StreamedBatches
 
 TOLERANCE = {torch.float16: 0.05, torch.bfloat16: 0.2}
 """Largest difference in nats between two ways to score a text, by the dtype of the weights; 1e-4 for wider ones."""

@@ -21,10 +21,10 @@ from torch import Tensor
 from textclf.conformance.comparison import first_difference, shown, tolerance_of
 from textclf.conformance.subject import BATCH, PAIRS, TEXTS, Run, Subject, scores_of, seeded
 from textclf.data.loading import Collator
-from textclf.data.streaming import StreamedBatches
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier
 from textclf.models.read_back import REMEDY
+from textclf.models.streaming import StreamedBatches
 
 PLAIN = (bool, int, float, str, list, tuple, dict, os.PathLike, np.generic, type(None))
 KEEP = f"; {REMEDY}"

@@ -25,9 +25,9 @@ from textclf.data.base import TextDataModule
 from textclf.data.examples import show_examples
 from textclf.data.labels import normalized_names
 from textclf.data.splitting import Split
-from textclf.evaluation.predictions import PredictionTable, read_predictions
-from textclf.experiment import run_experiment
+from textclf.evaluation.prediction_table import PredictionTable, read_predictions
 from textclf.models.base import TextClassifier
+from textclf.run.experiment import run_experiment
 from textclf.types import Dataset
 
 SEED = 7

@@ -1,17 +1,17 @@
-from textclf.data.ag_news import AGNewsDataModule
 from textclf.data.base import TextDataModule
-from textclf.data.bbc_news import BBCNewsDataModule
-from textclf.data.emotion import EmotionDataModule
 from textclf.data.files import FilesDataModule
-from textclf.data.korean import (
+from textclf.data.sets.ag_news import AGNewsDataModule
+from textclf.data.sets.bbc_news import BBCNewsDataModule
+from textclf.data.sets.emotion import EmotionDataModule
+from textclf.data.sets.korean import (
     Kor3i4kDataModule,
     KorHateDataModule,
     KorSAEDataModule,
     KorSarcasmDataModule,
     YNATDataModule,
 )
-from textclf.data.nsmc import NSMCDataModule
-from textclf.data.rotten_tomatoes import RottenTomatoesDataModule
+from textclf.data.sets.nsmc import NSMCDataModule
+from textclf.data.sets.rotten_tomatoes import RottenTomatoesDataModule
 
 __all__ = [
     "AGNewsDataModule",

@@ -16,9 +16,9 @@ from lightning.pytorch.trainer.states import TrainerFn
 from textclf.console import say
 from textclf.data.batching import LengthBatchSampler
 from textclf.data.cleaning import CleaningStep, check_recipe, text_steps
+from textclf.data.columns import int_column
 from textclf.data.contract import encoded
 from textclf.data.examples import show_examples
-from textclf.data.keys import int_column
 from textclf.data.labels import listed, normalized_names
 from textclf.data.ledger import Ledger
 from textclf.data.loading import Collator, PredictionBatches, ResumableLoader, RowReader, worker_collator
@@ -177,7 +177,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
                 self._check_fingerprint(split)
 
     def _check_fingerprint(self, split: Split) -> None:
-        from textclf.data.reading import fingerprint
+        from textclf.data.standard import fingerprint
 
         known = self.hub_fingerprints.get(split)
         if known is not None and fingerprint(self._standard(split, steps=())[0]) != known:
@@ -289,7 +289,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         """Runs `model.encode` over a split, or takes its result from the cache; one process of a machine goes first."""
         import pyarrow as pa
 
-        from textclf.data.reading import cache_folder, fingerprint
+        from textclf.data.standard import cache_folder, fingerprint
 
         assert self.trainer is not None
         rows = self.rows(split)

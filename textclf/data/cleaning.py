@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from textclf.data.keys import KeyedRows
+from textclf.data.columns import KeyedRows
 from textclf.data.splitting import Split
 from textclf.errors import UserError
-from textclf.fingerprint import source_of
+from textclf.hashing import source_of
 
 
 class CleaningStep:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from textclf.console import say
 from textclf.errors import UserError
-from textclf.fingerprint import file_hash
+from textclf.hashing import file_hash
 
 MARKS = {  # the longer ones first: UTF-32's begins with UTF-16's
     codecs.BOM_UTF32_LE: "utf-32",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from textclf.data.keys import int_column
+from textclf.data.columns import int_column
 from textclf.data.labels import normalized_names
 from textclf.data.splitting import Split, stratified_split
 from textclf.errors import UserError

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import textclf
-from textclf.atomic import atomic_path
 from textclf.data.delimited import DelimitedRows
 from textclf.data.encodings import text_encoding
 from textclf.data.file_rows import FileRows
 from textclf.data.json_lines import JsonRows
 from textclf.data.parquet_rows import ParquetRows
-from textclf.data.reading import cache_folder
+from textclf.data.standard import cache_folder
 from textclf.errors import UserError
-from textclf.fingerprint import file_hash
+from textclf.files import atomic_path
+from textclf.hashing import file_hash
 from textclf.hub import loading
 
 if TYPE_CHECKING:

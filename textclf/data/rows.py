@@ -11,8 +11,8 @@ import numpy as np
 
 from textclf.console import say
 from textclf.data.cleaning import DEFAULT, TIDY, CleaningStep, DropUnknownLabels, RowStep, TextStep, text_steps
+from textclf.data.columns import KEY, KeyedRows, int_column, text_keys
 from textclf.data.contract import as_dataset
-from textclf.data.keys import KEY, KeyedRows, int_column, text_keys
 from textclf.data.ledger import READ, Ledger
 from textclf.data.options import refuse_without_effect
 from textclf.data.read_files import ANY_SUFFIX
@@ -118,8 +118,8 @@ class SplitRows:
         Raises:
             UserError: It cannot be read; the message says what to pass.
         """
-        from textclf.data.from_hub import read_hub
         from textclf.data.read_files import read_split
+        from textclf.data.read_hub import read_hub
 
         name = self._source_name(split) or split
         if self.data_dir is not None:
@@ -132,7 +132,7 @@ class SplitRows:
         Raises:
             UserError: It cannot be read, or a `load_split` of one's own gives half of a character.
         """
-        from textclf.data.reading import with_valid_text
+        from textclf.data.standard import with_valid_text
 
         gave = f"{type(self).__name__}.load_split({split!r}) gave"
         try:
@@ -268,7 +268,7 @@ class SplitRows:
 
     def _standard(self, split: Split, steps: Sequence[TextStep] | None = None) -> tuple[Dataset, np.ndarray]:
         """A split of the source in the standard columns, and for each row the steps that changed it, as bits."""
-        from textclf.data.reading import standard_columns
+        from textclf.data.standard import standard_columns
 
         rows = standard_columns(
             self._load(split),

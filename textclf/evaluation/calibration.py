@@ -25,8 +25,8 @@ class Calibrator(ABC):
     """Corrects the scores of a method by what it has fitted to validation rows.
 
     A subclass defines `fit`, which stores what it finds in attributes, and `apply`. The attributes are kept in the
-    checkpoint: numbers, strings, lists, dictionaries and NumPy arrays. `textclf.validation.Calibration` is the callback
-    that fits one.
+    checkpoint: numbers, strings, lists, dictionaries and NumPy arrays. The callback that fits one is
+    `textclf.run.calibration.Calibration`.
 
     Attributes:
         decides: False where `apply` gives log-probabilities, which are reported in place of the method's own. True

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from textclf.evaluation.predictions import PredictionTable
+from textclf.evaluation.prediction_table import PredictionTable
 
 Cell = str | float | None
 

@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, fontManager
 
-from textclf.atomic import atomic_path
 from textclf.evaluation.display import display_width
+from textclf.files import atomic_path
 
 MOST_NUMBERED_CLASSES = 25
 LONGEST_NAME = 40

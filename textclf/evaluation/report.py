@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from textclf.atomic import atomic_path
 from textclf.errors import UserError
 from textclf.evaluation.display import align_right, display_width
 from textclf.evaluation.figures import plot_confusion_matrix
 from textclf.evaluation.metrics import KEYS, ClassificationMetrics
-from textclf.evaluation.predictions import PredictionTable, read_predictions
+from textclf.evaluation.prediction_table import PredictionTable, read_predictions
 from textclf.evaluation.provenance import Provenance
+from textclf.files import atomic_path
 
 WINDOW = 65_536  # rows counted at once
 Metrics = dict[str, float | int | str | list[str] | None]

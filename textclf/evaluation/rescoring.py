@@ -9,10 +9,10 @@ import torch
 
 from textclf.errors import UserError
 from textclf.evaluation.metrics import predicted_classes
-from textclf.evaluation.predictions import PredictionTable
+from textclf.evaluation.prediction_table import PredictionTable
 from textclf.evaluation.report import Metrics, missing_classes, missing_note, summarize
 from textclf.scoring.rules import RULES
-from textclf.scoring.stored import StoredScores
+from textclf.scoring.score_file import StoredScores
 
 COLUMNS = {
     "rows": ("examples", "{:,}"),

@@ -1,7 +1,7 @@
 from textclf.models.base import PreparedClassifier, TextClassifier
 from textclf.models.causal_lm import CausalLMClassifier
 from textclf.models.chat import ChatClassifier
-from textclf.models.embedded import EmbeddingClassifier
+from textclf.models.embedding import EmbeddingClassifier
 from textclf.models.embedding_zero_shot import EmbeddingZeroShot
 from textclf.models.fine_tuned import FineTunedClassifier
 from textclf.models.linear_probe import LinearProbe

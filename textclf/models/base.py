@@ -16,7 +16,7 @@ import textclf
 from textclf.data.labels import listed, normalized_names
 from textclf.errors import UserError
 from textclf.evaluation.calibration import Calibrator, restored_calibrators, stored_calibrators
-from textclf.fingerprint import code_of, fingerprint, overrides
+from textclf.hashing import code_of, fingerprint, overrides
 from textclf.models.checkpoint import accepted, plain, read_checkpoint, resolve_class
 from textclf.models.evaluated import EvaluatedModule
 from textclf.models.hooks import required_hook
@@ -86,7 +86,7 @@ class TextClassifier(EvaluatedModule):
 
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
-        """Weights that cannot be sent among processes (`textclf.linear`): each has loaded them itself."""
+        """Weights that cannot be sent among processes (`textclf.hardware.linear`): each has loaded them itself."""
         return [name for name, weight in self.named_parameters() if weight.is_mkldnn]
 
     @required_hook
@@ -344,12 +344,13 @@ class TextClassifier(EvaluatedModule):
 
         Returns:
             One `{"label": name, "score": probability}` per text; the label is None for an answer that fits no class.
-            With tuned thresholds also `decision` and `thresholded_scores`; see `textclf.data.streaming.prediction_of`.
+            With tuned thresholds also `decision` and `thresholded_scores`; see
+            `textclf.models.streaming.prediction_of`.
 
         Raises:
             UserError: `texts` is one text or no series of texts, or one of them is a list, an object, or bytes.
         """
-        from textclf.data.streaming import score_rows
+        from textclf.models.streaming import score_rows
 
         _check_series("texts", texts)
         if text_pairs is not None:

@@ -12,6 +12,9 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor
 
+from textclf.backbones.tokenizer_files import tokenizer_files
+from textclf.backbones.tokenizers import check_embeddings, refuse_beyond
+from textclf.backbones.weights import CAUSAL_REMEDY, dtype_of, load_causal, load_config, load_tokenizer
 from textclf.console import say
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier, Wanted
@@ -20,10 +23,7 @@ from textclf.models.few_shot import FewShotPrompts
 from textclf.models.hooks import required_hook
 from textclf.models.label_words import class_shares, words_of
 from textclf.models.loaders import cut_of
-from textclf.models.model_tokenizer import check_embeddings, refuse_beyond
 from textclf.models.prompts import PromptTemplate, fit_texts, rows_of, shortened
-from textclf.models.tokenization import tokenizer_files
-from textclf.models.weights import CAUSAL_REMEDY, dtype_of, load_causal, load_config, load_tokenizer
 from textclf.processes import share
 from textclf.scoring import Counters, LabelScorer, as_published, audit_labels, context_length
 from textclf.scoring.rules import MATRICES, Array, Likelihoods, class_scores, find_rule
@@ -361,7 +361,7 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
     @required_hook
     def configure_callbacks(self) -> Sequence[Callback]:
         """What writes the likelihoods of a test."""
-        from textclf.score_record import ScoreRecord
+        from textclf.models.score_record import ScoreRecord
 
         return [ScoreRecord()]
 

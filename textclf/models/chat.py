@@ -13,7 +13,7 @@ from torch import Tensor
 
 from textclf.chat.answers import Parse, as_scores, class_of_chat, format_fields, log_probs_of, simplified
 from textclf.chat.client import Answer, ChatServer, server_url
-from textclf.chat.content import Content, content_of, steps_of
+from textclf.chat.responses import Content, content_of, steps_of
 from textclf.chat.spending import Limits
 from textclf.chat.store import AnswerStore, default_store
 from textclf.console import say

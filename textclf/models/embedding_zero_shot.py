@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from textclf.errors import UserError
-from textclf.models.embedded import EmbeddingClassifier
+from textclf.models.embedding import EmbeddingClassifier
 from textclf.models.label_arguments import by_label_name
 from textclf.models.nearest_centroid import check_temperature, cosines
 

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from textclf.backbones.tokenizers import embedded_tokens, padding_id
+from textclf.backbones.weights import REMEDY, attend_fully
 from textclf.console import say
 from textclf.errors import UserError
 from textclf.hub import loading, local_reference
-from textclf.models.model_tokenizer import embedded_tokens, padding_id
-from textclf.models.weights import REMEDY, attend_fully
 from textclf.types import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 MOST_NAMED = 4

@@ -7,7 +7,7 @@ from functools import cached_property
 from operator import index
 from typing import Any
 
-from textclf.data.reading import fingerprint as hash_of_rows
+from textclf.data.standard import fingerprint as hash_of_rows
 from textclf.errors import UserError
 from textclf.models.prompts import PromptTemplate, Row, with_examples
 from textclf.types import Dataset, PreTrainedTokenizerBase

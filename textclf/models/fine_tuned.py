@@ -12,20 +12,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from textclf.backbones.sequence_head import class_logits
+from textclf.backbones.tokenizer_files import tokenizer_files, tokenizer_from_files, train_word_pieces
+from textclf.backbones.tokenizers import ModelTokenizer
+from textclf.backbones.weights import load_config, load_tokenizer, skeleton
 from textclf.errors import UserError
-from textclf.fingerprint import fingerprint
+from textclf.hardware.dropout import use_fast_dropout
+from textclf.hashing import fingerprint
 from textclf.models import encoders
 from textclf.models.base import TextClassifier
-from textclf.models.dropout import use_fast_dropout
 from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import class_weights_by_name
 from textclf.models.lora import LoraSettings, add_lora
-from textclf.models.model_tokenizer import ModelTokenizer
 from textclf.models.padded import padded, tokenized
-from textclf.models.sequence_head import class_logits
 from textclf.models.settings import build_settings
-from textclf.models.tokenization import tokenizer_files, tokenizer_from_files, train_word_pieces
-from textclf.models.weights import load_config, load_tokenizer, skeleton
 from textclf.types import Dataset, PreTrainedModel, PreTrainedTokenizerBase
 
 KIND = "AutoModelForSequenceClassification"
@@ -258,7 +258,7 @@ class FineTunedClassifier(TextClassifier):
         files = tokenizer_files(self._train_tokenizer(train_rows)) if new else self._load_tokenizer().files
         self.fitted = {**self.fitted, "max_length": self.max_length, "tokenizer": files}
         if self.class_weights == "balanced":
-            from textclf.data.keys import class_counts  # data modules import methods
+            from textclf.data.columns import class_counts  # data modules import methods
 
             self.fitted["class_counts"] = class_counts(train_rows, self.num_classes)
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import ClassVar
 
+from textclf.backbones.tokenizers import ModelTokenizer
+from textclf.backbones.weights import frozen_dtype, load_frozen, load_matched
 from textclf.models.base import TextClassifier
-from textclf.models.model_tokenizer import ModelTokenizer
-from textclf.models.weights import frozen_dtype, load_frozen, load_matched
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from textclf.console import say
 from textclf.errors import UserError
 from textclf.models.checkpoint import read_checkpoint
-from textclf.models.embedded import EmbeddingClassifier, facts
+from textclf.models.embedding import EmbeddingClassifier, facts
 from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import class_weights_by_name
 from textclf.types import Dataset
@@ -96,7 +96,7 @@ class LinearProbe(EmbeddingClassifier):
         Raises:
             UserError: There are several values of `C`, and no validation rows to choose by.
         """
-        from textclf.data.keys import class_counts  # data modules import methods
+        from textclf.data.columns import class_counts  # data modules import methods
 
         data: Any = getattr(self._trainer, "datamodule", None)
         if data is not None and not data.has_split("validation"):

@@ -77,7 +77,7 @@ def cut_of(loaders: Any) -> tuple[int, int]:
 
 def _cut_and_lengths(loaders: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Of each loader whose rows know it: tokens that were cut off each row, and those that are left."""
-    from textclf.data.keys import int_column  # data modules import methods
+    from textclf.data.columns import int_column  # data modules import methods
 
     for loader in as_list(loaders):
         encoded = getattr(getattr(loader, "dataset", None), "encoded", None)

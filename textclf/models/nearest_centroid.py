@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from textclf.errors import UserError
 from textclf.models.base import PreparedClassifier
-from textclf.models.embedded import EmbeddingClassifier, facts
+from textclf.models.embedding import EmbeddingClassifier, facts
 from textclf.types import Dataset
 
 

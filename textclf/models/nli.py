@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from textclf.backbones.sequence_head import class_logits
+from textclf.backbones.tokenizers import ModelTokenizer
+from textclf.backbones.weights import own_precision
 from textclf.errors import UserError
 from textclf.models.frozen_model import FrozenModelClassifier
 from textclf.models.label_arguments import by_label_name
 from textclf.models.label_map import folded
-from textclf.models.model_tokenizer import ModelTokenizer
 from textclf.models.padded import chunked, cut_off
-from textclf.models.sequence_head import class_logits
-from textclf.models.weights import own_precision
-from textclf.scoring.batches import default_budget
+from textclf.scoring.planning import default_budget
 from textclf.types import PreTrainedModel
 
 

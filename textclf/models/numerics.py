@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from textclf.models.weights import load_causal
+from textclf.backbones.weights import load_causal
 from textclf.scoring.rules import class_scores
 
 if TYPE_CHECKING:

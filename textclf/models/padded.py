@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from textclf.models.model_tokenizer import ModelTokenizer
-from textclf.scoring.batches import by_length, plan_batches
+from textclf.backbones.tokenizers import ModelTokenizer
+from textclf.scoring.planning import by_length, plan_batches
 
 
 def tokenized(tokenizer: ModelTokenizer, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:

@@ -8,14 +8,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from textclf.backbones.language import a_sample, say_if_foreign
+from textclf.backbones.sequence_head import class_logits
+from textclf.backbones.weights import own_precision
 from textclf.errors import UserError
 from textclf.models.frozen_model import FrozenModelClassifier
 from textclf.models.label_map import map_labels
-from textclf.models.language import a_sample, say_if_foreign
 from textclf.models.loaders import as_list
 from textclf.models.padded import padded, tokenized
-from textclf.models.sequence_head import class_logits
-from textclf.models.weights import own_precision
 from textclf.types import PreTrainedModel
 
 

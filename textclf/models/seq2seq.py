@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from textclf.backbones.weights import own_precision
 from textclf.chat.answers import Parse, as_scores, class_of
 from textclf.errors import UserError
 from textclf.models.frozen_model import FrozenModelClassifier
@@ -17,8 +18,7 @@ from textclf.models.label_arguments import by_label_name, label_named
 from textclf.models.label_words import words_of
 from textclf.models.padded import chunked
 from textclf.models.prompts import PromptTemplate, fit_texts, shortened, with_examples
-from textclf.models.weights import own_precision
-from textclf.scoring.batches import default_budget
+from textclf.scoring.planning import default_budget
 from textclf.scoring.seq2seq import decoder_start, seq2seq_scores, target_token_ids
 from textclf.scoring.tokens import prompt_token_ids
 from textclf.scoring.trie import LabelTrie, build_trie

@@ -1,12 +1,12 @@
 """How likely a causal language model finds each label after a prompt: exact, and each token run once."""
 
 from textclf.scoring.audit import BoundaryReport, LabelAudit, audit_labels
+from textclf.scoring.capabilities import UnsupportedModelError
 from textclf.scoring.forward import Counters
 from textclf.scoring.guards import context_length
 from textclf.scoring.plain import as_published
 from textclf.scoring.rules import RULES, Likelihoods, ScoreRule
 from textclf.scoring.scorer import LabelScorer, LabelScores, label_log_likelihoods
-from textclf.scoring.support import UnsupportedModelError
 
 __all__ = [
     "RULES",

@@ -1,7 +1,7 @@
 """Each prompt once, then its key-value cache for every label.
 
 The labels' trie is walked chain by chain, all rows of a batch at once. At a fork the cache is not copied and not cut
-back: each way on grows its own tensors from the same ones (`textclf.scoring.caches`). The model makes its own masks,
+back: each way on grows its own tensors from the same ones (`textclf.scoring.kv_cache`). The model makes its own masks,
 so that this works for layers with windows and for ALiBi, where rows cannot be packed.
 """
 
@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textclf.scoring.caches import fork, new_cache
 from textclf.scoring.forward import Batch, Forward, read_edges
+from textclf.scoring.kv_cache import fork, new_cache
 from textclf.scoring.trie import Chain, LabelTrie
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textclf.scoring.caches import fork
 from textclf.scoring.forward import Batch, Forward, read_edges
+from textclf.scoring.kv_cache import fork
 from textclf.scoring.trie import LabelTrie
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from textclf.scoring.caches import fork, new_cache
 from textclf.scoring.forward import Forward
+from textclf.scoring.kv_cache import fork, new_cache
 from textclf.scoring.trie import common_prefix
 
 WORTH = 64  # tokens that must be saved before a kept prefix is made longer: an extra pass has a price of its own

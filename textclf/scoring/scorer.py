@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from textclf.errors import UserError
-from textclf.heap import trim_heap
-from textclf.scoring.batches import by_length, default_budget, is_out_of_memory, plan_batches
+from textclf.hardware.memory import trim_heap
 from textclf.scoring.cached import cached_scores
+from textclf.scoring.capabilities import Strategy, UnsupportedModelError, support_of
 from textclf.scoring.forward import Batch, Forward
 from textclf.scoring.guards import check_prompts, context_length, evaluating
 from textclf.scoring.packed import packed_scores
 from textclf.scoring.plain import plain_score
+from textclf.scoring.planning import by_length, default_budget, is_out_of_memory, plan_batches
 from textclf.scoring.prefixes import PrefixCache
-from textclf.scoring.support import Strategy, UnsupportedModelError, support_of
 from textclf.scoring.tokens import Bos, label_token_ids, prompt_token_ids
 from textclf.scoring.trie import build_trie, one_begins_another
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from textclf.errors import UserError
-from textclf.scoring.caches import fork
+from textclf.scoring.capabilities import UnsupportedModelError
 from textclf.scoring.forward import read_edges
-from textclf.scoring.support import UnsupportedModelError
+from textclf.scoring.kv_cache import fork
 from textclf.scoring.trie import Chain, LabelTrie, one_begins_another
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
 

@@ -1,0 +1,206 @@
+"""Several processes give what one gives; a killed run goes on as if nothing had happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from textclf.data import FilesDataModule
+from textclf.evaluation.prediction_table import read_predictions
+
+pytestmark = pytest.mark.slow
+CONFIG = Path(__file__).parents[2] / "configs" / "files.yaml"
+
+
+def command(subcommand, encoder, data, run_dir, *more):
+    return [
+        *(sys.executable, "-m", "textclf", subcommand, "--config", str(CONFIG), "--data.data_dir", str(data)),
+        *("--model.pretrained", str(encoder), "--model.max_length", "64", "--model.learning_rate", "0.003"),
+        *("--trainer.accelerator", "cpu", "--trainer.precision", "32-true", "--trainer.logger", "false"),
+        *("--trainer.max_epochs", "2", "--run_dir", str(run_dir), *more),
+    ]
+
+
+def run(*args):
+    done = subprocess.run(command(*args), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def write_rows(folder, sizes):
+    """Rows whose label follows from their words, of 2 to 21 words, as CSV."""
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    words = {"negative": ["나쁜", "지루한", "dull", "bad"], "positive": ["좋은", "최고", "fine", "great"]}
+    for split, size in sizes.items():
+        lines = ["text,label"]
+        for number in range(size):  # in each text, so that none is a repeat
+            label = random.choice(["negative", "positive"])
+            filler = random.choice(["영화", "the", "film", "연기", "of"], size=random.integers(1, 20))
+            lines.append(" ".join([split, str(number), *filler, random.choice(words[label])]) + f",{label}")
+        (folder / f"{split}.csv").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_encoder, tmp_path_factory):
+    """A folder of rows with 333 test rows, and a run trained and tested on them by one process."""
+    folder = tmp_path_factory.mktemp("processes")
+    data = write_rows(folder / "data", {"train": 120, "validation": 30, "test": 333})
+    run("fit", tiny_encoder, data, folder / "run")
+    return data, folder / "run"
+
+
+def assert_same_report(one, other):
+    a, b = (read_predictions(run_dir / "report" / "predictions.parquet") for run_dir in (one, other))
+    assert a.ids == b.ids
+    assert a.texts == b.texts
+    np.testing.assert_array_equal(a.predictions, b.predictions)
+    np.testing.assert_allclose(a.log_scores, b.log_scores, atol=1e-5)
+    first, second = (json.loads((run_dir / "report" / "metrics.json").read_text()) for run_dir in (one, other))
+    for name in ("test/accuracy", "test/macro_f1", "test/nll", "test/ece", "examples"):
+        assert first[name] == pytest.approx(second[name], abs=1e-6), name
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_evaluation_is_exact(processes, trained, tiny_encoder, tmp_path):
+    data, single = trained
+    best = str(single / "checkpoints" / "best.ckpt")
+    several = ("--trainer.devices", str(processes), "--trainer.strategy", "ddp")
+    run("test", tiny_encoder, data, tmp_path / "run", "--ckpt_path", best, *several)
+    assert_same_report(single, tmp_path / "run")
+
+
+def test_fewer_rows_than_processes(trained, tiny_encoder, tmp_path):
+    data, single = trained
+    best = str(single / "checkpoints" / "best.ckpt")
+    limit = ("--data.limit", "2", "--data.eval_batch_size", "1", "--ckpt_path", best)
+    run("test", tiny_encoder, data, tmp_path / "one", *limit)
+    run("test", tiny_encoder, data, tmp_path / "three", *limit, "--trainer.devices", "3", "--trainer.strategy", "ddp")
+    assert_same_report(tmp_path / "one", tmp_path / "three")
+
+
+def test_training_on_two_processes_ends_with_one_report(trained, tiny_encoder, tmp_path):
+    data, _ = trained
+    run("fit", tiny_encoder, data, tmp_path / "two", "--trainer.devices", "2", "--trainer.strategy", "ddp")
+    best = str(tmp_path / "two" / "checkpoints" / "best.ckpt")
+    run("test", tiny_encoder, data, tmp_path / "one", "--ckpt_path", best)
+    assert_same_report(tmp_path / "two", tmp_path / "one")
+
+
+def test_a_new_encoder_is_the_same_on_every_process(trained, tiny_encoder, tmp_path):
+    data, _ = trained
+    new = ("--model.pretrained", "null")  # the last of two values counts
+    overlay = ("--config", str(CONFIG.parent / "model" / "from_scratch.yaml"), "--trainer.max_epochs", "1", *new)
+    several = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
+    run("fit", tiny_encoder, data, tmp_path / "two", *overlay, *several)
+    best = tmp_path / "two" / "checkpoints" / "best.ckpt"
+    config = ("--config", str(tmp_path / "two" / "config.yaml"), "--trainer.devices", "1", "--trainer.strategy", "auto")
+    run("test", tiny_encoder, data, tmp_path / "one", *config, *new, "--ckpt_path", str(best))
+    assert_same_report(tmp_path / "two", tmp_path / "one")
+
+
+def test_one_temperature_over_the_rows_of_all_processes(trained, tiny_encoder, tmp_path):
+    data, _ = trained
+    scaled = ("--trainer.callbacks+=TemperatureScaling", "--model.learning_rate", "1e-9")  # the weights stay alike
+    several = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
+    found = []
+    for name, more in (("one", ()), ("two", several)):
+        run("fit", tiny_encoder, data, tmp_path / name, *scaled, *more)
+        last = torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)
+        found.append(last["textclf"]["temperature"])
+    assert found[0] != 1
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
+
+
+class PlainLoader(FilesDataModule):
+    def test_dataloader(self):
+        loader = super().test_dataloader()
+        return torch.utils.data.DataLoader(loader.dataset, 64, collate_fn=loader.collate_fn)
+
+
+def test_a_plain_loader_is_refused_on_several_processes(trained, tiny_encoder, tmp_path):
+    data, single = trained
+    command_line = command(
+        *("test", tiny_encoder, data, tmp_path / "run", "--data", "test_processes.PlainLoader"),
+        *("--data.data_dir", str(data), "--ckpt_path", str(single / "checkpoints" / "best.ckpt")),
+    )
+    path = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    run_plain = partial(subprocess.run, env=path, capture_output=True, text=True, timeout=300)
+    assert run_plain(command_line).returncode == 0
+    command_line[command_line.index(str(tmp_path / "run"))] = str(tmp_path / "two")
+    refused = run_plain([*command_line, "--trainer.devices", "2", "--trainer.strategy", "ddp"])
+    assert refused.returncode != 0
+    assert "plain DataLoader" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_mistake_on_several_processes_ends_with_its_line(tiny_encoder, trained, tmp_path):
+    data, _ = trained
+    several = ("--trainer.devices", "2", "--trainer.strategy", "ddp", "--model.pretrained", "./nowhere")
+    done = subprocess.run(
+        command("fit", tiny_encoder, data, tmp_path / "run", *several), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "'./nowhere'" in done.stderr.strip().splitlines()[-1]
+
+
+MORE = ("--data.batch_size", "4", "--data.num_workers", "2")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_encoder, tmp_path_factory):
+    """A folder of rows with 375 batches, and a run of two epochs."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    data = write_rows(folder / "data", {"train": 1500, "validation": 30, "test": 10})
+    run("fit", tiny_encoder, data, folder / "run", *MORE)
+    return data, folder / "run"
+
+
+@pytest.mark.parametrize(
+    ("send", "number", "exit_codes"),
+    [
+        (os.killpg, signal.SIGKILL, [-signal.SIGKILL]),
+        (os.kill, signal.SIGTERM, [128 + signal.SIGTERM]),
+        (os.killpg, signal.SIGTERM, [128 + signal.SIGTERM, 1]),  # 1: its workers are gone before it stops itself
+    ],
+    ids=["kill -9", "SIGTERM", "SIGTERM to all"],
+)
+def test_stop_in_mid_epoch_then_resume_is_bit_exact(send, number, exit_codes, undisturbed, tiny_encoder, tmp_path):
+    data, whole = undisturbed
+    stopped = tmp_path / "stopped"
+    process = subprocess.Popen(
+        command("fit", tiny_encoder, data, stopped, *MORE),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    last = stopped / "checkpoints" / "last.ckpt"
+    try:
+        for _ in range(6000):
+            if last.is_file() or process.poll() is not None:
+                break
+            time.sleep(0.01)
+        assert last.is_file() and process.poll() is None, "no checkpoint was written while it trained"
+        send(process.pid, number)
+        assert process.wait(timeout=60) in exit_codes
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    checkpoint = torch.load(last, weights_only=True)
+    assert 0 < checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["completed"] < 375
+
+    config = ("--config", str(stopped / "config.yaml"), "--ckpt_path", "last")
+    run("fit", tiny_encoder, data, stopped, *MORE, *config)
+    ends = [torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (whole, stopped)]
+    assert ends[0]["global_step"] == ends[1]["global_step"] == 750
+    for name, weights in ends[0]["state_dict"].items():
+        assert torch.equal(weights, ends[1]["state_dict"][name]), name

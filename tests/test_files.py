@@ -1,0 +1,116 @@
+import errno
+import os
+import stat
+
+import pytest
+
+from textclf.errors import UserError
+from textclf.files import atomic_folder, atomic_path
+
+
+def test_file_is_whole_once_it_is_there(tmp_path):
+    target = tmp_path / "new" / "folder" / "out.parquet"
+    with atomic_path(target) as path:
+        path.write_text("half")
+        assert (path.parent, path.suffix) == (target.parent, ".parquet")
+        assert not target.exists()
+        path.write_text("whole")
+    assert target.read_text() == "whole"
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_exception_leaves_what_was_there(tmp_path, error):
+    target = tmp_path / "out.csv"
+    target.write_text("before")
+    with pytest.raises(error), atomic_path(str(target)) as path:
+        path.write_text("half")
+        raise error
+    assert target.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_file_is_replaced(tmp_path):
+    target = tmp_path / "out.csv"
+    target.write_text("before")
+    with atomic_path(target) as path:
+        path.write_text("after")
+    assert target.read_text() == "after"
+
+
+def test_two_at_once_do_not_meet(tmp_path):
+    with atomic_path(tmp_path / "out") as first, atomic_path(tmp_path / "out") as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert (tmp_path / "out").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_file_may_be_read_as_any_other(tmp_path):
+    umask = os.umask(0o027)
+    try:
+        with atomic_path(tmp_path / "out"):
+            pass
+    finally:
+        assert os.umask(umask) == 0o027
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o640
+
+
+def full_disk(how):
+    """Fails as Python does, or a library in another language, or one that hides why at first."""
+    if how == "number":
+        raise OSError(errno.ENOSPC, "No space left on device")
+    if how == "words":
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+    try:
+        full_disk("number")
+    finally:
+        raise RuntimeError("unexpected pos 576 vs 534")
+
+
+@pytest.mark.parametrize("how", ["number", "words", "hidden"])
+def test_a_full_disk_leaves_the_old_file_and_is_said_in_one_line(how, tmp_path):
+    target = tmp_path / "out.ckpt"
+    target.write_text("before")
+    with pytest.raises(UserError, match=r"no space left for '.*out\.ckpt'") as refused, atomic_path(target) as path:
+        path.write_text("half")
+        full_disk(how)
+    assert "\n" not in str(refused.value)
+    assert target.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_another_error_stays_as_it_is(tmp_path):
+    with pytest.raises(PermissionError), atomic_path(tmp_path / "out"):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+
+# Folders
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_folder_is_whole_once_it_is_there(empty, tmp_path):
+    target = tmp_path / "new" / "folder"
+    if empty:
+        target.mkdir(parents=True)
+    with atomic_folder(target) as folder:
+        (folder / "a").write_text("whole")
+        assert folder.parent == target.parent
+        assert not (target / "a").exists()
+    assert (target / "a").read_text() == "whole"
+    assert list(target.parent.iterdir()) == [target]
+    assert stat.S_IMODE(target.stat().st_mode) == 0o777 & ~current_umask()
+
+
+def current_umask():
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+@pytest.mark.parametrize("how", ["number", "words"])
+def test_a_full_disk_leaves_no_half_of_a_folder(how, tmp_path):
+    with pytest.raises(UserError, match="no space left"), atomic_folder(tmp_path / "out") as folder:
+        (folder / "a").write_text("half")
+        full_disk(how)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,1 @@
+"""Weights, tokenizers and classification heads of transformers models, checked where they are loaded."""

@@ -1,0 +1,100 @@
+"""GGUF files as folders of weights and tokenizer: converted once, and kept in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from textclf.console import say
+from textclf.files import atomic_folder
+from textclf.hashing import file_hash
+from textclf.hub import loading
+
+HUB_OPTIONS = ("revision", "token", "cache_dir")
+"""Those of `load_options` by which the hub finds a file."""
+
+
+def converted_folder(place: str, name: str, options: Mapping[str, Any], reference: str, remedy: str) -> str:
+    """The folder that a GGUF file is converted to: from the cache, where the same file was converted before.
+
+    Args:
+        place: The file's folder, or a repository of the hub.
+        name: The file in it.
+        options: Those of `from_pretrained`.
+        reference: As the user wrote it.
+        remedy: What to do where it cannot be read.
+
+    Raises:
+        UserError: It cannot be read, or no space is left.
+    """
+    import transformers
+
+    from textclf.data.standard import cache_folder
+
+    with loading("model", reference, remedy):
+        file = _local_file(place, name, options)
+        status = file.stat()
+        content = _hash_of(file, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+        key = f"{content}-{transformers.__version__}"
+    folder = cache_folder() / "gguf" / key
+    folder.parent.mkdir(exist_ok=True)
+    with FileLock(f"{folder}.lock"):  # of several processes one converts
+        if not folder.is_dir():
+            size, start = status.st_size / 2**20, monotonic()
+            say(f"converting {reference!r} ({size:,.0f} MiB), once: about a minute for 100 MiB")
+            with atomic_folder(folder) as temporary, loading("model", reference, remedy):
+                convert(file, temporary)
+            say(
+                f"converted in {monotonic() - start:.0f} s; later commands take it from the cache, "
+                f"or from a copy of it by --model.pretrained: {folder}"
+            )
+    return str(folder)
+
+
+@lru_cache(maxsize=16)
+def _hash_of(file: Path, status: tuple[int, ...]) -> str:
+    """The hash of a file, computed once per process while its status is unchanged.
+
+    Args:
+        file: The file.
+        status: Its inode, size, and times of modification and of change. (A program may reset the time of
+            modification, but not the other one.)
+    """
+    return file_hash(file)
+
+
+def convert(file: Path, out: Path) -> None:
+    """Writes the weights (fp32) and the tokenizer of a GGUF file as `from_pretrained` reads them.
+
+    A model that was read from a GGUF file refuses to be saved, so its weights go into a new one.
+
+    Args:
+        file: The GGUF file.
+        out: The folder to write to.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    read = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    config = read.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config  # it is of the file, not of the weights
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+    model.load_state_dict(read.state_dict())
+    model.save_pretrained(out)
+    AutoTokenizer.from_pretrained(**source).save_pretrained(out)
+
+
+def _local_file(place: str, name: str, options: Mapping[str, Any]) -> Path:
+    if Path(place).is_dir():
+        return Path(place, options.get("subfolder") or "", name)
+    from huggingface_hub import hf_hub_download
+
+    found = {option: options[option] for option in HUB_OPTIONS if option in options}
+    return Path(hf_hub_download(place, name, subfolder=options.get("subfolder"), **found))

@@ -1,0 +1,281 @@
+"""Tokenizers that belong to their model's weights: checked here, for every method that loads a model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from torch import nn
+
+from textclf.backbones.tokenizer_files import tokenizer_files
+from textclf.console import say
+from textclf.errors import UserError
+from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
+
+POSITION_TABLES = ("position_embeddings", "embed_positions", "positions_embed", "wpe")
+"""Names of the tables of absolute positions in transformers' models."""
+UNBOUNDED = 10**9
+"""`model_max_length` from which on a tokenizer knows no limit; transformers writes 10 ** 30."""
+
+
+@dataclass(frozen=True)
+class ModelTokenizer:
+    """A tokenizer that belongs to its model, and how much of a text is read.
+
+    Attributes:
+        tokenizer: The tokenizer.
+        files: What `save_pretrained` writes of it, before its first use: truncation leaves traces in them.
+        max_length: Tokens of a text (or pair) that are read.
+        beyond: Added tokens that the model has no embeddings for, by id; usually none.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    files: dict[str, str]
+    max_length: int
+    beyond: Mapping[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def matched(
+        cls,
+        tokenizer: PreTrainedTokenizerBase,
+        network: PreTrainedModel,
+        reference: str,
+        max_length: int | None,
+        default: int,
+    ) -> ModelTokenizer:
+        """Checks a tokenizer against its model, and adapts it where the model is right.
+
+        Args:
+            tokenizer: Not used yet; changed in place.
+            network: The model, or its `skeleton`: no weight is read.
+            reference: Of the model, for messages.
+            max_length: Tokens that are asked for; null for what the model can read, at most `default`.
+            default: Most tokens where nothing is asked for.
+
+        Raises:
+            UserError: They do not belong together, or the model cannot read so many tokens.
+        """
+        files, before = tokenizer_files(tokenizer), _adaptable(tokenizer)
+        beyond = check_match(tokenizer, network, reference)
+        if _adaptable(tokenizer) != before:
+            files = tokenizer_files(tokenizer)
+        readable = min(tokenizer.model_max_length, token_limit(network) or UNBOUNDED)
+        if max_length is None:
+            max_length = min(default, readable)
+            limit = f"as many as {reference!r} can read" if max_length == readable else "the default"
+            say(f"max_length is {max_length} tokens, {limit}")
+        elif max_length > readable:
+            raise UserError(f"max_length {max_length} is more than {reference!r} can read: give at most {readable}")
+        return cls(tokenizer, files, max_length, beyond)
+
+    def __call__(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None, **options: Any
+    ) -> dict[str, list[Any]]:
+        """Token ids, and segment ids where the model has segments; at least one token a text.
+
+        Args:
+            texts: Any number.
+            pairs: The second text of each, or None.
+            **options: Of the tokenizer's own call.
+
+        Raises:
+            UserError: A text holds an added token that the model has no embedding for.
+        """
+        encoded = dict(self.tokenizer(list(texts), pairs, return_attention_mask=False, **options))
+        refuse_beyond(encoded["input_ids"], self.beyond)
+        self._fill_empty(encoded)
+        return encoded
+
+    def _fill_empty(self, encoded: dict[str, list[Any]]) -> None:
+        """Gives a text without tokens a special one: tokenizers such as GPT-2's add none, and a model needs one."""
+        for i, ids in enumerate(encoded["input_ids"]):
+            if not ids:
+                known = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, *self.tokenizer.all_special_ids, 0)
+                encoded["input_ids"][i] = [next(t for t in known if t is not None and t not in self.beyond)]
+                if "token_type_ids" in encoded:
+                    encoded["token_type_ids"][i] = [0]
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, reference: str) -> None:
+    """Refuses a tokenizer that has nothing but special tokens.
+
+    (transformers makes one where a model's folder has no tokenizer files: every word is unknown to it.)
+
+    Raises:
+        UserError: It is one.
+    """
+    special = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
+    # Some of those that transformers makes have one piece of their own, the mark of a word's beginning.
+    if len(tokenizer.get_vocab().keys() - special) <= 1:
+        raise UserError(
+            f"{reference!r} has no tokenizer: save the one that it was trained with into the same folder "
+            "(tokenizer.save_pretrained), or name a model that comes with one"
+        )
+
+
+def check_match(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, reference: str) -> dict[int, str]:
+    """Checks a tokenizer against a model, and adapts it where the model is right.
+
+    Segment ids that the model has no embeddings for are left out. A tokenizer without a padding token takes the model's
+    where that is a special token, else another special token, and so does one whose padding token is not the one that
+    the model's head looks for: scores here depend on neither, but those of an exported folder do.
+
+    Args:
+        tokenizer: Changed in place.
+        network: The model, or its `skeleton`.
+        reference: Of the model, for messages.
+
+    Returns:
+        What `check_embeddings` gives.
+
+    Raises:
+        UserError: They do not belong together.
+    """
+    check_vocabulary(tokenizer, reference)
+    beyond = check_embeddings(tokenizer, network, reference)
+    _check_end(tokenizer, network, reference)
+    _drop_segments(tokenizer, network)
+    _set_padding(tokenizer, network, beyond)
+    return beyond
+
+
+def check_embeddings(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, reference: str) -> dict[int, str]:
+    """Refuses a tokenizer with pieces that a model has no embeddings for.
+
+    Added tokens may be such, as long as no text has them: some are added to a tokenizer and never used.
+
+    Returns:
+        Those added tokens, by id.
+
+    Raises:
+        UserError: It is one.
+    """
+    rows = embedded_tokens(network)
+    if rows is None:
+        return {}
+    beyond = {token_id: token for token, token_id in tokenizer.get_vocab().items() if token_id >= rows}
+    if not beyond:
+        return {}
+    added, written = tokenizer.get_added_vocab(), tokenizer("a")["input_ids"]
+    if any(token not in added or token_id in written for token_id, token in beyond.items()):
+        raise UserError(
+            f"the tokenizer of {reference!r} has token ids up to {max(beyond)}, but the model has embeddings for "
+            f"{rows} tokens: they do not belong together; name a folder that holds both of one model"
+        )
+    return beyond
+
+
+def refuse_beyond(rows: Iterable[Sequence[int]], beyond: Mapping[int, str]) -> None:
+    """Refuses texts with tokens that a model has no embeddings for.
+
+    Args:
+        rows: Token ids of each text.
+        beyond: Those tokens, by id.
+
+    Raises:
+        UserError: A text has one.
+    """
+    if not beyond:
+        return
+    if found := {token_id for ids in rows for token_id in ids} & beyond.keys():
+        raise UserError(
+            f"a text holds {beyond[min(found)]!r}, an added token that the model has no embedding for: take it out of "
+            "the texts, or name a model that was trained with it"
+        )
+
+
+def embedded_tokens(network: PreTrainedModel) -> int | None:
+    """Number of tokens that a model has embeddings for; None where it has no such table (CANINE hashes)."""
+    try:
+        table: Any = network.get_input_embeddings()
+    except NotImplementedError:
+        return None
+    weight = getattr(table, "weight", None)
+    return None if weight is None else len(weight)
+
+
+def token_limit(network: PreTrainedModel) -> int | None:
+    """Most tokens that a model has absolute positions for; None where its positions have no end.
+
+    The first rows of a table may be no positions: up to the padding's, or those of an offset.
+    """
+    limits = [table - before for table, before in _position_tables(network)]
+    declared = getattr(network.config, "max_position_embeddings", None)
+    if limits and declared:
+        limits.append(int(declared))  # some tables have more rows than the model reads
+    return min(limits, default=None)
+
+
+def _position_tables(network: PreTrainedModel) -> Iterator[tuple[int, int]]:
+    """Rows of each table of positions, and how many of them come before the first position."""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Embedding) and name.rpartition(".")[2] in POSITION_TABLES:
+            padding = 0 if module.padding_idx is None else module.padding_idx + 1
+            yield module.num_embeddings, int(getattr(module, "offset", padding))
+    for name, buffer in network.named_buffers():
+        if name.rpartition(".")[2] in POSITION_TABLES and buffer.ndim == 2:
+            yield len(buffer), 0
+
+
+def padding_id(network: PreTrainedModel) -> int | None:
+    """The id that a model's configuration names as padding; None where it names none that the model has."""
+    padding: int | None = network.config.get_text_config().pad_token_id
+    rows = embedded_tokens(network)
+    if padding is None or padding < 0 or (rows is not None and padding >= rows):
+        return None
+    return padding
+
+
+def _check_end(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, reference: str) -> None:
+    """Refuses a classifier that reads the end token where its tokenizer writes none."""
+    config = network.config
+    if not (getattr(config, "is_encoder_decoder", False) and "ForSequenceClassification" in type(network).__name__):
+        return
+    if config.eos_token_id not in tokenizer("a")["input_ids"]:
+        raise UserError(
+            f"the tokenizer of {reference!r} does not end texts with the model's end token (id {config.eos_token_id}): "
+            "they do not belong together; name a folder that holds both of one model"
+        )
+
+
+def _drop_segments(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel) -> None:
+    segments = tokenizer("a", "a").get("token_type_ids")
+    if segments is None:
+        return
+    known = getattr(network.config, "type_vocab_size", None)
+    if takes(network, "token_type_ids") and (known is None or max(segments) < known):
+        return
+    names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+    tokenizer.model_input_names = names
+    tokenizer.init_kwargs["model_input_names"] = names  # what `save_pretrained` writes
+
+
+def takes(network: PreTrainedModel, name: str) -> bool:
+    """Whether a model's `forward` has an argument of this name."""
+    return name in _arguments(type(network).forward)
+
+
+@lru_cache(maxsize=128)  # asked in each forward pass
+def _arguments(function: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)
+
+
+def _set_padding(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, beyond: Mapping[int, str]) -> None:
+    of_model = padding_id(network)
+    own = None if tokenizer.pad_token_id in beyond else tokenizer.pad_token_id
+    if own is not None and (own == of_model or not hasattr(network, "score")):  # heads on the last token are called so
+        return
+    # A token that is not special must not become one: texts would be cut at it.
+    special = [token_id for token_id in tokenizer.all_special_ids if token_id not in beyond]
+    if of_model in special:
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(of_model)
+    elif own is None and special:
+        end = tokenizer.eos_token_id
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(end if end in special else special[0])
+
+
+def _adaptable(tokenizer: PreTrainedTokenizerBase) -> tuple[list[str], str | None]:
+    return list(tokenizer.model_input_names), tokenizer.pad_token

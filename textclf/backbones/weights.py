@@ -1,0 +1,236 @@
+"""Weights, configurations and tokenizers, from wherever transformers reads them; GGUF files too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+
+from textclf.backbones.gguf import converted_folder
+from textclf.backbones.tokenizers import ModelTokenizer, check_vocabulary
+from textclf.console import say
+from textclf.errors import UserError
+from textclf.hardware.attention import use_products
+from textclf.hardware.linear import reorder_weights
+from textclf.hub import loading, local_reference
+from textclf.types import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+REMEDY = "pass --model.pretrained with a hub id that can be reached, a folder, or package://module/path"
+CAUSAL_REMEDY = (
+    "pass --model.pretrained with a causal LM: a hub id that can be reached, a folder, package://, or a .gguf file"
+)
+MAX_LENGTH = 512
+"""Most tokens that a frozen model reads where nothing else is asked for."""
+SHARED_OPTIONS = ("revision", "subfolder", "trust_remote_code", "token", "cache_dir")
+"""Those of `load_options` that hold for config and tokenizer, too."""
+
+
+def source(reference: str) -> tuple[str, dict[str, str]]:
+    """Where to load from, and which file of it.
+
+    `folder/model.gguf` is a file of `folder`; where there is no such file, `owner/name/more/model.gguf` is the file
+    `more/model.gguf` of the hub's `owner/name`.
+    """
+    place = local_reference(reference)
+    if not place.lower().endswith(".gguf"):
+        return place, {}
+    path = PurePosixPath(place)
+    if len(path.parts) < 3 or Path(place).exists():
+        return str(path.parent), {"gguf_file": path.name}
+    return "/".join(path.parts[:2]), {"gguf_file": "/".join(path.parts[2:])}
+
+
+def _located(reference: str, options: Mapping[str, Any] | None, remedy: str) -> tuple[str, dict[str, Any]]:
+    """What `from_pretrained` reads, and with which options: of a GGUF file, the folder that it is converted to."""
+    place, file = source(reference)
+    left = dict(options or {})
+    if not file:
+        return place, left
+    folder = converted_folder(place, file["gguf_file"], left, reference, remedy)
+    return folder, {name: value for name, value in left.items() if name not in SHARED_OPTIONS}
+
+
+def load_tokenizer(
+    reference: str, options: Mapping[str, Any] | None = None, remedy: str = REMEDY
+) -> PreTrainedTokenizerBase:
+    """Loads a model's tokenizer.
+
+    Args:
+        reference: Hub id, folder, `package://module/path`, or a `.gguf` file in one of them.
+        options: Those of `from_pretrained` of the model; the ones that hold for tokenizers are used.
+        remedy: What to do where it cannot be loaded.
+
+    Raises:
+        UserError: It cannot be loaded, or there is none.
+    """
+    from transformers import AutoTokenizer
+
+    folder, options = _located(reference, options, remedy)
+    with loading("tokenizer", reference, remedy):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, **_shared(options))
+    check_vocabulary(tokenizer, reference)
+    return tokenizer
+
+
+def load_config(reference: str, options: Mapping[str, Any] | None = None, remedy: str = REMEDY) -> PreTrainedConfig:
+    """Loads a model's configuration, without its weights; arguments as for `load_tokenizer`.
+
+    Raises:
+        UserError: It cannot be loaded.
+    """
+    folder, options = _located(reference, options, remedy)
+    return _read_config(folder, options, reference, remedy)
+
+
+def _read_config(folder: str, options: Mapping[str, Any], reference: str, remedy: str) -> PreTrainedConfig:
+    from transformers import AutoConfig
+
+    with loading("model", reference, remedy):
+        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, **_shared(options))
+    return config
+
+
+def skeleton(kind: str, config: PreTrainedConfig, reference: str) -> PreTrainedModel:
+    """Builds a network without memory for its weights: what it can read is known before they are loaded.
+
+    Args:
+        kind: A class of transformers, such as `AutoModelForSequenceClassification`.
+        config: Of the network.
+        reference: Of the model, for the error.
+
+    Raises:
+        UserError: There is no such network for this configuration.
+    """
+    import transformers
+
+    with loading("model", reference, REMEDY), torch.device("meta"):
+        network: PreTrainedModel = getattr(transformers, kind).from_config(config)
+    return network
+
+
+# Models that are used as they are: loaded once, never trained
+
+
+def load_matched(kind: str, reference: str, max_length: int | None) -> ModelTokenizer:
+    """Loads the tokenizer of a model, and checks that they belong together; no weights are loaded.
+
+    Args:
+        kind: A class of transformers, such as `AutoModelForSequenceClassification`.
+        reference: Hub id, folder, or `package://module/path`.
+        max_length: Tokens to be read; null for what the model can read, at most 512.
+
+    Raises:
+        UserError: One of them cannot be loaded, they do not belong together, or so many tokens cannot be read.
+    """
+    tokenizer = load_tokenizer(reference)
+    network = skeleton(kind, load_config(reference), reference)
+    return ModelTokenizer.matched(tokenizer, network, reference, max_length, MAX_LENGTH)
+
+
+def load_frozen(kind: str, reference: str, dtype: torch.dtype) -> Any:
+    """Loads a model whose weights are all there.
+
+    Args:
+        kind: A class of transformers, such as `AutoModelForSequenceClassification`.
+        reference: Hub id, folder, or `package://module/path`.
+        dtype: Of its weights.
+
+    Raises:
+        UserError: It cannot be loaded, or some of its weights would be drawn at random.
+    """
+    import transformers
+
+    with loading("model", reference, REMEDY):
+        network, found = getattr(transformers, kind).from_pretrained(
+            local_reference(reference), dtype=dtype, output_loading_info=True
+        )
+    if missing := sorted(found["missing_keys"]):
+        raise UserError(
+            f"{reference!r} has no weights for {', '.join(missing[:3])}: it was not trained as a "
+            f"{type(network).__name__}; name a model that was"
+        )
+    attend_fully(network)
+    network.eval().requires_grad_(False)
+    reorder_weights(network)
+    return network
+
+
+def attend_fully(network: Any) -> None:
+    """Lets BigBird attend to all tokens, as it does where texts are short.
+
+    (Its sparse attention draws blocks at random, begins at a length that padding reaches as well, and is switched off
+    for good by the first short batch: scores would depend on the batch, and on the batches before.)
+    """
+    if getattr(network.config, "attention_type", None) == "block_sparse":
+        network.config.attention_type = "original_full"
+        for module in network.modules():
+            if hasattr(module, "set_attention_type"):
+                module.set_attention_type("original_full")
+
+
+def frozen_dtype(module: LightningModule) -> torch.dtype:
+    """The type of weights that are never trained: bf16 where the trainer computes in bf16, else fp32.
+
+    Never fp16: ready-made models may overflow in it (T5 and mDeBERTa do).
+
+    Raises:
+        UserError: The trainer would make it fp16 all the same.
+    """
+    precision = "" if module._trainer is None else str(module._trainer.precision)
+    name = type(module).__name__
+    if precision == "16-true":
+        raise UserError(f"precision 16-true: models of {name} may overflow in fp16: give bf16-true or 32-true")
+    if precision == "16-mixed":
+        say(f"{name} computes in fp32, not in fp16, in which its models may overflow (precision 16-mixed)")
+    return torch.bfloat16 if precision.startswith("bf16") else torch.float32
+
+
+@contextmanager
+def own_precision(network: PreTrainedModel) -> Iterator[None]:
+    """Computes in the type of the network's weights, without the trainer's autocast and without gradients."""
+    with torch.no_grad(), torch.autocast(network.device.type, enabled=False):
+        yield
+
+
+# Causal language models
+
+
+def load_causal(reference: str, options: Mapping[str, Any], dtype: torch.dtype) -> PreTrainedModel:
+    """Loads a causal language model, in evaluation mode.
+
+    Args:
+        reference: Hub id, folder, `package://module/path`, or a `.gguf` file in one of them.
+        options: Handed to `from_pretrained`; a `dtype` among them wins.
+        dtype: Of the weights.
+
+    Raises:
+        UserError: It cannot be loaded, or is no causal language model.
+    """
+    from transformers import AutoModelForCausalLM
+
+    folder, options = _located(reference, options, CAUSAL_REMEDY)
+    config = _read_config(folder, options, reference, CAUSAL_REMEDY)
+    if getattr(config, "is_encoder_decoder", False):
+        raise UserError(f"pretrained {reference!r} is an encoder-decoder ({config.model_type}): {CAUSAL_REMEDY}")
+    with loading("model", reference, CAUSAL_REMEDY):
+        network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, **{"dtype": dtype, **options})
+    network.train(False)
+    if "attn_implementation" not in options:
+        use_products(network)
+    reorder_weights(network)
+    return network
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """The dtype of weights that are not trained, for `trainer.precision`."""
+    if precision.startswith("bf16"):
+        return torch.bfloat16
+    return torch.float16 if precision.startswith("16") else torch.float32
+
+
+def _shared(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: options[name] for name in SHARED_OPTIONS if name in options}

@@ -1,0 +1,281 @@
+"""How configuration files, a checkpoint and the command line become one configuration."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from pydoc import ErrorDuringImport, locate
+from typing import Any, NoReturn
+
+from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]  # exported, but not by __all__
+from jsonargparse import Path as ConfigPath  # type: ignore[attr-defined]
+from lightning.pytorch import loggers as lightning_loggers
+from lightning.pytorch.cli import LightningArgumentParser
+
+from textclf.class_paths import DOTTED, FailedClass, build, class_paths_in
+from textclf.cli.messages import AXES, explain
+from textclf.data.values import as_text
+from textclf.errors import UserError, causes
+from textclf.machine import machine_error
+from textclf.models.checkpoint import accepted
+from textclf.run.yaml_values import Quoted, Raw, dump, load_or_text, quoted, read_config, read_config_or_text, unquoted
+
+AXIS_OPTIONS = tuple(f"--{axis}" for axis in AXES)
+
+
+class ConfigFile(ActionConfigFile):
+    """`--config`: a later file that names another class drops the earlier file's arguments.
+
+    (jsonargparse alone keeps those that both classes have, so that one method's settings would leak into another.)
+    """
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        """Applies one file, or one configuration that is written out in braces."""
+        config = read_config_or_text(values)
+        for axis in AXES:
+            before, after = cfg.get(f"{axis}.class_path"), _class_path(config, axis)
+            if before and after and not _same_class(before, after):
+                cfg[axis] = None
+        super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
+
+
+def _class_path(config: dict[str, Any], axis: str) -> str | None:
+    value = config.get(axis)
+    return value.get("class_path") if isinstance(value, dict) else value
+
+
+def _same_class(full: str, other: str) -> bool:
+    if "." not in other:
+        return full.rpartition(".")[2] == other
+    try:
+        return locate(full) is locate(other)
+    except ErrorDuringImport:
+        return False
+
+
+class Parser(LightningArgumentParser):
+    """A parser whose errors are one line that names what was wrong and what to do."""
+
+    def __init__(self, *args: Any, prog: str = "textclf", **kwargs: Any) -> None:
+        """Takes what jsonargparse's parser takes."""
+        super().__init__(*args, prog=prog, **kwargs)
+
+    def parse_path(self, path: Any, *args: Any, **kwargs: Any) -> Namespace:
+        """Reads a configuration file in whatever encoding it has; configurations in it may be named relative to it."""
+        text = dump(read_config(path))
+        with ConfigPath(path, mode="fr").relative_path_context():
+            config: Namespace = self.parse_string(text, *args, path=path, **kwargs)
+            return config
+
+    def _check_value_key(self, action: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+        """Reads a value of the command line as YAML; where its option does not take that, as the text it is.
+
+        (jsonargparse's reader of numbers takes no subclass of `str`: quoted texts come to it as plain ones.)
+        """
+        readings = [value]
+        if isinstance(value, Raw):
+            text, read = Quoted(value), load_or_text(value)
+            readings = [text if isinstance(read, str) else read, text]
+        for reading in readings:
+            with suppress(TypeError):
+                return super()._check_value_key(action, reading, *args, **kwargs)
+        return super()._check_value_key(action, unquoted(readings[0]), *args, **kwargs)
+
+    def instantiate_classes(self, cfg: Any, **kwargs: Any) -> Any:
+        """Builds the classes of a configuration, with every text as it was read.
+
+        (jsonargparse reads the plain texts of an `Any` argument a second time when it builds the class: `"query: "`
+        would arrive as a mapping, and `"1e5"` as a number.)
+        """
+        self.add_instantiator(_build_with_plain_texts, object)
+        try:
+            return unquoted(super().instantiate_classes(quoted(cfg), **kwargs))
+        except FailedClass as failed:
+            error = failed.error
+        raise error  # outside of the handler, so that it is shown alone
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Hands the error to `main`; a parser inside this one hands it to this one."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        raise user_error(ex) or UserError(explain(message, self._option_string_actions)) from ex
+
+
+def _build_with_plain_texts(kind: type[Any], /, *args: Any, **kwargs: Any) -> Any:
+    return build(kind, unquoted(args), unquoted(kwargs))
+
+
+def user_error(error: BaseException | None) -> UserError | None:
+    """What the user can mend among the causes of an error: a mistake of their own, or a fault of the machine."""
+    mistakes = (cause for cause in causes(error) if isinstance(cause, UserError))
+    return next(mistakes, None) or machine_error(error)
+
+
+def peek(arguments: Sequence[str]) -> argparse.Namespace:
+    """Reads ahead the few options that decide what else is read: `config`, `ckpt_path`, `run_dir`, `run_name`."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("-c", "--config", action="append", default=[])
+    for name in ("--ckpt_path", "--run_dir", "--run_name"):
+        parser.add_argument(name)
+    try:
+        return parser.parse_known_args(list(arguments))[0]
+    except argparse.ArgumentError as error:
+        raise UserError(f"{error}: give it a value") from error
+
+
+def configs_first(arguments: Sequence[str]) -> list[str]:
+    """Puts the configuration files before the values: a value on the command line wins, wherever it stands.
+
+    `--model` and `--data` come before the files as well, which may hold arguments for the class that they name.
+    """
+    words, axes, configs, values = list(arguments), [], [], []
+    while words:
+        word = words.pop(0)
+        option, equals, value = word.partition("=")
+        if option not in ("-c", "--config", *AXIS_OPTIONS):
+            values.append(word)
+        elif equals or words:
+            pair = [option, value if equals else words.pop(0)]
+            if option in AXIS_OPTIONS:
+                axes += pair
+                values += pair
+            else:
+                configs += ["--config", pair[1]]
+    return [*axes, *configs, *values]
+
+
+def check_complete(command: str, arguments: Sequence[str]) -> None:
+    """Refuses a command that names no data set, no method, or neither.
+
+    Args:
+        command: Its name, such as `fit`.
+        arguments: Its arguments, with classes as configurations.
+
+    Raises:
+        UserError: Something is missing.
+    """
+    named = {word for word in arguments if word in AXIS_OPTIONS}
+    for option, value in pairwise(arguments):
+        if option == "--config":
+            config = read_config_or_text(value)
+            named |= {f"--{axis}" for axis in AXES if _class_path(config, axis)}
+    run = "" if command == "fit" else "--ckpt_path RUN/checkpoints/best.ckpt of a finished run, or "
+    lists = "(`textclf --help` lists data sets and methods)"
+    if not named:
+        raise UserError(
+            f"{command}: nothing to run: pass {run}--config with a file such as configs/quickstart.yaml, or --data and "
+            f"--model {lists}"
+        )
+    if "--data" not in named:
+        raise UserError(
+            f"{command}: there is a method, but no data: pass {run}--config configs/files.yaml or --data "
+            f"FilesDataModule for your own files in --data.data_dir {lists}"
+        )
+    if "--model" not in named:
+        raise UserError(
+            f"{command}: there is data, but no method: pass {run}--config configs/model/tfidf.yaml or --model "
+            f"TfidfClassifier {lists}"
+        )
+
+
+def class_paths_of(arguments: Sequence[str]) -> list[str]:
+    """The dotted class paths in the arguments of a command.
+
+    Args:
+        arguments: With classes of data and model as configurations.
+    """
+    found: list[str] = []
+    for option, value in pairwise([*arguments, ""]):
+        name, equals, given = option.partition("=")
+        given = given if equals else value
+        if name == "--config":
+            found += class_paths_in(read_config_or_text(given))
+        elif re.search(r"(callbacks|logger|class_path|calibrator)\+?$", name) and DOTTED.fullmatch(given):
+            found.append(given)
+    return found
+
+
+def axes_as_configs(arguments: Sequence[str]) -> list[str]:
+    """Writes `--model Class` and `--model.name value` as configurations, and so for data.
+
+    Classes then compose as files do. A value is read by the type of its option: jsonargparse, given the option as it
+    is, would read a prompt such as `Review: {text}` as a mapping.
+    """
+    words, tokens = list(arguments), []
+    while words:
+        token = words.pop(0)
+        option, equals, value = token.partition("=")
+        axis = re.fullmatch(r"--(model|data)(?:\.(?:init_args\.)?(\w+))?", option)
+        valued = equals or (words and not words[0].startswith("--"))
+        if axis is None or axis[2] in ("help", "class_path", "init_args", "dict_kwargs") or not valued:
+            tokens.append(token)
+            continue
+        value = value if equals else words.pop(0)
+        if axis[2]:
+            tokens += ["--config", dump({axis[1]: {"init_args": {axis[2]: Raw(value)}}}, inline=True)]
+        elif re.fullmatch(r"[A-Za-z_][\w.]*", value) and not Path(value).exists():
+            tokens += ["--config", dump({axis[1]: {"class_path": value}}, inline=True)]
+        else:
+            tokens += [option, value]
+    return tokens
+
+
+def with_logger_folders(arguments: Sequence[str]) -> list[str]:
+    """Lets `--trainer.logger TensorBoardLogger` stand alone: a logger that must be told a folder gets the run's."""
+    tokens = list(arguments)
+    for i, token in reversed(list(enumerate(arguments))):
+        option, _, value = token.partition("=")
+        if option in ("--trainer.logger", "--trainer.logger+"):
+            kind = getattr(lightning_loggers, value or "".join(arguments[i + 1 : i + 2]), None)
+            folder = inspect.signature(kind).parameters.get("save_dir") if inspect.isclass(kind) else None
+            if folder is not None and folder.default is inspect.Parameter.empty:
+                tokens.insert(i + (1 if value else 2), "--trainer.logger.save_dir=.")
+    return tokens
+
+
+def one_text_or_several(given: str | list[Any]) -> list[str]:
+    """Reads what `--texts` was given: a JSON list of texts, or else one text as it is.
+
+    What is no string in a list is read as `textclf.data.values` says: null is an empty text, 7 is `7`.
+
+    Raises:
+        ArgumentTypeError: The list holds a list or an object.
+    """
+    several: Any = given
+    if isinstance(given, str):
+        try:
+            several = json.loads(given) if given.lstrip().startswith("[") else [given]
+        except json.JSONDecodeError:
+            return [given]
+    try:
+        return [as_text(text) or "" for text in several]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"one of the texts is {error}: put each one in quotation marks") from error
+
+
+def checkpoint_as_config(checkpoint: dict[str, Any]) -> list[str]:
+    """A checkpoint's hyper-parameters as the first, and so the weakest, of the configuration files."""
+    linked = ("num_classes", "label_names")
+    saved = checkpoint["textclf"]
+    arguments = _accepted_by(saved["class_path"], checkpoint["hyper_parameters"])
+    arguments = {name: value for name, value in arguments.items() if name not in linked}
+    config = {"model": {"class_path": saved["class_path"], "init_args": arguments}}
+    if "data" in saved:
+        data = saved["data"]
+        config["data"] = {**data, "init_args": _accepted_by(data["class_path"], data["init_args"])}
+    return ["--config", dump(config, inline=True)]
+
+
+def _accepted_by(class_path: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that a class takes; all of them where it cannot be found, which the parser says better."""
+    try:
+        kind = locate(class_path)
+    except ErrorDuringImport:
+        return arguments
+    return accepted(kind, arguments) if isinstance(kind, type) else arguments

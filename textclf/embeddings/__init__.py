@@ -1,0 +1,5 @@
+"""Vectors of texts from frozen encoders of sentence-transformers, cached on disk."""
+
+from textclf.embeddings.encoder import Embedder, EmbeddingSettings
+
+__all__ = ["Embedder", "EmbeddingSettings"]

@@ -1,0 +1,1 @@
+"""Arithmetic and memory: precision by machine, faster kernels on CPUs, and returning freed memory."""

@@ -1,0 +1,1 @@
+"""What lives for one run: its folder, checkpoints, loggers, callbacks and report."""

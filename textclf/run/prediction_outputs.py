@@ -1,0 +1,227 @@
+"""The outputs of `predict`: JSON Lines, CSV, TSV or Parquet, written as the rows come."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from textclf.console import say
+from textclf.data.values import as_text, json_value
+from textclf.errors import UserError
+from textclf.files import atomic_path
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OUTPUTS = (".jsonl", ".csv", ".tsv", ".parquet")
+BREAKS = re.compile(r"\r\n|[\t\r\n]")
+Write = Callable[[Iterable[dict[str, Any]]], None]
+
+
+@dataclass(frozen=True)
+class OutputColumns:
+    """What the rows of an output have beside `id`, `text`, `label`, `score` and `scores`.
+
+    Attributes:
+        label_names: Name of each class.
+        thresholds: Whether thresholds (or another calibrator) decide, so that rows have `decision` and
+            `thresholded_scores`.
+        kept: The Arrow type of each column of the input that is carried along, by its name in the output.
+    """
+
+    label_names: Sequence[str] = ()
+    thresholds: bool = False
+    kept: Mapping[str, pa.DataType] = field(default_factory=dict)
+
+
+def reserved_names(label_names: Sequence[str]) -> tuple[str, ...]:
+    """The names that columns of some output may have, so that columns of the input get other ones there."""
+    scores = (f"{kind}_{name}" for kind in ("score", "thresholded_score") for name in label_names)
+    return ("id", "text", "label", "score", "scores", "decision", "thresholded_scores", *scores)
+
+
+def check_output(output: str | None) -> None:
+    """Refuses an output that cannot be, before any work is done for it.
+
+    Raises:
+        UserError: Its suffix is none of `OUTPUTS`, it is a folder, or standard output is closed.
+    """
+    if output is not None and Path(output).suffix not in OUTPUTS:
+        raise UserError(f"--output {output!r}: its suffix is none of {', '.join(OUTPUTS)}")
+    if output is None and sys.__stdout__ is None:
+        raise UserError("standard output is closed: pass --output FILE")
+    if output is not None and Path(output).is_dir():
+        raise UserError(f"--output {output!r} is a folder: name a file")
+
+
+@contextmanager
+def open_sink(output: str | None, columns: OutputColumns | None = None) -> Iterator[Write]:
+    """Opens a place for predictions: a file, by its suffix, that is whole once it exists, or standard output.
+
+    A `.csv` or `.tsv` file has a column for the score of each label, `score_<label>`, in place of `scores`. A `.tsv`
+    file has no quoting, as in `textclf.data.delimited`: a tab or line break in a value is written as a space.
+
+    Args:
+        output: The file; None is standard output, as JSON Lines.
+        columns: What the rows have.
+
+    Yields:
+        A function that takes rows with `id` and `text`, what `textclf.models.streaming.prediction_of` gives, and the
+        columns that are carried along.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    check_output(output)
+    columns = columns or OutputColumns()
+    if output is None:
+        yield _JsonSink(sys.stdout, columns).add
+        return
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(atomic_path(output))
+        except OSError as error:
+            raise UserError(f"--output {output!r} cannot be written ({error.strerror}): name another file") from error
+        if path.suffix == ".parquet":
+            yield stack.enter_context(_ParquetSink(path, columns)).add
+            return
+        file = stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+        kind = _JsonSink if path.suffix == ".jsonl" else _CsvSink if path.suffix == ".csv" else _TsvSink
+        sink = kind(file, columns)
+        yield sink.add
+        sink.finish()
+
+
+class _TextSink:
+    """Writes each row as text."""
+
+    def __init__(self, file: TextIO, columns: OutputColumns) -> None:
+        self.file, self.columns = file, columns
+
+    def write(self, row: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def add(self, rows: Iterable[dict[str, Any]]) -> None:
+        for row in rows:
+            self.write(row)
+        self.file.flush()
+
+    def finish(self) -> None:
+        """Says what there is to say once all rows are written."""
+
+
+class _JsonSink(_TextSink):
+    """JSON Lines."""
+
+    def write(self, row: dict[str, Any]) -> None:
+        self.file.write(_json(row) + "\n")
+
+
+class _CsvSink(_TextSink):
+    """CSV as in RFC 4180, with a header."""
+
+    def __init__(self, file: TextIO, columns: OutputColumns) -> None:
+        super().__init__(file, columns)
+        # With its default line ends, also a value with a carriage return alone is quoted.
+        self.writer = csv.writer(file)
+        names = ["id", "text", "label", "score", *(f"score_{name}" for name in columns.label_names)]
+        if columns.thresholds:
+            names += ["decision", *(f"thresholded_score_{name}" for name in columns.label_names)]
+        self.write_fields([*names, *columns.kept])
+
+    def write(self, row: dict[str, Any]) -> None:
+        fields = [row["id"], row["text"], row["label"], row["score"], *self._scores(row["scores"])]
+        if self.columns.thresholds:
+            fields += [row["decision"], *self._scores(row["thresholded_scores"])]
+        self.write_fields([*fields, *(row[name] for name in self.columns.kept)])
+
+    def _scores(self, scores: Mapping[str, float] | None) -> list[float | None]:
+        return [scores[name] if scores else None for name in self.columns.label_names]
+
+    def write_fields(self, fields: Sequence[Any]) -> None:
+        self.writer.writerow([_text(value) or "" for value in fields])
+
+
+class _TsvSink(_CsvSink):
+    """Fields between tabs, without quoting."""
+
+    changed = 0
+
+    def write_fields(self, fields: Sequence[Any]) -> None:
+        texts = [_text(value) or "" for value in fields]
+        plain = [BREAKS.sub(" ", text) for text in texts]
+        self.changed += plain != texts
+        self.file.write("\t".join(plain) + "\n")
+
+    def finish(self) -> None:
+        if self.changed:
+            number = "1 row has" if self.changed == 1 else f"{self.changed:,} rows have"
+            say(
+                f"{number} tabs or line breaks, which are written as spaces: a .tsv file has no "
+                "quoting; a .csv, .jsonl or .parquet file keeps them"
+            )
+
+
+def _text(value: Any) -> str | None:
+    """A value as text: lists, objects and bytes as JSON."""
+    return _json(value) if isinstance(value, list | dict | tuple | bytes) else as_text(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(json_value(value), ensure_ascii=False, allow_nan=False)
+
+
+class _ParquetSink:
+    """Collects rows into row groups of some thousands; scores are maps from label to probability."""
+
+    ROWS = 8192
+
+    def __init__(self, path: Path, columns: OutputColumns) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._rows: list[dict[str, Any]] = []
+        self._maps = ["scores", "thresholded_scores"] if columns.thresholds else ["scores"]
+        self._texts = [name for name, kind in columns.kept.items() if pa.types.is_string(kind)]
+        scores = pa.map_(pa.string(), pa.float64())
+        fields = [
+            ("id", pa.string()),
+            ("text", pa.string()),
+            ("label", pa.string()),
+            ("score", pa.float64()),
+            ("scores", scores),
+        ]
+        if columns.thresholds:
+            fields += [("decision", pa.string()), ("thresholded_scores", scores)]
+        self._schema = pa.schema([*fields, *columns.kept.items()])
+        self._writer = pq.ParquetWriter(path, self._schema)
+
+    def __enter__(self) -> _ParquetSink:
+        return self
+
+    def add(self, rows: Iterable[dict[str, Any]]) -> None:
+        self._rows.extend(rows)
+        if len(self._rows) >= self.ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        self._writer.write_table(pa.Table.from_pylist(list(map(self._converted, self._rows)), schema=self._schema))
+        self._rows = []
+
+    def _converted(self, row: dict[str, Any]) -> dict[str, Any]:
+        maps = {name: row[name] and list(row[name].items()) for name in self._maps}
+        return {**row, **maps, **{name: _text(row[name]) for name in self._texts}}
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is None and self._rows:
+            self._flush()
+        self._writer.close()
