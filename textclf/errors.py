@@ -1,6 +1,12 @@
-"""Errors caused by user input, and the causes of any error."""
+"""Errors caused by the user or by the machine (disk, memory, open files, folders), each reported as one line."""
 
+from __future__ import annotations
+
+import errno
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 
 class UserError(ValueError):
@@ -15,3 +21,137 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+class Fault(NamedTuple):
+    """A kind of error.
+
+    Attributes:
+        name: What it is.
+        numbers: By which the system tells it (`OSError.errno`).
+        words: By which libraries in other languages tell it.
+        remedy: What to do, as an imperative.
+    """
+
+    name: str
+    numbers: tuple[int, ...]
+    words: tuple[str, ...]
+    remedy: str
+
+
+SPACE = Fault(
+    "no space left on the device",
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    ("No space left on device",),
+    "make room, then run the command again (fit goes on from its newest checkpoint with --ckpt_path last)",
+)
+FAULTS = (
+    SPACE,
+    Fault(
+        "too many open files",
+        (errno.EMFILE, errno.ENFILE),
+        ("Too many open files", "items of ancdata"),
+        "raise the limit (`ulimit -n 65536`), or pass --data.num_workers 0",
+    ),
+    Fault(
+        "too little shared memory",
+        (),
+        ("out of shared memory", "unable to open shared memory", "unable to allocate shared memory"),
+        "enlarge /dev/shm (docker: --shm-size 8g), or pass --data.num_workers 0",
+    ),
+    Fault(
+        "out of memory",
+        (errno.ENOMEM,),
+        ("out of memory", "can't allocate memory", "Cannot allocate memory"),
+        "give a smaller --data.batch_size, --data.eval_batch_size or --data.max_batch_tokens, or a smaller model",
+    ),
+    Fault(
+        "the file system cannot lock files",
+        (errno.ENOLCK,),
+        ("does not appear to support flock",),
+        "set HF_HOME and HF_DATASETS_CACHE to folders on a local disk",
+    ),
+    Fault(
+        "the disk or its network connection fails",
+        (errno.EIO, errno.ESTALE),
+        ("Input/output error", "Stale file handle"),
+        "see to the file system, then run the command again",
+    ),
+    Fault(
+        "there is no temporary folder",
+        (),
+        ("No usable temporary directory",),
+        "set TMPDIR to a folder that can be written",
+    ),
+)
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def user_error(error: BaseException | None) -> UserError | None:
+    """What the user can mend among the causes of an error: a mistake of their own, or a fault of the machine."""
+    mistakes = (cause for cause in causes(error) if isinstance(cause, UserError))
+    return next(mistakes, None) or machine_error(error)
+
+
+def machine_error(error: BaseException | None) -> UserError | None:
+    """The machine's fault among the causes of an error as one line with its remedy; None where there is none."""
+    for fault in FAULTS:
+        if (cause := find_fault(error, fault)) is not None:
+            return UserError(f"{fault.name} ({_first_line(cause)}): {fault.remedy}")
+    for cause in causes(error):
+        for name, place in _caches():
+            refused = _refusal(place) if str(place) in str(cause) else None
+            if refused is not None:
+                return UserError(f"{str(place)!r} cannot be written ({refused}): set {name} to another folder")
+    for cause in causes(error):
+        if isinstance(cause, OSError) and cause.errno in DENIED and cause.filename is not None:
+            return UserError(f"{str(cause.filename)!r}: {cause.strerror}: change its permissions, or name another")
+    return None
+
+
+def find_fault(error: BaseException | None, fault: Fault) -> BaseException | None:
+    """The first of an error and its causes that is of a kind."""
+    for cause in causes(error):
+        if fault.name == "out of memory" and isinstance(cause, MemoryError):
+            return cause
+        if getattr(cause, "errno", None) in fault.numbers or any(words in str(cause) for words in fault.words):
+            return cause
+    return None
+
+
+def check_home() -> None:
+    """Refuses to run where the user has no home folder, as in a container with a user of its own.
+
+    (Libraries would make a folder called `~` in the current one.)
+
+    Raises:
+        UserError: There is none.
+    """
+    try:
+        Path.home()
+    except RuntimeError as error:
+        raise UserError("this user has no home folder: set HOME to a folder that can be written") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _caches() -> Iterator[tuple[str, Path]]:
+    """The folders that libraries write to, each with the environment variable that names it."""
+    from datasets import config
+    from huggingface_hub import constants
+
+    yield "HF_DATASETS_CACHE", Path(config.HF_DATASETS_CACHE)
+    yield "HF_HUB_CACHE", Path(constants.HF_HUB_CACHE)
+    yield "HF_HOME", Path(constants.HF_HOME)
+
+
+def _refusal(folder: Path) -> str | None:
+    """Why a folder cannot be written, by trying; None where it can."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp, mkstemp
 
-from textclf.errors import UserError
-from textclf.machine import SPACE, find_fault
+from textclf.errors import SPACE, UserError, find_fault
 
 
 @contextmanager

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from textclf.errors import UserError
-from textclf.machine import machine_error
+from textclf.errors import UserError, machine_error
 
 PACKAGE = "package://"
 

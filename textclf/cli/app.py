@@ -22,9 +22,8 @@ from textclf.console import hush, say, use_utf8
 from textclf.data.base import TextDataModule
 from textclf.data.cleaning import text_steps
 from textclf.data.examples import show_examples
-from textclf.errors import UserError
+from textclf.errors import UserError, check_home
 from textclf.evaluation.provenance import described_data, described_method
-from textclf.machine import check_home
 from textclf.models.base import TextClassifier
 from textclf.models.checkpoint import accepted, import_calibrators, plain
 from textclf.models.streaming import StreamedBatches

@@ -21,8 +21,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from textclf.class_paths import DOTTED, FailedClass, build, class_paths_in
 from textclf.cli.messages import AXES, explain
 from textclf.data.values import as_text
-from textclf.errors import UserError, causes
-from textclf.machine import machine_error
+from textclf.errors import UserError, user_error
 from textclf.models.checkpoint import accepted
 from textclf.run.yaml_values import Quoted, Raw, dump, load_or_text, quoted, read_config, read_config_or_text, unquoted
 
@@ -109,12 +108,6 @@ class Parser(LightningArgumentParser):
 
 def _build_with_plain_texts(kind: type[Any], /, *args: Any, **kwargs: Any) -> Any:
     return build(kind, unquoted(args), unquoted(kwargs))
-
-
-def user_error(error: BaseException | None) -> UserError | None:
-    """What the user can mend among the causes of an error: a mistake of their own, or a fault of the machine."""
-    mistakes = (cause for cause in causes(error) if isinstance(cause, UserError))
-    return next(mistakes, None) or machine_error(error)
 
 
 def peek(arguments: Sequence[str]) -> argparse.Namespace:

@@ -16,11 +16,10 @@ from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher  # n
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
-from textclf.cli.config import user_error
 from textclf.console import on_terminal, say
 from textclf.data.base import TextDataModule
 from textclf.data.labels import normalized_names
-from textclf.errors import UserError
+from textclf.errors import UserError, user_error
 from textclf.hardware.precision import choose_precision
 from textclf.models.base import PreparedClassifier, TextClassifier
 from textclf.processes import run_folder

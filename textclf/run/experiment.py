@@ -22,11 +22,10 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from textclf.console import hushed, say
 from textclf.data.base import TextDataModule
-from textclf.errors import UserError
+from textclf.errors import UserError, check_home
 from textclf.evaluation.prediction_table import read_predictions
 from textclf.evaluation.provenance import described_data, described_method
 from textclf.evaluation.report import Metrics
-from textclf.machine import check_home
 from textclf.models.base import TextClassifier
 from textclf.models.checkpoint import accepted, read_checkpoint
 from textclf.plain_values import plain_part

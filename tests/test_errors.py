@@ -15,10 +15,8 @@ from datasets import config
 
 from textclf import console
 from textclf.cli import main
-from textclf.cli.config import user_error
-from textclf.errors import UserError
+from textclf.errors import UserError, check_home, machine_error, user_error
 from textclf.hub import loading
-from textclf.machine import check_home, machine_error
 from textclf.run.folder import claim_run_folder
 
 CONFIGS = Path(__file__).parents[1] / "configs"
