@@ -5,9 +5,9 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from textclf.class_paths import search_current_folder
 from textclf.console import say, use_utf8
 from textclf.errors import UserError
-from textclf.imports import search_current_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from textclf.class_paths import search_current_folder
 from textclf.errors import UserError
-from textclf.imports import search_current_folder
 
 
 def run(options: argparse.Namespace) -> None:

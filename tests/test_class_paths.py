@@ -1,10 +1,15 @@
-"""Errors in modules and classes of one's own are shown as they are."""
+"""Where modules are looked for; errors in the user's modules and classes are shown as they are."""
 
+import importlib
+import sys
 import traceback
+from types import SimpleNamespace
 
 import pytest
 from lightning.pytorch import Trainer
 
+from textclf import cli
+from textclf.__main__ import run
 from textclf.class_paths import FailedClass, build, class_paths_in, import_modules, missing_class
 from textclf.cli import main
 from textclf.cli.config import class_paths_of
@@ -145,3 +150,28 @@ def test_the_command_line_shows_the_error_of_a_class(module, tmp_path, monkeypat
         main(["test", "--model", classes[0], "--data", classes[1], *options])
     shown = "".join(traceback.format_exception(caught.value))
     assert "self.size = {}['size']" in shown and "own_failing." in shown and "Union" not in shown
+
+
+@pytest.fixture
+def started_by_path(tmp_path, monkeypatch):
+    """A current folder with a module, and the `sys.path` of a console script, which is without that folder."""
+    (tmp_path / "found_here.py").write_text("VALUE = 1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    monkeypatch.setattr(cli, "main", lambda: importlib.import_module("found_here"))
+    yield
+    sys.modules.pop("found_here", None)
+
+
+def test_the_console_script_finds_modules_in_the_current_folder_once(started_by_path):
+    for _ in range(2):
+        run()
+    assert sys.modules["found_here"].VALUE == 1
+    assert sys.path.count("") == 1
+
+
+def test_a_safe_path_stays_as_it_is(started_by_path, monkeypatch):
+    flags = {name: getattr(sys.flags, name) for name in dir(sys.flags) if not name.startswith("_")}
+    monkeypatch.setattr(sys, "flags", SimpleNamespace(**{**flags, "safe_path": True}))
+    with pytest.raises(ModuleNotFoundError, match="found_here"):
+        run()

@@ -2,7 +2,7 @@
 
 import sys
 
-from textclf.imports import search_current_folder
+from textclf.class_paths import search_current_folder
 
 
 def run() -> None:

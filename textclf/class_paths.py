@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -11,6 +12,16 @@ from typing import Any
 from textclf.errors import UserError
 
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+
+
+def search_current_folder() -> None:
+    """Lets modules in the current folder be imported, as under `python -m`.
+
+    A console script, and a script that is started by its path, look for modules in their own folder instead. Where
+    Python is told to search neither (`PYTHONSAFEPATH`, `-P`, `-I`), nothing is added.
+    """
+    if not sys.flags.safe_path and "" not in sys.path:
+        sys.path.insert(0, "")
 
 
 def class_paths_in(config: Any) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,3 +36,9 @@ def share(part: Any, processes: int) -> list[Any]:
     shared: list[Any] = [None] * processes
     torch.distributed.all_gather_object(shared, part)
     return shared
+
+
+def global_seed() -> int | None:
+    """The seed that `seed_everything` was last called with; None where it was not called."""
+    seed = os.environ.get("PL_GLOBAL_SEED")  # Lightning sets it, so that processes it starts use the same seed
+    return None if seed is None else int(seed)

@@ -34,7 +34,7 @@ from textclf.data.rows import SplitRows
 from textclf.data.splitting import SPLITS, LimitBy, Split
 from textclf.errors import UserError
 from textclf.plain_values import plain_arguments, plain_state
-from textclf.seeds import global_seed
+from textclf.processes import global_seed
 from textclf.subclassing import GuardedAttributes
 from textclf.types import Dataset
 

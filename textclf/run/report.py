@@ -20,9 +20,8 @@ from textclf.errors import UserError
 from textclf.evaluation.calibration import stored_calibrators
 from textclf.evaluation.metrics import predicted_classes
 from textclf.evaluation.provenance import Provenance, described_data, described_method
-from textclf.processes import gather, run_folder
+from textclf.processes import gather, global_seed, run_folder
 from textclf.run.extra_metrics import extra_metrics
-from textclf.seeds import global_seed
 
 Reported = Literal["validation", "test"]
 
