@@ -162,7 +162,6 @@ def test_a_method_without_probabilities_is_refused(rows_folder, tmp_path):
 @pytest.mark.slow
 def test_the_command_line_knows_it_by_its_short_name(tiny_encoder, rows_folder, tmp_path):
     from tests.cli.test_app import CONFIGS, CSV_LOGGER
-
     from textclf.cli import main
 
     run_dir = tmp_path / "run"
