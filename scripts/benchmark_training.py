@@ -67,7 +67,7 @@ def short_name(dtype: torch.dtype) -> str:
 
 def matmul_rate() -> float:
     """Floating-point operations per second of matrix products here, in what they are fast in: the best of some."""
-    from textclf.hardware.linear import ReorderedLinear, faster_dtypes
+    from textclf.hardware.kernels import ReorderedLinear, faster_dtypes
 
     device, dtype = "cuda" if torch.cuda.is_available() else "cpu", fast_dtype()
     size = 8192 if device == "cuda" else 2048  # large enough to keep it busy

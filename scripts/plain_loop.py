@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, get_scheduler
 
 from textclf.data.batching import LengthBatchSampler  # rows of similar length together: little padding
-from textclf.hardware.dropout import use_fast_dropout
+from textclf.hardware.kernels import use_fast_dropout
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("encoder", help="hub id or folder of a pretrained encoder")

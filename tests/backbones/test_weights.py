@@ -12,7 +12,7 @@ from textclf.backbones.gguf import converted_folder
 from textclf.backbones.weights import load_causal, source
 from textclf.data import standard
 from textclf.errors import UserError
-from textclf.hardware import attention
+from textclf.hardware import kernels
 from textclf.models import CausalLMClassifier
 from textclf.scoring import label_log_likelihoods
 
@@ -134,7 +134,7 @@ def test_quantisation_is_handed_on(lm, monkeypatch):
 
 @pytest.mark.parametrize(
     ("options", "expected"),
-    [({}, attention.NAME), ({"attn_implementation": "sdpa"}, "sdpa"), ({"attn_implementation": "eager"}, "eager")],
+    [({}, kernels.ATTENTION), ({"attn_implementation": "sdpa"}, "sdpa"), ({"attn_implementation": "eager"}, "eager")],
 )
 def test_attention_that_is_asked_for_is_kept(options, expected, lm, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

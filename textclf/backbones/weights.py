@@ -14,8 +14,7 @@ from textclf.backbones.gguf import converted_folder
 from textclf.backbones.tokenizers import ModelTokenizer, check_vocabulary
 from textclf.console import say
 from textclf.errors import UserError
-from textclf.hardware.attention import use_products
-from textclf.hardware.linear import reorder_weights
+from textclf.hardware.kernels import reorder_weights, use_products
 from textclf.hub import loading, local_reference
 from textclf.types import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import textclf
 from textclf.embeddings.cache import Embedded, VectorCache, text_key
 from textclf.errors import UserError
-from textclf.hardware.linear import reorder_weights
+from textclf.hardware.kernels import reorder_weights
 from textclf.hardware.precision import choose_precision
 from textclf.hub import loading, local_reference
 

@@ -86,7 +86,7 @@ class TextClassifier(EvaluatedModule):
 
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
-        """Weights that cannot be sent among processes (`textclf.hardware.linear`): each has loaded them itself."""
+        """Weights that cannot be sent among processes (`textclf.hardware.kernels`): each has loaded them itself."""
         return [name for name, weight in self.named_parameters() if weight.is_mkldnn]
 
     @required_hook

@@ -17,7 +17,7 @@ from textclf.backbones.tokenizer_files import tokenizer_files, tokenizer_from_fi
 from textclf.backbones.tokenizers import ModelTokenizer
 from textclf.backbones.weights import load_config, load_tokenizer, skeleton
 from textclf.errors import UserError
-from textclf.hardware.dropout import use_fast_dropout
+from textclf.hardware.kernels import use_fast_dropout
 from textclf.hashing import fingerprint
 from textclf.models import encoders
 from textclf.models.base import TextClassifier

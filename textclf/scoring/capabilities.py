@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from textclf.errors import UserError
-from textclf.hardware.attention import NAME as PRODUCTS
+from textclf.hardware.kernels import ATTENTION, attention_of
 from textclf.scoring.cached import cached_scores
 from textclf.scoring.forward import Batch, Forward
 from textclf.scoring.kv_cache import foreign_layers, new_cache, windows
@@ -103,7 +103,7 @@ def support_of(model: PreTrainedModel) -> Support:
         raise UnsupportedModelError(f"{type(model).__name__} is an encoder-decoder, not a causal language model")
     if model.get_output_embeddings() is None:  # type: ignore[no-untyped-call]
         raise UnsupportedModelError(f"{type(model).__name__} has no language-model head: pass a causal language model")
-    key = (config._attn_implementation, model.dtype)
+    key = (attention_of(model), model.dtype)
     known = _known.setdefault(model, {})
     if key not in known:
         known[key] = _find_out(model)
@@ -148,8 +148,8 @@ def _no_packing(model: PreTrainedModel, support: Support) -> str | None:
         return "it takes no position_ids: its positions come from the 2-D mask (ALiBi)"
     if getattr(model.config, "alibi", False):
         return "its positions come from the 2-D mask (ALiBi)"
-    if model.config._attn_implementation not in ("sdpa", "eager", PRODUCTS):
-        return f"its attention {model.config._attn_implementation!r} takes no 4-D mask: load it with 'sdpa'"
+    if attention_of(model) not in ("sdpa", "eager", ATTENTION):
+        return f"its attention {attention_of(model)!r} takes no 4-D mask: load it with 'sdpa'"
     if support.windows and support.windows[0] < TRIAL:
         return f"it looks through a window of {support.windows[0]} tokens"
     return None
