@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from textclf.backbones.compatibility import check_match
 from textclf.backbones.tokenizer_files import tokenizer_from_files
-from textclf.backbones.tokenizers import check_match
 from textclf.console import say
 from textclf.errors import UserError
 from textclf.evaluation.calibration import Temperature

@@ -3,7 +3,7 @@
 import pytest
 
 import textclf
-from tests.backbones.test_tokenizers import METHODS
+from tests.backbones.test_tokenization import METHODS
 from tests.chat_server import ChatServer, completion
 from tests.models.test_batch_independence import ARCHITECTURES, ENCODER_DECODERS, NAMES, NLI_NAMES, save
 from tests.models.test_from_scratch import TINY

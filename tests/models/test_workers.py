@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.backbones.test_tokenizers import METHODS as PRETRAINED
+from tests.backbones.test_tokenization import METHODS as PRETRAINED
 from tests.models.test_batch_independence import ARCHITECTURES, ENCODER_DECODERS, NAMES, NLI_NAMES, save
 from textclf.data.loading import Collator, worker_collator
 from textclf.errors import UserError

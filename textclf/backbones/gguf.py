@@ -12,6 +12,7 @@ import torch
 from filelock import FileLock
 
 from textclf.console import say
+from textclf.data import standard
 from textclf.files import atomic_folder
 from textclf.hashing import file_hash
 from textclf.hub import loading
@@ -35,14 +36,12 @@ def converted_folder(place: str, name: str, options: Mapping[str, Any], referenc
     """
     import transformers
 
-    from textclf.data.standard import cache_folder
-
     with loading("model", reference, remedy):
         file = _local_file(place, name, options)
         status = file.stat()
         content = _hash_of(file, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
         key = f"{content}-{transformers.__version__}"
-    folder = cache_folder() / "gguf" / key
+    folder = standard.cache_folder() / "gguf" / key
     folder.parent.mkdir(exist_ok=True)
     with FileLock(f"{folder}.lock"):  # of several processes one converts
         if not folder.is_dir():

@@ -1,29 +1,27 @@
-"""Tokenizers: one trained on the rows at hand, and any as text, so that a checkpoint can carry it."""
+"""Tokenizers as text, so that a checkpoint can carry them."""
 
 from __future__ import annotations
 
 import base64
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from textclf.types import PreTrainedTokenizerBase
 
-SPECIAL = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
-MIN_COUNT = 2  # a piece that was seen once is no help
-
 
 def tokenizer_files(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
-    """What `save_pretrained` writes: file names to contents, base64 where a file is no text."""
+    """The files that `save_pretrained` writes: names to contents, base64 where a file is not UTF-8 text."""
+    files = {}
     with TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
-        return {path.name: _read(path) for path in sorted(Path(folder).iterdir()) if path.is_file()}
+        for path in sorted(Path(folder).iterdir()):
+            if path.is_file():
+                files[path.name] = _read(path)
+    return files
 
 
 def tokenizer_from_files(files: dict[str, str]) -> PreTrainedTokenizerBase:
-    """The tokenizer that `tokenizer_files` was given."""
+    """Loads the tokenizer whose files `tokenizer_files` returned."""
     from transformers import AutoTokenizer
 
     with TemporaryDirectory() as folder:
@@ -41,69 +39,3 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         return "base64:" + base64.b64encode(path.read_bytes()).decode()
-
-
-def train_word_pieces(
-    batches: Callable[[], Iterator[Sequence[str]]], vocab_size: int, max_length: int, lowercase: bool = True
-) -> PreTrainedTokenizerBase:
-    """Trains a WordPiece tokenizer in BERT's manner; the same texts give the same one.
-
-    Texts are composed first (NFC), and no accent is stripped: a Hangul syllable stays one character. The pieces are
-    single characters, at most a quarter of them as first and as many as later letters of a word, and what is most often
-    merged from them. A word with a character that is none of them is unknown.
-
-    Source: Wu et al., 2016, https://arxiv.org/abs/1609.08144.
-
-    Args:
-        batches: Gives the texts, a batch at a time; called twice.
-        vocab_size: Most pieces.
-        max_length: Tokens that its encoder can read.
-        lowercase: Whether capital letters are read as small ones.
-    """
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.BertNormalizer(lowercase=lowercase, strip_accents=False)]
-    )
-    splitter = pre_tokenizers.BertPreTokenizer()
-    letters = _letters(batches(), normalizer, splitter, vocab_size // 4)
-    # The trainer would number later letters in the order of a hash table that differs from run to run, and decide
-    # between equal counts by those numbers. What is given as special is numbered as it comes.
-    later = [f"##{letter}" for letter in letters if len(splitter.pre_tokenize_str(f"a{letter}")) == 1]
-    learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    learner.normalizer, learner.pre_tokenizer = normalizer, splitter
-    learner.train_from_iterator(
-        batches(),
-        trainers.WordPieceTrainer(
-            vocab_size=vocab_size,
-            min_frequency=MIN_COUNT,
-            special_tokens=[*SPECIAL.values(), *later],
-            initial_alphabet=letters,
-            limit_alphabet=len(letters),
-            show_progress=False,
-        ),
-    )
-    pieces = learner.get_vocab()
-    tokenizer = Tokenizer(models.WordPiece(vocab=pieces, unk_token="[UNK]"))  # later letters are not special in it
-    tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.decoder = normalizer, splitter, decoders.WordPiece()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[(mark, pieces[mark]) for mark in ("[CLS]", "[SEP]")],
-    )
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer,
-        model_max_length=max_length,
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-        **SPECIAL,
-    )
-
-
-def _letters(batches: Iterator[Sequence[str]], normalizer: Any, splitter: Any, most: int) -> list[str]:
-    """The most frequent characters of words, most frequent first."""
-    counts: Counter[str] = Counter()
-    for batch in batches:
-        counts.update(normalizer.normalize_str("\n".join(batch)))
-    often = sorted((-count, letter) for letter, count in counts.items() if count >= MIN_COUNT)
-    return [letter for _, letter in often if splitter.pre_tokenize_str(letter)][:most]

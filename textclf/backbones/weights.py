@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 
+from textclf.backbones.compatibility import check_vocabulary
 from textclf.backbones.gguf import converted_folder
-from textclf.backbones.tokenizers import ModelTokenizer, check_vocabulary
+from textclf.backbones.tokenization import ModelTokenizer
 from textclf.console import say
 from textclf.errors import UserError
 from textclf.hardware.kernels import reorder_weights, use_products

@@ -15,7 +15,7 @@ from textclf.class_paths import missing_class
 from textclf.data.base import TextDataModule
 from textclf.models.base import PreparedClassifier, TextClassifier
 from textclf.models.embedding import EmbeddingClassifier
-from textclf.models.frozen_model import FrozenModelClassifier
+from textclf.models.inference import InferenceClassifier
 from textclf.run.yaml_values import yaml_error
 
 AXES: dict[str, type[Any]] = {"model": TextClassifier, "data": TextDataModule}
@@ -117,7 +117,7 @@ def classes(base: type[Any]) -> list[type[Any]]:
     kinds: dict[type[Any], None] = {}
     for kind in base.__subclasses__():
         kinds |= dict.fromkeys([kind, *classes(kind)])
-    return [kind for kind in kinds if kind not in (PreparedClassifier, EmbeddingClassifier, FrozenModelClassifier)]
+    return [kind for kind in kinds if kind not in (PreparedClassifier, EmbeddingClassifier, InferenceClassifier)]
 
 
 def parameters(kinds: Iterable[Any]) -> set[str]:

@@ -17,6 +17,11 @@ import xxhash
 from torch import Tensor, nn
 
 import textclf
+from textclf.backbones.classification_head import READ_PADDING
+from textclf.backbones.compatibility import check_match, refuse_beyond, token_limit
+from textclf.backbones.tokenizer_files import tokenizer_files
+from textclf.data import standard
+from textclf.data.batching import batch_starts
 from textclf.embeddings.cache import Embedded, VectorCache, text_key
 from textclf.errors import UserError
 from textclf.hardware.kernels import reorder_weights
@@ -178,8 +183,6 @@ class Embedder:
 
     def _windows(self, characters: list[int]) -> list[int]:
         """Where windows start among texts, the longest first; a character is taken for a token."""
-        from textclf.data.batching import batch_starts  # data modules import methods, which import this
-
         most = min(self.model.max_seq_length or WINDOW_TOKENS, WINDOW_TOKENS)  # some tokenizers have 10 ** 30
         tokens = np.array(characters, dtype=np.int64) + len(self.prompt or "")
         return batch_starts(np.maximum(np.minimum(tokens, most), WINDOW_TOKENS // WINDOW), 1, WINDOW_TOKENS)
@@ -209,9 +212,6 @@ class Embedder:
 
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], dict[str, Any], list[int], list[int]]]:
         """Places of texts, their features, the tokens that are read of each, and those cut off: the longest first."""
-        from textclf.backbones.tokenizers import refuse_beyond  # methods import this module
-        from textclf.data.batching import batch_starts
-
         features = self.model.preprocess(list(texts), prompt=self.prompt)
         if self._beyond:
             refuse_beyond(features["input_ids"].tolist(), self._beyond)
@@ -264,22 +264,19 @@ class Embedder:
         """Checks that tokenizer and weights belong together, and how rows are padded."""
         from transformers import PreTrainedTokenizerBase
 
-        from textclf.backbones import tokenizers as model_tokenizer  # methods import this module
-        from textclf.backbones.sequence_head import READ_PADDING
-
         self._beyond: dict[int, str] = {}
         self._readable: int | None = None
         self._changes: list[str] = []  # to how this encoder would be run otherwise; part of the key
         tokenizer, network = self.model.tokenizer, getattr(self.model[0], "auto_model", None)
         if network is None or not isinstance(tokenizer, PreTrainedTokenizerBase):
             return
-        self._beyond = model_tokenizer.check_match(tokenizer, network, pretrained)
+        self._beyond = check_match(tokenizer, network, pretrained)
         if tokenizer.pad_token is None or tokenizer.pad_token_id in self._beyond:
             raise UserError(
                 f"the tokenizer of {pretrained!r} has no token to pad with: give it one (tokenizer.pad_token = ...), "
                 "and save it into the same folder"
             )
-        self._readable = model_tokenizer.token_limit(network)
+        self._readable = token_limit(network)
         if network.config.model_type in READ_PADDING:
             self._changes.append(EQUAL_LENGTHS)
         if self._readable is not None and tokenizer.padding_side == "left":
@@ -333,9 +330,7 @@ def _widen(module: nn.Module, inputs: Any, features: dict[str, Any]) -> dict[str
 
 def default_folder() -> Path:
     """Where vectors are kept between runs: beside the encoded rows."""
-    from textclf.data.standard import cache_folder
-
-    return cache_folder() / "embeddings"
+    return standard.cache_folder() / "embeddings"
 
 
 def _hash(value: Any) -> str:
@@ -355,8 +350,6 @@ def weights_hash(model: nn.Module) -> str:
 def configuration(model: Any) -> list[Any]:
     """What else a sentence-transformers model computes by: modules and their settings, and the tokenizer."""
     from transformers import PreTrainedTokenizerBase
-
-    from textclf.backbones.tokenizer_files import tokenizer_files
 
     modules = [[type(m).__name__, repr(getattr(m, "get_config_dict", dict)())] for m in model.children()]
     tokenizer = model.tokenizer

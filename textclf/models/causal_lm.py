@@ -12,17 +12,17 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor
 
+from textclf.backbones.compatibility import check_embeddings, refuse_beyond
 from textclf.backbones.tokenizer_files import tokenizer_files
-from textclf.backbones.tokenizers import check_embeddings, refuse_beyond
 from textclf.backbones.weights import CAUSAL_REMEDY, dtype_of, load_causal, load_config, load_tokenizer
 from textclf.console import say
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier, Wanted
 from textclf.models.beside import score_beside
+from textclf.models.dataloaders import cut_of
 from textclf.models.few_shot import FewShotPrompts
 from textclf.models.hooks import required_hook
 from textclf.models.label_words import class_shares, words_of
-from textclf.models.loaders import cut_of
 from textclf.models.prompts import PromptTemplate, fit_texts, rows_of, shortened
 from textclf.processes import share
 from textclf.scoring import Counters, LabelScorer, as_published, audit_labels, context_length

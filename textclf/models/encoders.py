@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from textclf.backbones.tokenizers import embedded_tokens, padding_id
+from textclf.backbones.compatibility import embedded_tokens, padding_id
 from textclf.backbones.weights import REMEDY, attend_fully
 from textclf.console import say
 from textclf.errors import UserError

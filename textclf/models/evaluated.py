@@ -16,8 +16,8 @@ from textclf.data.labels import listed, normalized_names
 from textclf.errors import UserError
 from textclf.evaluation.calibration import calibrated
 from textclf.evaluation.metrics import ClassificationMetrics, predicted_classes
+from textclf.models.dataloaders import check_batch, refuse_plain_loaders, say_what_was_cut
 from textclf.models.hooks import keep_required_hooks, required_hook
-from textclf.models.loaders import check_batch, refuse_plain_loaders, say_what_was_cut
 from textclf.models.score_check import ScoreCheck, ScoreRules, check_outputs, check_predictions
 from textclf.models.state import MethodState
 from textclf.subclassing import GuardedAttributes

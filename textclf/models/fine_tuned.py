@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from textclf.backbones.sequence_head import class_logits
-from textclf.backbones.tokenizer_files import tokenizer_files, tokenizer_from_files, train_word_pieces
-from textclf.backbones.tokenizers import ModelTokenizer
+from textclf.backbones.classification_head import class_logits
+from textclf.backbones.padding import pad
+from textclf.backbones.tokenization import ModelTokenizer
+from textclf.backbones.tokenizer_files import tokenizer_files, tokenizer_from_files
 from textclf.backbones.weights import load_config, load_tokenizer, skeleton
+from textclf.backbones.wordpiece import train_wordpiece
+from textclf.data.columns import class_counts
 from textclf.errors import UserError
 from textclf.hardware.kernels import use_fast_dropout
 from textclf.hashing import fingerprint
@@ -24,7 +27,6 @@ from textclf.models.base import TextClassifier
 from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import class_weights_by_name
 from textclf.models.lora import LoraSettings, add_lora
-from textclf.models.padded import padded, tokenized
 from textclf.models.settings import build_settings
 from textclf.types import Dataset, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -179,7 +181,7 @@ class FineTunedClassifier(TextClassifier):
             for batch in rows.iter(batch_size=1000):  # never all of them in memory
                 yield from (batch[name] for name in columns)
 
-        return train_word_pieces(batches, self.new_encoder.vocab_size, self.max_length, self.new_encoder.lowercase)
+        return train_wordpiece(batches, self.new_encoder.vocab_size, self.max_length, self.new_encoder.lowercase)
 
     def configure_model(self) -> None:
         """Builds the network once, and freezes what is not to be trained."""
@@ -258,8 +260,6 @@ class FineTunedClassifier(TextClassifier):
         files = tokenizer_files(self._train_tokenizer(train_rows)) if new else self._load_tokenizer().files
         self.fitted = {**self.fitted, "max_length": self.max_length, "tokenizer": files}
         if self.class_weights == "balanced":
-            from textclf.data.columns import class_counts  # data modules import methods
-
             self.fitted["class_counts"] = class_counts(train_rows, self.num_classes)
 
     def encoding_facts(self) -> list[Any]:
@@ -268,11 +268,11 @@ class FineTunedClassifier(TextClassifier):
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Token ids, segment ids where the encoder has segments, `length` in tokens, and those `cut` off."""
-        return tokenized(self._load_tokenizer(), rows)
+        return self._load_tokenizer().tokenize_rows(rows)
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
         """Pads on the right: `input_ids`, `attention_mask`, and segment ids, int64 `(batch, seq)`."""
-        return padded(rows, self.tokenizer.pad_token_id)
+        return pad(rows, self.tokenizer.pad_token_id)
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
         """Logits, fp32, shape `(batch, num_classes)`."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from textclf.console import say
+from textclf.data.columns import class_counts
 from textclf.errors import UserError
 from textclf.models.checkpoint import read_checkpoint
 from textclf.models.embedding import EmbeddingClassifier, facts
@@ -96,8 +97,6 @@ class LinearProbe(EmbeddingClassifier):
         Raises:
             UserError: There are several values of `C`, and no validation rows to choose by.
         """
-        from textclf.data.columns import class_counts  # data modules import methods
-
         data: Any = getattr(self._trainer, "datamodule", None)
         if data is not None and not data.has_split("validation"):
             self._refuse_choice()  # before the encoder runs

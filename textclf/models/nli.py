@@ -9,19 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textclf.backbones.sequence_head import class_logits
-from textclf.backbones.tokenizers import ModelTokenizer
+from textclf.backbones.classification_head import class_logits
+from textclf.backbones.padding import pad_in_chunks
+from textclf.backbones.tokenization import ModelTokenizer
 from textclf.backbones.weights import own_precision
 from textclf.errors import UserError
-from textclf.models.frozen_model import FrozenModelClassifier
+from textclf.models.inference import InferenceClassifier
 from textclf.models.label_arguments import by_label_name
 from textclf.models.label_map import folded
-from textclf.models.padded import chunked, cut_off
 from textclf.scoring.planning import default_budget
 from textclf.types import PreTrainedModel
 
 
-class NLIClassifier(FrozenModelClassifier):
+class NLIClassifier(InferenceClassifier):
     """Asks an NLI model how far a text entails each label's hypothesis.
 
     Each text is paired with each hypothesis; a batch's pairs run sorted by length, under a token budget. Source: Yin et
@@ -101,7 +101,7 @@ class NLIClassifier(FrozenModelClassifier):
         pairs = self.hypotheses * len(rows["text"])
         encoded = self.matched(texts, pairs, truncation="only_first", max_length=self.max_length)
         lengths = [len(ids) for ids in encoded["input_ids"]]
-        cut = cut_off(self.matched, texts, pairs, lengths)
+        cut = self.matched.count_cut(texts, pairs, lengths)
         starts = range(0, len(texts), count)
         return {
             **{name: [field[i : i + count] for i in starts] for name, field in encoded.items()},
@@ -118,7 +118,7 @@ class NLIClassifier(FrozenModelClassifier):
         """
         names = [name for name in ("input_ids", "token_type_ids") if name in rows]
         fields: dict[str, list[Any]] = {name: [ids for row in rows[name] for ids in row] for name in names}
-        chunks, order = chunked(
+        chunks, order = pad_in_chunks(
             fields, self.tokenizer.pad_token_id, self.max_batch_tokens or default_budget(self.device)
         )
         return {"chunks": chunks, "order": order}

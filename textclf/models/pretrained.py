@@ -8,18 +8,18 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from textclf.backbones.classification_head import class_logits
 from textclf.backbones.language import a_sample, say_if_foreign
-from textclf.backbones.sequence_head import class_logits
+from textclf.backbones.padding import pad
 from textclf.backbones.weights import own_precision
 from textclf.errors import UserError
-from textclf.models.frozen_model import FrozenModelClassifier
+from textclf.models.dataloaders import as_list
+from textclf.models.inference import InferenceClassifier
 from textclf.models.label_map import map_labels
-from textclf.models.loaders import as_list
-from textclf.models.padded import padded, tokenized
 from textclf.types import PreTrainedModel
 
 
-class PretrainedClassifier(FrozenModelClassifier):
+class PretrainedClassifier(InferenceClassifier):
     """Tests any model that `AutoModelForSequenceClassification` loads with its own head.
 
     Its labels are matched with the data's by name, or by `label_map`, several of theirs to one of ours. Probabilities
@@ -80,11 +80,11 @@ class PretrainedClassifier(FrozenModelClassifier):
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Token ids, segment ids where the model has segments, `length` in tokens, and those `cut` off."""
-        return tokenized(self.matched, rows)
+        return self.matched.tokenize_rows(rows)
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
         """Pads on the right: `input_ids`, `attention_mask`, and segment ids, int64 `(batch, seq)`; and `text`."""
-        return {**padded(rows, self.tokenizer.pad_token_id), "text": rows["text"]}
+        return {**pad(rows, self.tokenizer.pad_token_id), "text": rows["text"]}
 
     def log_scores(self, batch: dict[str, Any]) -> Tensor:
         """Log-probabilities of the data's labels, fp32, `(batch, num_classes)`, in nats."""

@@ -9,14 +9,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from textclf.backbones.padding import pad_in_chunks
 from textclf.backbones.weights import own_precision
 from textclf.chat.answers import Parse, as_scores, class_of
 from textclf.errors import UserError
-from textclf.models.frozen_model import FrozenModelClassifier
 from textclf.models.hooks import required_hook
+from textclf.models.inference import InferenceClassifier
 from textclf.models.label_arguments import by_label_name, label_named
 from textclf.models.label_words import words_of
-from textclf.models.padded import chunked
 from textclf.models.prompts import PromptTemplate, fit_texts, shortened, with_examples
 from textclf.scoring.planning import default_budget
 from textclf.scoring.seq2seq import decoder_start, seq2seq_scores, target_token_ids
@@ -27,7 +27,7 @@ from textclf.types import PreTrainedModel
 PROMPT = "Classify the text into one of these categories: {labels}. Text: {text} Category:"
 
 
-class Seq2SeqClassifier(FrozenModelClassifier):
+class Seq2SeqClassifier(InferenceClassifier):
     """Asks an encoder-decoder such as T5 or BART; nothing is trained.
 
     `likelihood` compares how likely each label word is as the whole answer. `generate` lets the model write, greedily,
@@ -128,7 +128,7 @@ class Seq2SeqClassifier(FrozenModelClassifier):
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
         """Cuts rows into `chunks`, each with int64 `(rows, seq)`, and tells their `order`."""
         budget = self.max_batch_tokens or default_budget(self.device)
-        chunks, order = chunked({"input_ids": rows["input_ids"]}, self.tokenizer.pad_token_id, budget)
+        chunks, order = pad_in_chunks({"input_ids": rows["input_ids"]}, self.tokenizer.pad_token_id, budget)
         return {"chunks": chunks, "order": order}
 
     def log_scores(self, batch: dict[str, Any]) -> Tensor:

@@ -14,6 +14,7 @@ from textclf.data.cleaning import clean_columns
 from textclf.data.contract import batch_of, encoded
 from textclf.data.values import as_text, mended, say_mended
 from textclf.errors import UserError
+from textclf.models.dataloaders import say_cut
 
 if TYPE_CHECKING:
     from textclf.models.base import TextClassifier
@@ -94,8 +95,6 @@ class StreamedBatches:
 
     def say_what_was_cut(self) -> None:
         """Says how many of the rows so far were too long, and what was cut off them; nothing if none were."""
-        from textclf.models.loaders import say_cut  # methods import this module
-
         rows, of, tokens, left = self._seen.tolist()
         say_cut("texts", rows, of, tokens, left, getattr(self.model, "max_length", None))
 

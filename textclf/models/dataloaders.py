@@ -10,6 +10,7 @@ import numpy as np
 from torch.utils.data import BatchSampler, DataLoader
 
 from textclf.console import say
+from textclf.data.columns import int_column
 from textclf.errors import UserError
 
 
@@ -77,8 +78,6 @@ def cut_of(loaders: Any) -> tuple[int, int]:
 
 def _cut_and_lengths(loaders: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Of each loader whose rows know it: tokens that were cut off each row, and those that are left."""
-    from textclf.data.columns import int_column  # data modules import methods
-
     for loader in as_list(loaders):
         encoded = getattr(getattr(loader, "dataset", None), "encoded", None)
         if encoded is not None and "cut" in encoded.column_names:

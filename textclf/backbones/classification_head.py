@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from textclf.backbones.tokenizers import padding_id, takes
+from textclf.backbones.compatibility import padding_id, takes
 from textclf.types import PreTrainedModel
 
 FIELDS = ("input_ids", "attention_mask", "token_type_ids")

@@ -2,13 +2,14 @@ import unicodedata
 
 import pytest
 
-from textclf.backbones.tokenizer_files import tokenizer_files, tokenizer_from_files, train_word_pieces
+from textclf.backbones.tokenizer_files import tokenizer_files, tokenizer_from_files
+from textclf.backbones.wordpiece import train_wordpiece
 
 TEXTS = ["영화가 재미있는 영화", "Café 영화를 봤다 ㅋㅋㅋ", "the Film, the film 영화는", "漢字 漢 문제 문제를"] * 5
 
 
 def train(texts=TEXTS, vocab_size=400, lowercase=True):
-    return train_word_pieces(lambda: iter([texts[:3], texts[3:]]), vocab_size, 16, lowercase)
+    return train_wordpiece(lambda: iter([texts[:3], texts[3:]]), vocab_size, 16, lowercase)
 
 
 def test_the_same_texts_give_the_same_tokenizer():

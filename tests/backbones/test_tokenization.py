@@ -13,7 +13,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from tests.models.test_batch_independence import ARCHITECTURES, NAMES, NLI_NAMES, TEXTS, save
 from tests.scoring.tiny import byte_tokenizer
-from textclf.backbones.tokenizers import check_vocabulary, token_limit
+from textclf.backbones.compatibility import check_vocabulary, token_limit
 from textclf.backbones.weights import load_matched, skeleton
 from textclf.errors import UserError
 from textclf.export import export_checkpoint

@@ -1,102 +1,19 @@
-"""Tokenizers that belong to their model's weights: checked here, for every method that loads a model."""
+"""Checks that a tokenizer and a network belong together, for every method that loads a model."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from torch import nn
 
-from textclf.backbones.tokenizer_files import tokenizer_files
-from textclf.console import say
 from textclf.errors import UserError
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
 
 POSITION_TABLES = ("position_embeddings", "embed_positions", "positions_embed", "wpe")
 """Names of the tables of absolute positions in transformers' models."""
-UNBOUNDED = 10**9
-"""`model_max_length` from which on a tokenizer knows no limit; transformers writes 10 ** 30."""
-
-
-@dataclass(frozen=True)
-class ModelTokenizer:
-    """A tokenizer that belongs to its model, and how much of a text is read.
-
-    Attributes:
-        tokenizer: The tokenizer.
-        files: What `save_pretrained` writes of it, before its first use: truncation leaves traces in them.
-        max_length: Tokens of a text (or pair) that are read.
-        beyond: Added tokens that the model has no embeddings for, by id; usually none.
-    """
-
-    tokenizer: PreTrainedTokenizerBase
-    files: dict[str, str]
-    max_length: int
-    beyond: Mapping[int, str] = field(default_factory=dict)
-
-    @classmethod
-    def matched(
-        cls,
-        tokenizer: PreTrainedTokenizerBase,
-        network: PreTrainedModel,
-        reference: str,
-        max_length: int | None,
-        default: int,
-    ) -> ModelTokenizer:
-        """Checks a tokenizer against its model, and adapts it where the model is right.
-
-        Args:
-            tokenizer: Not used yet; changed in place.
-            network: The model, or its `skeleton`: no weight is read.
-            reference: Of the model, for messages.
-            max_length: Tokens that are asked for; null for what the model can read, at most `default`.
-            default: Most tokens where nothing is asked for.
-
-        Raises:
-            UserError: They do not belong together, or the model cannot read so many tokens.
-        """
-        files, before = tokenizer_files(tokenizer), _adaptable(tokenizer)
-        beyond = check_match(tokenizer, network, reference)
-        if _adaptable(tokenizer) != before:
-            files = tokenizer_files(tokenizer)
-        readable = min(tokenizer.model_max_length, token_limit(network) or UNBOUNDED)
-        if max_length is None:
-            max_length = min(default, readable)
-            limit = f"as many as {reference!r} can read" if max_length == readable else "the default"
-            say(f"max_length is {max_length} tokens, {limit}")
-        elif max_length > readable:
-            raise UserError(f"max_length {max_length} is more than {reference!r} can read: give at most {readable}")
-        return cls(tokenizer, files, max_length, beyond)
-
-    def __call__(
-        self, texts: Sequence[str], pairs: Sequence[str] | None = None, **options: Any
-    ) -> dict[str, list[Any]]:
-        """Token ids, and segment ids where the model has segments; at least one token a text.
-
-        Args:
-            texts: Any number.
-            pairs: The second text of each, or None.
-            **options: Of the tokenizer's own call.
-
-        Raises:
-            UserError: A text holds an added token that the model has no embedding for.
-        """
-        encoded = dict(self.tokenizer(list(texts), pairs, return_attention_mask=False, **options))
-        refuse_beyond(encoded["input_ids"], self.beyond)
-        self._fill_empty(encoded)
-        return encoded
-
-    def _fill_empty(self, encoded: dict[str, list[Any]]) -> None:
-        """Gives a text without tokens a special one: tokenizers such as GPT-2's add none, and a model needs one."""
-        for i, ids in enumerate(encoded["input_ids"]):
-            if not ids:
-                known = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, *self.tokenizer.all_special_ids, 0)
-                encoded["input_ids"][i] = [next(t for t in known if t is not None and t not in self.beyond)]
-                if "token_type_ids" in encoded:
-                    encoded["token_type_ids"][i] = [0]
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, reference: str) -> None:
@@ -275,7 +192,3 @@ def _set_padding(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, b
     elif own is None and special:
         end = tokenizer.eos_token_id
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(end if end in special else special[0])
-
-
-def _adaptable(tokenizer: PreTrainedTokenizerBase) -> tuple[list[str], str | None]:
-    return list(tokenizer.model_input_names), tokenizer.pad_token

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import ClassVar
 
-from textclf.backbones.tokenizers import ModelTokenizer
+from textclf.backbones.tokenization import ModelTokenizer
 from textclf.backbones.weights import frozen_dtype, load_frozen, load_matched
 from textclf.models.base import TextClassifier
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
 
 
-class FrozenModelClassifier(TextClassifier):
+class InferenceClassifier(TextClassifier):
     """A method that reads its scores off a model whose weights never change.
 
     The tokenizer is loaded, and checked against the model's configuration, when the first row is encoded; the weights
