@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmark_frame import ROOT, Counts, Work, machine, measure, process, summarize, table
 
+from textclf.console import use_utf8
 from textclf.errors import UserError
 from textclf.files import atomic_path
 
@@ -291,7 +292,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     smollm2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
     parser.add_argument("--pretrained", default=smollm2, help="likelihood: causal LM (default: SmolLM2-135M-Instruct)")
     options = parser.parse_args(arguments)
-    from textclf.console import use_utf8  # takes seconds to import: not for --help
 
     use_utf8()
     try:

@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from textclf.console import align_table
+
 ROOT = Path(__file__).resolve().parents[1]
 
 Counts = dict[str, float]
@@ -82,23 +84,11 @@ def table(summary: Sequence[dict[str, Any]], unit: str | None = None, bound: flo
         amounts = [f"{row['counts'][name]:,.6g}" if name in row["counts"] else "-" for name in counts]
         times = [f"{row[name]:.3f}" for name in ("median", "min", "max")]
         lines.append([row["name"], *times, *rate, f"{row['ratio']:.3f}", f"{row['paired_ratio']:.3f}", *amounts])
-    text = aligned(lines)
+    text = align_table(lines, "<" + ">" * (len(lines[0]) - 1))
     if bound:
         over = [row["name"] for row in summary[1:] if row["ratio"] > bound]
         text.append(f"at most {bound:g} times the baseline: {'exceeded by ' + ', '.join(over) if over else 'kept'}")
     return "\n".join(text)
-
-
-def aligned(lines: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Lays cells out in columns, the first `left` of them flush left, the others flush right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    ]
 
 
 def machine() -> dict[str, Any]:

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmark_frame import aligned, machine
+from benchmark_frame import machine
 from gpu_frame import CPU, CUDA, Part, Row, Sizes, free_memory
 
+from textclf.console import align_table
 from textclf.errors import UserError
 from textclf.files import atomic_path
 
@@ -83,8 +84,8 @@ def cells(part: str, row: Row) -> list[str]:
 def table(rows: Sequence[tuple[str, Row]]) -> str:
     """All rows, with the results behind the numbers."""
     lines = [COLUMNS, *(cells(part, row) for part, row in rows)]
-    numbers = aligned([line[:-1] for line in lines], left=2)
-    return "\n".join(f"{text}  {line[-1]}".rstrip() for text, line in zip(numbers, lines, strict=True))
+    alignment = "<<" + ">" * (len(COLUMNS) - 3) + "<"
+    return "\n".join(align_table(lines, alignment))
 
 
 def quieten() -> None:

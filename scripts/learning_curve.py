@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from textclf.class_paths import search_current_folder
+from textclf.console import use_utf8
 from textclf.errors import UserError
 from textclf.files import atomic_path
 
@@ -188,7 +189,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of the draws (default: 0 to 4)")
     parser.add_argument("--metric", default="test/macro_f1", help="of report/metrics.json (default: test/macro_f1)")
     options, rest = parser.parse_known_args(arguments)
-    from textclf.console import use_utf8  # takes seconds to import: not for --help
 
     use_utf8()
     search_current_folder()  # classes of one's own may be there

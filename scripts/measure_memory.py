@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from textclf.console import use_utf8
 from textclf.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -122,7 +123,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("rows", nargs="*", type=int, default=[10_000, 100_000], help="numbers of rows of each split")
     parser.add_argument("--steps", type=int, default=200, help="training steps; all rows are read and encoded anyway")
     options = parser.parse_args(arguments)
-    from textclf.console import use_utf8  # takes seconds to import: not for --help
 
     use_utf8()
     print(f"{'':<9}{'rows':>12}{'peak MiB':>12}{'seconds':>10}")

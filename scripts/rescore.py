@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from textclf.class_paths import search_current_folder
+from textclf.console import use_utf8
 from textclf.errors import UserError
 
 
@@ -64,7 +65,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--prior", nargs="+", metavar="NAME=SHARE", help="for the rule `prior`: each class's share")
     parser.add_argument("--json", metavar="FILE", help="write all metrics there as well")
     options = parser.parse_args(arguments)
-    from textclf.console import use_utf8  # takes seconds to import: not for --help
 
     use_utf8()
     search_current_folder()  # a rule of one's own may be there

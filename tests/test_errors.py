@@ -1,19 +1,16 @@
 """What the machine refuses is named as such, with its remedy, and not blamed on what was given."""
 
 import errno
-import io
 import json
 import os
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
 import torch
 from datasets import config
 
-from textclf import console
 from textclf.cli import main
 from textclf.errors import UserError, check_home, machine_error, user_error
 from textclf.hub import loading
@@ -117,54 +114,12 @@ def test_run_folders_that_cannot_be_made(place, run_dir, words, tmp_path, monkey
         claim_run_folder("files", run_dir, None)
 
 
-@pytest.mark.parametrize(
-    ("message", "shown"),
-    [
-        ("Checkpoint directory /runs/0/checkpoints exists and is not empty.", False),
-        ("Experiment logs directory logs exists and is not empty. Previous log files will be deleted", True),
-    ],
-)
-def test_warnings_about_what_will_be_deleted_are_shown(message, shown):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for pattern in console.IGNORED_WARNINGS:
-            warnings.filterwarnings("ignore", pattern)
-        warnings.warn(message, stacklevel=1)
-    assert bool(caught) == shown
-
-
 def test_a_user_without_a_home(monkeypatch):
     check_home()
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(os, "getuid", lambda: 2**31 - 2)  # who has no name
     with pytest.raises(UserError, match="no home folder: set HOME"):
         check_home()
-
-
-@pytest.mark.parametrize("encoding", ["ascii", "cp949", "latin-1", "utf-8"])
-def test_output_is_utf8_whatever_the_locale(encoding, monkeypatch):
-    output = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    monkeypatch.setattr(sys, "stdout", output)
-    console.use_utf8()
-    print("긍정 😊", flush=True)
-    assert output.buffer.getvalue().decode("utf-8") == "긍정 😊\n"
-
-
-def test_input_that_is_not_utf8_is_refused(monkeypatch):
-    source = io.TextIOWrapper(io.BytesIO("긍정\n".encode("cp949")), encoding="utf-8", errors="surrogateescape")
-    monkeypatch.setattr(sys, "stdin", source)
-    console.use_utf8()
-    with pytest.raises(UnicodeDecodeError):
-        source.read()
-
-
-def test_a_terminal_keeps_its_encoding(monkeypatch):
-    output = io.TextIOWrapper(io.BytesIO(), encoding="cp949")
-    output.isatty = lambda: True
-    monkeypatch.setattr(sys, "stdout", output)
-    console.use_utf8()
-    print("긍정 😊", flush=True)
-    assert output.buffer.getvalue().decode("cp949") == "긍정 \\U0001f60a\n"
 
 
 @pytest.fixture(scope="module")

@@ -1,21 +1,73 @@
-"""What the person who runs a command reads."""
+"""Output for the person who runs a command: lines, tables, and which notices of libraries are shown."""
 
 import codecs
 import io
 import logging
 import os
 import sys
+import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from lightning.pytorch.utilities import rank_zero_only
 
-
-@rank_zero_only
 def say(message: str) -> None:
     """Prints a line on standard error, so that standard output stays free for results; on the first process only."""
-    print(f"textclf: {message}", file=sys.stderr, flush=True)
+    from lightning.pytorch.utilities import rank_zero_only  # takes seconds to import
+
+    rank_zero_only(print)(f"textclf: {message}", file=sys.stderr, flush=True)
+
+
+def display_width(text: str) -> int:
+    """The number of terminal columns that a text takes.
+
+    Args:
+        text: One line.
+
+    Returns:
+        Two for each wide character, such as a Hangul syllable, none for a combining mark, one for any other.
+    """
+    width = 0
+    for character in text:
+        if unicodedata.combining(character):
+            continue
+        is_wide = unicodedata.east_asian_width(character) in "WF"
+        width += 2 if is_wide else 1
+    return width
+
+
+def align_right(text: str, width: int) -> str:
+    """Pads a text with spaces on its left.
+
+    Args:
+        text: One line.
+        width: In terminal columns.
+
+    Returns:
+        The text, `width` columns wide or wider.
+    """
+    return " " * (width - display_width(text)) + text
+
+
+def align_table(rows: Sequence[Sequence[str]], alignment: str) -> list[str]:
+    """Pads the cells of a table so that its columns are aligned on a terminal.
+
+    Args:
+        rows: The cells of each row, as many in each.
+        alignment: For each column `<` (left) or `>` (right), as in a format specification.
+
+    Returns:
+        A line for each row, two spaces between columns, without spaces at the end.
+    """
+    widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = []
+        for cell, width, side in zip(row, widths, alignment, strict=True):
+            padding = " " * (width - display_width(cell))
+            cells.append(cell + padding if side == "<" else padding + cell)
+        lines.append("  ".join(cells).rstrip())
+    return lines
 
 
 def use_utf8() -> None:

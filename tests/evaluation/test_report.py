@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, classification_report, f1_score, matthews_corrcoef
 
+from textclf.console import display_width
 from textclf.errors import UserError
-from textclf.evaluation.display import display_width
 from textclf.evaluation.prediction_table import PredictionTable, write_predictions
 from textclf.evaluation.provenance import Provenance
 from textclf.evaluation.report import classification_report_text, summarize, write_report

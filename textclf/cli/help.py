@@ -12,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from textclf import __version__
 from textclf.cli.messages import AXES, classes
+from textclf.console import align_table
 
 COMMANDS = {
     "fit": "Trains a method on a data set, then tests the best checkpoint.",
@@ -154,8 +155,8 @@ def _first_line(kind: type[Any]) -> str:
 
 
 def _section(title: str, entries: Mapping[str, str]) -> str:
-    width = max(map(len, entries))
-    return "\n".join([f"{title}:", *(f"  {name:<{width}}  {about}" for name, about in entries.items())])
+    rows = [(f"  {name}", about) for name, about in entries.items()]
+    return "\n".join([f"{title}:", *align_table(rows, "<<")])
 
 
 def _joined(*parts: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from textclf.console import align_table
 from textclf.data.splitting import SPLITS, Split
 
 READ = "rows read"
@@ -79,13 +80,7 @@ class Ledger:
             if step not in idle:
                 lines.append([step, *(cells.get((step, split), "") for split in splits), "; ".join(reasons)])
         lines.append(["rows used", *(left[split] for split in splits), ""])
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        text = [
-            f"{line[0]:<{widths[0]}}"
-            + "".join(f"  {cell:>{width}}" for cell, width in zip(line[1:-1], widths[1:-1], strict=True))
-            + (f"  {line[-1]}" if line[-1] else "")
-            for line in lines
-        ]
+        text = align_table(lines, "<" + ">" * len(splits) + "<")
         return "\n".join([*text, f"without effect: {', '.join(idle)}"] if idle else text)
 
 

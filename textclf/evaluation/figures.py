@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, fontManager
 
-from textclf.evaluation.display import display_width
+from textclf.console import display_width
 from textclf.files import atomic_path
 
 MOST_NUMBERED_CLASSES = 25

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from textclf.console import align_right, display_width
 from textclf.errors import UserError
-from textclf.evaluation.display import align_right, display_width
 from textclf.evaluation.figures import plot_confusion_matrix
 from textclf.evaluation.metrics import KEYS, ClassificationMetrics
 from textclf.evaluation.prediction_table import PredictionTable, read_predictions

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from textclf.console import align_table
 from textclf.errors import UserError
 from textclf.evaluation.metrics import predicted_classes
 from textclf.evaluation.prediction_table import PredictionTable
@@ -68,11 +69,7 @@ def rules_table(metrics: dict[str, Metrics], used: str) -> str:
         cells = [(values[key], form) for key, form in COLUMNS.values()]
         name = f"{rule} *" if rule == used else rule
         lines.append([name, *("-" if value is None else form.format(value) for value, form in cells)])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
-        for line in lines
-    )
+    return "\n".join(align_table(lines, "<" + ">" * len(COLUMNS)))
 
 
 def missing_lines(metrics: Mapping[str, Metrics]) -> list[str]:
