@@ -14,7 +14,7 @@ from tests.scoring.tiny import save_tiny_lm
 pytestmark = pytest.mark.slow
 PACKAGE = Path(__file__).with_name("outside")
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+GUIDE = ROOT / ".github" / "CONTRIBUTING.md"
 PARTS = ("loss", "calibrator", "rule", "examples", "logger")
 
 
@@ -137,8 +137,8 @@ def test_each_part_is_short(part):
     assert code_lines(f"outside_{part}") < 25
 
 
-def test_readme_tells_how_many_lines_each_took():
-    text = " ".join(README.read_text(encoding="utf-8").split())
+def test_the_guide_has_the_number_of_lines_of_each():
+    text = " ".join(GUIDE.read_text(encoding="utf-8").split())
     assert f"The data set took {code_lines('outside_data')} lines, the method {code_lines('outside_method')}" in text
     lines = [code_lines(f"outside_{part}") for part in PARTS]
     wanted = "a focal loss took {} lines, a calibrator {}, a score rule {}, nearest-neighbour examples {}, a logger {}"
