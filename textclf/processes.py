@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
+
+
+def attached_trainer(module: LightningModule) -> Trainer | None:
+    """The trainer that runs a module; None outside of a run, where `module.trainer` raises an error."""
+    try:
+        return module.trainer
+    except RuntimeError:
+        return None
 
 
 def run_folder(trainer: Trainer) -> Path:

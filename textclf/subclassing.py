@@ -11,7 +11,6 @@ from textclf.errors import UserError
 
 BASES = (
     "textclf.models.base",
-    "textclf.models.evaluated",
     "textclf.models.few_shot",
     "textclf.data.base",
     "textclf.data.rows",

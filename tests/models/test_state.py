@@ -108,12 +108,12 @@ def test_attributes_of_a_subclass_change_no_figure(expected, tmp_path):
         ("label_names", "dry wet", "is set to 'dry wet', a str: it must be the names of the labels"),
         ("label_names", {"dry", "wet"}, "is set to {.*}, a set: it must be the names of the labels"),
         ("has_probabilities", "no", "is set to 'no', a str: it must be true or false"),
-        ("judged_together", None, "is set to None, a NoneType: it must be true or false"),
+        ("needs_whole_split", None, "is set to None, a NoneType: it must be true or false"),
         ("best_by", "val/nll", "is set to 'val/nll', a str: it must be the name of a figure, and max or min"),
         ("textclf", {}, "is set to {}, a dict: it must be what the package keeps of the method"),
         ("classify", nn.Linear(1, 1), "is a method of TextClassifier"),
         ("prepare", True, "is a method of TextClassifier"),
-        ("figures", [], "is a method of EvaluatedModule"),
+        ("figures", [], "is a method of TextClassifier"),
         ("restore", nn.Linear(1, 1), "is a method of TextClassifier"),
         ("trains_by_batches", True, "is a property of TextClassifier"),
     ],
@@ -143,7 +143,7 @@ def test_a_layer_that_a_class_attribute_hides_is_refused():
 @pytest.mark.parametrize(
     ("base", "name"),
     [
-        *((kind, name) for kind in (Letters, FineTunedClassifier) for name in ("_judge", "_log_metrics", "best_by")),
+        *((kind, name) for kind in (Letters, FineTunedClassifier) for name in ("_evaluate", "_log_metrics", "best_by")),
         *((kind, name) for kind in (Weather, FilesDataModule) for name in ("_load", "_encode", "_rows", "ledger")),
     ],
 )
@@ -154,7 +154,7 @@ def test_a_private_name_of_the_base_class_is_refused(base, name):
 
 
 @pytest.mark.parametrize(
-    ("base", "name"), [(Letters, "_load"), (Letters, "_matched"), (Weather, "_judge"), (Weather, "_own")]
+    ("base", "name"), [(Letters, "_load"), (Letters, "_matched"), (Weather, "_evaluate"), (Weather, "_own")]
 )
 def test_other_private_names_are_free(base, name):
     assert getattr(type("Own", (base,), {name: 1})(), name) == 1

@@ -13,9 +13,10 @@ from lightning.pytorch import Trainer
 
 from textclf.class_paths import missing_class
 from textclf.data.base import TextDataModule
-from textclf.models.base import PreparedClassifier, TextClassifier
+from textclf.models.base import TextClassifier
 from textclf.models.embedding import EmbeddingClassifier
 from textclf.models.inference import InferenceClassifier
+from textclf.models.preparation import PreparedClassifier
 from textclf.run.yaml_values import yaml_error
 
 AXES: dict[str, type[Any]] = {"model": TextClassifier, "data": TextDataModule}

@@ -302,7 +302,7 @@ def predictions(run: Run) -> None:
     model, table = run.model, run.table
     if len(table.predictions) != len(TEXTS):
         raise UserError(f"{_name(model)}: the report has {len(table.predictions)} of {len(TEXTS)} test rows")
-    if model.judged_together:
+    if model.needs_whole_split:
         raise NotCheckable("it judges a split as a whole, and does not predict")
     names = [None if place < 0 else table.label_names[place] for place in table.predictions.tolist()]
     probabilities = np.exp(table.log_scores).max(axis=1)
@@ -393,7 +393,7 @@ def loaded_in_new_process(run: Run) -> None:
             f"{kind.__module__}.{kind.__qualname__} cannot be imported in another process: put the class into a module "
             "to load its checkpoints elsewhere"
         )
-    if model.judged_together:
+    if model.needs_whole_split:
         raise NotCheckable("it judges a split as a whole, and does not classify single texts")
     given = json.dumps([kind.__module__, str(run.checkpoint), TEXTS, sys.path])
     done = subprocess.run(

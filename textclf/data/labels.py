@@ -115,6 +115,24 @@ def listed(names: Iterable[str], others: Sequence[str] = ()) -> str:
     )
 
 
+def refuse_other_labels(owner: str, names: Sequence[str], of_data: Sequence[str]) -> None:
+    """Refuses data whose labels are not those of a method; their order may differ.
+
+    Args:
+        owner: Whose labels are compared with the data's, such as `model`, for the message.
+        names: Its label names.
+        of_data: Label names of the data.
+
+    Raises:
+        UserError: The two are not the same set.
+    """
+    if set(names) != set(of_data):
+        raise UserError(
+            f"the {owner}'s labels are {listed(names, of_data)}, the data's are {listed(of_data, names)}: "
+            "evaluate it on data with the same labels"
+        )
+
+
 # From a column to classes
 
 

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from contextlib import nullcontext
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self, cast
 from uuid import uuid4
 
-from lightning.pytorch import Callback
+import torch
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch import Tensor, nn
 
 import textclf
-from textclf.data.labels import listed, normalized_names
+from textclf.data.labels import normalized_names, refuse_other_labels
 from textclf.errors import UserError
-from textclf.evaluation.calibration import Calibrator, restored_calibrators, stored_calibrators
+from textclf.evaluation.metrics import ClassificationMetrics
 from textclf.hashing import code_of, fingerprint, overrides
-from textclf.models.checkpoint import accepted, plain, read_checkpoint, resolve_class
-from textclf.models.evaluated import EvaluatedModule
-from textclf.models.hooks import required_hook
+from textclf.models.checkpoint import accepted, check_restorable, data_entry, plain, read_checkpoint, resolve_class
+from textclf.models.dataloaders import check_batch, refuse_plain_loaders, say_what_was_cut
+from textclf.models.hooks import keep_required_hooks, required_hook
 from textclf.models.read_back import CheckpointReadBack
-from textclf.plain_values import plain_arguments, plain_part, plain_state
+from textclf.models.score_check import ScoreCheck, ScoreRules, check_outputs, check_predictions
+from textclf.models.state import MethodState
+from textclf.models.streaming import score_rows, text_rows
+from textclf.plain_values import plain_arguments, plain_state
+from textclf.processes import attached_trainer
+from textclf.subclassing import GuardedAttributes
 from textclf.types import Dataset
 
 
@@ -30,11 +39,11 @@ class Wanted:
     """A request for labelled rows, by a method that is not trained; see `TextClassifier.wanted`.
 
     Attributes:
-        shots: Number of examples that it shows in its prompts, as many of each class as of the others.
-        seed: Of their draw.
-        fit: Whether it cannot score without rows that a few numbers are fitted to. Otherwise it is given such rows only
-            where they cost no row of the test.
-        all_rows: Whether it chooses its examples itself: it is then given all train rows to choose from.
+        shots: Number of examples in its prompts, drawn evenly over the classes.
+        seed: Seed of the draw.
+        fit: Whether the method cannot score without rows to fit a few numbers to. Where False, it is given such rows
+            only if that takes no row out of the test split.
+        all_rows: Whether the method chooses its examples itself, from all train rows.
     """
 
     shots: int
@@ -43,35 +52,82 @@ class Wanted:
     all_rows: bool = False
 
 
-class TextClassifier(EvaluatedModule):
-    """A way of classifying texts; a subclass defines `log_scores` and whatever else it needs of the rest.
+class TextClassifier(GuardedAttributes, LightningModule):
+    """Base class of all methods; a subclass defines `log_scores`, and overrides what else it needs.
 
-    The life of a method: `prepare` (once, from the train rows), `encode` (once per split, cached on disk), then per
-    batch `collate` and `log_scores`. A method that trains adds `training_step` and `configure_optimizers`. Weights are
-    loaded in `configure_model`, never in `__init__`. What `prepare` finds goes into `self.fitted`: numbers, strings,
-    lists, dictionaries and tensors, which are saved in the checkpoint and given back before anything is encoded.
-    `fitted` is replaced as a whole when that happens: build from it on use, not before.
+    The order of calls: `prepare` (once, with the train rows), `encode` (once per split, cached on disk), then per batch
+    `collate` and `log_scores`. A method that trains adds `training_step` and `configure_optimizers`. Weights are loaded
+    in `configure_model`, never in `__init__`. What `prepare` finds goes into `self.fitted`: numbers, strings, lists,
+    dictionaries and tensors, which are saved in the checkpoint and restored before anything is encoded. `fitted` is
+    then replaced as a whole: build objects from it when they are used, not before.
+
+    Validation, test and prediction are the same for every method: scores are checked, counted and logged as `val/...`
+    and `test/...`. A subclass may override the hooks of Lightning that are defined here, with or without calling
+    `super()`: the work of this class is done as well (`textclf.models.hooks`). What an overridden `validation_step` or
+    `test_step` returns is added to the results that the callbacks get: a tensor as `loss`, a dictionary entry by entry.
 
     Attributes:
         architecture: Arguments that must be as they were when the checkpoint was made.
-        encoded_together: Rows that `encode` is given at once, at most.
+        encoded_together: Most rows in one call of `encode`.
+        autocast: Whether evaluation calls `log_scores` in the trainer's autocast, as training does. By default scores
+            are computed in the precision of the weights.
+        has_probabilities: False for a method that has answers but no probabilities.
+        loses_mass: Whether the probabilities of a row may sum to less than 1, for instance because those of some labels
+            are dropped.
+        may_not_answer: Whether all rows of an evaluation may be answers that fit no class; by default that is an error.
+            It never is for a method without probabilities.
+        needs_whole_split: True where a row's score depends on all rows of the split; see `calibrate_split`.
+        best_by: The validation metric by which `best.ckpt` is chosen, and whether its `max` or `min` is the best.
         fitted: What `prepare` found.
+        textclf: State that the package keeps for the method; a subclass only reads it.
     """
 
     architecture: ClassVar[tuple[str, ...]] = ("pretrained",)
     encoded_together: ClassVar[int] = 1000
+    autocast: ClassVar[bool] = False
+    has_probabilities: bool = True
+    loses_mass: bool = False
+    may_not_answer: bool = False
+    needs_whole_split: bool = False
+    best_by: tuple[str, Literal["max", "min"]] = ("val/macro_f1", "max")
+
+    attribute_types = {
+        "num_classes": (int, "the number of labels"),
+        "label_names": ((tuple, list), "the names of the labels"),
+        "autocast": (bool, "true or false"),
+        "has_probabilities": (bool, "true or false"),
+        "loses_mass": (bool, "true or false"),
+        "may_not_answer": (bool, "true or false"),
+        "needs_whole_split": (bool, "true or false"),
+        "best_by": (tuple, "the name of a figure, and max or min"),
+        "textclf": (MethodState, "what the package keeps of the method"),
+        "textclf_metrics": (nn.ModuleDict, "what the package counts"),
+    }
+    init_call = "super().__init__(num_classes, label_names)"
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Makes the hooks that the subclass overrides run those of this class as well."""
+        super().__init_subclass__(**options)
+        keep_required_hooks(cls)
 
     def __init__(self, num_classes: int, label_names: Sequence[str]) -> None:
         """Takes the facts of the data; a subclass passes them on, first thing in its own `__init__`.
 
         Args:
             num_classes: Number of labels; the command line links it from the data.
-            label_names: Name of each class, linked as well.
+            label_names: Name of each class, linked as well; normalized by `textclf.data.labels`.
 
         Raises:
-            UserError: The two do not agree.
+            UserError: Two names are the same, or their number is not `num_classes`.
         """
-        super().__init__(num_classes, label_names)
+        self._base_begins()
+        super().__init__()
+        self.num_classes = num_classes
+        self.label_names = normalized_names(label_names)
+        self.textclf = MethodState()
+        self.textclf_metrics = nn.ModuleDict(
+            {split: ClassificationMetrics(num_classes, self.has_probabilities) for split in ("val", "test")}
+        )
         self.save_hyperparameters(logger=False)
         if num_classes != len(label_names):
             raise UserError(
@@ -79,65 +135,24 @@ class TextClassifier(EvaluatedModule):
             )
         self.fitted: dict[str, Any] = {}
 
-    @property
-    def trains_by_batches(self) -> bool:
-        """Whether it learns from each batch of `fit`, so that it matters which rows a batch has."""
-        return is_overridden("training_step", self)
+    # What a subclass defines
 
-    @property
-    def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
-        """Weights that cannot be sent among processes (`textclf.hardware.kernels`): each has loaded them itself."""
-        return [name for name, weight in self.named_parameters() if weight.is_mkldnn]
-
-    @required_hook
-    def setup(self, stage: str) -> None:
-        """Refuses to train without rows to prepare with: a DataLoader has batches alone.
-
-        Raises:
-            UserError: There is no data module, and nothing is fitted.
-        """
-        data = getattr(self._trainer, "datamodule", None)
-        prepares = is_overridden("prepare", self, TextClassifier)
-        if stage == "fit" and data is None and prepares and not self.fitted:
-            raise UserError(
-                f"{type(self).__name__} must see the train rows before the first batch: pass a data module, as in "
-                "trainer.fit(model, datamodule=data), or call model.prepare(data.rows('train')) before"
-            )
-
-    # The contract with the data
-
-    def prepare(self, train_rows: Dataset) -> None:
-        """Fits what must be known before rows can be encoded, and puts it into `self.fitted`; by default nothing.
-
-        It runs on one process; the others are sent `self.fitted`.
+    def log_scores(self, batch: dict[str, Any]) -> Tensor:
+        """Scores of each label.
 
         Args:
-            train_rows: The train split, on disk: columns `id`, `text`, `label`, and `text_pair` where there is one.
+            batch: What `collate` gave, on this module's device.
+
+        Returns:
+            Log-probabilities in nats, float32 or float64, shape `(batch, num_classes)`, also for a batch of one row. A
+            row of NaN is an answer that fits no class.
         """
-
-    def wanted(self) -> Wanted | None:
-        """Requests labelled rows for a method without training; by default it needs none.
-
-        The data module asks for it in `test`, `validate` and `predict`, before any row is encoded, and answers by
-        calling `see`. Rows that are scored are never among the ones it gives.
-        """
-        return None
-
-    def see(self, shown: Dataset | None, fit: Dataset | None, of_test: bool = False) -> None:
-        """Takes the requested rows; called on every process, with the same ones. May also be called by hand.
-
-        Rows have the columns `id`, `text`, `label` (an index into `label_names`), and `text_pair` where there is one.
-
-        Args:
-            shown: Examples for the prompts, in this order, or all train rows to choose from (`Wanted.all_rows`).
-            fit: Rows to fit a few numbers to, or None where there are none.
-            of_test: Whether `fit` was taken out of the test split, for nothing but this.
-        """
+        raise UserError(f"{type(self).__name__} must define log_scores(batch)")
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """From texts to per-row fields and a `length` for batching; by default the length in characters.
 
-        A method that cuts long texts gives `cut`, the tokens cut off each row, so that they are counted and said.
+        A method that cuts long texts gives `cut`, the number of tokens cut off each row, so that they are reported.
 
         Args:
             rows: Columns `text`, and `text_pair` where there is one.
@@ -155,16 +170,81 @@ class TextClassifier(EvaluatedModule):
         """
         return {name: rows[name] for name in ("text", "text_pair") if name in rows}
 
+    def prepare(self, train_rows: Dataset) -> None:
+        """Fits what must be known before rows can be encoded, and puts it into `self.fitted`; by default nothing.
+
+        It runs on one process, which sends `self.fitted` to the others.
+
+        Args:
+            train_rows: The train split, on disk: columns `id`, `text`, `label`, and `text_pair` where there is one.
+        """
+
+    def wanted(self) -> Wanted | None:
+        """Requests labelled rows for a method without training; by default it needs none.
+
+        The data module asks for it in `test`, `validate` and `predict`, before any row is encoded, and answers by
+        calling `see`. Rows that are scored are never among those it gives.
+        """
+        return None
+
+    def see(self, shown: Dataset | None, fit: Dataset | None, of_test: bool = False) -> None:
+        """Takes the requested rows; called on every process, with the same ones. May also be called by hand.
+
+        Rows have the columns `id`, `text`, `label` (an index into `label_names`), and `text_pair` where there is one.
+
+        Args:
+            shown: Examples for the prompts, in this order, or all train rows to choose from (`Wanted.all_rows`).
+            fit: Rows to fit a few numbers to, or None where there are none.
+            of_test: Whether `fit` was taken out of the test split for this purpose alone.
+        """
+
+    def calibrate_split(self, log_scores: Tensor) -> Tensor:
+        """Corrects scores once all rows of a split have theirs; called on all processes, where `needs_whole_split`.
+
+        Args:
+            log_scores: What `log_scores` gave for the rows of this process, shape `(rows, num_classes)`.
+
+        Returns:
+            Log-probabilities of the same shape.
+        """
+        return log_scores
+
+    def figures(self, split: Literal["validation", "test"]) -> dict[str, float]:
+        """Other figures of an evaluation for `metrics.json`; called on all processes, at its end.
+
+        Args:
+            split: The split whose rows were scored.
+        """
+        return {}
+
     def for_workers(self) -> Self:
         """A copy that can `collate`, for the processes of `num_workers`: its parameters, buffers and modules are None.
 
-        Where processes are not forked, it is pickled. A method leaves out here what else its `collate` does not need:
-        what is large, or cannot be pickled.
+        Where processes are not forked, it is pickled. An override leaves out what else `collate` does not need: what is
+        large, or cannot be pickled.
         """
         light = copy(self)  # without the trainer
         for kind in ("_parameters", "_buffers", "_modules"):
             light.__dict__[kind] = dict.fromkeys(light.__dict__[kind])
         return light
+
+    def share_frozen(self, copy: Self) -> None:
+        """Gives a copy of this method what is frozen and large, and would be loaded again; by default nothing."""
+
+    @property
+    def trains_by_batches(self) -> bool:
+        """Whether it learns from each batch of `fit`, so that it matters which rows a batch has."""
+        return is_overridden("training_step", self)
+
+    # The key of cached rows
+
+    def encoding_facts(self) -> list[Any]:
+        """What `encode` depends on beyond the texts: strings, numbers, and lists and dictionaries of them.
+
+        A method that overrides `encode` may override this as well, so that its cached rows are kept when its source or
+        an argument that is not among the facts changes.
+        """
+        return []
 
     def encoding_key(self) -> str:
         """A hash of all that `encode` depends on: part of the name of the cached rows.
@@ -175,7 +255,7 @@ class TextClassifier(EvaluatedModule):
         kind = type(self)
         owner = next(base for base in kind.__mro__ if "encoding_facts" in vars(base))
         facts: list[Any] = [textclf.__version__, self.encoding_facts()]
-        if not owner.__module__.startswith("textclf."):  # ours tell themselves apart, or encode alike
+        if not owner.__module__.startswith("textclf."):  # the facts of built-in classes differ, or they encode alike
             facts.append(f"{owner.__module__}.{owner.__qualname__}")
         if "encode" in vars(self):
             facts.append(uuid4().hex)
@@ -189,17 +269,251 @@ class TextClassifier(EvaluatedModule):
                 facts.append(uuid4().hex)
         return fingerprint(facts)
 
-    def encoding_facts(self) -> list[Any]:
-        """What `encode` depends on beyond the texts: strings, numbers, and lists and dictionaries of them.
-
-        A method that overrides `encode` may override this as well, so that its cached rows are kept when its source or
-        an argument that is not among the facts changes.
-        """
-        return []
-
     def _fitted_state(self) -> dict[str, Any]:
         """What was fitted; nothing where `fitted` is an attribute of a subclass, such as a flag."""
         return self.fitted if isinstance(self.fitted, dict) else {}
+
+    # Hooks of Lightning: set-up, and the start of a loop
+
+    @property
+    def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
+        """Weights that DDP does not send among processes: each process has loaded them itself.
+
+        They are packed for oneDNN (`textclf.hardware.kernels`), and have no storage that could be sent. DDP reads this
+        attribute of the module; its public `_set_params_and_buffers_to_ignore_for_model` sets the same one, but must be
+        called between loading the weights and wrapping the module, where Lightning has no hook.
+        """
+        return [name for name, weight in self.named_parameters() if weight.is_mkldnn]
+
+    @required_hook
+    def setup(self, stage: str) -> None:
+        """Refuses to train without rows to prepare with: a DataLoader has only batches.
+
+        Raises:
+            UserError: There is no data module, and nothing is fitted.
+        """
+        prepares = is_overridden("prepare", self, TextClassifier)
+        if stage == "fit" and self._data_module() is None and prepares and not self.fitted:
+            raise UserError(
+                f"{type(self).__name__} must see the train rows before the first batch: pass a data module, as in "
+                "trainer.fit(model, datamodule=data), or call model.prepare(data.rows('train')) before"
+            )
+
+    @required_hook
+    def configure_callbacks(self) -> Sequence[Callback] | Callback:
+        """The check of the checkpoint at the end of `fit`."""
+        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+        known = any(isinstance(callback, CheckpointReadBack) for callback in callbacks)
+        return [] if known else [CheckpointReadBack()]
+
+    @required_hook
+    def on_train_start(self) -> None:
+        """Checks the loader of training."""
+        self._check_loaders("train", self.trainer.train_dataloader)
+
+    @required_hook
+    def on_validation_start(self) -> None:
+        """Checks the loaders of validation; in `fit`, drops calibrators, which belong to scores of other weights."""
+        self.textclf.score_check = ScoreCheck(self.trainer.world_size)
+        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
+            self.textclf.calibrators = ()
+        self._check_loaders("validation", self.trainer.val_dataloaders)
+
+    @required_hook
+    def on_test_start(self) -> None:
+        """Checks the loaders of the test."""
+        self.textclf.score_check = ScoreCheck(self.trainer.world_size)
+        self._check_loaders("test", self.trainer.test_dataloaders)
+
+    def _check_loaders(self, split: str, loaders: Any) -> None:
+        """Refuses loaders that would give every process the same rows; reports, once, what was cut off the texts."""
+        refuse_plain_loaders(loaders, self.trainer.world_size)
+        if split not in self.textclf.checked_splits:
+            self.textclf.checked_splits.add(split)
+            say_what_was_cut(loaders, split, getattr(self, "max_length", None))
+
+    # Hooks of Lightning: validation, test and prediction
+
+    @required_hook
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Counts one batch; returns what `test_step` returns.
+
+        In `fit` no calibrator is applied: the best checkpoint is chosen, and the next calibrator fitted, by the
+        method's own scores.
+        """
+        fitting = self.trainer.state.fn == TrainerFn.FITTING
+        return self._evaluate(batch, "val", calibrate=not fitting)
+
+    @required_hook
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Counts one batch; returns its results for the callbacks.
+
+        Returns:
+            `row` and `prediction`, int64 `(batch,)`, `log_scores` `(batch, num_classes)`, and, where a calibrator
+            such as thresholds decides, `deciding_scores` of the same shape, unnormalized.
+        """
+        return self._evaluate(batch, "test")
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Scores one batch of texts; returns what `test_step` returns, in the order of the model's own `label_names`.
+
+        An override must return the same entries.
+        """
+        check_batch(batch, "row")
+        results = {"row": batch["row"], **self.textclf.results(self.checked_scores(batch))}
+        return _without_rows(results) if batch.get("filler") else results
+
+    @required_hook
+    def on_validation_epoch_end(self) -> None:
+        """Logs `val/...` over the whole split."""
+        self._log_metrics("val")
+
+    @required_hook
+    def on_test_epoch_end(self) -> None:
+        """Logs `test/...` over the whole split."""
+        self._log_metrics("test")
+
+    def _evaluate(
+        self, batch: dict[str, Any], split: Literal["val", "test"], calibrate: bool = True
+    ) -> dict[str, Tensor]:
+        check_batch(batch, "row", "labels")
+        names = self._names_of_data()
+        columns = None if names == self.label_names else [self.label_names.index(name) for name in names]
+        log_scores = self.checked_scores(batch, self.textclf.score_check)
+        results = {"row": batch["row"], **self.textclf.results(log_scores, columns, calibrate)}
+        labels = batch["labels"]
+        if batch.get("filler"):
+            results = _without_rows(results)
+            labels = labels[:0]
+        if self.needs_whole_split:
+            self.textclf.pending_batches.append((results["row"], results["log_scores"], labels))
+        elif len(labels):
+            self._metrics(split).update(results["log_scores"], labels, results["prediction"])
+        return results
+
+    def _log_metrics(self, split: Literal["val", "test"]) -> None:
+        self.check_evaluation()
+        metrics = self._metrics(split)
+        if self.textclf.pending_batches:
+            rows, scores, labels = (torch.cat(parts) for parts in zip(*self.textclf.pending_batches, strict=True))
+            metrics.update(self.checked_split_scores(scores, rows), labels)
+            self.textclf.pending_batches.clear()
+        values = {f"{split}/{name}": value.float() for name, value in metrics.compute().items()}
+        # compute() has already reduced over the processes. Without sync_dist Lightning warns, and the mean of equal
+        # values changes nothing.
+        self.log_dict(values, sync_dist=True)
+        metrics.reset()
+
+    def _metrics(self, split: Literal["val", "test"]) -> ClassificationMetrics:
+        metrics = cast(ClassificationMetrics, self.textclf_metrics[split])
+        if metrics.has_probabilities != self.has_probabilities:  # set in the `__init__` of a subclass
+            metrics = ClassificationMetrics(self.num_classes, self.has_probabilities).to(self.device)
+            self.textclf_metrics[split] = metrics
+        return metrics
+
+    def _names_of_data(self) -> tuple[str, ...]:
+        """The data's labels in their order; they are matched by name."""
+        if self.num_classes != len(self.label_names):
+            raise UserError(
+                f"{type(self).__name__}.num_classes is {self.num_classes}, but there are {len(self.label_names)} "
+                "label_names: give an attribute of your own another name"
+            )
+        data = self._data_module()
+        if data is None:
+            return self.label_names
+        names = normalized_names(data.label_names)
+        refuse_other_labels("model", self.label_names, names)
+        return names
+
+    def _data_module(self) -> Any:
+        """The data module that the trainer runs this method on; None where there is none."""
+        return getattr(attached_trainer(self), "datamodule", None)
+
+    # Checks of scores
+
+    def checked_scores(self, batch: dict[str, Any], check: ScoreCheck | None = None) -> Tensor:
+        """Calls `log_scores` and checks the result; every evaluation and prediction gets its scores here.
+
+        Args:
+            batch: What `collate` gave, with `row`, on this module's device.
+            check: That of an evaluation, which may raise later; by default a fault is raised at once.
+
+        Returns:
+            A copy of the scores, without gradients, on this module's device.
+
+        Raises:
+            UserError: They break the rules of `textclf.models.score_check`.
+        """
+        if check is None:
+            check = ScoreCheck()
+        precision = nullcontext() if self.autocast else torch.autocast(self.device.type, enabled=False)
+        with precision:
+            scores = self.log_scores(batch)
+        counted = not batch.get("filler")
+        return check.add(self._rules_of("log_scores"), scores, batch["row"], self.device, counted)
+
+    def checked_split_scores(self, log_scores: Tensor, rows: Tensor) -> Tensor:
+        """Calls `calibrate_split` and checks the result; on all processes.
+
+        Args:
+            log_scores: What `log_scores` gave for the rows of this process, shape `(rows, num_classes)`.
+            rows: Index of each row in the split, shape `(rows,)`.
+
+        Raises:
+            UserError: The scores break the rules, on any process.
+        """
+        check = ScoreCheck(self.trainer.world_size)
+        return check.add(self._rules_of("calibrate_split"), self.calibrate_split(log_scores), rows, log_scores.device)
+
+    def checked_outputs(self, step: str, outputs: Any, batch: Mapping[str, Any]) -> Mapping[str, Tensor]:
+        """Checks what a step returned, before it is read.
+
+        Args:
+            step: Name of the method, which may be a subclass's own.
+            outputs: What it returned.
+            batch: The batch, with `row`.
+
+        Raises:
+            UserError: The results of some rows are missing, or the scores of `predict_step` break the rules.
+        """
+        names = ["row", "prediction", "log_scores"]
+        if step == "predict_step" and self.textclf.calibrator(decides=True) is not None:
+            names.append("deciding_scores")
+        rows = batch["row"][:0] if batch.get("filler") else batch["row"]
+        check_outputs(self._rules_of(step), outputs, names, rows)
+        if step == "predict_step":
+            ScoreCheck().add(self._rules_of(step), outputs["log_scores"], rows, outputs["log_scores"].device)
+            check_predictions(self._rules_of(step), outputs["prediction"])
+        checked: Mapping[str, Tensor] = outputs
+        return checked
+
+    def check_evaluation(self) -> None:
+        """Raises, on all processes, what was wrong with the scores of an evaluation; called before they are reported.
+
+        Raises:
+            UserError: The scores break the rules, no row was counted, or all scores are NaN.
+        """
+        batches, rows, invalid = self.textclf.score_check.finish()
+        if not batches:
+            raise UserError(
+                f"{type(self).__name__} counted no batch of this evaluation: define validation_step and test_step as "
+                "methods of the class, or call those of TextClassifier"
+            )
+        may_be_invalid = self.may_not_answer or not self.has_probabilities
+        if rows == invalid > 0 and not may_be_invalid:
+            trains = is_overridden("training_step", self) and any(each.requires_grad for each in self.parameters())
+            diverged = trains and not self.trainer.sanity_checking
+            raise self._rules_of("log_scores").all_invalid(rows, diverged)
+
+    def _rules_of(self, method: str) -> ScoreRules:
+        trainer = attached_trainer(self)
+        return ScoreRules(
+            source=f"{type(self).__name__}.{method}",
+            num_classes=self.num_classes,
+            has_probabilities=self.has_probabilities,
+            loses_mass=self.loses_mass,
+            precision=None if trainer is None else str(trainer.precision),
+        )
 
     # Checkpoints: weights, what was fitted, and how to build the object again
 
@@ -213,23 +527,12 @@ class TextClassifier(EvaluatedModule):
             "version": textclf.__version__,
             "class_path": f"{type(self).__module__}.{type(self).__qualname__}",
             "label_names": list(self.label_names),
-            "train_rows": self.textclf.train_rows,
-            "seed": self.textclf.train_seed,
             "fitted": self._fitted_state(),
-            "text_steps": [step.as_config() for step in self.textclf.text_steps],
-            **stored_calibrators(self.textclf.calibrators, self.label_names),
+            **self.textclf.stored(self.label_names),
         }
-        data = getattr(self._trainer, "datamodule", None)
+        data = self._data_module()
         if data is not None:
-            init_args = plain_part(data.hparams)
-            if data.CHECKPOINT_HYPER_PARAMS_KEY in checkpoint:  # Lightning's copy may hold objects
-                checkpoint[data.CHECKPOINT_HYPER_PARAMS_KEY] = dict(init_args)
-            if "label_names" in init_args:  # as they were found, so that no file is needed to know them
-                init_args["label_names"] = list(data.label_names)
-            checkpoint["textclf"]["data"] = {
-                "class_path": f"{type(data).__module__}.{type(data).__qualname__}",
-                "init_args": init_args,
-            }
+            checkpoint["textclf"]["data"] = data_entry(data, checkpoint)
 
     @required_hook
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -242,42 +545,14 @@ class TextClassifier(EvaluatedModule):
         Raises:
             UserError: The checkpoint is of another class, architecture, or set of labels.
         """
+        hparams = plain(self.hparams)
+        architecture = {name: hparams.get(name) for name in self.architecture}
+        check_restorable(checkpoint, type(self), self.label_names, architecture)
         saved = checkpoint["textclf"]
-        own = f"{type(self).__module__}.{type(self).__qualname__}"
-        if saved["class_path"] != own:
-            raise UserError(
-                f"the checkpoint holds a {saved['class_path']}, the configuration describes a {own}: "
-                "use the config.yaml of the checkpoint's own run"
-            )
-        label_names = normalized_names(saved["label_names"])
-        if set(label_names) != set(self.label_names):
-            raise UserError(
-                f"the checkpoint's labels are {listed(label_names, self.label_names)}, the data's are "
-                f"{listed(self.label_names, label_names)}: evaluate it on data with the same labels"
-            )
-        for name in self.architecture:
-            theirs, ours = checkpoint["hyper_parameters"].get(name), plain(self.hparams).get(name)
-            if theirs != ours:
-                raise UserError(
-                    f"the checkpoint was trained with {name} {theirs!r}, the configuration says {ours!r}: "
-                    "use the config.yaml of the checkpoint's own run"
-                )
-        from textclf.data.cleaning import TextStep
-
-        self.label_names = label_names
+        self.label_names = normalized_names(saved["label_names"])
         if saved["fitted"] or isinstance(self.fitted, dict):
             self.fitted = saved["fitted"]
-        self.textclf.train_rows, self.textclf.train_seed = saved.get("train_rows"), saved.get("seed")
-        self.textclf.text_steps = [
-            resolve_class(step["class_path"], TextStep, "the checkpoint")(**step["init_args"])  # type: ignore[type-abstract]
-            for step in saved["text_steps"]
-        ]
-        self.textclf.calibrators = restored_calibrators(
-            saved,
-            label_names,
-            lambda path: resolve_class(path, Calibrator, "the checkpoint"),  # type: ignore[type-abstract]
-        )
-        self.textclf.restored = True
+        self.textclf.restore(saved, self.label_names)
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # one path, one way: no hparams file, no strictness
@@ -302,7 +577,8 @@ class TextClassifier(EvaluatedModule):
             model.load_state_dict(checkpoint["state_dict"])
         except RuntimeError as error:
             raise UserError(
-                f"{str(checkpoint_path)!r} does not fit its own architecture ({str(error).splitlines()[0]}): train anew"
+                f"{str(checkpoint_path)!r} does not fit its own architecture ({str(error).splitlines()[0]}): train "
+                "again"
             ) from error
         return model.to(map_location or "cpu").eval()
 
@@ -319,16 +595,6 @@ class TextClassifier(EvaluatedModule):
         model.configure_model()
         model.on_load_checkpoint(dict(checkpoint))  # a subclass may read what it has stored there
         return model
-
-    def share_frozen(self, copy: Self) -> None:
-        """Gives a copy of this method what is frozen and large, and would be loaded again; by default nothing."""
-
-    @required_hook
-    def configure_callbacks(self) -> Sequence[Callback] | Callback:
-        """The check of the checkpoint at the end of `fit`."""
-        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
-        known = any(isinstance(callback, CheckpointReadBack) for callback in callbacks)
-        return [] if known else [CheckpointReadBack()]
 
     # Use
 
@@ -350,65 +616,16 @@ class TextClassifier(EvaluatedModule):
         Raises:
             UserError: `texts` is one text or no series of texts, or one of them is a list, an object, or bytes.
         """
-        from textclf.models.streaming import score_rows
-
-        _check_series("texts", texts)
-        if text_pairs is not None:
-            _check_series("text_pairs", text_pairs)
-        rows = (
-            ({"text": text} for text in texts)
-            if text_pairs is None
-            else ({"text": a, "text_pair": b} for a, b in _paired(texts, text_pairs))
-        )
+        rows = text_rows(texts, text_pairs)
         if max_batch_tokens is None:
             max_batch_tokens = 4096 if self.device.type == "cpu" else 32_768
-        scored = score_rows(self, rows, max_batch_tokens, total=len(texts) if isinstance(texts, Sized) else None)
-        return [{name: value for name, value in answer.items() if name != "scores"} for answer in scored]
+        total = len(texts) if isinstance(texts, Sized) else None
+        answers = list(score_rows(self, rows, max_batch_tokens, total))
+        for answer in answers:
+            del answer["scores"]
+        return answers
 
 
-class PreparedClassifier(TextClassifier):
-    """A method that is fitted in `prepare` alone: `fit` ends training after its first step, validates and saves.
-
-    The trainer's `max_epochs` and `limit_train_batches` do not matter to it.
-    """
-
-    @property
-    def trains_by_batches(self) -> bool:
-        """It is given all train rows at once."""
-        return False
-
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Learns nothing from batches."""
-
-    @required_hook
-    def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
-        """Ends training after the first step; Lightning then still validates, and saves checkpoints.
-
-        (A batch need not be a step, with `accumulate_grad_batches`; at step 0 Lightning saves no checkpoint.)
-        """
-        if self.trainer.global_step > 0:
-            self.trainer.should_stop = True
-
-    def configure_optimizers(self) -> None:
-        """Nothing to optimise."""
-
-
-def _check_series(argument: str, texts: Any) -> None:
-    """Refuses what is no series of texts.
-
-    Raises:
-        UserError: It is one text, a mapping, a table, or nothing that can be iterated over.
-    """
-    if isinstance(texts, str):
-        raise UserError(f"classify takes a list of texts, not one text: write classify([{texts!r}])")
-    if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
-        raise UserError(f"classify: {argument} is of type {type(texts).__name__}: give a list of texts")
-    if getattr(texts, "ndim", 1) != 1:
-        raise UserError(f"classify: {argument} has {texts.ndim} dimensions: give one column of texts")  # type: ignore[attr-defined]  # asked just before
-
-
-def _paired(texts: Iterable[Any], pairs: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    try:
-        yield from zip(texts, pairs, strict=True)
-    except ValueError as error:
-        raise UserError(f"classify got more of one text than of the other ({error}): give pairs") from error
+def _without_rows(results: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Results of the same names for no row: those of a filler batch are not counted."""
+    return {name: values[:0] for name, values in results.items()}

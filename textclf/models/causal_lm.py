@@ -132,7 +132,7 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         self.numerics, self.domain_premise = numerics, domain_premise
         self.content_free = CONTENT_FREE if content_free is None else tuple(content_free)
         self.load_options = load_options or {}
-        self.judged_together = self.score_rule.whole_split
+        self.needs_whole_split = self.score_rule.whole_split
         self.fit_rows: tuple[Dataset, bool] | None = None
         self.network: tuple[PreTrainedModel] | None = None  # not a module of this one: it is loaded, never saved
         self._beyond: dict[int, str] = {}
@@ -285,13 +285,13 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
     def log_scores(self, batch: dict[str, Any]) -> Tensor:
         """Log-probabilities by the rule, float64, `(batch, num_classes)`.
 
-        A rule that needs all rows of a split is applied in `settle`; these are then the scores of `sum`.
+        A rule that needs all rows of a split is applied in `calibrate_split`; these are then the scores of `sum`.
 
         Args:
             batch: With `prompt`, or with the `scores` that `score` has given already.
         """
         scores = batch["scores"] if "scores" in batch else self.score_batch(batch)
-        found = class_scores("sum" if self.judged_together else self.rule, self.likelihoods(scores))
+        found = class_scores("sum" if self.needs_whole_split else self.rule, self.likelihoods(scores))
         return self._as_tensor(found)
 
     def score_batch(self, batch: dict[str, Any]) -> Scores:
@@ -305,7 +305,7 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
     def _as_tensor(self, scores: Array) -> Tensor:
         return torch.from_numpy(scores).to(self.device, torch.float32 if self.device.type == "mps" else None)
 
-    def settle(self, log_scores: Tensor) -> Tensor:
+    def calibrate_split(self, log_scores: Tensor) -> Tensor:
         """Applies a rule that needs all rows of the split to those of all processes.
 
         Args:
@@ -389,13 +389,13 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
 
     def _with_matrices(self, result: dict[str, Tensor], scores: Scores) -> dict[str, Tensor]:
         kept = {name: matrix[: len(result["row"])] for name, matrix in scores.items()}  # a filler has no rows
-        if self.judged_together:
+        if self.needs_whole_split:
             self._of_split.append(kept)
         return result | {name: torch.from_numpy(matrix) for name, matrix in kept.items()}
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Refuses a rule that must see all rows before it can judge one."""
-        if self.judged_together:
+        if self.needs_whole_split:
             raise UserError(f"rule {self.rule!r} looks at all rows of a test at once: choose another one to predict")
         return super().predict_step(batch, batch_idx)
 

@@ -1,4 +1,4 @@
-"""Reading checkpoints safely, and finding the class that one is of."""
+"""Contents of a checkpoint: read safely, compared with a configuration, and resolved to a class."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import importlib
 import inspect
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
+from textclf.class_paths import import_modules
+from textclf.data.labels import normalized_names, refuse_other_labels
 from textclf.errors import UserError
+from textclf.plain_values import plain_part
 
 T = TypeVar("T")
 
@@ -73,18 +76,63 @@ def read_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
     return checkpoint
 
 
-def resolve_class(class_path: str, base: type[T], path: str) -> type[T]:
-    """Finds an already imported class: loading a checkpoint imports nothing of a stranger's.
+def data_entry(data: Any, checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """How to build the data module of a run again, for its checkpoint.
 
-    (The command line does import the class that a checkpoint or a configuration names.)
+    Args:
+        data: The data module.
+        checkpoint: The checkpoint, whose copy of the module's arguments is reduced to plain values.
+    """
+    init_args = plain_part(data.hparams)
+    if data.CHECKPOINT_HYPER_PARAMS_KEY in checkpoint:  # Lightning's copy may hold objects
+        checkpoint[data.CHECKPOINT_HYPER_PARAMS_KEY] = dict(init_args)
+    if "label_names" in init_args:  # as they were found, so that no file is needed to know them
+        init_args["label_names"] = list(data.label_names)
+    return {"class_path": f"{type(data).__module__}.{type(data).__qualname__}", "init_args": init_args}
+
+
+def check_restorable(
+    checkpoint: Mapping[str, Any], kind: type, label_names: Sequence[str], architecture: Mapping[str, Any]
+) -> None:
+    """Refuses a checkpoint of another method than the one that is to be restored from it.
+
+    Args:
+        checkpoint: As `read_checkpoint` gives it.
+        kind: Class of the method.
+        label_names: Its label names.
+        architecture: Its arguments that must be equal in the checkpoint, as plain values.
+
+    Raises:
+        UserError: The checkpoint is of another class, architecture, or set of labels.
+    """
+    saved = checkpoint["textclf"]
+    class_path = f"{kind.__module__}.{kind.__qualname__}"
+    remedy = "use the config.yaml of the checkpoint's own run"
+    if saved["class_path"] != class_path:
+        raise UserError(
+            f"the checkpoint holds a {saved['class_path']}, the configuration describes a {class_path}: {remedy}"
+        )
+    refuse_other_labels("checkpoint", normalized_names(saved["label_names"]), label_names)
+    for name, configured in architecture.items():
+        trained = checkpoint["hyper_parameters"].get(name)
+        if trained != configured:
+            raise UserError(
+                f"the checkpoint was trained with {name} {trained!r}, the configuration says {configured!r}: {remedy}"
+            )
+
+
+def resolve_class(class_path: str, base: type[T], path: str) -> type[T]:
+    """Finds the class of a checkpoint: one of this package, or one that is imported already.
+
+    Loading a checkpoint imports no code of other packages. (The command line does import the class that a checkpoint or
+    a configuration names.)
 
     Raises:
         UserError: The class is not imported, or is no `base`.
     """
-    if class_path.startswith("textclf."):
-        import textclf.models  # noqa: F401  # our own classes may always be found
-
     module, _, name = class_path.rpartition(".")
+    if module.startswith("textclf."):
+        import_modules([class_path])
     kind = getattr(sys.modules.get(module), name, None)
     if kind is None:
         remedy = f"write `from {module} import {name}` first (for scripts/export.py: `--import {module}`)"

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from textclf.errors import UserError
-from textclf.models.base import PreparedClassifier
 from textclf.models.embedding import EmbeddingClassifier, facts
+from textclf.models.preparation import PreparedClassifier
 from textclf.types import Dataset
 
 

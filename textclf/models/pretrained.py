@@ -95,8 +95,8 @@ class PretrainedClassifier(InferenceClassifier):
             logits = class_logits(self.network, batch).float()
         return self.mapped(logits)
 
-    def _look_at(self, split: str, loaders: Any) -> None:
-        super()._look_at(split, loaders)
+    def _check_loaders(self, split: str, loaders: Any) -> None:
+        super()._check_loaders(split, loaders)
         for loader in as_list(loaders):
             encoded = getattr(getattr(loader, "dataset", None), "encoded", None)
             if encoded is not None and len(encoded) and not self._looked:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +19,7 @@ from textclf.data.contract import batch_of, encoded
 from textclf.errors import UserError
 from textclf.evaluation.calibration import calibrated
 from textclf.models.checkpoint import read_checkpoint
-
-if TYPE_CHECKING:
-    from textclf.models.base import TextClassifier
+from textclf.models.protocol import Classifier
 
 ROWS = 8
 """Rows that are scored."""
@@ -91,7 +89,7 @@ def some_rows(data: Any) -> dict[str, Any]:
     return {**rows[places], "row": places, "filler": False}
 
 
-def rebuilt(model: TextClassifier, checkpoint: Mapping[str, Any]) -> TextClassifier:
+def rebuilt(model: Classifier, checkpoint: Mapping[str, Any]) -> Classifier:
     """Builds a method from a checkpoint, and gives it the weights of the method itself.
 
     Args:
@@ -123,7 +121,7 @@ def rebuilt(model: TextClassifier, checkpoint: Mapping[str, Any]) -> TextClassif
     return copy
 
 
-def compare_scores(model: TextClassifier, copy: TextClassifier, rows: dict[str, Any], trainer: Any) -> None:
+def compare_scores(model: Classifier, copy: Classifier, rows: dict[str, Any], trainer: Any) -> None:
     """Refuses a copy that scores rows in another way than the method itself.
 
     Args:
@@ -161,7 +159,7 @@ def compare_scores(model: TextClassifier, copy: TextClassifier, rows: dict[str, 
             )
 
 
-def _scores(model: TextClassifier, rows: dict[str, Any]) -> list[Tensor]:
+def _scores(model: Classifier, rows: dict[str, Any]) -> list[Tensor]:
     """Log-scores of a few rows, calibrated ones, and those that decide, float64 on the CPU."""
     torch.manual_seed(0)
     batch = batch_of(model.collate, {**rows, **encoded(model, rows)})

@@ -143,6 +143,25 @@ class ScoreRules:
                 text += f"sum to 1; {_remedy_of_sum(scores, fault)}"
         return UserError(text)
 
+    def all_invalid(self, rows: int, diverged: bool) -> UserError:
+        """The error of an evaluation in which every score is NaN.
+
+        Args:
+            rows: Number of rows.
+            diverged: Whether the method was trained, so that the cause is probably its training.
+        """
+        if diverged:
+            reason = (
+                "training has diverged: try a lower learning rate, --trainer.gradient_clip_val 1.0, or "
+                f"--trainer.precision 32-true (it is {self.precision})"
+            )
+        else:
+            reason = (
+                "not one has an answer: look at the inputs and weights, or set may_not_answer = True where answers may "
+                "fit no class"
+            )
+        return UserError(f"{self.source} gave NaN for all {rows} rows: {reason}")
+
 
 class ScoreCheck:
     """Checks the scores of an evaluation.

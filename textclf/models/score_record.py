@@ -68,7 +68,7 @@ class ScoreRecord(Callback):
         model.check_evaluation()
         if _data(trainer) is None:
             return
-        if model.judged_together:
+        if model.needs_whole_split:
             self._settle(model)
         parts = [part for process in gather(self._parts, trainer) for part in process]
         folder, work = run_folder(trainer), model.work()  # every process takes part
@@ -89,7 +89,7 @@ class ScoreRecord(Callback):
         scores = [part["log_scores"] for part in self._parts] or [np.empty((0, model.num_classes))]
         rows = [part["row"] for part in self._parts] or [np.empty(0, dtype=np.int64)]
         given = [torch.from_numpy(np.concatenate(parts)) for parts in (scores, rows)]
-        settled = model.settled_scores(*given).cpu().numpy()
+        settled = model.checked_split_scores(*given).cpu().numpy()
         ends = np.cumsum([len(part["row"]) for part in self._parts])
         for part, own in zip(self._parts, np.split(settled, ends[:-1]), strict=False):
             part["log_scores"] = own

@@ -1,32 +1,36 @@
-"""What the package itself keeps of a method, apart from the attributes that a subclass has."""
+"""State that the package keeps for a method, apart from the attributes that a subclass has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
-from textclf.evaluation.calibration import Calibrator
+from textclf.data.cleaning import TextStep
+from textclf.evaluation.calibration import Calibrator, calibrated, restored_calibrators, stored_calibrators
+from textclf.evaluation.metrics import predicted_classes
+from textclf.models.checkpoint import resolve_class
 from textclf.models.score_check import ScoreCheck
 
 
 @dataclass
 class MethodState:
-    """The bookkeeping of a `TextClassifier`, under `self.textclf`: no attribute of a subclass can have the same name.
+    """State of a `TextClassifier`, under `self.textclf`: no attribute of a subclass can have the same name.
 
     Attributes:
         restored: Whether the method's state comes from a checkpoint.
-        train_rows: Number of labelled rows that it has learnt from; None where a checkpoint does not tell.
-        train_seed: The seed of its training; None where none was set, or a checkpoint does not tell.
+        train_rows: Number of labelled rows that it has learnt from; None where a checkpoint does not say.
+        train_seed: The seed of its training; None where none was set, or a checkpoint does not say.
         text_steps: Cleaning steps that changed the texts it was trained on; `classify` and `predict` apply them too.
-        calibrators: What was fitted to validation rows and corrects its scores: at most one that changes the
+        calibrators: Corrections of its scores that were fitted to validation rows: at most one that changes the
             probabilities, and one that decides.
-        variant: What is tried in this part of the training, such as one value of several; named after its validation.
-        seen_splits: Splits whose loaders were looked at.
-        waiting: Rows, scores and labels of the batches of a split that is judged as a whole.
-        score_check: What was found wrong with the scores of the current evaluation.
+        variant: The configuration that is validated next, where training tries several, such as one value of several;
+            validations are named after it.
+        checked_splits: Splits whose loaders were checked.
+        pending_batches: Rows, scores and labels of the batches so far, for a method that needs the whole split.
+        score_check: The checks of the scores of the current evaluation.
         hook_calls: Results of the required hooks that ran within each override that is running; see
             `textclf.models.hooks`.
     """
@@ -37,11 +41,79 @@ class MethodState:
     text_steps: Sequence[Any] = ()
     calibrators: tuple[Calibrator, ...] = ()
     variant: str = ""
-    seen_splits: set[str] = field(default_factory=set)
-    waiting: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
+    checked_splits: set[str] = field(default_factory=set)
+    pending_batches: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
     score_check: ScoreCheck = field(default_factory=ScoreCheck)
     hook_calls: list[dict[Callable[..., Any], Any]] = field(default_factory=list)
 
     def calibrator(self, decides: bool) -> Calibrator | None:
         """The calibrator that decides, or the one that changes the probabilities; None where there is none."""
         return next((each for each in self.calibrators if each.decides == decides), None)
+
+    def results(
+        self, log_scores: Tensor, columns: Sequence[int] | None = None, calibrate: bool = True
+    ) -> dict[str, Tensor]:
+        """Calibrates the log-scores of a batch, and gives the classes that are answered.
+
+        Each calibrator is applied to the method's own log-scores, to which it was fitted: none depends on another.
+
+        Args:
+            log_scores: What the method gave, `(batch, num_classes)`.
+            columns: Of `log_scores`, in the order of the results; by default they stay as they are.
+            calibrate: Whether calibrators are applied.
+
+        Returns:
+            `log_scores`, `prediction`, int64 `(batch,)`, and, where a calibrator decides, `deciding_scores`.
+        """
+        scaling = self.calibrator(decides=False) if calibrate else None
+        rule = self.calibrator(decides=True) if calibrate else None
+        scores = log_scores if scaling is None else calibrated(scaling, log_scores)
+        deciding = scores if rule is None else calibrated(rule, log_scores)
+        if columns is not None:
+            scores = scores[:, columns]
+            deciding = deciding[:, columns]
+        results = {
+            "log_scores": scores.to(log_scores),
+            "prediction": predicted_classes(deciding).to(log_scores.device),
+        }
+        if rule is not None:
+            results["deciding_scores"] = deciding.to(log_scores)
+        return results
+
+    def stored(self, label_names: Sequence[str]) -> dict[str, Any]:
+        """What a checkpoint keeps of it, as plain values.
+
+        Args:
+            label_names: Name of each class, in the method's order.
+        """
+        return {
+            "train_rows": self.train_rows,
+            "seed": self.train_seed,
+            "text_steps": [step.as_config() for step in self.text_steps],
+            **stored_calibrators(self.calibrators, label_names),
+        }
+
+    def restore(self, saved: Mapping[str, Any], label_names: Sequence[str]) -> None:
+        """Takes what `stored` gave.
+
+        Args:
+            saved: The package's entry of a checkpoint; those of earlier versions lack some values.
+            label_names: Name of each class, in the order of the checkpoint.
+
+        Raises:
+            UserError: A cleaning step or calibrator is of a class that is not imported.
+        """
+        self.train_rows = saved.get("train_rows")
+        self.train_seed = saved.get("seed")
+        self.text_steps = [_text_step(step) for step in saved["text_steps"]]
+        self.calibrators = restored_calibrators(saved, label_names, _calibrator_class)
+        self.restored = True
+
+
+def _text_step(config: Mapping[str, Any]) -> TextStep:
+    kind = resolve_class(config["class_path"], TextStep, "the checkpoint")  # type: ignore[type-abstract]
+    return kind(**config["init_args"])
+
+
+def _calibrator_class(class_path: str) -> type[Calibrator]:
+    return resolve_class(class_path, Calibrator, "the checkpoint")  # type: ignore[type-abstract]

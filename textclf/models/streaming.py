@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +15,47 @@ from textclf.data.contract import batch_of, encoded
 from textclf.data.values import as_text, mended, say_mended
 from textclf.errors import UserError
 from textclf.models.dataloaders import say_cut
-
-if TYPE_CHECKING:
-    from textclf.models.base import TextClassifier
+from textclf.models.protocol import Classifier
 
 WINDOW = 4096
 """Rows that are encoded and sorted together: long enough for little padding, short enough for flat memory."""
+
+
+def text_rows(texts: Iterable[Any], text_pairs: Iterable[Any] | None = None) -> Iterator[dict[str, Any]]:
+    """Rows of texts, or of pairs of texts, as `StreamedBatches` takes them.
+
+    Args:
+        texts: Any number of texts.
+        text_pairs: The second text of each.
+
+    Raises:
+        UserError: One of the two is one text, a mapping, a table, or nothing that can be iterated over; while the rows
+            are read, also where there are more of one than of the other.
+    """
+    _check_series("texts", texts)
+    if text_pairs is None:
+        return ({"text": text} for text in texts)
+    _check_series("text_pairs", text_pairs)
+    return _paired_rows(texts, text_pairs)
+
+
+def _check_series(argument: str, texts: Any) -> None:
+    """Refuses what is no series of texts."""
+    if isinstance(texts, str):
+        raise UserError(f"classify takes a list of texts, not one text: write classify([{texts!r}])")
+    if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
+        raise UserError(f"classify: {argument} is of type {type(texts).__name__}: give a list of texts")
+    dimensions = getattr(texts, "ndim", 1)
+    if dimensions != 1:
+        raise UserError(f"classify: {argument} has {dimensions} dimensions: give one column of texts")
+
+
+def _paired_rows(texts: Iterable[Any], text_pairs: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    try:
+        for text, text_pair in zip(texts, text_pairs, strict=True):
+            yield {"text": text, "text_pair": text_pair}
+    except ValueError as error:
+        raise UserError(f"classify got more of one text than of the other ({error}): give pairs") from error
 
 
 class StreamedBatches:
@@ -37,7 +72,7 @@ class StreamedBatches:
 
     def __init__(  # noqa: D107  # the class says it
         self,
-        model: TextClassifier,
+        model: Classifier,
         rows: Iterable[dict[str, Any]],
         *,
         batch_size: int = 64,
@@ -116,7 +151,7 @@ class InOrder:
 
 
 def score_rows(
-    model: TextClassifier, rows: Iterable[dict[str, Any]], max_batch_tokens: int, total: int | None = None
+    model: Classifier, rows: Iterable[dict[str, Any]], max_batch_tokens: int, total: int | None = None
 ) -> Iterator[dict[str, Any]]:
     """Scores rows with a model as it stands, without a trainer.
 
@@ -141,7 +176,7 @@ def score_rows(
         model.train(was_training)
 
 
-def predictions_of(outputs: Mapping[str, torch.Tensor], model: TextClassifier) -> Iterator[dict[str, Any]]:
+def predictions_of(outputs: Mapping[str, torch.Tensor], model: Classifier) -> Iterator[dict[str, Any]]:
     """Gives `prediction_of` each row of a batch.
 
     Args:

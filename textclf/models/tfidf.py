@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from textclf.errors import UserError
-from textclf.models.base import PreparedClassifier
 from textclf.models.label_arguments import class_weights_by_name
+from textclf.models.preparation import PreparedClassifier
 from textclf.types import Dataset, LogisticRegression, TfidfVectorizer
 
 Matrix = Any  # scipy.sparse.csr_matrix

@@ -21,7 +21,8 @@ from textclf.data.base import TextDataModule
 from textclf.data.labels import normalized_names
 from textclf.errors import UserError, user_error
 from textclf.hardware.precision import choose_precision
-from textclf.models.base import PreparedClassifier, TextClassifier
+from textclf.models.base import TextClassifier
+from textclf.models.preparation import PreparedClassifier
 from textclf.processes import run_folder
 from textclf.run import loggers
 from textclf.run.callbacks import ConfigWriter, WholeCheckpointIO, default_callbacks

@@ -128,8 +128,10 @@ class ExtraMetrics(Callback):
         empty = {"row": np.empty(0, np.int64), "prediction": np.empty(0, np.int64), "label": np.empty(0, np.int64)}
         parts = [{**empty, "log_scores": np.empty((0, model.num_classes))}, *self._parts]
         mine = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        if model.judged_together:
-            settled = model.settled_scores(*(torch.from_numpy(mine[name]) for name in ("log_scores", "row"))).cpu()
+        if model.needs_whole_split:
+            settled = model.checked_split_scores(
+                *(torch.from_numpy(mine[name]) for name in ("log_scores", "row"))
+            ).cpu()
             mine |= {"log_scores": settled.numpy(), "prediction": predicted_classes(settled).numpy()}
         each = share(mine, trainer.world_size)
         whole = {name: np.concatenate([part[name] for part in each]) for name in mine}

@@ -106,8 +106,8 @@ class ReportWriter(Callback):
         seconds = time.perf_counter() - self._started
         model.check_evaluation()
         mine = [column[: self._count] for column in (self._rows, self._predictions, self._scores)]
-        if model.judged_together:
-            settled = model.settled_scores(torch.from_numpy(mine[2]), torch.from_numpy(mine[0])).double()
+        if model.needs_whole_split:
+            settled = model.checked_split_scores(torch.from_numpy(mine[2]), torch.from_numpy(mine[0])).double()
             mine[1:] = [predicted_classes(settled).numpy(), settled.numpy()]
         figures, extra = model.figures(split), extra_metrics(trainer, model)
         gathered = gather((mine, seconds), trainer)
