@@ -71,7 +71,6 @@ def ours(data: TextDataModule, train: Any, test: Any, forgotten: str | None) -> 
     """
     import lightning.pytorch as pl
 
-    from textclf.data import standard
     from textclf.embeddings.cache import VectorCache
     from textclf.models.linear_probe import LinearProbe
 
@@ -84,12 +83,13 @@ def ours(data: TextDataModule, train: Any, test: Any, forgotten: str | None) -> 
 
     embedder = LinearProbe(data.num_classes, data.label_names, pretrained=PRETRAINED).embedder
     kept = tempfile.TemporaryDirectory()  # as long as the function below
-    embedder.cache = VectorCache(Path(kept.name, "embeddings", embedder.cache.path.name), embedder.dimension)
+    folder = Path(kept.name, "textclf")
+    embedder.cache = VectorCache(Path(folder, "embeddings", embedder.cache.path.name), embedder.dimension)
 
     def work() -> Counts:
-        for place in list(Path(kept.name).glob(forgotten)) if forgotten else ():
+        for place in list(folder.glob(forgotten)) if forgotten else ():
             shutil.rmtree(place) if place.is_dir() else place.unlink()
-        with mock.patch.object(standard, "cache_folder", lambda: Path(kept.name)):
+        with mock.patch("datasets.config.HF_DATASETS_CACHE", kept.name):
             rows = Rows(val_size=0, cleaning=[])
             model = LinearProbe(data.num_classes, data.label_names, pretrained=PRETRAINED)
             model._embedder = embedder

@@ -51,6 +51,15 @@ def package_path(reference: str) -> Path:
     return path
 
 
+def cache_folder() -> Path:
+    """The folder of what is kept between runs, such as encoded rows and vectors; it is next to the cache of `datasets`."""
+    from datasets import config  # takes seconds to import
+
+    folder = Path(config.HF_DATASETS_CACHE, "textclf")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @contextmanager
 def loading(kind: str, reference: str, remedy: str) -> Iterator[None]:
     """Turns the failures of reading a model or a data set into one line.

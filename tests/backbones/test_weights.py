@@ -10,9 +10,9 @@ from tests.scoring.tiny import MERGES, byte_tokenizer, save_tiny_lm, write_gguf
 from textclf.backbones import gguf, weights
 from textclf.backbones.gguf import converted_folder
 from textclf.backbones.weights import load_causal, source
-from textclf.data import standard
 from textclf.errors import UserError
 from textclf.hardware import kernels
+from textclf.hub import cache_folder
 from textclf.models import CausalLMClassifier
 from textclf.scoring import label_log_likelihoods
 
@@ -47,9 +47,8 @@ def test_a_file_is_read_as_its_model(tmp_path):
 
 @pytest.fixture
 def empty_cache(tmp_path, monkeypatch):
-    (tmp_path / "cache").mkdir()
-    monkeypatch.setattr(standard, "cache_folder", lambda: tmp_path / "cache")
-    return tmp_path / "cache" / "gguf"
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    return cache_folder() / "gguf"
 
 
 def test_a_file_is_converted_once(empty_cache, tmp_path, capsys, monkeypatch):

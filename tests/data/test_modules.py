@@ -19,9 +19,9 @@ from textclf.data import (
 )
 from textclf.data.sets.bbc_news import read_articles
 from textclf.data.splitting import stratified_split
-from textclf.data.standard import cache_folder, fingerprint
+from textclf.data.standard import fingerprint
 from textclf.errors import UserError
-from textclf.hub import package_path
+from textclf.hub import cache_folder, package_path
 from textclf.models.base import TextClassifier
 
 

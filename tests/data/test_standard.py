@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textclf.data.read_files import read_file, read_split
-from textclf.data.standard import cache_folder, fingerprint, standard_columns
+from textclf.data.standard import fingerprint, standard_columns
 from textclf.errors import UserError
+from textclf.hub import cache_folder
 
 NAMES = ("negative", "positive")
 TEXTS = ["NA", "null", "", "nan", "None", 'say "hi"', "'", '"', "a, b", "  spaces ", "007", "1.0", "재미있다 😀", "\\t"]

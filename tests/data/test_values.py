@@ -214,7 +214,7 @@ def test_a_notice_survives_a_command_that_is_killed(tmp_path, capsys, monkeypatc
             if target.suffix == suffix:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(read_files, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     with monkeypatch.context() as patched:
         patched.setattr(read_files, "atomic_path", killed)
         with pytest.raises(KeyboardInterrupt):

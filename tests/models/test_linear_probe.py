@@ -16,6 +16,7 @@ from textclf.data import FilesDataModule
 from textclf.embeddings import Embedder, EmbeddingSettings
 from textclf.errors import UserError
 from textclf.evaluation.prediction_table import read_predictions
+from textclf.hub import cache_folder
 from textclf.models import LinearProbe, TextClassifier
 from textclf.models.embedding import features
 
@@ -248,8 +249,8 @@ def test_settings_of_the_vectors_hold_but_not_the_size_of_a_batch(options, tmp_p
 @pytest.mark.parametrize("damage", ["byte", "short", "cut"])
 @pytest.mark.slow
 def test_encoded_rows_that_are_damaged_are_embedded_again(damage, options, tiny_encoder, tmp_path, monkeypatch, capsys):
-    kept = tmp_path / "kept"
-    monkeypatch.setattr("textclf.data.standard.cache_folder", lambda: kept)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    kept = cache_folder()
     main(["fit", *options])
     first = read_predictions(tmp_path / "run" / "report" / "predictions.parquet")
     vectors = Embedder(str(tiny_encoder), None, EmbeddingSettings(), kept / "embeddings").matrix(first.texts)

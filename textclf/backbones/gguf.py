@@ -12,10 +12,9 @@ import torch
 from filelock import FileLock
 
 from textclf.console import say
-from textclf.data import standard
 from textclf.files import atomic_folder
 from textclf.hashing import file_hash
-from textclf.hub import loading
+from textclf.hub import cache_folder, loading
 
 HUB_OPTIONS = ("revision", "token", "cache_dir")
 """Those of `load_options` by which the hub finds a file."""
@@ -41,7 +40,7 @@ def converted_folder(place: str, name: str, options: Mapping[str, Any], referenc
         status = file.stat()
         content = _hash_of(file, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
         key = f"{content}-{transformers.__version__}"
-    folder = standard.cache_folder() / "gguf" / key
+    folder = cache_folder() / "gguf" / key
     folder.parent.mkdir(exist_ok=True)
     with FileLock(f"{folder}.lock"):  # of several processes one converts
         if not folder.is_dir():

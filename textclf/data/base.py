@@ -33,6 +33,7 @@ from textclf.data.options import (
 from textclf.data.rows import SplitRows
 from textclf.data.splitting import SPLITS, LimitBy, Split
 from textclf.errors import UserError
+from textclf.hub import cache_folder
 from textclf.plain_values import plain_arguments, plain_state
 from textclf.processes import global_seed
 from textclf.subclassing import GuardedAttributes
@@ -289,7 +290,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         """Runs `model.encode` over a split, or takes its result from the cache; one process of a machine goes first."""
         import pyarrow as pa
 
-        from textclf.data.standard import cache_folder, fingerprint
+        from textclf.data.standard import fingerprint
 
         assert self.trainer is not None
         rows = self.rows(split)

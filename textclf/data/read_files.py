@@ -14,11 +14,10 @@ from textclf.data.encodings import text_encoding
 from textclf.data.file_rows import FileRows
 from textclf.data.json_lines import JsonRows
 from textclf.data.parquet_rows import ParquetRows
-from textclf.data.standard import cache_folder
 from textclf.errors import UserError
 from textclf.files import atomic_path
 from textclf.hashing import file_hash
-from textclf.hub import loading
+from textclf.hub import cache_folder, loading
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features

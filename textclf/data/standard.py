@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,15 +23,6 @@ from textclf.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-
-def cache_folder() -> Path:
-    """Where encoded rows are kept between runs: beside the rows that `datasets` keeps."""
-    from datasets import config
-
-    folder = Path(config.HF_DATASETS_CACHE, "textclf")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def fingerprint(rows: Dataset) -> str:

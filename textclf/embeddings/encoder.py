@@ -20,13 +20,12 @@ import textclf
 from textclf.backbones.classification_head import READ_PADDING
 from textclf.backbones.compatibility import check_match, refuse_beyond, token_limit
 from textclf.backbones.tokenizer_files import tokenizer_files
-from textclf.data import standard
 from textclf.data.batching import batch_starts
 from textclf.embeddings.cache import Embedded, VectorCache, text_key
 from textclf.errors import UserError
 from textclf.hardware.kernels import reorder_weights
 from textclf.hardware.precision import choose_precision
-from textclf.hub import loading, local_reference
+from textclf.hub import cache_folder, loading, local_reference
 
 Pooling = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
@@ -330,7 +329,7 @@ def _widen(module: nn.Module, inputs: Any, features: dict[str, Any]) -> dict[str
 
 def default_folder() -> Path:
     """Where vectors are kept between runs: beside the encoded rows."""
-    return standard.cache_folder() / "embeddings"
+    return cache_folder() / "embeddings"
 
 
 def _hash(value: Any) -> str:
