@@ -52,7 +52,7 @@ def package_path(reference: str) -> Path:
 
 
 def cache_folder() -> Path:
-    """The folder of what is kept between runs, such as encoded rows and vectors; it is next to the cache of `datasets`."""
+    """The folder of what is kept between runs, such as encoded rows and vectors, in the cache folder of `datasets`."""
     from datasets import config  # takes seconds to import
 
     folder = Path(config.HF_DATASETS_CACHE, "textclf")
