@@ -2,11 +2,10 @@
 
 from textclf.scoring.audit import BoundaryReport, LabelAudit, audit_labels
 from textclf.scoring.capabilities import UnsupportedModelError
-from textclf.scoring.forward import Counters
-from textclf.scoring.guards import context_length
-from textclf.scoring.plain import as_published
+from textclf.scoring.forward import Counters, context_length
 from textclf.scoring.rules import RULES, Likelihoods, ScoreRule
 from textclf.scoring.scorer import LabelScorer, LabelScores, label_log_likelihoods
+from textclf.scoring.strategies import as_published
 
 __all__ = [
     "RULES",

@@ -29,11 +29,9 @@ from torch import Tensor
 
 from textclf.errors import UserError
 from textclf.hardware.kernels import ATTENTION, attention_of
-from textclf.scoring.cached import cached_scores
-from textclf.scoring.forward import Batch, Forward
+from textclf.scoring.forward import Batch, Forward, input_device
 from textclf.scoring.kv_cache import foreign_layers, new_cache, windows
-from textclf.scoring.packed import packed_scores
-from textclf.scoring.plain import input_device, plain_score
+from textclf.scoring.strategies import cached_scores, packed_scores, plain_score
 from textclf.scoring.trie import LabelTrie, build_trie
 from textclf.types import PreTrainedModel
 

@@ -1,20 +1,22 @@
-"""One call of a model, counted; and what is read from the logits it gives."""
+"""One forward pass of a causal language model: what it is given, what is counted, and how its logits are read."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from textclf.scoring.plain import input_device
+from textclf.errors import UserError
 from textclf.scoring.trie import LabelTrie
-from textclf.types import PreTrainedModel
+from textclf.types import PreTrainedConfig, PreTrainedModel
 
-PIECE = 2**23  # logits that are taken to fp32 at a time, so that the extra memory stays flat
+LOGITS_PER_PIECE = 2**23
+"""Logits that are converted to fp32 at a time, so that the additional memory stays constant."""
 
 
 @dataclass
@@ -22,16 +24,16 @@ class Counters:
     """Work done so far.
 
     Attributes:
-        tokens: Tokens run through the model, padding left out.
-        padding: Padding run beside them.
-        forwards: Calls of the model.
+        tokens: Tokens run through the model, without padding.
+        padding: Padding tokens run through it.
+        forwards: Forward passes.
         projection_rows: Positions that were projected onto the vocabulary.
-        prefix_tokens: Of `tokens`, those run once as the prefix that prompts share.
+        prefix_tokens: Of `tokens`, those run once as a prefix that prompts share.
         prefix_hits: Prompts whose prefix was taken from the cache.
-        out_of_memory: Times that the token budget was halved.
-        packed: Prompts scored by this strategy.
-        cached: Prompts scored by this one.
-        plain: Prompts scored by this one.
+        out_of_memory: Number of times that the token budget was halved.
+        packed: Prompts scored by the strategy `packed`.
+        cached: Prompts scored by `cached`.
+        plain: Prompts scored by `plain`.
     """
 
     tokens: int = 0
@@ -47,21 +49,21 @@ class Counters:
 
     @property
     def padding_share(self) -> float:
-        """Share of padding in all that was run."""
+        """Share of padding in all tokens that were run."""
         return self.padding / max(1, self.padding + self.tokens)
 
 
 class Forward:
-    """Calls a model with those of the arguments that it takes, and counts.
+    """Calls a model with those of the optional arguments that it accepts, and counts the work.
 
     Attributes:
         counters: Work done so far.
-        device: Where tokens are wanted.
-        optional: Those arguments that not every model takes, but this one does.
+        device: The device that token ids must be on.
+        optional: The arguments that not every model accepts, but this one does.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
-        """Takes a causal language model in evaluation mode."""
+        """Stores a causal language model in evaluation mode."""
         self.model = model
         self.counters = Counters()
         self.device = input_device(model)
@@ -69,14 +71,14 @@ class Forward:
         self.optional = {"position_ids", "logits_to_keep"} & set(parameters)
 
     def __call__(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any, keep: int, padding: int = 0) -> Tensor:
-        """Runs tokens behind what a cache holds, which grows by them.
+        """Runs tokens that follow those of a cache, which grows by them.
 
         Args:
-            ids: Tokens, shape (batch, seq).
-            mask: 2-D mask of cached and new tokens, or 4-D mask to be added to the attention scores.
+            ids: Token ids, shape (batch, seq).
+            mask: 2-D mask of cached and new tokens, or a 4-D mask that is added to the attention scores.
             positions: Position of each token, shape (batch, seq).
             cache: Keys and values of earlier tokens, or None.
-            keep: Number of last positions to project.
+            keep: Number of last positions to project onto the vocabulary.
             padding: Number of the tokens that are padding.
 
         Returns:
@@ -99,15 +101,15 @@ class Forward:
 
 @dataclass(frozen=True)
 class Batch:
-    """Prompts without the prefix they share, padded on the left.
+    """Prompts without the prefix that they share, padded on the left.
 
-    So each row's last token stands in the last column, and one slice of columns is read in all rows. Between a cached
-    prefix and a short row there is padding; positions do not count it.
+    So the last token of each row is in the last column, and one slice of columns is read in all rows. A short row has
+    its padding between the cached prefix and its first token; positions do not count it.
 
     Attributes:
-        ids: Tokens, shape (batch, seq).
-        real: False where padding stands, shape (batch, seq).
-        prefix: Length of the prefix that stands before them in the cache.
+        ids: Token ids, shape (batch, seq).
+        real: False for padding, shape (batch, seq).
+        prefix: Number of tokens of the cached prefix.
     """
 
     ids: Tensor
@@ -116,7 +118,7 @@ class Batch:
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]], prefix: int, device: torch.device) -> Batch:
-        """Pads prompts, given as tokens with their prefix."""
+        """Pads prompts, given as token ids that include the prefix."""
         width = max(len(row) for row in rows) - prefix
         gaps = [width - (len(row) - prefix) for row in rows]
         ids = [[0] * gap + list(row[prefix:]) for gap, row in zip(gaps, rows, strict=True)]
@@ -140,7 +142,7 @@ class Batch:
 
 
 def read_edges(logits: Tensor, trie: LabelTrie, first: int) -> tuple[Tensor, Tensor]:
-    """Takes log-probabilities and raw logits of a trie's edges from logits at consecutive reads.
+    """Reads the log-probability and the raw logit of each edge of a trie from logits at consecutive reads.
 
     Args:
         logits: Logits at the reads from `first` on, shape (batch, reads, vocabulary).
@@ -148,12 +150,67 @@ def read_edges(logits: Tensor, trie: LabelTrie, first: int) -> tuple[Tensor, Ten
         first: Number of the first read.
 
     Returns:
-        Log-probabilities and logits of those edges, fp32 of shape (batch, edges of these reads).
+        Log-probabilities and logits of the edges at these reads, fp32 of shape (batch, edges).
     """
     edges = trie.edges(first, first + logits.shape[1])
     reads = (trie.reads[edges] - first).to(logits.device)
     picked = logits[:, reads, trie.edge_tokens[edges].to(logits.device)].float()
     flat = logits.reshape(-1, logits.shape[-1])
-    pieces = torch.split(flat, max(1, PIECE // flat.shape[1]))
+    pieces = torch.split(flat, max(1, LOGITS_PER_PIECE // flat.shape[1]))
     total = torch.cat([piece.float().logsumexp(-1) for piece in pieces]).view(logits.shape[:2])
     return picked - total[:, reads], picked
+
+
+# The model, and what it can read
+
+
+def input_device(model: PreTrainedModel) -> torch.device:
+    """The device that a model's token ids must be on, also where its layers are spread over several devices."""
+    return next(model.get_input_embeddings().parameters()).device
+
+
+def context_length(model: PreTrainedModel | PreTrainedConfig) -> int | None:
+    """Number of tokens that a model, or a model of this configuration, can read; None where there is no limit."""
+    whole: Any = getattr(model, "config", model)
+    config = whole.get_text_config(decoder=True)
+    for name in ("max_position_embeddings", "max_seq_len", "n_positions"):
+        size = getattr(config, name, None)
+        if size:
+            return int(size)
+    return None
+
+
+def check_prompts(rows: Sequence[Sequence[int]], shown: Sequence[str], label_tokens: int, limit: int | None) -> None:
+    """Checks that prompts can be scored.
+
+    Args:
+        rows: Token ids of each prompt.
+        shown: The prompts themselves, for messages.
+        label_tokens: Largest number of label tokens that are run behind a prompt.
+        limit: The model's context length; None for no limit.
+
+    Raises:
+        UserError: A prompt has no token, or does not fit into the context with the label behind it.
+    """
+    for number, (row, prompt) in enumerate(zip(rows, shown, strict=True)):
+        if not row:
+            raise UserError(
+                f"prompt {number} ({prompt[:40]!r}) has no tokens, and no BOS is put before it: "
+                f"the first label token has nothing to follow; write a BOS or a text"
+            )
+        if limit is not None and len(row) + label_tokens > limit:
+            raise UserError(
+                f"prompt {number} ({prompt[:40]!r}) has {len(row)} tokens; with {label_tokens} of a label behind them "
+                f"that is beyond the model's context of {limit}: shorten its text"
+            )
+
+
+@contextmanager
+def evaluating(model: PreTrainedModel) -> Iterator[None]:
+    """Puts a model into evaluation mode (no dropout), and back into its former mode afterwards."""
+    training = model.training
+    model.train(False)
+    try:
+        yield
+    finally:
+        model.train(training)

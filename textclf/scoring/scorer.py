@@ -13,14 +13,11 @@ from torch import Tensor
 
 from textclf.errors import UserError
 from textclf.hardware.memory import trim_heap
-from textclf.scoring.cached import cached_scores
 from textclf.scoring.capabilities import Strategy, UnsupportedModelError, support_of
-from textclf.scoring.forward import Batch, Forward
-from textclf.scoring.guards import check_prompts, context_length, evaluating
-from textclf.scoring.packed import packed_scores
-from textclf.scoring.plain import plain_score
+from textclf.scoring.forward import Batch, Forward, check_prompts, context_length, evaluating
+from textclf.scoring.kv_cache import PrefixCache
 from textclf.scoring.planning import by_length, default_budget, is_out_of_memory, plan_batches
-from textclf.scoring.prefixes import PrefixCache
+from textclf.scoring.strategies import cached_scores, packed_scores, plain_score
 from textclf.scoring.tokens import Bos, label_token_ids, prompt_token_ids
 from textclf.scoring.trie import build_trie, one_begins_another
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
@@ -184,7 +181,7 @@ class LabelScorer:
 
     def _batched(self, rows: list[list[int]], scores: LabelScores, longest: int) -> None:
         """Fills in the scores batch by batch; where memory runs out, the token budget is halved for good."""
-        prefix, cache = self.prefixes.serve(rows)
+        prefix, cache = self.prefixes.prefix_of(rows)
         self.counters.prefix_hits += len(rows) if prefix else 0
         equal = prefix > 0 and self.support.equal_lengths(longest)
         lengths = [len(row) - prefix for row in rows]
