@@ -32,7 +32,7 @@ data:
   init_args: {max_batch_tokens: 16384}
 trainer:
   max_epochs: 1
-  logger: textclf.run.loggers.MetricsCSV
+  logger: textclf.run.MetricsCSV
   enable_progress_bar: false
 """
 

@@ -34,7 +34,7 @@ def run(tiny_encoder, rows_folder, tmp_path_factory):
             *("fit", "--config", str(ROOT / "configs" / "files.yaml"), "--data.data_dir", str(rows_folder)),
             *("--model.pretrained", str(tiny_encoder), "--model.max_length", "32", "--model.learning_rate", "0.02"),
             *("--data.batch_size", "4", "--trainer.max_epochs", "3", "--trainer.accelerator", "cpu"),
-            *("--trainer.logger", "textclf.run.loggers.MetricsCSV", "--run_dir", str(run_dir)),
+            *("--trainer.logger", "textclf.run.MetricsCSV", "--run_dir", str(run_dir)),
         ]
     )
     return run_dir
@@ -83,7 +83,7 @@ def test_the_card_tells_of_the_run(run, exported):
         "library_name: transformers",
         'model="exported", truncation=True',
         "cut at 32 tokens",
-        "textclf.data.files.FilesDataModule",
+        "textclf.data.FilesDataModule",
         "text_column: text",
         "21 test rows; always the most frequent label: 0.5238.",
         f"| accuracy | {metrics['test/accuracy']:.4f} |",

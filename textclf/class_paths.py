@@ -1,4 +1,4 @@
-"""Classes and functions that are named by their path: importing them, and telling their own errors from wrong paths."""
+"""Classes and functions that are named by their path: names to write, former names, imports, and errors."""
 
 from __future__ import annotations
 
@@ -6,12 +6,118 @@ import importlib
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from textclf.errors import UserError
 
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+
+CLASS_KEYS = ("class_path", "model", "data", "callbacks", "logger", "calibrator")
+"""The keys of a configuration whose values may be class paths."""
+
+KOREAN = "Kor3i4kDataModule KorHateDataModule KorSAEDataModule KorSarcasmDataModule YNATDataModule"
+
+FORMER_MODULES: dict[str, dict[str, str]] = {
+    "textclf.data": {
+        "textclf.data.ag_news": "AGNewsDataModule",
+        "textclf.data.bbc_news": "BBCNewsDataModule",
+        "textclf.data.emotion": "EmotionDataModule",
+        "textclf.data.korean": KOREAN,
+        "textclf.data.nsmc": "NSMCDataModule",
+        "textclf.data.rotten_tomatoes": "RottenTomatoesDataModule",
+        "textclf.data.sets.korean": KOREAN,
+    },
+    "textclf.models": {
+        "textclf.models.embedded": "EmbeddingClassifier",
+    },
+    "textclf.models.score_record": {
+        "textclf.score_record": "ScoreRecord",
+    },
+    "textclf.run": {
+        "textclf.callbacks": "BestCheckpoint ConfigWriter LastCheckpoint PredictionStream RandomStates ReportWriter "
+        "WholeCheckpointIO",
+        "textclf.extra_metrics": "ExtraMetrics",
+        "textclf.loggers": "MetricsCSV WandbRunLogger",
+        "textclf.memory": "HeapTrimmer",
+        "textclf.progress": "ProgressLines",
+        "textclf.reporting": "ReportWriter",
+        "textclf.temperature": "TemperatureScaling",
+        "textclf.thresholds": "TunedThresholds",
+        "textclf.tracking": "CleaningRecord ReportRecord TrainingSpeed",
+        "textclf.validation": "Calibration",
+        "textclf.run.callbacks": "BestCheckpoint ConfigWriter LastCheckpoint PredictionStream RandomStates "
+        "WholeCheckpointIO",
+        "textclf.run.extra_metrics": "ExtraMetrics",
+        "textclf.run.progress": "ProgressLines",
+        "textclf.run.temperature": "TemperatureScaling",
+        "textclf.run.thresholds": "TunedThresholds",
+        "textclf.run.tracking": "CleaningRecord ReportRecord TrainingSpeed",
+    },
+}
+"""Modules that classes were once in, and their names there, by the package that exports them now.
+
+Configurations and checkpoints may hold these paths. A class that moves is entered here, unless its package exported it
+before: class paths are written as `public_path` gives them.
+"""
+
+RENAMED = {
+    "textclf.callbacks.CleaningWriter": "textclf.run.CleaningRecord",
+    "textclf.tracking.TestRecord": "textclf.run.ReportRecord",
+}
+"""Former paths of classes that have another name now."""
+
+FORMER_PATHS = RENAMED | {
+    f"{module}.{name}": f"{package}.{name}"
+    for package, modules in FORMER_MODULES.items()
+    for module, names in modules.items()
+    for name in names.split()
+}
+"""The path of today for each former class path."""
+
+
+def public_path(kind: type) -> str:
+    """The path that configurations and checkpoints name a class by.
+
+    For a class of this package, that is the shortest path by which a package exports it, such as
+    `textclf.models.TfidfClassifier`, so that its module may change. Any other class is named by its module.
+
+    Args:
+        kind: Any class.
+    """
+    packages = kind.__module__.split(".")[:-1]
+    if packages[:1] == ["textclf"]:
+        for depth in range(len(packages)):
+            package = ".".join(packages[: depth + 1])
+            if getattr(sys.modules[package], kind.__qualname__, None) is kind:
+                return f"{package}.{kind.__qualname__}"
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def current_path(path: str) -> str:
+    """The path of today for a class path that an earlier version of this package wrote; any other path as it is."""
+    return FORMER_PATHS.get(path, path)
+
+
+def with_current_paths(config: Any) -> Any:
+    """A copy of a configuration in which each former class path is replaced by the path of today.
+
+    Args:
+        config: Nested dictionaries and lists. Strings are class paths under the keys `CLASS_KEYS`, and in lists there.
+    """
+    if isinstance(config, dict):
+        return {name: _with_current_path(value, name in CLASS_KEYS) for name, value in config.items()}
+    if isinstance(config, list):
+        return [with_current_paths(value) for value in config]
+    return config
+
+
+def _with_current_path(value: Any, is_class: bool) -> Any:
+    if is_class and isinstance(value, str):
+        return current_path(value)
+    if is_class and isinstance(value, list):
+        return [_with_current_path(entry, is_class) for entry in value]
+    return with_current_paths(value)
 
 
 def search_current_folder() -> None:
@@ -24,6 +130,31 @@ def search_current_folder() -> None:
         sys.path.insert(0, "")
 
 
+def lazy_exports(
+    package: str, names_of_modules: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Makes the `__getattr__` and `__dir__` of a package whose exports take seconds to import.
+
+    Args:
+        package: Its `__name__`.
+        names_of_modules: The names that it exports, separated by spaces, by the modules that define them.
+
+    Returns:
+        A function that imports an exported name on first use, and one that lists all names of the package.
+    """
+    modules = {name: module for module, names in names_of_modules.items() for name in names.split()}
+
+    def export(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(modules[name]), name)
+
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *modules})
+
+    return export, names
+
+
 def class_paths_in(config: Any) -> Iterator[str]:
     """All dotted class paths in a configuration: of model and data, callbacks, loggers, and classes in their arguments.
 
@@ -32,7 +163,7 @@ def class_paths_in(config: Any) -> Iterator[str]:
     """
     if isinstance(config, dict):
         for name, value in config.items():
-            if name in ("class_path", "model", "data", "callbacks", "logger") and isinstance(value, str):
+            if name in CLASS_KEYS and isinstance(value, str):
                 if DOTTED.fullmatch(value):
                     yield value
             else:
@@ -140,7 +271,7 @@ def build(kind: type[Any], args: Iterable[Any], kwargs: Mapping[str, Any]) -> An
         FailedClass: Its code raises an error, which is kept, with a note that names the class path.
         UserError: Its arguments are wrong, or it does not pass the facts of the data on.
     """
-    path = f"{kind.__module__}.{kind.__qualname__}"
+    path = public_path(kind)
     try:
         return kind(*args, **kwargs)
     except UserError:

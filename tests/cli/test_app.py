@@ -26,7 +26,7 @@ RUN_FILES = [
     "report/predictions.parquet",
     "report/report.txt",
 ]
-CSV_LOGGER = ("--trainer.logger", "textclf.run.loggers.MetricsCSV")
+CSV_LOGGER = ("--trainer.logger", "textclf.run.MetricsCSV")
 
 
 @pytest.fixture

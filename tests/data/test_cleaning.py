@@ -156,7 +156,7 @@ def test_identity_tells_arguments_and_source():
 
 def test_steps_as_configuration():
     assert ResolveConflicts(("train", "test"), "drop_all").as_config() == {
-        "class_path": "textclf.data.cleaning.ResolveConflicts",
+        "class_path": "textclf.data.ResolveConflicts",
         "init_args": {"splits": ["train", "test"], "rule": "drop_all"},
     }
     assert Shout("?").as_config()["init_args"] == {"mark": "?"}

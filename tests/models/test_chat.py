@@ -88,7 +88,7 @@ def options(server, folder, **values):
         "test",
         *(f"--config={config}" for config in configs),
         *("--data.data_dir", str(folder / "rows"), "--data.label_names", '["negative", "positive"]'),
-        *("--data.cleaning", "[]", "--trainer.logger", "textclf.run.loggers.WandbRunLogger"),
+        *("--data.cleaning", "[]", "--trainer.logger", "textclf.run.WandbRunLogger"),
     ]
 
 

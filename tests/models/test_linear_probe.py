@@ -177,7 +177,7 @@ def test_fit_test_predict_without_the_encoder_in_the_checkpoint(options, tiny_en
 
 def test_validation_chooses_among_several_C(options, tiny_encoder, rows_folder, tmp_path, capsys):
     grid = ["--model.C", "[100.0, 0.0001, 1.0]", "--model.embedding", "{dtype: float32}"]
-    main(["fit", *options, *grid, "--trainer.logger", "textclf.run.loggers.MetricsCSV"])
+    main(["fit", *options, *grid, "--trainer.logger", "textclf.run.MetricsCSV"])
     metrics = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
     name, *rows = [row.split(",") for row in metrics]
     tried = [float(row[name.index("train/C")]) for row in rows if row[name.index("train/C")]]

@@ -52,7 +52,7 @@ def arguments(encoder, rows, run_dir):
         *("fit", "--config", str(CONFIG), "--data.data_dir", str(rows), "--run_dir", str(run_dir)),
         *("--model.pretrained", str(encoder), "--model.max_length", "32", "--model.learning_rate", "0.01"),
         *("--data.batch_size", "8", "--trainer.max_epochs", "2", "--trainer.precision", "32-true"),
-        *("--trainer.accelerator", "cpu", "--trainer.logger", "textclf.run.loggers.MetricsCSV"),
+        *("--trainer.accelerator", "cpu", "--trainer.logger", "textclf.run.MetricsCSV"),
     ]
 
 

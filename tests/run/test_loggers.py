@@ -174,7 +174,7 @@ def test_only_a_resumed_run_has_an_id_and_a_users_own_comes_first(nobody):
 
 
 def test_metrics_csv_is_written_beside_any_other_logger():
-    csv_logger = Namespace(class_path="textclf.run.loggers.MetricsCSV", init_args=Namespace(save_dir="."))
+    csv_logger = Namespace(class_path="textclf.run.MetricsCSV", init_args=Namespace(save_dir="."))
     board = configured("TensorBoardLogger", save_dir=".", name="lightning_logs", version=None)
     added = set_up(board, Path("run"), LABELS)
     assert added[0].init_args == Namespace(save_dir="run", name="", version="tensorboard")

@@ -26,7 +26,7 @@ def options(rows, run_dir, *more):
     return [
         *("--config", str(CONFIGS / "files.yaml"), "--config", str(CONFIGS / "model" / "tfidf.yaml")),
         *("--data.data_dir", str(rows), "--run_dir", str(run_dir), "--model.min_df", "1"),
-        *("--trainer.logger", "textclf.run.loggers.MetricsCSV", *more),
+        *("--trainer.logger", "textclf.run.MetricsCSV", *more),
     ]
 
 
@@ -81,7 +81,7 @@ def test_each_validation_of_fit_is_said(rows_folder, tiny_encoder, tmp_path, cap
             *("fit", "--config", str(CONFIGS / "files.yaml"), "--data.data_dir", str(rows_folder)),
             *("--model.pretrained", str(tiny_encoder), "--model.max_length", "32", "--data.batch_size", "8"),
             *("--trainer.accelerator", "cpu", "--trainer.max_epochs", "2", "--trainer.val_check_interval", "4"),
-            *("--trainer.logger", "textclf.run.loggers.MetricsCSV", "--run_dir", str(tmp_path / "run")),
+            *("--trainer.logger", "textclf.run.MetricsCSV", "--run_dir", str(tmp_path / "run")),
         ]
     )
     lines = [line for line in capsys.readouterr().err.splitlines() if "validation at" in line]
@@ -99,7 +99,7 @@ def test_the_probe_names_each_C(rows_folder, tiny_encoder, tmp_path, capsys):
             *("fit", "--config", str(CONFIGS / "files.yaml"), "--data.data_dir", str(rows_folder)),
             *("--config", str(CONFIGS / "model" / "linear_probe.yaml"), "--model.C", "[0.01, 1.0]"),
             *("--model.pretrained", str(tiny_encoder), "--trainer.accelerator", "cpu", "--test_after_fit", "false"),
-            *("--trainer.logger", "textclf.run.loggers.MetricsCSV", "--run_dir", str(tmp_path / "run")),
+            *("--trainer.logger", "textclf.run.MetricsCSV", "--run_dir", str(tmp_path / "run")),
         ]
     )
     lines = [line for line in capsys.readouterr().err.splitlines() if "validation at" in line]
@@ -271,7 +271,7 @@ def test_a_failed_command_leaves_no_folder(command, splits, more, rows_folder, t
 def test_a_failed_command_leaves_no_record_of_wandb(rows_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = options(rows_folder, "run", "--model.min_df", "1000")
-    arguments[arguments.index("--trainer.logger") + 1] = "textclf.run.loggers.WandbRunLogger"
+    arguments[arguments.index("--trainer.logger") + 1] = "textclf.run.WandbRunLogger"
     with pytest.raises(SystemExit):
         main(["fit", *arguments])
     assert not Path("run").exists()

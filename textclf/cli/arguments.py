@@ -20,6 +20,7 @@ from textclf.cli.config import (
     configs_first,
     one_text_or_several,
     peek,
+    with_current_classes,
     with_logger_folders,
 )
 from textclf.cli.help import help_on
@@ -75,6 +76,7 @@ class ArgumentsCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Lets the checkpoint's hyper-parameters come before the files, and the files before the command line."""
+        args = with_current_classes(args)
         command = args[0] if args and args[0] in self.subcommands() else None
         if (text := help_on(command, args, self._subcommand_parsers)) is not None:
             print(text)

@@ -18,7 +18,7 @@ from jsonargparse import Path as ConfigPath  # type: ignore[attr-defined]
 from lightning.pytorch import loggers as lightning_loggers
 from lightning.pytorch.cli import LightningArgumentParser
 
-from textclf.class_paths import DOTTED, FailedClass, build, class_paths_in
+from textclf.class_paths import CLASS_KEYS, DOTTED, FailedClass, build, class_paths_in, current_path
 from textclf.cli.messages import AXES, explain
 from textclf.data.values import as_text
 from textclf.errors import UserError, user_error
@@ -177,6 +177,32 @@ def check_complete(command: str, arguments: Sequence[str]) -> None:
         )
 
 
+CLASS_OPTION = re.compile(rf"--(?:.+\.)?(?:{'|'.join(CLASS_KEYS)})(?:\.help)?\+?")
+"""Options whose values are class paths, or lists and configurations that hold some."""
+
+
+def with_current_classes(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command, with class paths that an earlier version wrote replaced by those of today.
+
+    Args:
+        arguments: As they were given.
+    """
+    words = list(arguments)
+    for place, word in enumerate(arguments):
+        option, equals, value = word.partition("=")
+        if not CLASS_OPTION.fullmatch(option):
+            continue
+        if equals:
+            words[place] = f"{option}={_current_paths_in(value)}"
+        elif place + 1 < len(words):
+            words[place + 1] = _current_paths_in(words[place + 1])
+    return words
+
+
+def _current_paths_in(text: str) -> str:
+    return DOTTED.sub(lambda found: current_path(found[0]), text)
+
+
 def class_paths_of(arguments: Sequence[str]) -> list[str]:
     """The dotted class paths in the arguments of a command.
 
@@ -189,7 +215,7 @@ def class_paths_of(arguments: Sequence[str]) -> list[str]:
         given = given if equals else value
         if name == "--config":
             found += class_paths_in(read_config_or_text(given))
-        elif re.search(r"(callbacks|logger|class_path|calibrator)\+?$", name) and DOTTED.fullmatch(given):
+        elif CLASS_OPTION.fullmatch(name) and DOTTED.fullmatch(given):
             found.append(given)
     return found
 

@@ -1,4 +1,18 @@
 from textclf.data.base import TextDataModule
+from textclf.data.cleaning import (
+    DecodeHTML,
+    DropEmpty,
+    DropOverlap,
+    DropRepeats,
+    DropUnknownLabels,
+    JoinLines,
+    NormalizeUnicode,
+    RemoveControlCharacters,
+    ResolveConflicts,
+    RowStep,
+    StripWhitespace,
+    TextStep,
+)
 from textclf.data.files import FilesDataModule
 from textclf.data.sets.ag_news import AGNewsDataModule
 from textclf.data.sets.bbc_news import BBCNewsDataModule
@@ -16,14 +30,26 @@ from textclf.data.sets.rotten_tomatoes import RottenTomatoesDataModule
 __all__ = [
     "AGNewsDataModule",
     "BBCNewsDataModule",
+    "DecodeHTML",
+    "DropEmpty",
+    "DropOverlap",
+    "DropRepeats",
+    "DropUnknownLabels",
     "EmotionDataModule",
     "FilesDataModule",
+    "JoinLines",
     "Kor3i4kDataModule",
     "KorHateDataModule",
     "KorSAEDataModule",
     "KorSarcasmDataModule",
     "NSMCDataModule",
+    "NormalizeUnicode",
+    "RemoveControlCharacters",
+    "ResolveConflicts",
     "RottenTomatoesDataModule",
+    "RowStep",
+    "StripWhitespace",
     "TextDataModule",
+    "TextStep",
     "YNATDataModule",
 ]

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from textclf.class_paths import public_path
 from textclf.data.columns import KeyedRows
 from textclf.data.splitting import Split
 from textclf.errors import UserError
@@ -34,9 +35,8 @@ class CleaningStep:
 
     def as_config(self) -> dict[str, Any]:
         """Gives `class_path` and `init_args`, as a configuration has them."""
-        kind = type(self)
         arguments = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}  # type: ignore[call-overload]
-        return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
+        return {"class_path": public_path(type(self)), "init_args": arguments}
 
 
 class TextStep(CleaningStep, ABC):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from textclf.class_paths import public_path
 from textclf.data.labels import normalized_name
 from textclf.errors import UserError
 from textclf.evaluation.thresholds import tune_thresholds
@@ -196,8 +197,7 @@ def stored_calibrators(calibrators: Iterable[Calibrator], label_names: Sequence[
         elif kind is Thresholds:
             stored["thresholds"] = dict(zip(label_names, calibrator.state["thresholds"].tolist(), strict=True))
         else:
-            path = f"{kind.__module__}.{kind.__qualname__}"
-            stored["calibrators"].append({"class_path": path, "state": calibrator.state})
+            stored["calibrators"].append({"class_path": public_path(kind), "state": calibrator.state})
     return stored
 
 

@@ -17,11 +17,20 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
 import textclf
+from textclf.class_paths import public_path
 from textclf.data.labels import normalized_names, refuse_other_labels
 from textclf.errors import UserError
 from textclf.evaluation.metrics import ClassificationMetrics
 from textclf.hashing import code_of, fingerprint, overrides
-from textclf.models.checkpoint import accepted, check_restorable, data_entry, plain, read_checkpoint, resolve_class
+from textclf.models.checkpoint import (
+    accepted,
+    check_restorable,
+    current_facts,
+    data_entry,
+    plain,
+    read_checkpoint,
+    resolve_class,
+)
 from textclf.models.dataloaders import check_batch, refuse_plain_loaders, say_what_was_cut
 from textclf.models.hooks import keep_required_hooks, required_hook
 from textclf.models.read_back import CheckpointReadBack
@@ -525,7 +534,7 @@ class TextClassifier(GuardedAttributes, LightningModule):
         checkpoint["hyper_parameters"] = plain_arguments(self)
         checkpoint["textclf"] = {
             "version": textclf.__version__,
-            "class_path": f"{type(self).__module__}.{type(self).__qualname__}",
+            "class_path": public_path(type(self)),
             "label_names": list(self.label_names),
             "fitted": self._fitted_state(),
             **self.textclf.stored(self.label_names),
@@ -548,7 +557,7 @@ class TextClassifier(GuardedAttributes, LightningModule):
         hparams = plain(self.hparams)
         architecture = {name: hparams.get(name) for name in self.architecture}
         check_restorable(checkpoint, type(self), self.label_names, architecture)
-        saved = checkpoint["textclf"]
+        saved = current_facts(checkpoint)
         self.label_names = normalized_names(saved["label_names"])
         if saved["fitted"] or isinstance(self.fitted, dict):
             self.fitted = saved["fitted"]

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from textclf.class_paths import import_modules
+from textclf.class_paths import import_modules, public_path, with_current_paths
 from textclf.data.labels import normalized_names, refuse_other_labels
 from textclf.errors import UserError
 from textclf.plain_values import plain_part
@@ -73,7 +73,19 @@ def read_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
         ) from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("textclf"), dict):
         raise UserError(f"{str(path)!r} is no checkpoint of this package: give a .ckpt file of a run")
+    checkpoint["textclf"] = current_facts(checkpoint)
     return checkpoint
+
+
+def current_facts(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """What this package keeps in a checkpoint, with the class paths of today in place of former ones.
+
+    Args:
+        checkpoint: What `torch.load` gives.
+    """
+    facts = dict(checkpoint["textclf"])
+    fitted = facts.pop("fitted", {})  # large, and without class paths
+    return {**with_current_paths(facts), "fitted": fitted}
 
 
 def data_entry(data: Any, checkpoint: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +100,7 @@ def data_entry(data: Any, checkpoint: dict[str, Any]) -> dict[str, Any]:
         checkpoint[data.CHECKPOINT_HYPER_PARAMS_KEY] = dict(init_args)
     if "label_names" in init_args:  # as they were found, so that no file is needed to know them
         init_args["label_names"] = list(data.label_names)
-    return {"class_path": f"{type(data).__module__}.{type(data).__qualname__}", "init_args": init_args}
+    return {"class_path": public_path(type(data)), "init_args": init_args}
 
 
 def check_restorable(
@@ -105,8 +117,8 @@ def check_restorable(
     Raises:
         UserError: The checkpoint is of another class, architecture, or set of labels.
     """
-    saved = checkpoint["textclf"]
-    class_path = f"{kind.__module__}.{kind.__qualname__}"
+    saved = current_facts(checkpoint)
+    class_path = public_path(kind)
     remedy = "use the config.yaml of the checkpoint's own run"
     if saved["class_path"] != class_path:
         raise UserError(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from textclf.class_paths import public_path
 from textclf.console import say
 from textclf.data.columns import int_column, text_keys
 from textclf.data.labels import normalized_names
@@ -151,7 +152,7 @@ def stored_scores(
         facts=facts,
         log_scores=tested["log_scores"].astype(np.float64)[:, np.argsort(places)],
     )
-    return stored if reports_its_rule(stored) else replace(stored, facts={**facts, "rule": class_path(model)})
+    return stored if reports_its_rule(stored) else replace(stored, facts={**facts, "rule": public_path(type(model))})
 
 
 def reports_its_rule(stored: StoredScores) -> bool:
@@ -160,11 +161,6 @@ def reports_its_rule(stored: StoredScores) -> bool:
     expected, _ = stored.applied(stored.facts["rule"])
     same_rows = expected.shape == stored.log_scores.shape
     return same_rows and np.allclose(expected, stored.log_scores, rtol=0, atol=SAME, equal_nan=True)
-
-
-def class_path(model: Any) -> str:
-    """The path of a method's class."""
-    return f"{type(model).__module__}.{type(model).__qualname__}"
 
 
 def _data(trainer: Trainer) -> Any:

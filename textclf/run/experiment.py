@@ -20,6 +20,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
+from textclf.class_paths import public_path
 from textclf.console import hushed, say
 from textclf.data.base import TextDataModule
 from textclf.errors import UserError, check_home
@@ -259,7 +260,7 @@ def _configuration(model: TextClassifier, data: TextDataModule, options: Mapping
 def class_path(value: Any) -> str:
     """The full name of an object's class; a line says where another process could not find it by that name."""
     kind = type(value)
-    path = f"{kind.__module__}.{kind.__qualname__}"
+    path = public_path(kind)
     if kind.__module__ == "__main__" or getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is not kind:
         say(
             f"{path} cannot be imported by the command line, so that config.yaml is of use here alone: move "

@@ -19,6 +19,7 @@ from jsonargparse import Namespace
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from textclf.class_paths import public_path
 from textclf.console import say
 from textclf.errors import UserError
 from textclf.files import atomic_path
@@ -168,8 +169,7 @@ def set_up(configured: Any, run_dir: Path, labels: Mapping[str, str]) -> Any:
         _fill_in(logger, run_dir, labels)
     if not ours or any(logger.class_path.endswith(MetricsCSV.__name__) for logger in ours):
         return configured
-    path = f"{MetricsCSV.__module__}.{MetricsCSV.__qualname__}"
-    return [*loggers, type(ours[0])(class_path=path, init_args=type(ours[0])(save_dir=str(run_dir)))]
+    return [*loggers, type(ours[0])(class_path=public_path(MetricsCSV), init_args=type(ours[0])(save_dir=str(run_dir)))]
 
 
 def run_loggers(

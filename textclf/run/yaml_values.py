@@ -20,6 +20,7 @@ import yaml
 from jsonargparse import Namespace, set_dumper, set_loader
 from jsonargparse.typing import register_type
 
+from textclf.class_paths import with_current_paths
 from textclf.data.encodings import text_encoding
 from textclf.errors import UserError
 
@@ -126,11 +127,17 @@ def dump(value: Any, *, inline: bool = False) -> str:
 def load(text: str) -> Any:
     """Reads YAML; a text that is nothing but a comment, such as `#1`, is that text.
 
+    Class paths that an earlier version of this package wrote are replaced by those of today.
+
     Raises:
         yaml.YAMLError: It is not YAML.
     """
-    value = yaml.load(text, Loader=Reader)
+    value = _read(text)
     return text if value is None and text.strip() not in ("null", "Null", "NULL", "~") else value
+
+
+def _read(text: str) -> Any:
+    return with_current_paths(yaml.load(text, Loader=Reader))
 
 
 def load_or_text(text: str) -> Any:
@@ -201,7 +208,7 @@ def is_inline(given: str) -> bool:
 
 def _options(text: str, name: str) -> dict[str, Any]:
     try:
-        config = yaml.load(text, Loader=Reader)
+        config = _read(text)
     except yaml.YAMLError as error:
         raise UserError(f"the configuration {name} is not valid YAML: {explain_yaml(error)}") from error
     if not isinstance(config, dict):
