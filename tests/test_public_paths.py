@@ -12,6 +12,8 @@ import textclf.models
 import textclf.run
 from textclf.class_paths import FORMER_PATHS, public_path, with_current_paths
 from textclf.cli.config import with_current_classes
+from textclf.cli.messages import classes
+from textclf.data.cleaning import CleaningStep
 from textclf.models import TfidfClassifier
 from textclf.models.checkpoint import read_checkpoint
 from textclf.run.yaml_values import dump, load
@@ -19,6 +21,12 @@ from textclf.run.yaml_values import dump, load
 
 class Own(TfidfClassifier):
     pass
+
+
+def test_methods_data_sets_and_cleaning_steps_are_exported_by_their_package():
+    for base in (textclf.models.TextClassifier, textclf.data.TextDataModule, CleaningStep):
+        paths = [public_path(kind) for kind in classes(base) if kind.__module__.startswith("textclf.")]
+        assert paths and all(path.count(".") == 2 for path in paths), paths
 
 
 def test_every_former_path_leads_to_a_class_that_is_written_by_that_path():
@@ -103,18 +111,19 @@ def test_former_class_paths_on_the_command_line(arguments, expected):
 
 
 def test_former_class_paths_in_a_checkpoint(tmp_path):
-    step = {"class_path": "textclf.data.cleaning.DropEmpty", "init_args": {}}
+    step = {"class_path": "textclf.data.DropEmpty", "init_args": {}}
+    old_step = {**step, "class_path": "textclf.data.cleaning.DropEmpty"}
     facts = {
         "class_path": "textclf.models.embedded.EmbeddingClassifier",
-        "data": {"class_path": "textclf.data.korean.YNATDataModule", "init_args": {"cleaning": [step]}},
-        "text_steps": [step],
+        "data": {"class_path": "textclf.data.korean.YNATDataModule", "init_args": {"cleaning": [old_step]}},
+        "text_steps": [old_step],
         "calibrators": [{"class_path": "own.Scaling", "state": {}}],
         "fitted": {"data": "textclf.loggers.MetricsCSV"},
     }
     torch.save({"textclf": facts}, tmp_path / "old.ckpt")
-    read = read_checkpoint(tmp_path / "old.ckpt")["textclf"]
-    assert read["class_path"] == "textclf.models.EmbeddingClassifier"
-    assert read["data"] == {**facts["data"], "class_path": "textclf.data.YNATDataModule"}
-    assert {name: read[name] for name in facts if name not in ("class_path", "data")} == {
-        name: facts[name] for name in facts if name not in ("class_path", "data")
+    assert read_checkpoint(tmp_path / "old.ckpt")["textclf"] == {
+        **facts,
+        "class_path": "textclf.models.EmbeddingClassifier",
+        "data": {"class_path": "textclf.data.YNATDataModule", "init_args": {"cleaning": [step]}},
+        "text_steps": [step],
     }

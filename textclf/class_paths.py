@@ -22,14 +22,27 @@ FORMER_MODULES: dict[str, dict[str, str]] = {
     "textclf.data": {
         "textclf.data.ag_news": "AGNewsDataModule",
         "textclf.data.bbc_news": "BBCNewsDataModule",
+        "textclf.data.cleaning": "DecodeHTML DropEmpty DropOverlap DropRepeats DropUnknownLabels JoinLines "
+        "NormalizeUnicode RemoveControlCharacters ResolveConflicts StripWhitespace",
         "textclf.data.emotion": "EmotionDataModule",
+        "textclf.data.files": "FilesDataModule",
         "textclf.data.korean": KOREAN,
         "textclf.data.nsmc": "NSMCDataModule",
         "textclf.data.rotten_tomatoes": "RottenTomatoesDataModule",
         "textclf.data.sets.korean": KOREAN,
     },
     "textclf.models": {
+        "textclf.models.causal_lm": "CausalLMClassifier",
+        "textclf.models.chat": "ChatClassifier",
         "textclf.models.embedded": "EmbeddingClassifier",
+        "textclf.models.embedding_zero_shot": "EmbeddingZeroShot",
+        "textclf.models.fine_tuned": "FineTunedClassifier",
+        "textclf.models.linear_probe": "LinearProbe",
+        "textclf.models.nearest_centroid": "NearestCentroid",
+        "textclf.models.nli": "NLIClassifier",
+        "textclf.models.pretrained": "PretrainedClassifier",
+        "textclf.models.seq2seq": "Seq2SeqClassifier",
+        "textclf.models.tfidf": "TfidfClassifier",
     },
     "textclf.models.score_record": {
         "textclf.score_record": "ScoreRecord",
@@ -49,16 +62,17 @@ FORMER_MODULES: dict[str, dict[str, str]] = {
         "textclf.run.callbacks": "BestCheckpoint ConfigWriter LastCheckpoint PredictionStream RandomStates "
         "WholeCheckpointIO",
         "textclf.run.extra_metrics": "ExtraMetrics",
+        "textclf.run.loggers": "MetricsCSV WandbRunLogger",
         "textclf.run.progress": "ProgressLines",
         "textclf.run.temperature": "TemperatureScaling",
         "textclf.run.thresholds": "TunedThresholds",
         "textclf.run.tracking": "CleaningRecord ReportRecord TrainingSpeed",
     },
 }
-"""Modules that classes were once in, and their names there, by the package that exports them now.
+"""The modules by which classes were once named, and the classes, by the package that exports them now.
 
-Configurations and checkpoints may hold these paths. A class that moves is entered here, unless its package exported it
-before: class paths are written as `public_path` gives them.
+Configurations and checkpoints of earlier versions hold these paths. New ones hold those of `public_path`, so that a
+class that moves within a package needs no entry.
 """
 
 RENAMED = {
