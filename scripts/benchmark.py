@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmark_frame import ROOT, Counts, Work, machine, measure, process, summarize, table
+from benchmarks.frame import ROOT, Counts, Work, machine, measure, process, summarize, table
 
 from textclf.console import use_utf8
 from textclf.errors import UserError
@@ -139,7 +139,7 @@ def batching(options: argparse.Namespace) -> dict[str, Work]:
 @part(unit="rows")
 def training(options: argparse.Namespace) -> dict[str, Work]:
     """One epoch of fine-tuning MiniLM on short texts, with invented labels."""
-    from benchmark_training import contenders
+    from benchmarks.training import contenders
 
     return contenders(short_texts(options.data_dir, options.rows), train=True)
 
@@ -147,7 +147,7 @@ def training(options: argparse.Namespace) -> dict[str, Work]:
 @part(unit="rows")
 def evaluation(options: argparse.Namespace) -> dict[str, Work]:
     """Scoring short texts with MiniLM."""
-    from benchmark_training import contenders
+    from benchmarks.training import contenders
 
     return contenders(short_texts(options.data_dir, options.rows), train=False)
 
@@ -155,7 +155,7 @@ def evaluation(options: argparse.Namespace) -> dict[str, Work]:
 @part(unit="rows", warm=True)
 def checks(options: argparse.Namespace) -> dict[str, Work]:
     """Scoring short texts with MiniLM, without and with the checks of each batch's scores."""
-    from benchmark_checks import contenders
+    from benchmarks.checks import contenders
 
     return contenders(short_texts(options.data_dir, options.rows))
 
@@ -163,7 +163,7 @@ def checks(options: argparse.Namespace) -> dict[str, Work]:
 @part(unit="rows")
 def embedding(options: argparse.Namespace) -> dict[str, Work]:
     """From texts to a trained linear probe on MiniLM, and to the scores of the test split."""
-    from benchmark_embeddings import contenders
+    from benchmarks.embeddings import contenders
 
     return contenders(options.data_dir, options.rows)
 
@@ -171,7 +171,7 @@ def embedding(options: argparse.Namespace) -> dict[str, Work]:
 @part(unit="rows", warm=True)
 def likelihood(options: argparse.Namespace) -> dict[str, Work]:
     """Four topics' likelihood with a causal LM, on test texts of a folder such as AG News."""
-    from benchmark_likelihood import contenders
+    from benchmarks.likelihood import contenders
 
     return contenders(options, test_texts(options))
 
@@ -179,7 +179,7 @@ def likelihood(options: argparse.Namespace) -> dict[str, Work]:
 @part(unit="rows", warm=True)
 def likelihood_growth(options: argparse.Namespace) -> dict[str, Work]:
     """The same, for more labels and for longer prompts."""
-    from benchmark_likelihood import growth
+    from benchmarks.likelihood import growth
 
     return growth(options, test_texts(options))
 
@@ -219,12 +219,12 @@ def short_texts(data_dir: str | None, number: int) -> list[str]:
 
 
 def zero_shot(name: str, what: str, bound: float | None = None) -> None:
-    """Makes a part of a function in `benchmark_methods`, on an eighth of the texts: its baseline is slow."""
+    """Makes a part of a function in `benchmarks.methods`, on an eighth of the texts: its baseline is slow."""
 
     def set_up(options: argparse.Namespace) -> dict[str, Work]:
-        import benchmark_methods
+        from benchmarks import methods
 
-        method: Callable[[list[str]], dict[str, Work]] = getattr(benchmark_methods, name)
+        method: Callable[[list[str]], dict[str, Work]] = getattr(methods, name)
         return method(short_texts(options.data_dir, -(-options.rows // 8)))
 
     set_up.__name__, set_up.__doc__ = name, what

@@ -20,23 +20,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmark_frame import machine
-from gpu_frame import CPU, CUDA, Part, Row, Sizes, free_memory
+from benchmarks.frame import machine
+from gpu_checks.frame import CPU, CUDA, Part, Row, Sizes, free_memory
 
 from textclf.console import align_table
 from textclf.errors import UserError
 from textclf.files import atomic_path
 
 PARTS = {
-    "likelihood": "gpu_likelihood",
-    "memory": "gpu_likelihood",
-    "training": "gpu_training",
-    "resume": "gpu_training",
-    "embedding": "gpu_methods",
-    "nli": "gpu_methods",
-    "seq2seq": "gpu_methods",
+    "likelihood": "gpu_checks.likelihood",
+    "memory": "gpu_checks.likelihood",
+    "training": "gpu_checks.training",
+    "resume": "gpu_checks.training",
+    "embedding": "gpu_checks.methods",
+    "nli": "gpu_checks.methods",
+    "seq2seq": "gpu_checks.methods",
 }
-"""The parts, each a function of its name in a module beside this one: sizes to cases."""
+"""The module of each part. A part is the function of that name in it, from sizes to cases."""
 COLUMNS = "part,case,seconds,rows,rows/s,tokens,padding,peak MiB,of matmul,off,check,result".split(",")
 
 
@@ -94,7 +94,7 @@ def quieten() -> None:
     from transformers.utils.logging import disable_progress_bar
 
     logging.getLogger(utilities.__name__.rpartition(".")[0]).setLevel(logging.WARNING)
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def launch_microseconds() -> float | None:

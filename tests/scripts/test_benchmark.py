@@ -9,7 +9,7 @@ from textclf.data.base import TextDataModule
 from textclf.errors import UserError
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-import benchmark_frame
+from benchmarks import frame
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
 
@@ -80,8 +80,8 @@ def test_both_ratios_are_to_the_first_contender(benchmark):
 
 def test_the_table_has_a_row_per_contender_and_a_column_per_count(benchmark):
     measured = [
-        benchmark_frame.Measured("in order", [2.0, 1.0, 4.0], {"rows": 512.0, "tokens": 28672.0, "padding": 0.4321}),
-        benchmark_frame.Measured("by length", [1.0, 0.5, 3.0], {"rows": 512.0}),
+        frame.Measured("in order", [2.0, 1.0, 4.0], {"rows": 512.0, "tokens": 28672.0, "padding": 0.4321}),
+        frame.Measured("by length", [1.0, 0.5, 3.0], {"rows": 512.0}),
     ]
     head, first, second = benchmark.table(benchmark.summarize(measured, "rows"), "rows").splitlines()
     assert head.split() == "median s min s max s rows/s ratio paired rows tokens padding".split()
@@ -91,7 +91,7 @@ def test_the_table_has_a_row_per_contender_and_a_column_per_count(benchmark):
 
 
 def test_the_share_of_matmul_is_of_the_median(benchmark):
-    (row,) = benchmark.summarize([benchmark_frame.Measured("base", [1.0, 2.0, 9.0], {"matmul seconds": 0.5})])
+    (row,) = benchmark.summarize([frame.Measured("base", [1.0, 2.0, 9.0], {"matmul seconds": 0.5})])
     assert row["counts"] == {"share of matmul": 0.25}
 
 
@@ -108,14 +108,10 @@ def test_what_cannot_be_set_up_is_left_out_unless_it_was_asked_for(benchmark, ca
 
 
 def test_below_the_table_stands_who_exceeds_the_bound(benchmark):
-    measured = [
-        benchmark_frame.Measured(name, [seconds], {}) for name, seconds in {"base": 1.0, "a": 1.3, "b": 1.4}.items()
-    ]
+    measured = [frame.Measured(name, [seconds], {}) for name, seconds in {"base": 1.0, "a": 1.3, "b": 1.4}.items()]
     assert benchmark.table(benchmark.summarize(measured), bound=1.3).endswith("baseline: exceeded by b")
     assert benchmark.table(benchmark.summarize(measured[:2]), bound=1.3).endswith("baseline: kept")
-    faster = [
-        benchmark_frame.Measured(name, [seconds], {}) for name, seconds in {"base": 8.0, "a": 1.9, "b": 2.1}.items()
-    ]
+    faster = [frame.Measured(name, [seconds], {}) for name, seconds in {"base": 8.0, "a": 1.9, "b": 2.1}.items()]
     assert benchmark.table(benchmark.summarize(faster), bound=0.25).endswith("baseline: exceeded by b")
 
 
@@ -166,9 +162,9 @@ def test_list_tells_the_parts_and_runs_none(benchmark, capsys):
 
 
 def test_a_process_gives_the_counts_it_was_given_and_its_failure_is_seen(benchmark):
-    assert benchmark_frame.process([sys.executable, "-Sc", "pass"], {"modules": 3})() == {"modules": 3}
+    assert frame.process([sys.executable, "-Sc", "pass"], {"modules": 3})() == {"modules": 3}
     with pytest.raises(RuntimeError, match="exit code 5"):
-        benchmark_frame.process([sys.executable, "-Sc", "raise SystemExit(5)"])()
+        frame.process([sys.executable, "-Sc", "raise SystemExit(5)"])()
 
 
 def test_short_texts_are_spread_over_the_split(benchmark, tmp_path, monkeypatch):

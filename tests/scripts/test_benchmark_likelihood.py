@@ -10,13 +10,14 @@ import torch
 from tests.scoring.tiny import save_tiny_lm
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-import benchmark_likelihood
+import plot_growth
+from benchmarks import likelihood
 
 
 @pytest.fixture
 def options(tmp_path, monkeypatch):
-    monkeypatch.setattr(benchmark_likelihood, "matmul_rate", lambda: 1e9)
-    monkeypatch.setattr(benchmark_likelihood, "find_spec", lambda name: None)
+    monkeypatch.setattr(likelihood, "matmul_rate", lambda: 1e9)
+    monkeypatch.setattr(likelihood, "find_spec", lambda name: None)
     return Namespace(pretrained=str(save_tiny_lm(tmp_path / "lm", context=4096)))
 
 
@@ -24,13 +25,13 @@ def options(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("fast", "number"), [(torch.bfloat16, 7), (torch.float32, 5)])
 def test_all_ways_give_the_same_scores(fast, number, options, monkeypatch):
     """Setting up compares them; so does this, in fp32."""
-    monkeypatch.setattr(benchmark_likelihood, "fast_dtype", lambda: fast)
-    ways = benchmark_likelihood.contenders(options, ["A storm.", "가을 야구 8"])
+    monkeypatch.setattr(likelihood, "fast_dtype", lambda: fast)
+    ways = likelihood.contenders(options, ["A storm.", "가을 야구 8"])
     assert next(iter(ways)) == "a pass per label, fp32"
     counts = [work() for work in ways.values()]
     assert len(counts) == number
     assert {(c["rows"], c["labels"], c["needed tokens"]) for c in counts} == {(2, 4, counts[0]["needed tokens"])}
-    model = benchmark_likelihood.Model(options.pretrained, torch.float32)
+    model = likelihood.Model(options.pretrained, torch.float32)
     prompts, labels = ["short", "a longer prompt", "긴"], [" a", " bcd", " b", "정치"]
     expected = model.scorer(labels, "plain")(prompts)
     ways = model.loop, partial(model.full_passes, size=5)
@@ -39,19 +40,19 @@ def test_all_ways_give_the_same_scores(fast, number, options, monkeypatch):
 
 
 def test_other_scores_are_not_timed(options):
-    model = benchmark_likelihood.Model(options.pretrained, torch.float32)
+    model = likelihood.Model(options.pretrained, torch.float32)
     right = model.scorer([" a"], "plain")
     wrong = {"right": (model, right), "wrong": (model, lambda prompts: right(prompts) + 0.1)}
     with pytest.raises(RuntimeError, match="'wrong' gives other likelihoods"):
-        benchmark_likelihood.check(wrong, ["a text"])
+        likelihood.check(wrong, ["a text"])
 
 
 @pytest.mark.slow
 def test_labels_and_lengths_grow(options, monkeypatch, tmp_path):
-    monkeypatch.setattr(benchmark_likelihood, "LABELS", (2, 5))
-    monkeypatch.setattr(benchmark_likelihood, "LENGTHS", (16,))
-    monkeypatch.setattr(benchmark_likelihood, "TEXTS", (3,))
-    ways = benchmark_likelihood.growth(options, ["A storm is near.", "Shares fell."])
+    monkeypatch.setattr(likelihood, "LABELS", (2, 5))
+    monkeypatch.setattr(likelihood, "LENGTHS", (16,))
+    monkeypatch.setattr(likelihood, "TEXTS", (3,))
+    ways = likelihood.growth(options, ["A storm is near.", "Shares fell."])
     assert list(ways) == [
         *(f"{way}, {case}" for case in ("2 labels", "5 labels", "16 tokens") for way in ("packed", "cached")),
         "packed, 3 texts",
@@ -59,12 +60,12 @@ def test_labels_and_lengths_grow(options, monkeypatch, tmp_path):
     contenders = [{"name": name, "median": 1.0, "counts": work()} for name, work in ways.items()]
     assert contenders[2]["counts"]["labels"] == 5
     (tmp_path / "r.json").write_text(json.dumps({"parts": {"likelihood_growth": {"contenders": contenders}}}))
-    assert benchmark_likelihood.main([str(tmp_path / "r.json"), str(tmp_path / "p.png")]) == 0
+    assert plot_growth.main([str(tmp_path / "r.json"), str(tmp_path / "p.png")]) == 0
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
     (tmp_path / "r.json").write_text("{}")
-    assert benchmark_likelihood.main([str(tmp_path / "r.json"), str(tmp_path / "p.png")]) == 2
+    assert plot_growth.main([str(tmp_path / "r.json"), str(tmp_path / "p.png")]) == 2
 
 
 def test_intents_are_distinct():
-    assert len(set(benchmark_likelihood.intents(150))) == 150
-    assert len(set(benchmark_likelihood.intents(77))) == 77
+    assert len(set(likelihood.intents(150))) == 150
+    assert len(set(likelihood.intents(77))) == 77

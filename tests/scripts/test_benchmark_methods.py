@@ -9,7 +9,7 @@ import torch
 from textclf.models import TextClassifier
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-import benchmark_methods
+from benchmarks import methods
 
 NAMES = ("negative", "positive")
 
@@ -29,10 +29,10 @@ class Fixed(TextClassifier):
 
 def test_contenders_that_differ_are_refused():
     model = Fixed(2, NAMES)
-    benchmark_methods.check_agreement(lambda text: {"positive": 0.75, "negative": 0.25}, model, ["a", "b"])
+    methods.check_agreement(lambda text: {"positive": 0.75, "negative": 0.25}, model, ["a", "b"])
     for wrong in (0.2502, float("nan")):
         with pytest.raises(RuntimeError, match=r"differ by .* in the probabilities of 'b'"):
-            benchmark_methods.check_agreement(
+            methods.check_agreement(
                 lambda text, wrong=wrong: {"positive": 0.75, "negative": wrong if text == "b" else 0.25},
                 model,
                 ["a", "b"],
@@ -42,5 +42,5 @@ def test_contenders_that_differ_are_refused():
 def test_texts_are_encoded_in_each_round():
     model, Fixed.encoded = Fixed(2, NAMES), 0
     for rounds in (1, 2, 3):
-        benchmark_methods.test(model, ["a", "b", "c"], "32-true")
+        methods.test(model, ["a", "b", "c"], "32-true")
         assert Fixed.encoded == 3 * rounds

@@ -12,9 +12,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import check_gpu
-import gpu_likelihood
-import gpu_training
-from gpu_frame import CPU, Row
+from gpu_checks import likelihood, training
+from gpu_checks.frame import CPU, Row
 
 SCRIPT = Path(check_gpu.__file__)
 
@@ -101,12 +100,12 @@ def test_scores_that_are_off_fail(monkeypatch):
         def __call__(self, prompts):
             return SimpleNamespace(log_likelihoods=scores[self.strategy])
 
-    monkeypatch.setattr(gpu_likelihood, "LabelScorer", Scorer)
+    monkeypatch.setattr(likelihood, "LabelScorer", Scorer)
     model, found = SimpleNamespace(network=None, tokenizer=None), {}
 
     def compared(strategy):
         name = f"{strategy}, fp32"
-        return gpu_likelihood.compared(name, lambda dtype: model, torch.float32, strategy, ["a", "b"], found)
+        return likelihood.compared(name, lambda dtype: model, torch.float32, strategy, ["a", "b"], found)
 
     assert compared("plain").passed
     row = compared("packed")
@@ -118,8 +117,8 @@ def test_scores_that_are_off_fail(monkeypatch):
 def test_weights_are_compared_to_the_bit():
     ours = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([3.0])}
     other = {"a": torch.tensor([1.0, 2.0 + 2e-7]), "b": torch.tensor([3.0])}
-    assert gpu_training.equality(ours, dict(ours)) == "equal to the bit"
-    assert gpu_training.equality(ours, other) == "1 of 2 tensors differ, by up to 2.4e-07"
+    assert training.equality(ours, dict(ours)) == "equal to the bit"
+    assert training.equality(ours, other) == "1 of 2 tensors differ, by up to 2.4e-07"
 
 
 @pytest.mark.slow

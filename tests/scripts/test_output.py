@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
     ("script", "arguments", "code"),
     [
         ("benchmark", ["--list"], 0),
-        ("benchmark_likelihood", ["none.json", "none.png"], 2),
+        ("plot_growth", ["none.json", "none.png"], 2),
         ("export", ["none.ckpt", "out"], 2),
         ("fetch_smollm2", ["."], 2),
         ("learning_curve", ["out", "--shots", "1", "--metric", "none", "--config", "none.yaml"], 2),

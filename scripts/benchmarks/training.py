@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmark_rows import count_tokens, data_module
 
+from benchmarks.rows import count_tokens, data_module
 from textclf.hardware.precision import Precision, choose_precision
 
 Counts = dict[str, float]

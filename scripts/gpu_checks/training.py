@@ -9,13 +9,13 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-import gpu_models
 import torch
-from benchmark_rows import data_module
-from benchmark_training import counted, matmul_rate, ours, trainer
-from gpu_frame import Case, Row, Sizes, timed
+from benchmarks.rows import data_module
+from benchmarks.training import counted, matmul_rate, ours, trainer
 from lightning.pytorch import Callback, Trainer, seed_everything
 
+from gpu_checks import models
+from gpu_checks.frame import Case, Row, Sizes, timed
 from textclf.models import FineTunedClassifier
 from textclf.run.callbacks import RandomStates
 
@@ -24,9 +24,9 @@ EPOCHS, BATCH = 2, 32
 
 def training(sizes: Sizes) -> Iterator[Case]:
     """An epoch of each shape in each precision: transformers' Trainer (`group_by_length`), then textclf."""
-    texts, rate = gpu_models.texts(sizes.train_texts, sizes.words), cache(matmul_rate)
+    texts, rate = models.texts(sizes.train_texts, sizes.words), cache(matmul_rate)
     for shape in sizes.encoders:
-        folder = gpu_models.encoder(sizes, shape)
+        folder = models.encoder(sizes, shape)
         for precision in sizes.precisions:
             for by, way in {"transformers.Trainer": trainer, "textclf": ours}.items():
                 name = f"{shape}, {precision}, {by}"
@@ -35,15 +35,15 @@ def training(sizes: Sizes) -> Iterator[Case]:
 
 def epoch(name: str, way: Any, texts: Sequence[str], folder: str, precision: str, rate: Any, sizes: Sizes) -> Row:
     """Times an epoch; the weights are checked after each."""
-    work = way(texts, gpu_models.invented_classes(texts), True, folder, precision)
+    work = way(texts, models.invented_classes(texts), True, folder, precision)
     # One long round each: starting a training takes a fixed time, which should be a small part of it.
     return timed(name, counted(work, rate(), True), 1, "weights are finite", warm=way is ours)
 
 
 def resume(sizes: Sizes) -> Iterator[Case]:
     """Training that goes on from a checkpoint in the middle of an epoch, against training in one go."""
-    folder = gpu_models.encoder(sizes, next(iter(sizes.encoders)))
-    texts = gpu_models.texts(sizes.resumed_texts, sizes.words, seed=5)
+    folder = models.encoder(sizes, next(iter(sizes.encoders)))
+    texts = models.texts(sizes.resumed_texts, sizes.words, seed=5)
     for precision in sizes.precisions:
         name = f"deterministic kernels, {precision}"
         yield name, partial(resumed, name, folder, texts, precision, True)
@@ -111,7 +111,7 @@ def fitted(
     )
     runner.fit(
         model,
-        datamodule=data_module(texts, gpu_models.invented_classes(texts), names, batch_size=BATCH),
+        datamodule=data_module(texts, models.invented_classes(texts), names, batch_size=BATCH),
         ckpt_path=checkpoint,
         weights_only=True,
     )

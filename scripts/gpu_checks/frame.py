@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from benchmark_frame import Counts, Work, measure, summarize
-from benchmark_training import peak_memory
+from benchmarks.frame import Counts, Work, measure, summarize
+from benchmarks.training import peak_memory
 
 
 @dataclass(frozen=True)

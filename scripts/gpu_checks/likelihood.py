@@ -8,14 +8,14 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cache, partial
 from typing import Any
 
-import gpu_models
 import torch
-from benchmark_frame import Counts
-from benchmark_likelihood import TOLERANCE, Model
-from benchmark_methods import PROMPT
-from benchmark_training import fast_dtype, matmul_rate, multiplied_weights, peak_memory, short_name
-from gpu_frame import Case, Row, Sizes, free_memory, timed
+from benchmarks.frame import Counts
+from benchmarks.likelihood import TOLERANCE, Model
+from benchmarks.methods import PROMPT
+from benchmarks.training import fast_dtype, matmul_rate, multiplied_weights, peak_memory, short_name
 
+from gpu_checks import models
+from gpu_checks.frame import Case, Row, Sizes, free_memory, timed
 from textclf.models import CausalLMClassifier
 from textclf.scoring import LabelScorer
 from textclf.scoring.planning import default_budget
@@ -30,7 +30,7 @@ https://github.com/sgl-project/sglang/pull/9748."""
 
 def likelihood(sizes: Sizes) -> Iterator[Case]:
     """Scores of the packed and the cached strategy against the plain one; then texts per second."""
-    folder = gpu_models.causal(sizes)
+    folder = models.causal(sizes)
     yield from parity(folder, sizes)
     yield from speed(folder, sizes)
 
@@ -42,8 +42,8 @@ def parity(folder: str, sizes: Sizes) -> Iterator[Case]:
     """Each strategy in fp32 and bf16, on prompts of all lengths that share a beginning."""
     load = cache(partial(Model, folder))
     found: dict[str, torch.Tensor] = {}
-    beginning = gpu_models.texts(1, (50, 50), seed=2)[0]
-    rest = gpu_models.texts(sizes.compared_prompts, (1, sizes.prompt_words), seed=3)
+    beginning = models.texts(1, (50, 50), seed=2)[0]
+    rest = models.texts(sizes.compared_prompts, (1, sizes.prompt_words), seed=3)
     prompts = [f"{beginning} {text}" for text in rest]
     for dtype in (torch.float32, torch.bfloat16):
         for strategy in ("plain", "packed", "cached"):
@@ -60,7 +60,7 @@ def compared(
     found: dict[str, torch.Tensor],
 ) -> Row:
     """Scores prompts, and compares with what was `found` by the plain strategy, in this dtype and in fp32."""
-    model, labels = load(dtype), gpu_models.labels()
+    model, labels = load(dtype), models.labels()
 
     def scorer_of() -> LabelScorer:
         return LabelScorer(model.network, model.tokenizer, labels, strategy=strategy)
@@ -99,7 +99,7 @@ def speed(folder: str, sizes: Sizes) -> Iterator[Case]:
     """Texts per second in the dtype that is fast here: loops and batches of passes first."""
     name = short_name(fast_dtype())
     load, rate = cache(partial(Model, folder, fast_dtype())), cache(matmul_rate)
-    prompts = gpu_models.texts(sizes.prompts, (sizes.prompt_words, sizes.prompt_words))
+    prompts = models.texts(sizes.prompts, (sizes.prompt_words, sizes.prompt_words))
     loops = {"a loop of passes": (Model.loop, sizes.looped_prompts)}
     loops["batches of passes"] = Model.full_passes, sizes.batched_prompts
     for way, (scores, number) in loops.items():
@@ -124,7 +124,7 @@ def passes(
     sizes: Sizes,
 ) -> Row:
     """Times passes over each prompt with each label whole."""
-    model, labels = load(), gpu_models.labels()
+    model, labels = load(), models.labels()
     rows, ends = prompt_token_ids(model.tokenizer, prompts), label_token_ids(model.tokenizer, labels)
     tokens = sum(len(row) + len(end) for row in rows for end in ends)
 
@@ -149,7 +149,7 @@ def scored(
     model, options = load(), {"strategy": strategy, "max_batch_tokens": budget}
 
     def work() -> Counts:
-        scorer = LabelScorer(model.network, model.tokenizer, gpu_models.labels(), **options)
+        scorer = LabelScorer(model.network, model.tokenizer, models.labels(), **options)
         scorer(prompts)
         counters = scorer.counters
         return {
@@ -171,13 +171,13 @@ def operations(model: Model, tokens: int, projected: int) -> int:
         tokens: Tokens that are run.
         projected: Positions that are projected onto the vocabulary.
     """
-    head = model.network.get_output_embeddings().weight.numel()  # type: ignore[no-untyped-call]
+    head: int = model.network.get_output_embeddings().weight.numel()  # type: ignore[no-untyped-call]
     return 2 * (multiplied_weights(model.network) - head) * tokens + 2 * head * projected
 
 
 def classified(folder: str, prompts: Sequence[str], sizes: Sizes) -> Row:
     """Times `classify` with its defaults, tokenisation included."""
-    names = [label.strip() for label in gpu_models.labels()]
+    names = [label.strip() for label in models.labels()]
     options = {"dtype": str(fast_dtype()).removeprefix("torch.")}
     model = CausalLMClassifier(len(names), names, folder, prompt=PROMPT, load_options=options).to(sizes.device)
 
@@ -201,14 +201,14 @@ def published() -> Row:
 
 def memory(sizes: Sizes) -> Iterator[Case]:
     """Prompts that do not fit into memory together."""
-    folder = gpu_models.causal(sizes)
+    folder = models.causal(sizes)
     yield "too little memory, packed", partial(halved, folder, sizes)
 
 
 def halved(folder: str, sizes: Sizes) -> Row:
     """Scores with far too large a budget, and compares with the plain strategy."""
-    model, labels = Model(folder, torch.float32), gpu_models.labels(4)
-    prompts = gpu_models.texts(sizes.crowded_prompts, (sizes.prompt_words // 2, sizes.prompt_words), seed=4)
+    model, labels = Model(folder, torch.float32), models.labels(4)
+    prompts = models.texts(sizes.crowded_prompts, (sizes.prompt_words // 2, sizes.prompt_words), seed=4)
     expected = LabelScorer(model.network, model.tokenizer, labels, strategy="plain")(prompts).log_likelihoods
     scorer = LabelScorer(model.network, model.tokenizer, labels, strategy="packed", max_batch_tokens=UNBOUNDED)
     found: list[torch.Tensor] = []

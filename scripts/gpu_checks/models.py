@@ -9,12 +9,13 @@ from tempfile import mkdtemp
 from typing import Any
 
 import torch
-from benchmark_methods import LABELS, NLI_LABELS, PROMPT
-from gpu_frame import Sizes
+from benchmarks.methods import LABELS, NLI_LABELS, PROMPT
+
+from gpu_checks.frame import Sizes
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 KNOWN = " ".join([*LABELS, PROMPT, "This example is ."]).replace("{text}", "").replace(":", " :")
-"""What the label words and templates of `benchmark_methods` consist of."""
+"""What the label words and templates of `benchmarks.methods` consist of."""
 INVENTED = ["".join(sounds) for sounds in product("bdfgklmnprstvz", "aeiou", "bdklmnrst", "aei")]
 SPREAD = 0.04
 """Of random weights: twice what models begin with, so that labels differ by whole nats."""
@@ -82,7 +83,9 @@ def word_tokenizer(marks: bool) -> Any:
         )
     names: Any = {f"{mark.strip('[]').lower()}_token": mark for mark in SPECIAL}
     inputs = ["input_ids", "token_type_ids", "attention_mask"] if marks else ["input_ids", "attention_mask"]
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_input_names=inputs, **names)
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, model_input_names=inputs, **names
+    )
 
 
 def texts(number: int, words: tuple[int, int], seed: int = 0) -> list[str]:

@@ -9,12 +9,12 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-import benchmark_methods
-import gpu_models
 import numpy as np
-from benchmark_frame import Counts, Work
-from gpu_frame import Case, Row, Sizes, timed
+from benchmarks import methods
+from benchmarks.frame import Counts, Work
 
+from gpu_checks import models
+from gpu_checks.frame import Case, Row, Sizes, timed
 from textclf.embeddings import Embedder, EmbeddingSettings
 
 NEAR = {"float32": 1e-4, "auto": 0.05}
@@ -23,8 +23,8 @@ NEAR = {"float32": 1e-4, "auto": 0.05}
 
 def embedding(sizes: Sizes) -> Iterator[Case]:
     """Vectors of texts: sentence-transformers with its defaults, then textclf."""
-    folder = gpu_models.encoder(sizes, next(iter(sizes.encoders)))
-    texts = gpu_models.texts(sizes.texts, sizes.words, seed=6)
+    folder = models.encoder(sizes, next(iter(sizes.encoders)))
+    texts = models.texts(sizes.texts, sizes.words, seed=6)
     found: dict[str, np.ndarray] = {}
     yield "SentenceTransformer.encode, fp32", partial(encoded, folder, texts, found, sizes)
     for dtype in NEAR:
@@ -63,16 +63,16 @@ def embedded(dtype: Any, folder: str, texts: Sequence[str], found: dict[str, np.
 
 def nli(sizes: Sizes) -> Iterator[Case]:
     """Ten labels by NLI: transformers' pipeline, then textclf."""
-    folder = gpu_models.entailment(sizes, list(sizes.encoders)[-1])
-    texts = gpu_models.texts(sizes.texts // 8, sizes.words, seed=7)
-    yield from beside(benchmark_methods.nli(texts, folder, sizes.few_texts), sizes)
+    folder = models.entailment(sizes, list(sizes.encoders)[-1])
+    texts = models.texts(sizes.texts // 8, sizes.words, seed=7)
+    yield from beside(methods.nli(texts, folder, sizes.few_texts), sizes)
 
 
 def seq2seq(sizes: Sizes) -> Iterator[Case]:
     """Likelihoods of ten labels by an encoder-decoder: a pass per label, then textclf."""
-    folder = gpu_models.encoder_decoder(sizes)
-    texts = gpu_models.texts(sizes.texts // 8, sizes.words, seed=8)
-    yield from beside(benchmark_methods.seq2seq(texts, folder, sizes.few_texts), sizes)
+    folder = models.encoder_decoder(sizes)
+    texts = models.texts(sizes.texts // 8, sizes.words, seed=8)
+    yield from beside(methods.seq2seq(texts, folder, sizes.few_texts), sizes)
 
 
 def beside(contenders: dict[str, Work], sizes: Sizes) -> Iterator[Case]:

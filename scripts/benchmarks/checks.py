@@ -8,9 +8,9 @@ from functools import partial
 from unittest.mock import patch
 
 import torch
-from benchmark_frame import Counts, Work
-from benchmark_training import ours
 
+from benchmarks.frame import Counts, Work
+from benchmarks.training import ours
 from textclf.models.score_check import ScoreCheck, ScoreRules
 
 

@@ -16,7 +16,8 @@ from tempfile import mkdtemp
 from typing import Any
 
 import torch
-from benchmark_rows import count_tokens, data_module
+
+from benchmarks.rows import count_tokens, data_module
 
 Counts = dict[str, float]
 Work = Callable[[], Counts]

@@ -14,7 +14,7 @@ from typing import Any
 
 from textclf.console import align_table
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 Counts = dict[str, float]
 Work = Callable[[], Counts]
