@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -163,7 +165,7 @@ def test_the_hub_is_asked_for_a_commit_or_rows_are_compared(kind):
 
 def test_other_rows_on_a_branch_are_said(monkeypatch, capsys):
     rows = Dataset.from_dict({"comments": ["하나", "둘"], "hate": [0, 2]})
-    monkeypatch.setattr("textclf.data.read_hub.read_hub", lambda *_: rows)
+    monkeypatch.setattr("textclf.data.rows.read_hub", lambda *_: rows)
     KorHateDataModule().prepare_data()
     assert "'inmoonlight/kor_hate' has other 'train' rows at 'refs/convert/parquet'" in capsys.readouterr().err
     known = fingerprint(KorHateDataModule()._standard("train", steps=())[0])
@@ -363,3 +365,16 @@ def test_command_without_its_split(tmp_path):
     csv_file(tmp_path / "test.csv", many(4))
     with pytest.raises(UserError, match="no 'validation' split"):
         run(tmp_path, "validate")
+
+
+# What data knows of the rest of the package
+
+
+@pytest.mark.slow
+def test_data_is_imported_without_methods():
+    program = "import sys, textclf.data; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[1] for name in done.stdout.split() if name.startswith("textclf.")}
+    assert "data" in loaded
+    above = {"models", "scoring", "chat", "backbones", "embeddings", "evaluation", "run", "cli", "conformance"}
+    assert not loaded & above

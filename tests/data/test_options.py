@@ -11,6 +11,7 @@ from lightning.pytorch import Trainer
 
 from textclf.data import FilesDataModule, KorSAEDataModule
 from textclf.data.cleaning import DropEmpty, DropRepeats, StripWhitespace
+from textclf.data.contract import Wanted
 from textclf.data.options import refuse_for_method
 from textclf.data.splitting import draw_sample
 from textclf.errors import UserError
@@ -23,7 +24,6 @@ from textclf.models import (
     TextClassifier,
     TfidfClassifier,
 )
-from textclf.models.base import Wanted
 
 NAMES = ["a", "b", "c"]
 SIZES = {"train": (40, 20, 4), "validation": (20, 10, 2), "test": (30, 15, 5)}

@@ -21,7 +21,6 @@ from textclf.cli.arguments import ArgumentsCLI
 from textclf.console import hush, say, use_utf8
 from textclf.data.base import TextDataModule
 from textclf.data.cleaning import text_steps
-from textclf.data.examples import show_examples
 from textclf.errors import UserError, check_home
 from textclf.evaluation.provenance import described_data, described_method
 from textclf.models.base import TextClassifier
@@ -178,7 +177,7 @@ class TextCLI(ArgumentsCLI):
         if self.trainer.world_size > 1:
             raise UserError("predict writes one stream, in order: run it in one process (--trainer.devices 1)")
         model.textclf.text_steps = text_steps(datamodule.cleaning)
-        show_examples(datamodule, model, "predict", datamodule.rows)
+        datamodule.show_examples(model, "predict")
         inputs = read_texts(
             self.options.texts,
             self.options.input,

@@ -20,7 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from textclf.class_paths import CLASS_KEYS, DOTTED, FailedClass, build, class_paths_in, current_path
 from textclf.cli.messages import AXES, explain
-from textclf.data.values import as_text
+from textclf.data.text_values import as_text
 from textclf.errors import UserError, user_error
 from textclf.models.checkpoint import accepted
 from textclf.run.yaml_values import Quoted, Raw, dump, load_or_text, quoted, read_config, read_config_or_text, unquoted
@@ -261,7 +261,7 @@ def with_logger_folders(arguments: Sequence[str]) -> list[str]:
 def one_text_or_several(given: str | list[Any]) -> list[str]:
     """Reads what `--texts` was given: a JSON list of texts, or else one text as it is.
 
-    What is no string in a list is read as `textclf.data.values` says: null is an empty text, 7 is `7`.
+    What is no string in a list is read as `textclf.data.text_values` says: null is an empty text, 7 is `7`.
 
     Raises:
         ArgumentTypeError: The list holds a list or an object.

@@ -22,7 +22,6 @@ from torch import Tensor
 
 from textclf.conformance import comparison
 from textclf.data.base import TextDataModule
-from textclf.data.examples import show_examples
 from textclf.data.labels import normalized_names
 from textclf.data.splitting import Split
 from textclf.evaluation.prediction_table import PredictionTable, read_predictions
@@ -115,7 +114,7 @@ class Subject:
     def ready(self, model: TextClassifier) -> TextClassifier:
         """Prepares a new object on the train rows, and loads its weights; it is not trained."""
         data = InventedRows(model.label_names)
-        show_examples(data, model, "test", data.rows)
+        data.show_examples(model, "test")
         if is_overridden("training_step", model):
             model.prepare(data.rows("train"))
         model.configure_model()

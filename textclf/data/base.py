@@ -6,19 +6,19 @@ import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from textclf.console import say
 from textclf.data.batching import LengthBatchSampler
 from textclf.data.cleaning import CleaningStep, check_recipe, text_steps
 from textclf.data.columns import int_column
-from textclf.data.contract import encoded
-from textclf.data.examples import show_examples
+from textclf.data.contract import Method, Wanted, encoded
+from textclf.data.examples import FIT_ROWS, rows_to_show, sample_to_fit, with_labels_of
 from textclf.data.labels import listed, normalized_names
 from textclf.data.ledger import Ledger
 from textclf.data.loading import Collator, PredictionBatches, ResumableLoader, RowReader, worker_collator
@@ -32,15 +32,13 @@ from textclf.data.options import (
 )
 from textclf.data.rows import SplitRows
 from textclf.data.splitting import SPLITS, LimitBy, Split
+from textclf.data.standard import fingerprint
 from textclf.errors import UserError
 from textclf.hub import cache_folder
 from textclf.plain_values import plain_arguments, plain_state
 from textclf.processes import global_seed
 from textclf.subclassing import GuardedAttributes
 from textclf.types import Dataset
-
-if TYPE_CHECKING:
-    from textclf.models.base import TextClassifier
 
 NEEDED: dict[str, tuple[Split, ...]] = {
     "fit": ("train", "validation"),
@@ -178,8 +176,6 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
                 self._check_fingerprint(split)
 
     def _check_fingerprint(self, split: Split) -> None:
-        from textclf.data.standard import fingerprint
-
         known = self.hub_fingerprints.get(split)
         if known is not None and fingerprint(self._standard(split, steps=())[0]) != known:
             say(
@@ -209,12 +205,12 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             raise UserError(
                 "the data module shares rows among processes itself: give the Trainer use_distributed_sampler=False"
             )
-        model: TextClassifier = self.trainer.lightning_module  # type: ignore[assignment]  # theirs is the base class
+        model = _method_of(self.trainer)
         refuse_for_method(self, model, stage)
         if stage == "fit":
             self._check_labels(model)
         model.textclf.text_steps = text_steps(self.cleaning)
-        show_examples(self, model, stage, self._read_once)
+        self.show_examples(model, stage)
         needed = self._needed(stage)
         for split in needed:
             self._read_once(split)
@@ -231,7 +227,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             return ["train"]
         return list(NEEDED[stage])
 
-    def _check_labels(self, model: TextClassifier) -> None:
+    def _check_labels(self, model: Method) -> None:
         """Refuses to train a model whose labels have other indices than the data's: evaluation matches them by name."""
         names = normalized_names(self.label_names)
         if model.label_names != names:
@@ -240,10 +236,66 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
                 f"{listed(names, model.label_names)}: make the model with data.num_classes and data.label_names"
             )
 
+    def show_examples(self, model: Method, stage: str) -> None:
+        """Gives a method the labelled rows that it requests; they are never rows that are scored.
+
+        Examples are train rows; a method that chooses them itself is given all of these. Numbers are fitted to
+        validation rows, those held out of train included. Where the source has a test split alone, both come from a
+        slice of it (`val_size` of each class, by `seed`), which is then not scored; for a method that can do without
+        there is no slice.
+
+        Args:
+            model: What they are for.
+            stage: The command: `validate`, `test` or `predict`.
+
+        Raises:
+            UserError: There are no such rows, or too few.
+        """
+        wanted = model.wanted()
+        if wanted is None:
+            return
+        if stage == "validate" and wanted.fit:
+            raise UserError("validate: the validation rows are what this rule is fitted to: run `test`")
+        test_alone = self.source_splits() == ("test",)
+        if test_alone:
+            if not (wanted.shots or wanted.fit or self.shots_per_class):
+                return
+            self.take_slice()
+        shown, drawn = None, np.empty(0, dtype=np.int64)
+        if wanted.shots:
+            train = self._read_once("train")
+            drawn = rows_to_show(wanted, int_column(train, "label"), self.label_names, of_slice=test_alone)
+            shown = train.select(drawn)
+        fit = None
+        if wanted.fit or (stage == "test" and (test_alone or self.has_split("validation"))):
+            fit = self._rows_to_fit(wanted, drawn)
+        model.textclf.train_rows = len(drawn) + (len(fit) if fit is not None and wanted.fit else 0)
+        model.see(
+            with_labels_of(shown, self.label_names, model.label_names),
+            with_labels_of(fit, self.label_names, model.label_names),
+            of_test=self.sliced and not wanted.shots,
+        )
+
+    def _rows_to_fit(self, wanted: Wanted, drawn: np.ndarray) -> Dataset | None:
+        """The rows that a few numbers are fitted to, without the examples that were drawn; None where none are left."""
+        if self.source_splits() == ("test",):
+            rows = self._read_once("train")
+            rows = rows.select(np.setdiff1d(np.arange(len(rows)), drawn))
+        else:
+            rows = self._read_once("validation")
+        if not len(rows):
+            return None
+        # Rows that are of no use without a fitted number are not worth more time than the test itself.
+        most = FIT_ROWS if wanted.fit else min(FIT_ROWS, len(self._read_once("test")))
+        return rows.select(sample_to_fit(int_column(rows, "label"), most, self.seed))
+
     def _read_once(self, split: Split) -> Dataset:
+        """The rows of a split; where several processes share a machine, one reads and caches them first."""
+        if self.trainer is None:
+            return self.rows(split)
         return self._one_goes_first(partial(self.rows, split))
 
-    def _prepare(self, model: TextClassifier) -> None:
+    def _prepare(self, model: Method) -> None:
         assert self.trainer is not None
         rows = self.rows("train")
         present = np.unique(int_column(rows, "label"))
@@ -259,7 +311,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             self._prepare_in_one_process(model, rows)
         model.textclf.train_rows, model.textclf.train_seed = len(rows), global_seed()
 
-    def _prepare_in_one_process(self, model: TextClassifier, rows: Dataset) -> None:
+    def _prepare_in_one_process(self, model: Method, rows: Dataset) -> None:
         assert self.trainer is not None
         error, before = None, model.fitted
         if self.trainer.is_global_zero:
@@ -274,7 +326,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         if error is not None:
             raise error
 
-    def _plain(self, model: TextClassifier) -> dict[str, Any]:
+    def _plain(self, model: Method) -> dict[str, Any]:
         """What a method has fitted, as a checkpoint keeps it.
 
         Raises:
@@ -286,11 +338,9 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             raise UserError(f"{where} is a {type(model.fitted).__name__}: keep a dictionary of what is fitted, by name")
         return fitted
 
-    def _encode(self, model: TextClassifier, split: Split) -> Dataset:
+    def _encode(self, model: Method, split: Split) -> Dataset:
         """Runs `model.encode` over a split, or takes its result from the cache; one process of a machine goes first."""
         import pyarrow as pa
-
-        from textclf.data.standard import fingerprint
 
         assert self.trainer is not None
         rows = self.rows(split)
@@ -385,7 +435,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
                 f"trainer, as in trainer.fit(model, datamodule=data); data.rows({split!r}) gives the rows"
             )
         encoded = self._encoded[split]
-        model: TextClassifier = self.trainer.lightning_module  # type: ignore[assignment]  # theirs is the base class
+        model = _method_of(self.trainer)
         sampler = LengthBatchSampler(
             int_column(encoded, "length"),
             balance=int_column(encoded, "label") if shuffle and self.balanced else None,
@@ -404,3 +454,8 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def _method_of(trainer: Trainer) -> Method:
+    """The method that a trainer runs: Lightning's type is that of any module."""
+    return cast("Method", trainer.lightning_module)

@@ -1,13 +1,15 @@
-"""Checks of what a method and a data set of one's own give: encoded rows, batches, and the rows of a split."""
+"""The contract between a data module and a method: what the data module calls, and checks of what it gets."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from torch import Tensor
 
+from textclf.data.text_values import article_and_type
 from textclf.errors import UserError
 from textclf.types import Dataset
 
@@ -16,15 +18,100 @@ OWN_COLUMNS = ("id", *TEXTS, "row", "label", "labels", "filler")
 """Columns that rows have themselves, so that `encode` must not give them."""
 OWN_KEYS = ("id", "row", "label", "labels", "filler", "given", "kept")
 """What is added to each batch, so that `collate` must not give it."""
-KINDS = {int: "number", float: "number"}
-"""Types that one column may mix, and what they are called."""
+NUMBERS = (int, float)
+"""Types that one column may mix."""
 
 
-# Encoded rows
+# What a data module calls
 
 
-def encoded(model: Any, rows: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Calls the `encode` of a method, and checks what it gives.
+@dataclass(frozen=True)
+class Wanted:
+    """A request for labelled rows, by a method that is not trained; see `Method.wanted`.
+
+    Attributes:
+        shots: Number of examples in its prompts, drawn evenly over the classes.
+        seed: Seed of the draw.
+        fit: Whether the method cannot score without rows to fit a few numbers to. Where False, it is given such rows
+            only if that takes no row out of the test split.
+        all_rows: Whether the method chooses its examples itself, from all train rows.
+    """
+
+    shots: int
+    seed: int
+    fit: bool
+    all_rows: bool = False
+
+
+class MethodRecord(Protocol):
+    """What a data module reads and sets of the record that the package keeps of a method.
+
+    Attributes:
+        restored: Whether the method's state comes from a checkpoint.
+        train_rows: Number of labelled rows that it has learnt from.
+        train_seed: The seed of its training.
+        text_steps: Cleaning steps that changed the texts it was trained on.
+    """
+
+    restored: bool
+    train_rows: int | None
+    train_seed: int | None
+    text_steps: Sequence[Any]
+
+
+class Method(Protocol):
+    """What a data module needs of a method; `textclf.models.base.TextClassifier` provides it.
+
+    In `fit` the calls are: `prepare` once with the train rows, `encode` for each split, `collate` for each batch. A
+    method without training is asked for its examples (`wanted`, `see`) instead of being prepared.
+
+    Attributes:
+        encoded_together: Rows that `encode` is given at once, at most.
+        fitted: What `prepare` found; a dictionary of plain values.
+    """
+
+    encoded_together: ClassVar[int]
+    fitted: Any
+
+    @property
+    def label_names(self) -> Sequence[str]:
+        """Name of each class, in the order of the method's indices."""
+
+    @property
+    def textclf(self) -> MethodRecord:
+        """The record that the package keeps of the method."""
+
+    @property
+    def trains_by_batches(self) -> bool:
+        """Whether it learns from each batch of `fit`."""
+
+    def prepare(self, train_rows: Dataset) -> None:
+        """Fits what must be known before rows can be encoded, and puts it into `fitted`."""
+
+    def wanted(self) -> Wanted | None:
+        """Requests labelled rows; None where it needs none."""
+
+    def see(self, shown: Dataset | None, fit: Dataset | None, of_test: bool = False) -> None:
+        """Takes the requested rows."""
+
+    def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """From columns of texts to new columns, `length` among them."""
+
+    def encoding_key(self) -> str:
+        """A hash of all that `encode` depends on."""
+
+    def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
+        """From encoded rows to a batch."""
+
+    def for_workers(self) -> Method:
+        """A copy without weights that can `collate`, for worker processes."""
+
+
+# Checks of encoded rows
+
+
+def encoded(model: Method, rows: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Calls the `encode` of a method, and checks its result.
 
     Args:
         model: The method.
@@ -42,40 +129,52 @@ def encoded(model: Any, rows: Mapping[str, Any]) -> dict[str, list[Any]]:
     columns = model.encode({name: list(values) for name, values in texts.items()})
     if not isinstance(columns, Mapping):
         raise UserError(
-            f"{gave} {_a(columns)}: wanted a dictionary of columns with one entry per row, `length` among them"
+            f"{gave} {article_and_type(columns)}: wanted a dictionary of columns with one entry per row, `length` "
+            "among them"
         )
     for name in columns:
         if not isinstance(name, str) or name in OWN_COLUMNS:
             raise UserError(
-                f"{gave} a column {name!r}: wanted new columns, with names other than {_listed(OWN_COLUMNS)}"
+                f"{gave} a column {name!r}: wanted new columns, with names other than {_quoted(OWN_COLUMNS)}"
             )
     found = {name: _column(values, f"{gave} {name!r}", size) for name, values in columns.items()}
     if "length" not in found:
-        raise UserError(f"{gave} {_listed(found) or 'no columns'}, and no 'length': wanted a whole number for each row")
+        raise UserError(f"{gave} {_quoted(found) or 'no columns'}, and no 'length': wanted a whole number for each row")
     _check_whole(found["length"], texts["text"], f"{gave} 'length'", least=1)
     _check_whole(found.get("cut", []), texts["text"], f"{gave} 'cut'", least=0)
     return found
 
 
 def _column(values: Any, gave: str, size: int) -> list[Any]:
-    """A column as a list of plain entries; `gave` names it."""
+    """A column as a list of plain entries; `gave` names it in messages."""
     if isinstance(values, Tensor | np.ndarray):
-        values = _listed_array(values)
+        values = plain_list(values)
     elif hasattr(values, "to_pylist"):
         values = values.to_pylist()
-    try:
-        given = None if isinstance(values, str | bytes | Mapping | set) else len(values)
-    except TypeError:  # as a sparse matrix has it, or a generator
-        given = None
+    given = _number_of_entries(values)
     if given is None:
-        raise UserError(f"{gave} as {_a(values)}: wanted a list with one entry per row")
+        raise UserError(f"{gave} as {article_and_type(values)}: wanted a list with one entry per row")
     if given != size:
         raise UserError(f"{gave} with {given} entries for {size} rows: wanted one entry per row")
     entries = [_entry(value, gave) for value in values]
-    kinds = {KINDS.get(type(entry), type(entry).__name__) for entry in entries if entry is not None}
+    kinds = {_kind(entry) for entry in entries if entry is not None}
     if len(kinds) > 1:
         raise UserError(f"{gave} with entries of types {' and '.join(sorted(kinds))}: wanted entries of one type")
     return entries
+
+
+def _number_of_entries(values: Any) -> int | None:
+    """The length of a column; None where the value is no column."""
+    if isinstance(values, str | bytes | Mapping | set):
+        return None
+    try:
+        return len(values)
+    except TypeError:  # a generator, or a sparse matrix, whose length is ambiguous
+        return None
+
+
+def _kind(entry: Any) -> str:
+    return "number" if type(entry) in NUMBERS else type(entry).__name__
 
 
 def _entry(value: Any, gave: str) -> Any:
@@ -83,35 +182,37 @@ def _entry(value: Any, gave: str) -> Any:
     if value is None or type(value) in (int, float, str, bool, bytes):
         return value
     if isinstance(value, Tensor | np.ndarray | np.generic):
-        return _listed_array(value)
+        return plain_list(value)
     if isinstance(value, list | tuple):
+        # Only the first part is looked at: a list of token ids is not copied, which would slow encoding down.
         if value and type(value[0]) not in (int, float, str, bool):
             return [_entry(part, gave) for part in value]
         return value if isinstance(value, list) else list(value)
     if isinstance(value, Mapping):
         return {str(name): _entry(part, gave) for name, part in value.items()}
-    raise UserError(f"{gave} with {_a(value)}: wanted numbers, strings, lists, dictionaries, arrays")
+    raise UserError(f"{gave} with {article_and_type(value)}: wanted numbers, strings, lists, dictionaries, arrays")
 
 
-def _listed_array(value: Any) -> Any:
-    """An array or tensor as numbers in lists."""
-    return value.detach().cpu().tolist() if isinstance(value, Tensor) else value.tolist()
+def plain_list(value: Any) -> Any:
+    """The numbers of an array or tensor, in lists; those of an array without dimensions as a number."""
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+    return value.tolist()
 
 
 def _check_whole(numbers: list[Any], texts: list[str], gave: str, least: int) -> None:
     for number, text in zip(numbers, texts, strict=False):
-        if type(number) is not int or number < least:
-            what = "" if type(number) is int or number is None else f", a {type(number).__name__},"
-            raise UserError(
-                f"{gave} {number!r}{what} for the text {text[:40]!r}: wanted a whole number, {least} or more"
-            )
+        if type(number) is int and number >= least:
+            continue
+        kind = "" if type(number) is int or number is None else f", a {type(number).__name__},"
+        raise UserError(f"{gave} {number!r}{kind} for the text {text[:40]!r}: wanted a whole number, {least} or more")
 
 
-# Batches
+# Checks of batches
 
 
 def batch_of(collate: Any, rows: Mapping[str, Any]) -> dict[str, Any]:
-    """Calls the `collate` of a method, and checks what it gives.
+    """Calls the `collate` of a method, and checks its result.
 
     Args:
         collate: The bound method.
@@ -123,84 +224,14 @@ def batch_of(collate: Any, rows: Mapping[str, Any]) -> dict[str, Any]:
     gave = f"{type(getattr(collate, '__self__', collate)).__name__}.collate gave"
     batch = collate(dict(rows))
     if not isinstance(batch, Mapping):
-        raise UserError(f"{gave} {_a(batch)}: wanted a dictionary, such as of tensors by name")
+        raise UserError(f"{gave} {article_and_type(batch)}: wanted a dictionary, such as of tensors by name")
     for name in batch:
         if name in OWN_KEYS:
             raise UserError(
-                f"{gave} {name!r}, which is added to each batch: wanted other keys than {_listed(OWN_KEYS)}"
+                f"{gave} {name!r}, which is added to each batch: wanted other keys than {_quoted(OWN_KEYS)}"
             )
     return dict(batch)
 
 
-# The rows of a split
-
-
-def as_dataset(given: Any, gave: str) -> Dataset:
-    """Gives rows as a `datasets.Dataset`: a list of dictionaries, a dictionary of columns, or a table are converted.
-
-    Args:
-        given: What a `load_split` gave.
-        gave: How a message begins, such as `MyData.load_split('test') gave`.
-
-    Raises:
-        UserError: It is something else, or its columns do not fit each other.
-    """
-    import datasets
-    import pyarrow as pa
-
-    if isinstance(given, datasets.Dataset):
-        as_read = given.format["type"] is None and given.format["columns"] == given.column_names
-        return given if as_read else given.with_format(None)
-    wanted = "wanted a datasets.Dataset, a list of dictionaries, a dictionary of columns or a DataFrame"
-    if isinstance(given, datasets.DatasetDict):
-        raise UserError(f"{gave} a DatasetDict: {wanted}; give one split of it")
-    try:
-        if isinstance(given, list) and given and all(isinstance(row, Mapping) for row in given):
-            return _from_rows(given, gave)
-        if isinstance(given, Mapping):
-            return datasets.Dataset.from_dict({name: _values(name, values) for name, values in given.items()})
-        if isinstance(given, pa.Table):
-            return datasets.Dataset(given)
-        if type(given).__name__ == "DataFrame":
-            if type(given).__module__.startswith("polars"):
-                return datasets.Dataset.from_polars(given)
-            return datasets.Dataset.from_pandas(given, preserve_index=False)
-    except UserError:
-        raise
-    except (TypeError, ValueError) as error:  # those of pyarrow are ValueErrors and TypeErrors
-        raise UserError(f"{gave} columns that do not make a table ({str(error).splitlines()[0]}): {wanted}") from error
-    if isinstance(given, list) and not given:
-        raise UserError(f"{gave} an empty list: leave a split without rows out of source_splits")
-    what = f"{_a(given)} of {type(given[0]).__name__}" if isinstance(given, list) else _a(given)
-    raise UserError(f"{gave} {what}: {wanted}")
-
-
-def _from_rows(given: list[Mapping[str, Any]], gave: str) -> Dataset:
-    import datasets
-
-    names = set(given[0])
-    for place, row in enumerate(given):
-        if set(row) != names:
-            raise UserError(
-                f"{gave} row {place} with the keys {_listed(row)}, and row 0 with {_listed(given[0])}: wanted the same "
-                "keys in each row"
-            )
-    return datasets.Dataset.from_list([dict(row) for row in given])
-
-
-def _values(name: Any, values: Any) -> Any:
-    if isinstance(values, str | Mapping):
-        raise TypeError(f"{name!r} is {_a(values)}")
-    return _listed_array(values) if isinstance(values, Tensor | np.ndarray) else list(values)
-
-
-def _a(value: Any) -> str:
-    """What a value is, for a message."""
-    if value is None:
-        return "None"
-    name = type(value).__name__
-    return f"{'an' if name[0] in 'AEIOUaeio' else 'a'} {name}"
-
-
-def _listed(names: Any) -> str:
+def _quoted(names: Any) -> str:
     return ", ".join(map(repr, names))

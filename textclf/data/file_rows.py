@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from textclf.data.values import as_text, json_value, say_mended
+from textclf.data.text_values import as_text, json_value, say_mended
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textclf.data.file_rows import FileRow, FileRows
-from textclf.data.values import kind_of, mended_values
+from textclf.data.text_values import kind_of, mended_values
 from textclf.errors import UserError
 
 if TYPE_CHECKING:

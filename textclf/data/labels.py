@@ -11,7 +11,7 @@ from typing import Any
 
 from textclf.console import say
 from textclf.data.cleaning import NormalizeUnicode, RemoveControlCharacters, StripWhitespace
-from textclf.data.values import as_text, content_of, has_single_values, mended
+from textclf.data.text_values import as_text, content_of, has_single_values, mended
 from textclf.errors import UserError
 from textclf.types import Dataset
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from textclf.data.file_rows import BATCH, FileRow, FileRows, arrow_column
-from textclf.data.values import mended_column, mended_rows
+from textclf.data.text_values import mended_column, mended_rows
 from textclf.errors import UserError
 
 if TYPE_CHECKING:

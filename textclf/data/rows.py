@@ -12,11 +12,13 @@ import numpy as np
 from textclf.console import say
 from textclf.data.cleaning import DEFAULT, TIDY, CleaningStep, DropUnknownLabels, RowStep, TextStep, text_steps
 from textclf.data.columns import KEY, KeyedRows, int_column, text_keys
-from textclf.data.contract import as_dataset
 from textclf.data.ledger import READ, Ledger
 from textclf.data.options import refuse_without_effect
-from textclf.data.read_files import ANY_SUFFIX
+from textclf.data.read_files import ANY_SUFFIX, read_split, split_files
+from textclf.data.read_hub import read_hub
+from textclf.data.source_rows import as_dataset, with_valid_text
 from textclf.data.splitting import SPLITS, LimitBy, Split, draw_sample, draw_shots, stratified_split
+from textclf.data.standard import standard_columns
 from textclf.errors import UserError
 from textclf.types import Dataset
 
@@ -104,8 +106,6 @@ class SplitRows:
             raise UserError(
                 f"data_dir {self.data_dir!r} is not a folder: give one that holds train.parquet, test.csv, ..."
             )
-        from textclf.data.read_files import split_files
-
         return tuple(s for s in SPLITS if (name := self._source_name(s)) and split_files(self.data_dir, name))
 
     def _source_name(self, split: Split) -> str | None:
@@ -118,9 +118,6 @@ class SplitRows:
         Raises:
             UserError: It cannot be read; the message says what to pass.
         """
-        from textclf.data.read_files import read_split
-        from textclf.data.read_hub import read_hub
-
         name = self._source_name(split) or split
         if self.data_dir is not None:
             return read_split(self.data_dir, name)
@@ -132,15 +129,13 @@ class SplitRows:
         Raises:
             UserError: It cannot be read, or a `load_split` of one's own gives half of a character.
         """
-        from textclf.data.standard import with_valid_text
-
         gave = f"{type(self).__name__}.load_split({split!r}) gave"
         try:
             source = as_dataset(self.load_split(split), gave)
         except UnicodeEncodeError as error:
             raise UserError(
                 f"{type(self).__name__}.load_split({split!r}) gives invalid characters, such as half of an emoji "
-                f"({error}): pass texts through textclf.data.values.mended first"
+                f"({error}): pass texts through textclf.data.text_values.mended first"
             ) from error
         return with_valid_text(source, f"the {split} split")
 
@@ -268,8 +263,6 @@ class SplitRows:
 
     def _standard(self, split: Split, steps: Sequence[TextStep] | None = None) -> tuple[Dataset, np.ndarray]:
         """A split of the source in the standard columns, and for each row the steps that changed it, as bits."""
-        from textclf.data.standard import standard_columns
-
         rows = standard_columns(
             self._load(split),
             text=self.text_column,

@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 import textclf
 from textclf.data.cleaning import TextStep, clean_columns
 from textclf.data.labels import label_indexer
-from textclf.data.values import (
+from textclf.data.text_values import (
     as_text,
     content_of,
     has_single_values,
-    mended_column,
-    mended_rows,
     refuse_numbers,
-    say_mended,
 )
 from textclf.errors import UserError
 
@@ -38,27 +33,6 @@ def fingerprint(rows: Dataset) -> str:
             writer.write_table(plain.combine_chunks())
         digest.update(sink.getvalue())
     return digest.hexdigest()
-
-
-def with_valid_text(source: Dataset, where: str) -> Dataset:
-    """Gives rows whose strings are all valid Unicode; invalid characters become U+FFFD, and one line says so.
-
-    Args:
-        source: As it was read.
-        where: What is read, for that line.
-    """
-    mended = np.zeros(len(source), dtype=bool)
-    for name in source.column_names:
-        if all(mended_column(chunk) is chunk for chunk in source.data.column(name).chunks):
-            continue
-        source = source.flatten_indices()
-        chunks = source.data.column(name).chunks
-        valid = [mended_column(chunk) for chunk in chunks]
-        mended |= np.concatenate([mended_rows(*pair) for pair in zip(chunks, valid, strict=True)])
-        texts = [text for chunk in valid for text in chunk.to_pylist()]
-        source = source.remove_columns(name).add_column(name, texts, feature=source.features[name])
-    say_mended(int(mended.sum()), where)
-    return source
 
 
 def standard_columns(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import textclf
-from textclf.data.values import mended
+from textclf.data.text_values import mended
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from contextlib import nullcontext
 from copy import copy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
 from uuid import uuid4
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 import textclf
 from textclf.class_paths import public_path
+from textclf.data.contract import Wanted
 from textclf.data.labels import normalized_names, refuse_other_labels
 from textclf.errors import UserError
 from textclf.evaluation.metrics import ClassificationMetrics
@@ -41,24 +41,6 @@ from textclf.plain_values import plain_arguments, plain_state
 from textclf.processes import attached_trainer
 from textclf.subclassing import GuardedAttributes
 from textclf.types import Dataset
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A request for labelled rows, by a method that is not trained; see `TextClassifier.wanted`.
-
-    Attributes:
-        shots: Number of examples in its prompts, drawn evenly over the classes.
-        seed: Seed of the draw.
-        fit: Whether the method cannot score without rows to fit a few numbers to. Where False, it is given such rows
-            only if that takes no row out of the test split.
-        all_rows: Whether the method chooses its examples itself, from all train rows.
-    """
-
-    shots: int
-    seed: int
-    fit: bool
-    all_rows: bool = False
 
 
 class TextClassifier(GuardedAttributes, LightningModule):
@@ -613,7 +595,7 @@ class TextClassifier(GuardedAttributes, LightningModule):
         """The most probable label of each text, in order, with a progress bar where there is a terminal.
 
         Args:
-            texts: Any number of texts; a missing one (None, NaN) is an empty text, as `textclf.data.values` says.
+            texts: Any number of texts; a missing one (None, NaN) is an empty text, as `textclf.data.text_values` says.
             text_pairs: The second text of each, for a method that reads two.
             max_batch_tokens: Tokens in a padded batch; by default 4,096 on a CPU, and 32,768 on other devices.
 

@@ -16,8 +16,9 @@ from textclf.backbones.compatibility import check_embeddings, refuse_beyond
 from textclf.backbones.tokenizer_files import tokenizer_files
 from textclf.backbones.weights import CAUSAL_REMEDY, dtype_of, load_causal, load_config, load_tokenizer
 from textclf.console import say
+from textclf.data.contract import Wanted
 from textclf.errors import UserError
-from textclf.models.base import TextClassifier, Wanted
+from textclf.models.base import TextClassifier
 from textclf.models.beside import score_beside
 from textclf.models.dataloaders import cut_of
 from textclf.models.few_shot import FewShotPrompts

@@ -12,7 +12,7 @@ import torch
 from textclf.data.batching import LengthBatchSampler
 from textclf.data.cleaning import clean_columns
 from textclf.data.contract import batch_of, encoded
-from textclf.data.values import as_text, mended, say_mended
+from textclf.data.text_values import as_text, mended, say_mended
 from textclf.errors import UserError
 from textclf.models.dataloaders import say_cut
 from textclf.models.protocol import Classifier
@@ -61,7 +61,7 @@ def _paired_rows(texts: Iterable[Any], text_pairs: Iterable[Any]) -> Iterator[di
 class StreamedBatches:
     """Batches of rows that come one by one, such as the lines of a file.
 
-    Texts that are no strings, or hold invalid characters, are read as `textclf.data.values` says.
+    Texts that are no strings, or hold invalid characters, are read as `textclf.data.text_values` says.
 
     Args:
         model: Whose `encode` and `collate` are used.

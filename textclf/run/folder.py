@@ -13,7 +13,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from textclf.data.values import mended
+from textclf.data.text_values import mended
 from textclf.errors import UserError
 from textclf.run.yaml_values import is_inline
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from textclf.data.encodings import text_encoding
 from textclf.data.file_rows import FileRow, FileRows
 from textclf.data.read_files import REMEDY, SUFFIXES, open_rows
-from textclf.data.values import as_text, refuse_numbers
+from textclf.data.text_values import as_text, refuse_numbers
 from textclf.errors import UserError
 from textclf.hub import loading
 

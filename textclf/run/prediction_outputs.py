@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from textclf.console import say
-from textclf.data.values import as_text, json_value
+from textclf.data.text_values import as_text, json_value
 from textclf.errors import UserError
 from textclf.files import atomic_path
 

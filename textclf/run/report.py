@@ -15,7 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from textclf.console import say
-from textclf.data.values import mended
+from textclf.data.text_values import mended
 from textclf.errors import UserError
 from textclf.evaluation.calibration import stored_calibrators
 from textclf.evaluation.metrics import predicted_classes

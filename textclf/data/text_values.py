@@ -190,3 +190,12 @@ def kind_of(value: Any) -> str:
     if isinstance(value, bytes):
         return "bytes"
     return f"of type {type(value).__name__}"
+
+
+def article_and_type(value: Any) -> str:
+    """Names the type of a value with its article, for messages: `a list`, `an OrderedDict`."""
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    article = "an" if name[0] in "AEIOUaeio" else "a"
+    return f"{article} {name}"

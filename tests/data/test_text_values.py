@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from textclf.data import FilesDataModule, read_files
 from textclf.data.base import TextDataModule
 from textclf.data.read_files import read_file
-from textclf.data.values import as_text, mended, mended_column
+from textclf.data.text_values import as_text, mended, mended_column
 from textclf.errors import UserError
 from textclf.files import atomic_path
 from textclf.models.base import TextClassifier
