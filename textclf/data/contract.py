@@ -59,7 +59,14 @@ class MethodRecord(Protocol):
     text_steps: Sequence[Any]
 
 
-class Method(Protocol):
+class Encoder(Protocol):
+    """The part of a method that encodes texts."""
+
+    def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """From columns of texts to new columns, `length` among them."""
+
+
+class Method(Encoder, Protocol):
     """What a data module needs of a method; `textclf.models.base.TextClassifier` provides it.
 
     In `fit` the calls are: `prepare` once with the train rows, `encode` for each split, `collate` for each batch. A
@@ -94,9 +101,6 @@ class Method(Protocol):
     def see(self, shown: Dataset | None, fit: Dataset | None, of_test: bool = False) -> None:
         """Takes the requested rows."""
 
-    def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """From columns of texts to new columns, `length` among them."""
-
     def encoding_key(self) -> str:
         """A hash of all that `encode` depends on."""
 
@@ -110,12 +114,12 @@ class Method(Protocol):
 # Checks of encoded rows
 
 
-def encoded(model: Method, rows: Mapping[str, Any]) -> dict[str, list[Any]]:
+def encoded(model: Encoder, rows: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Calls the `encode` of a method, and checks its result.
 
     Args:
         model: The method.
-        rows: Its columns; `encode` gets those of texts, and cannot change them.
+        rows: Columns of rows; `encode` gets those of texts, and cannot change them.
 
     Returns:
         New columns as lists; arrays and tensors in them are lists, too.
