@@ -19,7 +19,7 @@ from tests.models.test_seq2seq import KINDS
 from tests.scoring.tiny import SIZES, byte_tokenizer
 from textclf.cli import main
 from textclf.evaluation.prediction_table import read_predictions
-from textclf.models.label_map import map_labels
+from textclf.models.label_arguments import map_labels
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "reference"
 NAMES = ("negative", "positive")

@@ -18,8 +18,8 @@ from textclf.evaluation.calibration import Temperature
 from textclf.files import atomic_folder
 from textclf.model_card import differences, model_card
 from textclf.models.base import TextClassifier
+from textclf.models.encoders import merged
 from textclf.models.fine_tuned import FineTunedClassifier
-from textclf.models.lora import merged
 
 PROBES = ("정말 재밌고 좋았어요.", "진짜 재미없네요 ㅋㅋ", "a joy to watch", "", "영화 film, " * 2000)
 TOLERANCE = 1e-5

@@ -19,8 +19,7 @@ from textclf.models import (
     TextClassifier,
     TfidfClassifier,
 )
-from textclf.models.label_arguments import by_label_name, label_named
-from textclf.models.label_map import map_labels
+from textclf.models.label_arguments import by_label_name, label_named, map_labels
 from textclf.run.callbacks import ReportWriter
 
 NAMES = ("부정", "긍정")

@@ -13,7 +13,7 @@ from textclf.data import FilesDataModule
 from textclf.errors import UserError
 from textclf.models import FineTunedClassifier, TextClassifier
 from textclf.models.checkpoint import read_checkpoint
-from textclf.models.lora import merged
+from textclf.models.encoders import merged
 
 NAMES = ("negative", "positive")
 TEXTS = ["영화", "a fine film with a long tail of words", "지루한 영화 the film", ""]

@@ -14,7 +14,7 @@ from textclf.cli import main
 from textclf.errors import UserError
 from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import PretrainedClassifier
-from textclf.models.label_map import map_labels
+from textclf.models.label_arguments import map_labels
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = ("negative", "positive")
@@ -105,7 +105,7 @@ def test_labels_are_matched_by_name_and_by_the_map():
         (["negative", "positive"], {"neutral": None}, ["'neutral'", "no label of the model", "negative, positive"]),
         (["NEG", "positive"], {"NEG": "bad"}, ["'bad'", "no label of the data"]),
         (["negative", "good"], {"good": "negative"}, ["means positive"]),
-        (["negative", "Negative"], None, ["differ in case"]),
+        (["negative", "Negative"], None, ["differ only in case"]),
         (["negative", "p\u043esitive"], None, ["('p\\u043esitive') cannot be mapped"]),
         (["negative", "yes"], {"yes": "p\u043esitive"}, ["('p\\u043esitive') looks like 'positive'"]),
     ],

@@ -23,7 +23,7 @@ from textclf.models.beside import score_beside
 from textclf.models.dataloaders import cut_of
 from textclf.models.few_shot import FewShotPrompts
 from textclf.models.hooks import required_hook
-from textclf.models.label_words import class_shares, words_of
+from textclf.models.label_arguments import class_shares, words_of
 from textclf.models.prompts import PromptTemplate, fit_texts, rows_of, shortened
 from textclf.processes import share
 from textclf.scoring import Counters, LabelScorer, as_published, audit_labels, context_length

@@ -18,6 +18,7 @@ from textclf.chat.spending import Limits
 from textclf.chat.store import AnswerStore, default_store
 from textclf.console import say
 from textclf.errors import UserError
+from textclf.models.arguments import check_least, check_range
 from textclf.models.base import TextClassifier
 from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import label_named
@@ -26,7 +27,6 @@ from textclf.models.prompts import PromptTemplate
 PROMPT = "Classify the text into one of these categories: {labels}.\n\nText: {text}\n\nAnswer with the category alone."
 REFUSED = ("extra_headers", "extra_query", "stream")
 """Not taken as `options`: the first two may hold a key, and would be written down; a stream comes in bits."""
-PRICED = "more than 0, and input_price and output_price, too"
 EQUAL_LENGTH = 64
 """Of every text: they are asked in their own order, and 64 at a time where a batch is 4,096 tokens."""
 
@@ -98,18 +98,14 @@ class ChatClassifier(TextClassifier):
         """
         super().__init__(num_classes, label_names)
         self.has_probabilities = answer_format == "logprobs"
-        checks = {
-            "concurrency": (concurrency >= 1, "1 or more"),
-            "timeout": (timeout > 0, "seconds, more than 0"),
-            "max_retries": (max_retries >= 0, "0 or more"),
-            "max_requests": (max_requests is None or max_requests >= 0, "0 or more"),
-            "input_price": (input_price >= 0, "0 or more"),
-            "output_price": (output_price >= 0, "0 or more"),
-            "max_cost": (max_cost is None or max_cost > 0 < input_price + output_price, PRICED),
-        }
-        for name, (good, allowed) in checks.items():
-            if not good:
-                raise UserError(f"{name} {locals()[name]} cannot be kept: give {allowed}")
+        countable = max_cost is None or (max_cost > 0 and input_price + output_price > 0)
+        check_least("concurrency", concurrency, 1)
+        check_range("timeout", timeout, timeout > 0, "seconds, more than 0")
+        check_least("max_retries", max_retries, 0)
+        check_least("max_requests", max_requests, 0)
+        check_least("input_price", input_price, 0)
+        check_least("output_price", output_price, 0)
+        check_range("max_cost", max_cost, countable, "more than 0, and input_price and output_price, too")
         if wrong := [name for name in REFUSED if name in (options or {})]:
             raise UserError(f"options cannot have {wrong[0]}: leave it out, and give the key as OPENAI_API_KEY alone")
         server_url(base_url)  # complains before anything is written

@@ -8,13 +8,14 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from textclf.console import say
 from textclf.embeddings import Embedder, EmbeddingSettings
 from textclf.embeddings.cache import seal, unseal
 from textclf.errors import UserError
+from textclf.models.arguments import build_settings, check_least
 from textclf.models.base import TextClassifier
-from textclf.models.settings import build_settings
 
 
 class EmbeddingClassifier(TextClassifier):
@@ -55,8 +56,7 @@ class EmbeddingClassifier(TextClassifier):
             UserError: A value is out of range, or unknown.
         """
         super().__init__(num_classes, label_names)
-        if max_length is not None and max_length < 3:
-            raise UserError(f"max_length {max_length} is out of range: give 3 or more, or null for the encoder's own")
+        check_least("max_length", max_length, 3, ", or null for the encoder's own")
         self.pretrained, self.max_length = pretrained, max_length
         self.settings = build_settings(EmbeddingSettings, "embedding", embedding or {})
         self._embedder: Embedder | None = None
@@ -174,3 +174,16 @@ def features(vectors: Sequence[np.ndarray]) -> np.ndarray:
         return vectors[0]
     first, second = vectors
     return np.concatenate([first, second, np.abs(first - second), first * second])
+
+
+def cosines(vectors: Tensor, others: Tensor) -> Tensor:
+    """Cosines of the angles between two sets of vectors.
+
+    Args:
+        vectors: Shape `(batch, dimension)`.
+        others: Shape `(others, dimension)`.
+
+    Returns:
+        Shape `(batch, others)`.
+    """
+    return nn.functional.normalize(vectors, dim=1) @ nn.functional.normalize(others, dim=1).T

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from textclf.errors import UserError
-from textclf.models.embedding import EmbeddingClassifier
-from textclf.models.label_arguments import by_label_name
-from textclf.models.nearest_centroid import check_temperature, cosines
+from textclf.models.arguments import check_temperature
+from textclf.models.embedding import EmbeddingClassifier, cosines
+from textclf.models.label_arguments import texts_by_label_name
 
 
 class EmbeddingZeroShot(EmbeddingClassifier):
@@ -61,9 +61,10 @@ class EmbeddingZeroShot(EmbeddingClassifier):
         if "{label}" not in template:
             raise UserError(f"template {template!r} has no slot: write {{label}} where the description goes")
         own_names = {name: name for name in self.label_names}
-        texts = _descriptions(own_names if label_texts is None else label_texts, self.label_names)
+        texts = texts_by_label_name("label_texts", own_names if label_texts is None else label_texts, self.label_names)
         self.descriptions = {name: [template.replace("{label}", text) for text in texts[name]] for name in texts}
-        self.label_prompt, self.scale = label_prompt, temperature
+        self.label_prompt = label_prompt
+        self.temperature = temperature
         self._labels: Tensor | None = None
 
     def labels(self) -> Tensor:
@@ -78,23 +79,9 @@ class EmbeddingZeroShot(EmbeddingClassifier):
     def log_scores(self, batch: dict[str, Any]) -> Tensor:
         """Log-probabilities in nats, float64, shape `(batch, num_classes)`."""
         vectors = batch["embeddings"].double()
-        return (cosines(vectors, self.labels().to(vectors.device)) / self.scale).log_softmax(dim=1)
+        return (cosines(vectors, self.labels().to(vectors.device)) / self.temperature).log_softmax(dim=1)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
     unit: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return unit
-
-
-def _descriptions(given: Mapping[str, str | list[str]], label_names: Sequence[str]) -> dict[str, list[str]]:
-    """The descriptions of each label, in a list.
-
-    Raises:
-        UserError: The names are not those of the labels, or a label has no description.
-    """
-    texts = by_label_name("label_texts", given, label_names, complete=True)
-    lists = {name: [text] if isinstance(text, str) else list(text) for name, text in texts.items()}
-    for name, descriptions in lists.items():
-        if not descriptions:
-            raise UserError(f"label_texts has nothing for {name!r}: describe each of {', '.join(label_names)}")
-    return lists

@@ -7,7 +7,9 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import takewhile
 from typing import Any
 
@@ -19,6 +21,7 @@ from textclf.backbones.weights import REMEDY, attend_fully
 from textclf.console import say
 from textclf.errors import UserError
 from textclf.hub import loading, local_reference
+from textclf.models.arguments import check_least, check_range
 from textclf.types import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 MOST_NAMED = 4
@@ -53,11 +56,10 @@ class EncoderConfig:
         """Refuses what cannot be built."""
         sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
         for name, least in {"vocab_size": 100, **dict.fromkeys(sizes, 1)}.items():
-            if getattr(self, name) < least:
-                raise UserError(f"encoder_config: {name} {getattr(self, name)} is too small: give {least} or more")
+            check_least(f"encoder_config: {name}", getattr(self, name), least)
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"encoder_config: {name} {getattr(self, name)} is no share: give 0 up to, not incl., 1")
+            probability = getattr(self, name)
+            check_range(f"encoder_config: {name}", probability, 0 <= probability < 1, "0 or more, and less than 1")
         if self.hidden_size % self.num_attention_heads:
             raise UserError(
                 f"encoder_config: hidden_size {self.hidden_size} cannot be shared among num_attention_heads "
@@ -218,3 +220,79 @@ def checkpoint_gradients(network: PreTrainedModel) -> None:
 def _label_arguments(labels: Sequence[str]) -> dict[str, Any]:
     names = dict(enumerate(labels))
     return {"num_labels": len(names), "id2label": names, "label2id": {name: i for i, name in names.items()}}
+
+
+# LoRA: Hu et al., 2021, https://arxiv.org/abs/2106.09685
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """What `peft.LoraConfig` is told.
+
+    Attributes:
+        rank: Of the matrices.
+        alpha: Their product is multiplied with alpha / rank.
+        dropout: Share of their input that is dropped in training.
+        target_modules: Names of the modules that get them, or `all-linear`; by default the queries and values, or
+            what peft knows of the architecture.
+    """
+
+    rank: int = 8
+    alpha: int = 16
+    dropout: float = 0.0
+    target_modules: str | list[str] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be built, or not without `peft`."""
+        check_least("lora: rank", self.rank, 1)
+        check_least("lora: alpha", self.alpha, 1, ", such as 16")
+        check_range("lora: dropout", self.dropout, 0 <= self.dropout < 1, "0 or more, and less than 1")
+        if find_spec("peft") is None:
+            raise UserError("lora needs the package peft: pip install 'textclf[lora]'")
+
+
+def add_lora(network: PreTrainedModel, settings: LoraSettings, pretrained: set[int]) -> None:
+    """Puts adapters into a network, and freezes all but them, the head, and what is not pretrained.
+
+    Args:
+        network: An encoder with a classification head; it is changed in place.
+        settings: Of the adapters.
+        pretrained: `id` of each parameter that is.
+
+    Raises:
+        UserError: The architecture has no such modules, or peft needs to be told which to take.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    head = {id(p) for p in network.parameters()} - {id(p) for p in network.base_model.parameters()}
+    free = [p for p in network.parameters() if id(p) in head or id(p) not in pretrained]
+    try:
+        config = LoraConfig(
+            r=settings.rank,
+            lora_alpha=settings.alpha,
+            lora_dropout=settings.dropout,
+            target_modules=settings.target_modules,
+            task_type="SEQ_CLS",
+        )
+        inject_adapter_in_model(config, network)
+    except (ValueError, TypeError) as error:
+        names = sorted(
+            {name.rpartition(".")[2] for name, module in network.named_modules() if hasattr(module, "weight")}
+        )
+        raise UserError(
+            f"lora: target_modules {settings.target_modules}: {str(error).splitlines()[0]} "
+            f"The modules are named {', '.join(names)}"
+        ) from error
+    for parameter in free:
+        parameter.requires_grad_(True)
+
+
+def merged(network: PreTrainedModel) -> Any:
+    """A copy of a network, any adapters added to the weights beside them: what `transformers` alone can read."""
+    network = deepcopy(network)
+    for name, module in list(network.named_modules()):
+        if hasattr(module, "lora_A"):
+            module.merge()
+            parent, _, child = name.rpartition(".")
+            setattr(network.get_submodule(parent), child, module.get_base_layer())
+    return network

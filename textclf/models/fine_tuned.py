@@ -23,11 +23,10 @@ from textclf.errors import UserError
 from textclf.hardware.kernels import use_fast_dropout
 from textclf.hashing import fingerprint
 from textclf.models import encoders
+from textclf.models.arguments import build_settings, check_least, check_range
 from textclf.models.base import TextClassifier
 from textclf.models.hooks import required_hook
-from textclf.models.label_arguments import class_weights_by_name
-from textclf.models.lora import LoraSettings, add_lora
-from textclf.models.settings import build_settings
+from textclf.models.label_arguments import check_class_weights, weights_in_loss
 from textclf.types import Dataset, PreTrainedModel, PreTrainedTokenizerBase
 
 KIND = "AutoModelForSequenceClassification"
@@ -94,19 +93,15 @@ class FineTunedClassifier(TextClassifier):
             UserError: A value is out of range, a weight's name is no label, or arguments exclude each other.
         """
         super().__init__(num_classes, label_names)
-        checks = {
-            "max_length": (max_length is None or max_length >= 3, "3 or more: two tokens stand around every text"),
-            "learning_rate": (learning_rate > 0, "more than 0"),
-            "weight_decay": (weight_decay >= 0, "0 or more"),
-            "warmup": (0 <= warmup <= (1 if isinstance(warmup, float) else math.inf), "steps (5) or a share (0.1)"),
-            "label_smoothing": (0 <= label_smoothing < 1, "a share from 0 up to, not including, 1"),
-            "freeze_layers": (freeze_layers >= 0, "0 or more"),
-        }
-        for name, (good, allowed) in checks.items():
-            if not good:
-                raise UserError(f"{name} {locals()[name]} is out of range: give {allowed}")
-        if isinstance(class_weights, dict):
-            class_weights = class_weights_by_name(class_weights, self.label_names)
+        longest_warmup = 1 if isinstance(warmup, float) else math.inf
+        check_least("max_length", max_length, 3, ": every text is enclosed in two special tokens")
+        check_range("learning_rate", learning_rate, learning_rate > 0, "more than 0")
+        check_least("weight_decay", weight_decay, 0)
+        check_range("warmup", warmup, 0 <= warmup <= longest_warmup, "steps (5) or a share (0.1)")
+        check_range(
+            "label_smoothing", label_smoothing, 0 <= label_smoothing < 1, "a share from 0 up to, not including, 1"
+        )
+        check_least("freeze_layers", freeze_layers, 0)
         if (pretrained is None) == (encoder_config is None):
             wrong = "is null without" if pretrained is None else f"{pretrained!r} stands beside"
             raise UserError(
@@ -119,11 +114,12 @@ class FineTunedClassifier(TextClassifier):
         self.new_encoder = None
         if encoder_config is not None:
             self.new_encoder = build_settings(encoders.EncoderConfig, "encoder_config", encoder_config)
-        self.lora = None if lora is None else build_settings(LoraSettings, "lora", lora)
+        self.lora = None if lora is None else build_settings(encoders.LoraSettings, "lora", lora)
         self.pretrained, self._asked_length = pretrained, max_length
         self.optimizer, self.learning_rate, self.weight_decay = optimizer, learning_rate, weight_decay
         self.warmup, self.schedule = warmup, schedule
-        self.label_smoothing, self.class_weights = label_smoothing, class_weights
+        self.label_smoothing = label_smoothing
+        self.class_weights = check_class_weights(class_weights, self.label_names)
         self.freeze_layers, self.gradient_checkpointing = freeze_layers, gradient_checkpointing
         self.compiled = compile
         self.network: PreTrainedModel | None = None
@@ -203,7 +199,7 @@ class FineTunedClassifier(TextClassifier):
         use_fast_dropout(network)
         self.fitted.setdefault("encoder_config", network.config.to_json_string(use_diff=False))
         if self.lora is not None:
-            add_lora(network, self.lora, pretrained)
+            encoders.add_lora(network, self.lora, pretrained)
         if self.freeze_layers:
             encoders.freeze_lower_layers(network, self.freeze_layers)
         if self.gradient_checkpointing:
@@ -317,13 +313,8 @@ class FineTunedClassifier(TextClassifier):
 
     def _weights_by_class(self) -> list[float]:
         """Weight of each class in the loss; `balanced` gives 1 to each until `prepare` has counted them."""
-        if isinstance(self.class_weights, dict):
-            return [float(self.class_weights.get(name, 1.0)) for name in self.label_names]
-        counts = self.fitted.get("class_counts")
-        if counts is None:
-            return [1.0] * self.num_classes
-        # As in scikit-learn: rows / (classes * count). A class without rows is never a target.
-        return [sum(counts) / (len(counts) * max(1, count)) for count in counts]
+        equal = [1] * self.num_classes
+        return weights_in_loss(self.class_weights, self.label_names, self.fitted.get("class_counts", equal))
 
     def configure_optimizers(self) -> Any:
         """Joins `parameter_groups`, `optimizer_for` and `schedule_for`, each of which a subclass can replace alone."""

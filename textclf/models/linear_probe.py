@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -11,10 +12,11 @@ from torch import Tensor, nn
 from textclf.console import say
 from textclf.data.columns import class_counts
 from textclf.errors import UserError
+from textclf.models.arguments import check_range
 from textclf.models.checkpoint import read_checkpoint
 from textclf.models.embedding import EmbeddingClassifier, facts
 from textclf.models.hooks import required_hook
-from textclf.models.label_arguments import class_weights_by_name
+from textclf.models.label_arguments import check_class_weights, weights_in_loss
 from textclf.types import Dataset
 
 TOLERANCE = 1e-9
@@ -74,18 +76,16 @@ class LinearProbe(EmbeddingClassifier):
         """
         super().__init__(num_classes, label_names, pretrained, max_length, embedding)
         self.grid = sorted(C) if isinstance(C, list) else [C]
-        for value in self.grid or [0.0]:
-            if not 0 < value < float("inf"):
-                raise UserError(f"C {C} is out of range: give a number above 0, such as 1.0, or a list of them")
+        valid = bool(self.grid) and all(0 < value < math.inf for value in self.grid)
+        check_range("C", C, valid, "a number above 0, such as 1.0, or a list of them")
         if optimizer == "adamw" and len(self.grid) > 1:
             raise UserError(f"C {C} is a choice, which adamw does not make: give one number, or optimizer lbfgs")
-        for name, number in {"max_iterations": max_iterations, "learning_rate": learning_rate}.items():
-            if number <= 0:
-                raise UserError(f"{name} {number} is out of range: give more than 0")
-        if isinstance(class_weights, dict):
-            class_weights = class_weights_by_name(class_weights, self.label_names)
-        self.class_weights, self.optimizer = class_weights, optimizer
-        self.max_iterations, self.learning_rate = max_iterations, learning_rate
+        check_range("max_iterations", max_iterations, max_iterations > 0, "more than 0")
+        check_range("learning_rate", learning_rate, learning_rate > 0, "more than 0")
+        self.class_weights = check_class_weights(class_weights, self.label_names)
+        self.optimizer = optimizer
+        self.max_iterations = max_iterations
+        self.learning_rate = learning_rate
         self.automatic_optimization = optimizer == "adamw"
         self._collected: list[tuple[Tensor, Tensor]] = []
         if len(self.grid) > 1:
@@ -213,21 +213,20 @@ class LinearProbe(EmbeddingClassifier):
             rows: All rows that are learnt from, which share the penalty.
         """
         log_probs = self.forward(embeddings).log_softmax(dim=1)
-        places = torch.zeros(self.num_classes, dtype=torch.int64, device=labels.device)
-        places[self.present] = torch.arange(len(self.present), device=labels.device)
-        of_label = log_probs.gather(1, places[labels][:, None])[:, 0]
-        weights = torch.tensor(self._loss_weights(), dtype=torch.float64, device=labels.device)
+        # `forward` has columns for the classes with train rows only.
+        columns = torch.zeros(self.num_classes, dtype=torch.int64, device=labels.device)
+        columns[self.present] = torch.arange(len(self.present), device=labels.device)
+        label_columns = columns[labels]
+        label_log_probs = log_probs.gather(1, label_columns[:, None])[:, 0]
+        weights = torch.tensor(self._weights_of_present(), dtype=torch.float64, device=labels.device)
         penalty: Tensor = self.weights.square().sum() / (2 * C * rows)
-        return penalty - (weights[labels] * of_label).mean()
+        return penalty - (weights[label_columns] * label_log_probs).mean()
 
-    def _loss_weights(self) -> list[float]:
-        counts = self.fitted["class_counts"]
-        if isinstance(self.class_weights, dict):
-            return [float(self.class_weights.get(name, 1.0)) for name in self.label_names]
-        if self.class_weights == "balanced":
-            # As scikit-learn has it: rows / (classes that have rows * count).
-            return [sum(counts) / (len(self.present) * max(1, count)) for count in counts]
-        return [1.0] * len(counts)
+    def _weights_of_present(self) -> list[float]:
+        """Weights in the loss of the classes that have train rows."""
+        names = [self.label_names[label] for label in self.present]
+        counts = [self.fitted["class_counts"][label] for label in self.present]
+        return weights_in_loss(self.class_weights, names, counts)
 
     @required_hook
     def on_fit_start(self) -> None:

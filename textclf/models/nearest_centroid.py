@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from textclf.errors import UserError
-from textclf.models.embedding import EmbeddingClassifier, facts
+from textclf.models.arguments import check_temperature
+from textclf.models.embedding import EmbeddingClassifier, cosines, facts
 from textclf.models.preparation import PreparedClassifier
 from textclf.types import Dataset
 
@@ -54,7 +55,8 @@ class NearestCentroid(EmbeddingClassifier, PreparedClassifier):
         """
         super().__init__(num_classes, label_names, pretrained, max_length, embedding)
         check_temperature(temperature)
-        self.metric, self.scale = metric, temperature
+        self.metric = metric
+        self.temperature = temperature
 
     def prepare(self, train_rows: Dataset) -> None:
         """Takes the mean of each class, in float64; rows are read a part at a time."""
@@ -89,27 +91,4 @@ class NearestCentroid(EmbeddingClassifier, PreparedClassifier):
         else:
             similarities = -torch.cdist(vectors, centroids).square()
         absent = torch.tensor(self.fitted["class_counts"], device=vectors.device) == 0
-        return (similarities / self.scale).masked_fill(absent, -torch.inf).log_softmax(dim=1)
-
-
-def cosines(vectors: Tensor, others: Tensor) -> Tensor:
-    """Cosines of the angles between two sets of vectors.
-
-    Args:
-        vectors: Shape `(batch, dimension)`.
-        others: Shape `(others, dimension)`.
-
-    Returns:
-        Shape `(batch, others)`.
-    """
-    return nn.functional.normalize(vectors, dim=1) @ nn.functional.normalize(others, dim=1).T
-
-
-def check_temperature(temperature: float) -> None:
-    """Refuses a temperature that is not above 0.
-
-    Raises:
-        UserError: It is not.
-    """
-    if not 0 < temperature < float("inf"):
-        raise UserError(f"temperature {temperature} is out of range: give a number above 0, such as 0.05")
+        return (similarities / self.temperature).masked_fill(absent, -torch.inf).log_softmax(dim=1)

@@ -15,8 +15,7 @@ from textclf.backbones.tokenization import ModelTokenizer
 from textclf.backbones.weights import own_precision
 from textclf.errors import UserError
 from textclf.models.inference import InferenceClassifier
-from textclf.models.label_arguments import by_label_name
-from textclf.models.label_map import folded
+from textclf.models.label_arguments import by_label_name, folded
 from textclf.scoring.planning import default_budget
 from textclf.types import PreTrainedModel
 

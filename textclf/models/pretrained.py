@@ -13,9 +13,10 @@ from textclf.backbones.language import a_sample, say_if_foreign
 from textclf.backbones.padding import pad
 from textclf.backbones.weights import own_precision
 from textclf.errors import UserError
+from textclf.models.arguments import check_least
 from textclf.models.dataloaders import as_list
 from textclf.models.inference import InferenceClassifier
-from textclf.models.label_map import map_labels
+from textclf.models.label_arguments import map_labels
 from textclf.types import PreTrainedModel
 
 
@@ -57,8 +58,7 @@ class PretrainedClassifier(InferenceClassifier):
             UserError: `max_length` is too small.
         """
         super().__init__(num_classes, label_names, pretrained, max_length)
-        if max_length is not None and max_length < 3:
-            raise UserError(f"max_length {max_length} is too small: give 3 or more")
+        check_least("max_length", max_length, 3)
         self.label_map, self.unmapped = label_map, unmapped
         self.loses_mass = unmapped == "sum"
         self._looked = False

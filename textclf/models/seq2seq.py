@@ -13,10 +13,10 @@ from textclf.backbones.padding import pad_in_chunks
 from textclf.backbones.weights import own_precision
 from textclf.chat.answers import Parse, as_scores, class_of
 from textclf.errors import UserError
+from textclf.models.arguments import check_least
 from textclf.models.hooks import required_hook
 from textclf.models.inference import InferenceClassifier
-from textclf.models.label_arguments import by_label_name, label_named
-from textclf.models.label_words import words_of
+from textclf.models.label_arguments import by_label_name, label_named, words_of
 from textclf.models.prompts import PromptTemplate, fit_texts, shortened, with_examples
 from textclf.scoring.planning import default_budget
 from textclf.scoring.seq2seq import decoder_start, seq2seq_scores, target_token_ids
@@ -73,9 +73,8 @@ class Seq2SeqClassifier(InferenceClassifier):
         """
         super().__init__(num_classes, label_names, pretrained, max_length)
         self.has_probabilities = mode == "likelihood"
-        for name, value in (("max_length", max_length), ("max_new_tokens", max_new_tokens)):
-            if value is not None and value < 1:
-                raise UserError(f"{name} {value} is too small: give 1 or more")
+        check_least("max_length", max_length, 1)
+        check_least("max_new_tokens", max_new_tokens, 1)
         if otherwise is not None and mode == "likelihood":
             raise UserError(f"otherwise {otherwise!r} needs mode generate: a likelihood always decides; leave it out")
         default = None if otherwise is None else label_named("otherwise", otherwise, self.label_names)

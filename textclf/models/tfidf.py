@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -10,7 +12,8 @@ import torch
 from torch import Tensor
 
 from textclf.errors import UserError
-from textclf.models.label_arguments import class_weights_by_name
+from textclf.models.arguments import check_least, check_range
+from textclf.models.label_arguments import check_class_weights, weights_in_loss
 from textclf.models.preparation import PreparedClassifier
 from textclf.types import Dataset, LogisticRegression, TfidfVectorizer
 
@@ -64,26 +67,21 @@ class TfidfClassifier(PreparedClassifier):
             UserError: A value is out of range, or a weight's name is no label.
         """
         super().__init__(num_classes, label_names)
-        self.ngrams = {
-            analyzer: _checked_range(name, ngrams)
-            for analyzer, name, ngrams in (
-                ("word", "word_ngrams", word_ngrams),
-                ("char", "char_ngrams", char_ngrams),
-            )
-            if ngrams
-        }
+        self.ngrams: dict[str, tuple[int, int]] = {}
+        if word_ngrams:
+            self.ngrams["word"] = _ngram_range("word_ngrams", word_ngrams)
+        if char_ngrams:
+            self.ngrams["char"] = _ngram_range("char_ngrams", char_ngrams)
         if not self.ngrams:
             raise UserError("word_ngrams and char_ngrams are both null: give at least one of them, such as [1, 2]")
-        if min_df < 1:
-            raise UserError(f"min_df {min_df} is too small: give 1 (every n-gram) or more")
-        if max_features is not None and max_features < 1:
-            raise UserError(f"max_features {max_features} is too small: give 1 or more, or null for all n-grams")
-        if not 0 < C < float("inf"):
-            raise UserError(f"C {C} is out of range: give a number above 0, such as 1.0")
-        if isinstance(class_weights, dict):
-            class_weights = class_weights_by_name(class_weights, self.label_names)
-        self.min_df, self.max_features, self.sublinear_tf, self.C = min_df, max_features, sublinear_tf, C
-        self.class_weights = class_weights
+        check_least("min_df", min_df, 1, " (1 keeps every n-gram)")
+        check_least("max_features", max_features, 1, ", or null for all n-grams")
+        check_range("C", C, 0 < C < math.inf, "a number above 0, such as 1.0")
+        self.min_df = min_df
+        self.max_features = max_features
+        self.sublinear_tf = sublinear_tf
+        self.C = C
+        self.class_weights = check_class_weights(class_weights, self.label_names)
         self._rebuilt: tuple[dict[str, Any], list[Block], LogisticRegression] | None = None
 
     # The contract
@@ -111,7 +109,7 @@ class TfidfClassifier(PreparedClassifier):
                     stored.append(_stored(column, vectorizer))
         # With several classes L-BFGS takes a multiple of the time, and liblinear refuses them.
         regression = LogisticRegression(
-            C=self.C, class_weight=self._weights(present), solver="newton-cg", max_iter=MAX_ITERATIONS
+            C=self.C, class_weight=self._class_weight(labels), solver="newton-cg", max_iter=MAX_ITERATIONS
         )
         regression.fit(_joined(matrices), labels)
         self.fitted = {
@@ -156,10 +154,12 @@ class TfidfClassifier(PreparedClassifier):
             **options,
         )
 
-    def _weights(self, present: list[int]) -> Literal["balanced"] | dict[int, float] | None:
-        if isinstance(self.class_weights, dict):
-            return {label: float(self.class_weights.get(self.label_names[label], 1.0)) for label in present}
-        return self.class_weights
+    def _class_weight(self, labels: Sequence[int]) -> dict[int, float]:
+        """Weight in the loss of each class that has train rows, as scikit-learn takes them."""
+        counts = Counter(labels)
+        names = [self.label_names[label] for label in counts]
+        weights = weights_in_loss(self.class_weights, names, list(counts.values()))
+        return dict(zip(counts, weights, strict=True))
 
     def _rebuild(self) -> tuple[list[Block], LogisticRegression]:
         """scikit-learn's objects, built from `self.fitted` alone, and again only after it was replaced."""
@@ -206,7 +206,7 @@ def _stored(column: str, vectorizer: TfidfVectorizer) -> dict[str, Any]:
     return {"column": column, "analyzer": vectorizer.analyzer, "vocabulary": vocabulary, "idf": idf}
 
 
-def _checked_range(name: str, ngrams: Sequence[int]) -> tuple[int, int]:
+def _ngram_range(name: str, ngrams: Sequence[int]) -> tuple[int, int]:
     if len(ngrams) != 2 or not 1 <= ngrams[0] <= ngrams[1]:
         raise UserError(f"{name} {list(ngrams)} is no range: give the fewest and the most, such as [1, 4], or null")
     return ngrams[0], ngrams[1]
