@@ -1,4 +1,8 @@
-"""Hashes of what a method was built from, and of files."""
+"""Hashes of values, texts, rows, weights and files; and what tells whether the code of a class has changed.
+
+SHA-256 is for keys of little content. Much content is hashed by XXH3, which is as fast as memory; nobody chooses that
+content to make two hashes equal.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +17,24 @@ from uuid import uuid4
 
 import torch
 import xxhash
-from torch import Tensor
+from torch import Tensor, nn
+
+from textclf.types import Dataset
+
+CHECKSUM_BYTES = 8
 
 
-def fingerprint(value: Any) -> str:
-    """A hash of numbers, strings, bytes, tensors, and lists and dictionaries of them.
+def value_hash(value: Any) -> str:
+    """A hash of numbers, strings, bytes, tensors, and lists and dictionaries of them, as 64 hexadecimal digits.
 
     Raises:
         TypeError: There is something else in it.
     """
-    return hashlib.sha256(json.dumps(value, default=_hash_of, sort_keys=True).encode()).hexdigest()
+    return text_hash(json.dumps(value, default=_described, sort_keys=True))
 
 
-def _hash_of(value: Any) -> list[Any]:
+def _described(value: Any) -> list[Any]:
+    """A value that JSON does not have, as a list that identifies it."""
     if isinstance(value, bytes):
         return ["bytes", hashlib.sha256(value).hexdigest()]
     if isinstance(value, Tensor):
@@ -33,6 +42,57 @@ def _hash_of(value: Any) -> list[Any]:
         content = hashlib.sha256(array.reshape(-1).view(torch.uint8).numpy().data).hexdigest()
         return [str(array.dtype), list(array.shape), content]
     raise TypeError(f"there is no hash of a {type(value).__name__}")
+
+
+def text_hash(text: str) -> str:
+    """A hash of a text, as 64 hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def text_key(text: str) -> bytes:
+    """A hash of a text as 16 bytes; half of a surrogate pair, which UTF-8 cannot encode, is allowed in it."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def short_hash(content: bytes) -> bytes:
+    """A fast hash of a few bytes, as 16 bytes."""
+    return xxhash.xxh3_128_digest(content)
+
+
+def checksum(content: bytes) -> bytes:
+    """A checksum that detects damage, as `CHECKSUM_BYTES` bytes."""
+    return xxhash.xxh3_64_digest(content)
+
+
+def rows_hash(rows: Dataset) -> str:
+    """A hash of what rows say, the same for the same rows from a file, from the hub, and on another machine."""
+    import pyarrow as pa  # takes long to import
+
+    digest = xxhash.xxh3_128()
+    for batch in rows.with_format("arrow").iter(batch_size=10_000):
+        sink = pa.BufferOutputStream()
+        # `take` copies the rows: a slice would be written with the bytes of the rows around it.
+        plain = batch.replace_schema_metadata(None).take(pa.array(range(len(batch))))
+        with pa.ipc.new_stream(sink, plain.schema) as writer:
+            writer.write_table(plain.combine_chunks())
+        digest.update(sink.getvalue())
+    return digest.hexdigest()
+
+
+def weights_hash(model: nn.Module) -> str:
+    """A hash of all weights and their names: the same on every device, and from whatever file they were loaded."""
+    digest = xxhash.xxh3_128()
+    for name, weight in model.state_dict().items():
+        array = weight.detach().cpu().contiguous()
+        digest.update(f"{name} {array.dtype} {list(array.shape)}".encode())
+        digest.update(array.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """A hash of a file's bytes: time and size do not tell whether a file has changed."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
 
 
 def source_of(kind: type) -> str:
@@ -88,9 +148,3 @@ def _codes(value: Any) -> Iterator[CodeType]:
             if (code := todo.pop()) is not None:
                 yield code
                 todo += [each for each in code.co_consts if isinstance(each, CodeType)]
-
-
-def file_hash(path: Path) -> str:
-    """A hash of a file's bytes: time and size do not tell whether a file has changed."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()

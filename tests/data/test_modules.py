@@ -21,8 +21,8 @@ from textclf.data import (
 )
 from textclf.data.sets.bbc_news import read_articles
 from textclf.data.splitting import stratified_split
-from textclf.data.standard import fingerprint
 from textclf.errors import UserError
+from textclf.hashing import rows_hash
 from textclf.hub import cache_folder, package_path
 from textclf.models.base import TextClassifier
 
@@ -168,7 +168,7 @@ def test_other_rows_on_a_branch_are_said(monkeypatch, capsys):
     monkeypatch.setattr("textclf.data.rows.read_hub", lambda *_: rows)
     KorHateDataModule().prepare_data()
     assert "'inmoonlight/kor_hate' has other 'train' rows at 'refs/convert/parquet'" in capsys.readouterr().err
-    known = fingerprint(KorHateDataModule()._standard("train", steps=())[0])
+    known = rows_hash(KorHateDataModule()._standard("train", steps=())[0])
     monkeypatch.setattr(KorHateDataModule, "hub_fingerprints", dict.fromkeys(("train", "test"), known))
     KorHateDataModule().prepare_data()
     assert not capsys.readouterr().err

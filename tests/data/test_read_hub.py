@@ -16,8 +16,8 @@ from datasets import ClassLabel, Dataset, Features, Value
 import textclf.data
 from tests.hub_server import HubServer, commit_of
 from textclf.data import read_hub
-from textclf.data.standard import fingerprint
 from textclf.errors import UserError
+from textclf.hashing import rows_hash
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MODULES = [name for name in textclf.data.__all__ if hasattr(getattr(textclf.data, name), "hub_id")]
@@ -34,12 +34,12 @@ CLIENT = """
 import json, sys, traceback
 import datasets, textclf.data
 from textclf.data import read_hub
-from textclf.data.standard import fingerprint
+from textclf.hashing import rows_hash
 from textclf.errors import UserError
 
 def module(name):
     rows = [getattr(textclf.data, name)().rows(split) for split in ("train", "test")]
-    return [[fingerprint(r), r["id"][:], r["text"][:], r["label"][:]] for r in rows]
+    return [[rows_hash(r), r["id"][:], r["text"][:], r["label"][:]] for r in rows]
 
 def read(*arguments):
     rows = read_hub.read_hub(*arguments)
@@ -175,7 +175,7 @@ def ask(hub, home):
 def from_folder(name, folders):
     module = getattr(textclf.data, name)(data_dir=str(folders / name))
     rows = [module.rows(split) for split in ("train", "test")]
-    return [[fingerprint(r), r["id"][:], r["text"][:], r["label"][:]] for r in rows]
+    return [[rows_hash(r), r["id"][:], r["text"][:], r["label"][:]] for r in rows]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -19,8 +19,8 @@ from textclf.data.cleaning import (
 )
 from textclf.data.ledger import READ, Ledger
 from textclf.data.splitting import SPLITS
-from textclf.data.standard import fingerprint
 from textclf.errors import UserError
+from textclf.hashing import rows_hash
 from textclf.models import TextClassifier
 
 QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
@@ -139,7 +139,7 @@ def test_recipe_is_part_of_what_is_cached(tmp_path):
     write(tmp_path / "train.parquet", TRAIN)
 
     def print_of(**options):
-        return fingerprint(FilesDataModule(str(tmp_path), val_size=0, **options).rows("train"))
+        return rows_hash(FilesDataModule(str(tmp_path), val_size=0, **options).rows("train"))
 
     assert print_of() == print_of() != print_of(cleaning=[])
     assert print_of(cleaning=[StripWhitespace()]) != print_of(cleaning=[])

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textclf.data.read_files import read_file, read_split
-from textclf.data.standard import fingerprint, standard_columns
+from textclf.data.standard import standard_columns
 from textclf.errors import UserError
+from textclf.hashing import rows_hash
 from textclf.hub import cache_folder
 
 NAMES = ("negative", "positive")
@@ -48,9 +49,9 @@ def test_all_kinds_of_files_give_the_same_rows(tmp_path):
         rows = standard(read_file(path))
         assert rows[:] == {"id": IDS, "text": TEXTS, "label": [0, 1] * 7}, suffix
         assert rows.features == {"id": Value("string"), "text": Value("string"), "label": Value("int64")}
-        prints.add(fingerprint(rows))
+        prints.add(rows_hash(rows))
     in_memory = Dataset.from_dict({"id": ["x", *IDS], "text": ["x", *TEXTS], "label": [1, *([0, 1] * 7)]})
-    prints.add(fingerprint(standard(in_memory.select(range(1, 15)))))
+    prints.add(rows_hash(standard(in_memory.select(range(1, 15)))))
     assert len(prints) == 1
 
 
@@ -87,7 +88,7 @@ def test_many_rows(tmp_path):
     rows = standard(read_file(path))
     assert rows["text"][:] == texts
     assert rows["id"][-1] == "23999"
-    assert fingerprint(rows) == fingerprint(standard(Dataset.from_dict({"text": texts, "label": [1] * 24_000})))
+    assert rows_hash(rows) == rows_hash(standard(Dataset.from_dict({"text": texts, "label": [1] * 24_000})))
 
 
 def test_pairs_and_missing_texts_and_ids():
@@ -210,7 +211,7 @@ def test_other_encodings_give_the_same_rows(tmp_path, suffix, encoding):
     (tmp_path / f"other{suffix}").write_bytes((tmp_path / f"utf8{suffix}").read_bytes().decode().encode(encoding))
     others = standard(read_file(tmp_path / f"other{suffix}"))
     assert others["text"][:] == texts
-    assert fingerprint(others) == fingerprint(rows)
+    assert rows_hash(others) == rows_hash(rows)
 
 
 def test_changed_file_is_read_anew(tmp_path):
@@ -232,19 +233,19 @@ def as_rows(pairs):
 @settings(max_examples=40)
 @given(ROWS, st.data())
 def test_fingerprint_tells_what_the_rows_say(pairs, data):
-    key = fingerprint(as_rows(pairs))
-    assert fingerprint(as_rows(pairs)) == key
-    assert fingerprint(as_rows([("x", 0), *pairs, ("y", 1)]).select(range(1, len(pairs) + 1))) == key
+    key = rows_hash(as_rows(pairs))
+    assert rows_hash(as_rows(pairs)) == key
+    assert rows_hash(as_rows([("x", 0), *pairs, ("y", 1)]).select(range(1, len(pairs) + 1))) == key
     place = data.draw(st.integers(0, len(pairs) - 1))
     text, label = pairs[place]
     for changed in ((text + "x", label), (text, label + 1)):
-        assert fingerprint(as_rows([*pairs[:place], changed, *pairs[place + 1 :]])) != key
-    assert fingerprint(as_rows([*pairs, pairs[-1]])) != key
+        assert rows_hash(as_rows([*pairs[:place], changed, *pairs[place + 1 :]])) != key
+    assert rows_hash(as_rows([*pairs, pairs[-1]])) != key
     if pairs != pairs[::-1]:
-        assert fingerprint(as_rows(pairs[::-1])) != key
+        assert rows_hash(as_rows(pairs[::-1])) != key
 
 
 def test_fingerprint_covers_rows_past_the_first_window():
     texts = ["a"] * 25_000
     changed = [*texts[:-1], "b"]
-    assert fingerprint(Dataset.from_dict({"text": texts})) != fingerprint(Dataset.from_dict({"text": changed}))
+    assert rows_hash(Dataset.from_dict({"text": texts})) != rows_hash(Dataset.from_dict({"text": changed}))

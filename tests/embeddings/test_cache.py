@@ -11,14 +11,16 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from textclf.embeddings.cache import Embedded, VectorCache, is_damage, text_key
+from textclf.embeddings.cache import Embedded, VectorCache, is_damage
 from textclf.errors import UserError
+from textclf.hashing import text_key
 
 WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from textclf.embeddings.cache import Embedded, VectorCache, text_key
+from textclf.embeddings.cache import Embedded, VectorCache
+from textclf.hashing import text_key
 
 cache = VectorCache(Path(sys.argv[1]), 64)
 print("ready", flush=True)

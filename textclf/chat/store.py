@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sqlite3
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from textclf.errors import UserError
+from textclf.hashing import value_hash
 
 
 def default_store() -> Path:
@@ -63,4 +63,4 @@ def _as_text(value: Mapping[str, Any]) -> str:
 
 
 def _key(url: str, request: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps([url, request], sort_keys=True).encode()).hexdigest()
+    return value_hash([url, request])

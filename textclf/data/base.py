@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -34,6 +33,7 @@ from textclf.data.rows import SplitRows
 from textclf.data.splitting import SPLITS, LimitBy, Split
 from textclf.data.standard import fingerprint
 from textclf.errors import UserError
+from textclf.hashing import rows_hash, text_hash
 from textclf.hub import cache_folder
 from textclf.plain_values import plain_arguments, plain_state
 from textclf.processes import global_seed
@@ -177,7 +177,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
 
     def _check_fingerprint(self, split: Split) -> None:
         known = self.hub_fingerprints.get(split)
-        if known is not None and fingerprint(self._standard(split, steps=())[0]) != known:
+        if known is not None and rows_hash(self._standard(split, steps=())[0]) != known:
             say(
                 f"{self.hub_id!r} has other {split!r} rows at {self.hub_revision!r} than those that were measured "
                 "on: compare with figures of your own only"
@@ -344,7 +344,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
 
         assert self.trainer is not None
         rows = self.rows(split)
-        key = hashlib.sha256(f"{fingerprint(rows)} {model.encoding_key()}".encode()).hexdigest()[:32]
+        key = text_hash(f"{rows_hash(rows)} {model.encoding_key()}")[:32]
         file = cache_folder() / f"{key}.arrow"
         encode = partial(
             rows.map,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import html
 import re
 import unicodedata
@@ -17,7 +16,7 @@ from textclf.class_paths import public_path
 from textclf.data.columns import KeyedRows
 from textclf.data.splitting import Split
 from textclf.errors import UserError
-from textclf.hashing import source_of
+from textclf.hashing import source_of, text_hash
 
 
 class CleaningStep:
@@ -31,7 +30,7 @@ class CleaningStep:
 
     def identity(self) -> str:
         """A hash of all that the step does: its arguments, and the source of its class."""
-        return hashlib.sha256(f"{self!r} {source_of(type(self))}".encode()).hexdigest()
+        return text_hash(f"{self!r} {source_of(type(self))}")
 
     def as_config(self) -> dict[str, Any]:
         """Gives `class_path` and `init_args`, as a configuration has them."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from textclf.data.splitting import Split
+from textclf.hashing import short_hash
 from textclf.types import Dataset
 
 KEY = "S16"
@@ -25,10 +26,9 @@ def text_keys(rows: Dataset) -> np.ndarray:
     Returns:
         Shape `(rows,)`, 16 bytes each.
     """
-    import xxhash
 
     def key(text: str, pair: str = "") -> bytes:
-        return xxhash.xxh3_128_digest(f"{len(text)} {text}{pair}".encode())
+        return short_hash(f"{len(text)} {text}{pair}".encode())
 
     parts = [np.array([key(*texts) for texts in zip(*batch, strict=True)], dtype=KEY) for batch in _texts(rows)]
     return np.concatenate(parts) if parts else np.empty(0, dtype=KEY)

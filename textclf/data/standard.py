@@ -1,4 +1,4 @@
-"""Rows of any source in the standard columns, their labels, and their fingerprint."""
+"""Rows of any source in the standard columns, their and their labels."""
 
 from __future__ import annotations
 
@@ -15,24 +15,10 @@ from textclf.data.text_values import (
     refuse_numbers,
 )
 from textclf.errors import UserError
+from textclf.hashing import short_hash
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-
-def fingerprint(rows: Dataset) -> str:
-    """A hash of what the rows say, the same for the same rows from a file, from the hub, and on another machine."""
-    import pyarrow as pa
-    import xxhash
-
-    digest = xxhash.xxh3_128()
-    for batch in rows.with_format("arrow").iter(batch_size=10_000):
-        sink = pa.BufferOutputStream()
-        plain = batch.replace_schema_metadata(None).take(pa.array(range(len(batch))))  # no bytes of sliced-off rows
-        with pa.ipc.new_stream(sink, plain.schema) as writer:
-            writer.write_table(plain.combine_chunks())
-        digest.update(sink.getvalue())
-    return digest.hexdigest()
 
 
 def standard_columns(
@@ -131,9 +117,7 @@ def _content(source: Dataset, column: str) -> str:
 
 
 def _standard_key(source: Dataset, *recipe: Any) -> str:
-    import xxhash
-
-    return xxhash.xxh3_128_hexdigest(repr((textclf.__version__, source._fingerprint, *recipe)).encode())
+    return short_hash(repr((textclf.__version__, source._fingerprint, *recipe)).encode()).hex()
 
 
 def _texts(source: Dataset, column: str) -> Iterator[str | None]:

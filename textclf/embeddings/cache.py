@@ -6,7 +6,6 @@ is a changed byte inside a value: each row carries a checksum.
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -14,18 +13,16 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-import xxhash
 from filelock import FileLock
 
 from textclf.console import say
 from textclf.errors import UserError
+from textclf.hashing import CHECKSUM_BYTES, checksum
 
 T = TypeVar("T")
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR_SHORT_READ}
 WAIT = 120.0
 """Seconds that a process waits for another one's writing."""
-CHECKSUM = 8
-"""Bytes."""
 AT_ONCE = 500
 """Keys in one question; SQLite has a limit."""
 SCHEMA = "CREATE TABLE IF NOT EXISTS vectors (text BLOB PRIMARY KEY, value BLOB NOT NULL)"
@@ -43,11 +40,6 @@ class Embedded(NamedTuple):
     vector: np.ndarray
     length: int
     cut: int
-
-
-def text_key(text: str) -> bytes:
-    """The key of a text: a hash of its characters as they are."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 class VectorCache:
@@ -161,10 +153,10 @@ def is_damage(error: sqlite3.DatabaseError) -> bool:
 
 def seal(content: bytes, key: bytes = b"") -> bytes:
     """Adds a checksum of the content, and of what it belongs to."""
-    return content + xxhash.xxh3_64_digest(key + content)
+    return content + checksum(key + content)
 
 
 def unseal(sealed: bytes, key: bytes = b"") -> bytes | None:
     """The content; None where it has changed."""
-    content = sealed[:-CHECKSUM]
-    return content if xxhash.xxh3_64_digest(key + content) == sealed[-CHECKSUM:] else None
+    content = sealed[:-CHECKSUM_BYTES]
+    return content if checksum(key + content) == sealed[-CHECKSUM_BYTES:] else None

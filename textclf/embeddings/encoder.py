@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
@@ -13,7 +11,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-import xxhash
 from torch import Tensor, nn
 
 import textclf
@@ -21,10 +18,11 @@ from textclf.backbones.classification_head import READ_PADDING
 from textclf.backbones.compatibility import check_match, refuse_beyond, token_limit
 from textclf.backbones.tokenizer_files import tokenizer_files
 from textclf.data.batching import batch_starts
-from textclf.embeddings.cache import Embedded, VectorCache, text_key
+from textclf.embeddings.cache import Embedded, VectorCache
 from textclf.errors import UserError
 from textclf.hardware.kernels import reorder_weights
 from textclf.hardware.precision import choose_precision
+from textclf.hashing import text_key, value_hash, weights_hash
 from textclf.hub import cache_folder, loading, local_reference
 
 Pooling = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
@@ -113,7 +111,9 @@ class Embedder:
         prompt = self._prompt()
         self._set_pooling(pretrained)
         self.weights = weights_hash(self.model)
-        self.configuration = _hash(configuration(self.model))  # before use, which leaves traces in a tokenizer
+        self.configuration = value_hash(configuration(self.model))[
+            :32
+        ]  # before use, which leaves traces in a tokenizer
         self._match(pretrained)
         self._set_length(pretrained, max_length)
         self.dtype = self._set_dtype()
@@ -142,7 +142,8 @@ class Embedder:
         """A hash of all that a vector depends on but the text."""
         settings = {k: v for k, v in asdict(self.settings).items() if k not in ("max_batch_tokens", "prompt_name")}
         resolved = {"prompt": self.prompt, "dtype": self.dtype, "max_length": self.model.max_seq_length}
-        return _hash([textclf.__version__, self.weights, self.configuration, {**settings, **resolved}, *self._changes])
+        weights_and_settings = [self.weights, self.configuration, {**settings, **resolved}]
+        return value_hash([textclf.__version__, *weights_and_settings, *self._changes])[:32]
 
     def embed(self, texts: Sequence[str]) -> list[Embedded]:
         """Embeds texts, those that are not in the cache; a progress bar shows long work where there is a terminal.
@@ -330,20 +331,6 @@ def _widen(module: nn.Module, inputs: Any, features: dict[str, Any]) -> dict[str
 def default_folder() -> Path:
     """Where vectors are kept between runs: beside the encoded rows."""
     return cache_folder() / "embeddings"
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:32]
-
-
-def weights_hash(model: nn.Module) -> str:
-    """A hash of all weights, and of their names: it is the same wherever they lie, and in whatever file."""
-    content = xxhash.xxh3_128()
-    for name, weight in model.state_dict().items():
-        array = weight.detach().cpu().contiguous()
-        content.update(f"{name} {array.dtype} {list(array.shape)}".encode())
-        content.update(array.reshape(-1).view(torch.uint8).numpy().data)
-    return content.hexdigest()
 
 
 def configuration(model: Any) -> list[Any]:

@@ -21,7 +21,7 @@ from textclf.data.contract import Wanted
 from textclf.data.labels import normalized_names, refuse_other_labels
 from textclf.errors import UserError
 from textclf.evaluation.metrics import ClassificationMetrics
-from textclf.hashing import code_of, fingerprint, overrides
+from textclf.hashing import code_of, overrides, value_hash
 from textclf.models.checkpoint import (
     accepted,
     check_restorable,
@@ -258,7 +258,7 @@ class TextClassifier(GuardedAttributes, LightningModule):
                 facts.append(plain_arguments(self))
             except UserError:  # an object, which cannot be compared with that of another run
                 facts.append(uuid4().hex)
-        return fingerprint(facts)
+        return value_hash(facts)
 
     def _fitted_state(self) -> dict[str, Any]:
         """What was fitted; nothing where `fitted` is an attribute of a subclass, such as a flag."""

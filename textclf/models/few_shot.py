@@ -7,8 +7,8 @@ from functools import cached_property
 from operator import index
 from typing import Any
 
-from textclf.data.standard import fingerprint as hash_of_rows
 from textclf.errors import UserError
+from textclf.hashing import rows_hash
 from textclf.models.prompts import PromptTemplate, Row, with_examples
 from textclf.types import Dataset, PreTrainedTokenizerBase
 
@@ -69,7 +69,7 @@ class FewShotPrompts:
     @cached_property
     def examples_key(self) -> str:
         """A hash of the rows that the method chooses from."""
-        return hash_of_rows(self._known_examples())
+        return rows_hash(self._known_examples())
 
     @cached_property
     def template(self) -> PromptTemplate:

@@ -21,7 +21,7 @@ from textclf.backbones.wordpiece import train_wordpiece
 from textclf.data.columns import class_counts
 from textclf.errors import UserError
 from textclf.hardware.kernels import use_fast_dropout
-from textclf.hashing import fingerprint
+from textclf.hashing import value_hash
 from textclf.models import encoders
 from textclf.models.arguments import build_settings, check_least, check_range
 from textclf.models.base import TextClassifier
@@ -220,7 +220,7 @@ class FineTunedClassifier(TextClassifier):
         kept = {name: weight for name, weight in weights.items() if name not in self._frozen}
         fitted = {name: value for name, value in self.fitted.items() if name != "frozen"}
         if self._frozen:
-            self._frozen_hash = self._frozen_hash or fingerprint({n: weights[n] for n in self._frozen & weights.keys()})
+            self._frozen_hash = self._frozen_hash or value_hash({n: weights[n] for n in self._frozen & weights.keys()})
             fitted["frozen"] = self._frozen_hash
         checkpoint["state_dict"], checkpoint["textclf"]["fitted"] = kept, fitted
 
@@ -239,7 +239,7 @@ class FineTunedClassifier(TextClassifier):
         """
         left_out = {name: weight for name, weight in self.state_dict().items() if name not in state_dict}
         if left_out and "frozen" in self.fitted:
-            if fingerprint(left_out) != self.fitted["frozen"]:
+            if value_hash(left_out) != self.fitted["frozen"]:
                 raise UserError(
                     f"the weights of pretrained {self.pretrained!r} are not those that the checkpoint was trained on: "
                     "pass --model.pretrained with the place of the old ones"
