@@ -31,7 +31,6 @@ from textclf.data.options import (
 )
 from textclf.data.rows import SplitRows
 from textclf.data.splitting import SPLITS, LimitBy, Split
-from textclf.data.standard import fingerprint
 from textclf.errors import UserError
 from textclf.hashing import rows_hash, text_hash
 from textclf.hub import cache_folder
