@@ -31,12 +31,13 @@ from textclf.models.checkpoint import (
     read_checkpoint,
     resolve_class,
 )
-from textclf.models.dataloaders import check_batch, refuse_plain_loaders, say_what_was_cut
+from textclf.models.dataloaders import check_batch, refuse_plain_loaders
 from textclf.models.hooks import keep_required_hooks, required_hook
 from textclf.models.read_back import CheckpointReadBack
 from textclf.models.score_check import ScoreCheck, ScoreRules, check_outputs, check_predictions
 from textclf.models.state import MethodState
 from textclf.models.streaming import score_rows, text_rows
+from textclf.models.truncation import cut_counters
 from textclf.plain_values import plain_arguments, plain_state
 from textclf.processes import attached_trainer
 from textclf.subclassing import GuardedAttributes
@@ -321,7 +322,8 @@ class TextClassifier(GuardedAttributes, LightningModule):
         refuse_plain_loaders(loaders, self.trainer.world_size)
         if split not in self.textclf.checked_splits:
             self.textclf.checked_splits.add(split)
-            say_what_was_cut(loaders, split, getattr(self, "max_length", None))
+            for counter in cut_counters(loaders):
+                counter.report(split, getattr(self, "max_length", None))
 
     # Hooks of Lightning: validation, test and prediction
 

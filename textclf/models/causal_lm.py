@@ -20,11 +20,11 @@ from textclf.data.contract import Wanted
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier
 from textclf.models.beside import score_beside
-from textclf.models.dataloaders import cut_of
 from textclf.models.few_shot import FewShotPrompts
 from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import class_shares, words_of
 from textclf.models.prompts import PromptTemplate, fit_texts, rows_of, shortened
+from textclf.models.truncation import cut_counters
 from textclf.processes import share
 from textclf.scoring import Counters, LabelScorer, as_published, audit_labels, context_length
 from textclf.scoring.rules import MATRICES, Array, Likelihoods, class_scores, find_rule
@@ -416,12 +416,12 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         """The work of all processes, what was cut off texts, and what rounding costs where that was asked for."""
         work = self.work()
         loaders = {"validation": "val_dataloaders", "test": "test_dataloaders"}
-        cut = cut_of(getattr(self.trainer, loaders[split], None))
+        counters = cut_counters(getattr(self.trainer, loaders[split], None))
         return {
             **{f"scoring/{name}": value for name, value in work.items()},
             "scoring/padding_share": work["padding"] / max(1, work["padding"] + work["tokens"]),
             "scoring/parameters": sum(p.numel() for p in self.scorer.model.parameters()),
-            "texts_cut": cut[0],
-            "tokens_cut": cut[1],
+            "texts_cut": sum(counter.cut_rows for counter in counters),
+            "tokens_cut": sum(counter.cut_tokens for counter in counters),
             **self.price,
         }

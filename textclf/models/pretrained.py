@@ -14,7 +14,7 @@ from textclf.backbones.padding import pad
 from textclf.backbones.weights import own_precision
 from textclf.errors import UserError
 from textclf.models.arguments import check_least
-from textclf.models.dataloaders import as_list
+from textclf.models.dataloaders import encoded_rows
 from textclf.models.inference import InferenceClassifier
 from textclf.models.label_arguments import map_labels
 from textclf.types import PreTrainedModel
@@ -97,10 +97,9 @@ class PretrainedClassifier(InferenceClassifier):
 
     def _check_loaders(self, split: str, loaders: Any) -> None:
         super()._check_loaders(split, loaders)
-        for loader in as_list(loaders):
-            encoded = getattr(getattr(loader, "dataset", None), "encoded", None)
-            if encoded is not None and len(encoded) and not self._looked:
-                self._judge_language(encoded["text"])
+        for rows in encoded_rows(loaders):
+            if len(rows) and not self._looked:
+                self._judge_language(rows["text"])
 
     def _judge_language(self, texts: Sequence[str]) -> None:
         """Says, once, where the tokenizer does not know the language of some texts."""

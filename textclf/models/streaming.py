@@ -14,8 +14,8 @@ from textclf.data.cleaning import clean_columns
 from textclf.data.contract import batch_of, encoded
 from textclf.data.text_values import as_text, mended, say_mended
 from textclf.errors import UserError
-from textclf.models.dataloaders import say_cut
 from textclf.models.protocol import Classifier
+from textclf.models.truncation import CutCounter
 
 WINDOW = 4096
 """Rows that are encoded and sorted together: long enough for little padding, short enough for flat memory."""
@@ -80,7 +80,7 @@ class StreamedBatches:
     ) -> None:
         self.model, self.rows = model, rows
         self.batch_size, self.max_batch_tokens = batch_size, max_batch_tokens
-        self._seen = np.zeros(4, dtype=np.int64)
+        self._cut = CutCounter()
         self._mended = 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -98,8 +98,7 @@ class StreamedBatches:
             carried = {name: values for name, values in whole.items() if name not in texts} | {"given": texts["text"]}
             columns, _ = clean_columns(texts, self.model.textclf.text_steps)
             columns |= encoded(self.model, columns)
-            cut = columns.get("cut", [])
-            self._seen += [sum(number > 0 for number in cut), len(window), sum(cut), sum(columns["length"])]
+            self._cut.add(columns["length"], columns.get("cut", []))
             plan = LengthBatchSampler(
                 columns["length"], batch_size=self.batch_size, max_batch_tokens=self.max_batch_tokens
             )
@@ -130,8 +129,7 @@ class StreamedBatches:
 
     def say_what_was_cut(self) -> None:
         """Says how many of the rows so far were too long, and what was cut off them; nothing if none were."""
-        rows, of, tokens, left = self._seen.tolist()
-        say_cut("texts", rows, of, tokens, left, getattr(self.model, "max_length", None))
+        self._cut.report("texts", getattr(self.model, "max_length", None))
 
 
 class InOrder:
