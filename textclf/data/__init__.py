@@ -17,15 +17,13 @@ from textclf.data.files import FilesDataModule
 from textclf.data.sets.ag_news import AGNewsDataModule
 from textclf.data.sets.bbc_news import BBCNewsDataModule
 from textclf.data.sets.emotion import EmotionDataModule
-from textclf.data.sets.korean import (
-    Kor3i4kDataModule,
-    KorHateDataModule,
-    KorSAEDataModule,
-    KorSarcasmDataModule,
-    YNATDataModule,
-)
+from textclf.data.sets.kor_3i4k import Kor3i4kDataModule
+from textclf.data.sets.kor_hate import KorHateDataModule
+from textclf.data.sets.kor_sae import KorSAEDataModule
+from textclf.data.sets.kor_sarcasm import KorSarcasmDataModule
 from textclf.data.sets.nsmc import NSMCDataModule
 from textclf.data.sets.rotten_tomatoes import RottenTomatoesDataModule
+from textclf.data.sets.ynat import YNATDataModule
 
 __all__ = [
     "AGNewsDataModule",
