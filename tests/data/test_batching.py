@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from lightning.pytorch import Trainer
 
 from textclf.data.base import TextDataModule
-from textclf.data.batching import LengthBatchSampler, batch_starts, coarse_lengths
-from textclf.data.loading import ResumableLoader
+from textclf.data.batching import LengthBatchSampler, ResumableLoader, batch_starts, coarse_lengths
 from textclf.models.base import TextClassifier
 
 LENGTHS = st.lists(st.integers(1, 200), max_size=60)

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textclf.data import FilesDataModule, delimited
+from textclf.data import FilesDataModule
 from textclf.data.labels import distinct_labels
 from textclf.data.read_files import open_rows, read_file
+from textclf.data.readers import delimited
 from textclf.data.standard import standard_columns
 from textclf.errors import UserError
 from textclf.run.prediction_inputs import read_texts

@@ -13,7 +13,7 @@ from torch import nn
 
 from tests.backbones.test_tokenization import METHODS as PRETRAINED
 from tests.models.test_batch_independence import ARCHITECTURES, ENCODER_DECODERS, NAMES, NLI_NAMES, save
-from textclf.data.loading import Collator, worker_collator
+from textclf.data.batching import Collator, worker_collator
 from textclf.errors import UserError
 from textclf.models import (
     ChatClassifier,

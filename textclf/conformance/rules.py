@@ -20,7 +20,7 @@ from torch import Tensor
 
 from textclf.conformance.comparison import first_difference, shown, tolerance_of
 from textclf.conformance.subject import BATCH, PAIRS, TEXTS, Run, Subject, scores_of, seeded
-from textclf.data.loading import Collator
+from textclf.data.batching import Collator
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier
 from textclf.models.read_back import REMEDY

@@ -13,14 +13,20 @@ from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from textclf.console import say
-from textclf.data.batching import LengthBatchSampler
+from textclf.data.batching import (
+    Collator,
+    LengthBatchSampler,
+    PredictionBatches,
+    ResumableLoader,
+    RowReader,
+    worker_collator,
+)
 from textclf.data.cleaning import CleaningStep, check_recipe, text_steps
 from textclf.data.columns import int_column
 from textclf.data.contract import Method, Wanted, encoded
 from textclf.data.examples import FIT_ROWS, rows_to_show, sample_to_fit, with_labels_of
 from textclf.data.labels import listed, normalized_names
 from textclf.data.ledger import Ledger
-from textclf.data.loading import Collator, PredictionBatches, ResumableLoader, RowReader, worker_collator
 from textclf.data.options import (
     BATCH_SIZE,
     EVAL_BATCH_SIZE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -215,7 +215,7 @@ def _check_whole(numbers: list[Any], texts: list[str], gave: str, least: int) ->
 # Checks of batches
 
 
-def batch_of(collate: Any, rows: Mapping[str, Any]) -> dict[str, Any]:
+def batch_of(collate: Callable[[dict[str, Any]], Any], rows: Mapping[str, Any]) -> dict[str, Any]:
     """Calls the `collate` of a method, and checks its result.
 
     Args:

@@ -6,22 +6,45 @@ serves `test` as well.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Protocol
 
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from textclf.console import say
-from textclf.data.cleaning import RowStep
+from textclf.data.cleaning import CleaningStep, RowStep
+from textclf.data.contract import Method
 from textclf.data.splitting import SPLITS, Split
 from textclf.errors import UserError
 
-if TYPE_CHECKING:
-    from textclf.data.base import TextDataModule
-    from textclf.data.rows import SplitRows
-
-BATCH_SIZE, EVAL_BATCH_SIZE, VAL_SIZE, SEED = 32, 64, 0.1, 42
+BATCH_SIZE = 32
+EVAL_BATCH_SIZE = 64
+VAL_SIZE = 0.1
+SEED = 42
 """Defaults: a value that differs from them was given by the user."""
+
+
+class RowOptions(Protocol):
+    """The options of a data module that say which rows there are; see `TextDataModule` for their meaning."""
+
+    val_size: float
+    limit: dict[Split, int]
+    shots_per_class: int | None
+    recipe: ClassVar[Sequence[CleaningStep]]
+    cleaning: Sequence[CleaningStep]
+
+    def source_splits(self) -> tuple[Split, ...]:
+        """The splits that the source itself has."""
+
+    def has_split(self, split: Split) -> bool:
+        """Whether there are rows for `split`, those made here included."""
+
+
+class Options(RowOptions, Protocol):
+    """All options that are checked here."""
+
+    seed: int
+    balanced: bool
 
 
 def limits_by_split(limit: int | Mapping[Split, int] | None) -> dict[Split, int]:
@@ -41,7 +64,7 @@ def limits_by_split(limit: int | Mapping[Split, int] | None) -> dict[Split, int]
     return limits
 
 
-def refuse_without_effect(data: SplitRows) -> None:
+def refuse_without_effect(data: RowOptions) -> None:
     """Refuses options that can do nothing with the splits that the source has.
 
     Raises:
@@ -65,7 +88,7 @@ def refuse_without_effect(data: SplitRows) -> None:
     _refuse_cleaning(data)
 
 
-def _refuse_cleaning(data: SplitRows) -> None:
+def _refuse_cleaning(data: RowOptions) -> None:
     source = data.source_splits()
     cleaned = {split for split in SPLITS if split in source or (split != "validation" and data.has_split(split))}
     own = [step.as_config() for step in data.recipe]
@@ -84,7 +107,7 @@ def _refuse_cleaning(data: SplitRows) -> None:
             raise UserError(f"cleaning: {name} for {of} has no effect: the source has only {', '.join(source)}")
 
 
-def refuse_for_method(data: TextDataModule, model: Any, stage: str) -> None:
+def refuse_for_method(data: Options, model: Method, stage: str) -> None:
     """Refuses options that can do nothing with a method.
 
     Args:

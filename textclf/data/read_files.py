@@ -9,11 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import textclf
-from textclf.data.delimited import DelimitedRows
 from textclf.data.encodings import text_encoding
-from textclf.data.file_rows import FileRows
-from textclf.data.json_lines import JsonRows
-from textclf.data.parquet_rows import ParquetRows
 from textclf.errors import UserError
 from textclf.files import atomic_path
 from textclf.hashing import file_hash
@@ -21,6 +17,8 @@ from textclf.hub import cache_folder, loading
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
+
+    from textclf.data.readers.file_rows import FileRows
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
 """Of the files of rows that can be read."""
@@ -112,6 +110,11 @@ def open_rows(path: Path) -> FileRows:
 
 @lru_cache(maxsize=128)  # what is said of a file is said once
 def _opened(path: Path, content: str) -> FileRows:
+    # The readers import pyarrow.
+    from textclf.data.readers.delimited import DelimitedRows
+    from textclf.data.readers.json_lines import JsonRows
+    from textclf.data.readers.parquet_rows import ParquetRows
+
     file: FileRows
     if path.suffix == ".parquet":
         file = ParquetRows(path)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from textclf.data.encodings import text_encoding
-from textclf.data.file_rows import FileRow, FileRows
 from textclf.data.read_files import REMEDY, SUFFIXES, open_rows
 from textclf.data.text_values import as_text, refuse_numbers
 from textclf.errors import UserError
@@ -18,6 +17,8 @@ from textclf.hub import loading
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from textclf.data.readers.file_rows import FileRow, FileRows
 
 INPUTS = (".txt", *SUFFIXES)
 BOM = "\ufeff"

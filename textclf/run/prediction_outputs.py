@@ -66,7 +66,7 @@ def open_sink(output: str | None, columns: OutputColumns | None = None) -> Itera
     """Opens a place for predictions: a file, by its suffix, that is whole once it exists, or standard output.
 
     A `.csv` or `.tsv` file has a column for the score of each label, `score_<label>`, in place of `scores`. A `.tsv`
-    file has no quoting, as in `textclf.data.delimited`: a tab or line break in a value is written as a space.
+    file has no quoting, as in `textclf.data.readers.delimited`: a tab or line break in a value is written as a space.
 
     Args:
         output: The file; None is standard output, as JSON Lines.

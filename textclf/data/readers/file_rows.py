@@ -9,12 +9,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import pyarrow as pa
 
 from textclf.data.text_values import as_text, json_value, say_mended
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 BATCH = 10_000
 """Rows in a batch of Arrow columns."""
@@ -84,8 +83,6 @@ class FileRows(ABC):
         Raises:
             UserError: As `__iter__`.
         """
-        import pyarrow as pa
-
         rows, schema = iter(self), self.schema
         while True:
             # Not the rows but their values are kept: thousands of objects more would slow Python's garbage collector.
@@ -101,8 +98,6 @@ class FileRows(ABC):
 
 def arrow_column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     """Makes a column of Arrow from the values of some rows; NaN becomes a missing value."""
-    import pyarrow as pa
-
     if pa.types.is_string(kind):
         try:
             return pa.array(values, kind)

@@ -7,14 +7,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from textclf.data.file_rows import FileRow, FileRows
+import pyarrow as pa
+
+from textclf.data.readers.file_rows import FileRow, FileRows
 from textclf.data.text_values import kind_of, mended_values
 from textclf.errors import UserError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 INT64 = range(-(2**63), 2**63)
 REMEDY = 'write one object on each line, such as {"text": "...", "label": "..."}'
@@ -52,8 +51,6 @@ class JsonRows(FileRows):
     @cached_property
     def schema(self) -> pa.Schema:
         """One type for each field: that of all its values, else text; JSON where some are lists or objects."""
-        import pyarrow as pa
-
         own = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
 
         def arrow_type(kinds: set[type]) -> pa.DataType:
@@ -68,8 +65,6 @@ class JsonRows(FileRows):
 
     def is_json(self, column: str) -> bool:
         """Whether some values of a column are lists or objects."""
-        import pyarrow as pa
-
         return bool(pa.types.is_binary(self.schema.field(column).type))
 
     def __iter__(self) -> Iterator[FileRow]:

@@ -7,16 +7,14 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from textclf.data.file_rows import BATCH, FileRow, FileRows, arrow_column
+from textclf.data.readers.file_rows import BATCH, FileRow, FileRows, arrow_column
 from textclf.data.text_values import mended_column, mended_rows
 from textclf.errors import UserError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 BUFFER = 1 << 20
 """Bytes of a column that are read at once."""
@@ -43,14 +41,11 @@ class ParquetRows(FileRows):
 
     @cached_property
     def _file_schema(self) -> pa.Schema:
-        import pyarrow.parquet as pq
-
         return pq.read_schema(self.path)
 
     @cached_property
     def schema(self) -> pa.Schema:
         """The file's types, as far as `datasets` has them; JSON for those that it has not, such as maps."""
-        import pyarrow as pa
         from datasets import Features
 
         fields = [
@@ -82,9 +77,6 @@ class ParquetRows(FileRows):
 
         They are decoded some thousands at a time. (`datasets` decodes a row group at once, which can be a million.)
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         self.found = Counter()
         with pq.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False) as file:
             for batch in file.iter_batches(batch_size=BATCH):
@@ -101,7 +93,6 @@ class ParquetRows(FileRows):
 
 
 def _is_known(field: pa.Field) -> bool:
-    import pyarrow as pa
     from datasets import Features
 
     try:

@@ -10,14 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TextIO
+from typing import Any, Literal, NoReturn, TextIO
+
+import pyarrow as pa
 
 from textclf.console import say
-from textclf.data.file_rows import FileRow, FileRows
+from textclf.data.readers.file_rows import FileRow, FileRows
 from textclf.errors import UserError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 SEPARATOR_LINE = re.compile(r'\ufeff?"?sep=(.)"?[\r\n]*', re.IGNORECASE)
 """What Excel takes as a first line that names the delimiter."""
@@ -63,8 +62,6 @@ class DelimitedRows(FileRows):
     @cached_property
     def schema(self) -> pa.Schema:
         """All columns are text."""
-        import pyarrow as pa
-
         return pa.schema([(name, pa.string()) for name in self.columns])
 
     def __iter__(self) -> Iterator[FileRow]:
