@@ -17,7 +17,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from gpu_checks import models
 from gpu_checks.frame import Case, Row, Sizes, timed
 from textclf.models import FineTunedClassifier
-from textclf.run.callbacks import RandomStates
+from textclf.run.checkpoints import RandomStates
 
 EPOCHS, BATCH = 2, 32
 

@@ -24,7 +24,8 @@ from textclf.evaluation.calibration import (
 from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import TextClassifier
 from textclf.run.calibration import Calibration
-from textclf.run.callbacks import LastCheckpoint, ReportWriter
+from textclf.run.checkpoints import LastCheckpoint
+from textclf.run.report import ReportWriter
 
 NAMES = ("dry", "wet")
 WORDS = ("sun", "rain")

@@ -12,7 +12,7 @@ from textclf.errors import UserError
 from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import TextClassifier
 from textclf.models.checkpoint import plain
-from textclf.run.callbacks import ReportWriter
+from textclf.run.report import ReportWriter
 
 NAMES = ("negative", "positive")
 

@@ -17,7 +17,8 @@ from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import CausalLMClassifier, FineTunedClassifier, LinearProbe, PreparedClassifier, TextClassifier
 from textclf.models.hooks import keep_required_hooks, merged_outputs, required_hook
 from textclf.models.state import MethodState
-from textclf.run.callbacks import BestCheckpoint, ReportWriter
+from textclf.run.checkpoints import BestCheckpoint
+from textclf.run.report import ReportWriter
 
 NAMES = ("negative", "positive")
 

@@ -20,7 +20,7 @@ from textclf.models import (
     TfidfClassifier,
 )
 from textclf.models.label_arguments import by_label_name, label_named, map_labels
-from textclf.run.callbacks import ReportWriter
+from textclf.run.report import ReportWriter
 
 NAMES = ("부정", "긍정")
 

@@ -19,7 +19,7 @@ from textclf.models import (
     read_back,
 )
 from textclf.run.calibration import Calibration
-from textclf.run.callbacks import LastCheckpoint
+from textclf.run.checkpoints import LastCheckpoint
 
 NAMES = ("dry", "wet")
 QUIET = {"logger": False, "accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}

@@ -16,7 +16,8 @@ from textclf.errors import UserError
 from textclf.models import FineTunedClassifier, PreparedClassifier, TextClassifier
 from textclf.models.checkpoint import read_checkpoint
 from textclf.plain_values import plain_arguments, plain_state
-from textclf.run.callbacks import LastCheckpoint, ReportWriter
+from textclf.run.checkpoints import LastCheckpoint
+from textclf.run.report import ReportWriter
 
 NAMES = ("dry", "wet")
 QUIET = {"logger": False, "accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}

@@ -16,7 +16,7 @@ from sklearn.preprocessing import Normalizer
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
 from textclf.models.tfidf import TfidfClassifier
-from textclf.run.callbacks import BestCheckpoint
+from textclf.run.checkpoints import BestCheckpoint
 
 NAMES = ("나쁨", "보통", "good")
 TEXTS = [

@@ -5,7 +5,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from textclf.data import FilesDataModule
 from textclf.models import FineTunedClassifier
 from textclf.models.checkpoint import read_checkpoint
-from textclf.run.callbacks import BestCheckpoint, LastCheckpoint, RandomStates, WholeCheckpointIO
+from textclf.run.checkpoints import BestCheckpoint, LastCheckpoint, RandomStates, WholeCheckpointIO
 
 
 class Interrupted(Exception):

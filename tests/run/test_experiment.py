@@ -28,7 +28,7 @@ from textclf.data import FilesDataModule, TextDataModule
 from textclf.errors import UserError
 from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import FineTunedClassifier, LinearProbe, TextClassifier, TfidfClassifier
-from textclf.run.callbacks import default_callbacks
+from textclf.run.defaults import default_callbacks
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("negative", "positive")

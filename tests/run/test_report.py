@@ -14,7 +14,7 @@ import torch
 import textclf.run.progress
 from textclf.cli import main
 from textclf.evaluation.prediction_table import read_predictions
-from textclf.run.callbacks import validation_line
+from textclf.run.checkpoints import validation_line
 from textclf.run.progress import ProgressLines
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -14,8 +14,8 @@ from textclf.errors import UserError
 from textclf.evaluation.calibration import BOUNDS, Temperature, fit_temperature, mean_nll
 from textclf.models import FineTunedClassifier, TextClassifier, TfidfClassifier
 from textclf.models.checkpoint import read_checkpoint
-from textclf.run.callbacks import BestCheckpoint, LastCheckpoint
-from textclf.run.temperature import TemperatureScaling
+from textclf.run.calibration import TemperatureScaling
+from textclf.run.checkpoints import BestCheckpoint, LastCheckpoint
 
 NAMES = ("negative", "positive")
 TEXTS = ["영화", "a fine film", "지루한 영화 the film", ""]

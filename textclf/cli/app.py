@@ -14,9 +14,8 @@ from lightning.pytorch import Callback, Trainer
 
 import textclf.data
 import textclf.models
-import textclf.run.extra_metrics
-import textclf.run.temperature
-import textclf.run.thresholds  # noqa: F401  # importing these makes short class names known
+import textclf.run.calibration
+import textclf.run.extra_metrics  # noqa: F401  # importing these makes short class names known
 from textclf.cli.arguments import ArgumentsCLI
 from textclf.console import hush, say, use_utf8
 from textclf.data.base import TextDataModule
@@ -26,27 +25,22 @@ from textclf.evaluation.provenance import described_data, described_method
 from textclf.models.base import TextClassifier
 from textclf.models.checkpoint import accepted, import_calibrators, plain
 from textclf.models.streaming import StreamedBatches
-from textclf.run import callbacks, loggers
+from textclf.run import loggers
+from textclf.run.defaults import DEFAULTS, as_list, progress_lines, resolve_precision, run_callbacks, run_plugins
 from textclf.run.execution import (
-    DEFAULTS,
     Command,
-    as_list,
     as_user_error,
     check_command,
     execute,
     interruption,
-    progress_lines,
     recorded,
-    resolve_precision,
-    run_callbacks,
-    run_plugins,
     say_interrupted,
     say_what_is_run,
     trainer_error,
 )
 from textclf.run.folder import RunFolder, claim_run_folder, run_group, run_name
 from textclf.run.prediction_inputs import read_texts
-from textclf.run.prediction_outputs import check_output, reserved_names
+from textclf.run.prediction_outputs import PredictionStream, check_output, reserved_names
 
 
 class TextCLI(ArgumentsCLI):
@@ -114,7 +108,7 @@ class TextCLI(ArgumentsCLI):
         given, bar = as_list(configured["callbacks"]), configured["enable_progress_bar"]
         if self.subcommand == "predict":
             check_output(self.options.output)
-            self.stream = callbacks.PredictionStream(self.options.output)
+            self.stream = PredictionStream(self.options.output)
             added: list[Callback] = [self.stream, *progress_lines(given, bar)]
         else:
             added = run_callbacks(self._whole_config(), given, bar)

@@ -1,21 +1,23 @@
-"""What lives for one run: its folder, checkpoints, loggers, callbacks and report."""
+"""What lives for one run: its folder, checkpoints, loggers, callbacks and report.
+
+Callbacks and loggers are exported here, and named by these paths in configurations.
+"""
 
 from textclf.class_paths import lazy_exports
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
-        "textclf.run.calibration": "Calibration",
-        "textclf.run.callbacks": "BestCheckpoint ConfigWriter LastCheckpoint PredictionStream RandomStates "
-        "WholeCheckpointIO default_callbacks",
+        "textclf.run.calibration": "Calibration TemperatureScaling TunedThresholds",
+        "textclf.run.checkpoints": "BestCheckpoint LastCheckpoint RandomStates WholeCheckpointIO",
+        "textclf.run.defaults": "default_callbacks",
         "textclf.run.experiment": "Experiment run_experiment",
         "textclf.run.extra_metrics": "ExtraMetrics",
+        "textclf.run.folder": "ConfigWriter",
         "textclf.run.loggers": "MetricsCSV WandbRunLogger",
-        "textclf.run.monitors": "HeapTrimmer",
+        "textclf.run.monitors": "CleaningRecord HeapTrimmer TrainingSpeed",
+        "textclf.run.prediction_outputs": "PredictionStream",
         "textclf.run.progress": "ProgressLines",
-        "textclf.run.report": "ReportWriter",
-        "textclf.run.temperature": "TemperatureScaling",
-        "textclf.run.thresholds": "TunedThresholds",
-        "textclf.run.tracking": "CleaningRecord ReportRecord TrainingSpeed",
+        "textclf.run.report": "ReportRecord ReportWriter",
     },
 )

@@ -1,4 +1,4 @@
-"""The callback that fits a calibrator to validation rows, at every validation of `fit`, before its checkpoint."""
+"""Callbacks that fit a calibrator to validation rows, in every validation of `fit`, before its checkpoint."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from textclf.console import say
 from textclf.data.labels import normalized_names
 from textclf.errors import UserError
-from textclf.evaluation.calibration import Calibrator
+from textclf.evaluation.calibration import Calibrator, Temperature, Thresholds
 from textclf.processes import gather
 
 
@@ -112,3 +113,44 @@ class Calibration(Callback):
 def is_fitting(trainer: Trainer) -> bool:
     """Whether this is a validation in `fit`, and not the sanity check before it."""
     return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+
+
+class TemperatureScaling(Calibration):
+    """Fits a temperature in each validation of `fit`, and sets it on the model before its checkpoint is written.
+
+    The checkpoint keeps it; log-scores of later evaluations and predictions are divided by it and normalised again.
+    No prediction changes, and neither does the loss of training.
+    """
+
+    def __init__(self) -> None:
+        """Takes no options."""
+        super().__init__(Temperature())
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Fits it, and logs it."""
+        super().on_validation_epoch_end(trainer, pl_module)
+        if is_fitting(trainer):
+            fitted = self.calibrator_of(pl_module)
+            temperature = fitted.temperature if isinstance(fitted, Temperature) else 1.0
+            pl_module.log("val/temperature", temperature, sync_dist=True)
+
+
+class TunedThresholds(Calibration):
+    """Tunes a threshold for each class for macro-F1 at every validation in `fit`; checkpoints keep them with the model.
+
+    `val/macro_f1` stays that of the most probable class, so that the best checkpoint is chosen without them. Add it
+    with `--trainer.callbacks+=TunedThresholds`. Scores stay as they are: NLL and ECE do not change.
+    """
+
+    def __init__(self) -> None:
+        """Takes no options."""
+        super().__init__(Thresholds())
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Tunes them, and says what was found."""
+        super().on_validation_epoch_end(trainer, pl_module)
+        fitted = self.calibrator_of(pl_module)
+        if isinstance(fitted, Thresholds) and trainer.is_global_zero:
+            names = pl_module.label_names
+            pairs = zip(names, fitted.thresholds.tolist(), strict=True)
+            say("thresholds: " + ", ".join(f"{name} {threshold:.3f}" for name, threshold in pairs))

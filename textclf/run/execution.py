@@ -3,45 +3,31 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ProgressBar
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher  # no public name tells such a strategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
-from textclf.console import on_terminal, say
+from textclf.console import say
 from textclf.data.base import TextDataModule
 from textclf.data.labels import normalized_names
 from textclf.errors import UserError, user_error
-from textclf.hardware.precision import choose_precision
 from textclf.models.base import TextClassifier
 from textclf.models.preparation import PreparedClassifier
 from textclf.processes import run_folder
 from textclf.run import loggers
-from textclf.run.callbacks import ConfigWriter, WholeCheckpointIO, default_callbacks
 from textclf.run.folder import is_first_process
-from textclf.run.progress import ProgressLines
 from textclf.run.report import Reported
 from textclf.run.wandb_server import refusal
 
 Command = Literal["fit", "validate", "test"]
-DEFAULTS = Path(__file__).with_name("defaults.yaml")
-
-
-def resolve_precision(given: Any, accelerator: Any) -> Any:
-    """The trainer's precision: the given one, or else one that suits the hardware, which a line reports."""
-    if given is not None:
-        return given
-    precision, reason = choose_precision(str(accelerator))
-    say(f"precision {precision}: {reason}")
-    return precision
 
 
 def check_command(
@@ -96,38 +82,6 @@ def _restore(
             f"the checkpoint has the labels in the order {', '.join(model.label_names)}, the data in the "
             f"order {', '.join(data_names)}: resume with the config.yaml of the checkpoint's own run"
         )
-
-
-def run_callbacks(config: dict[str, Any], given: Sequence[Callback], progress_bar: bool | None) -> list[Callback]:
-    """The callbacks of a run in addition to the given ones.
-
-    Args:
-        config: The whole configuration, for `config.yaml`.
-        given: The user's own callbacks.
-        progress_bar: The trainer's `enable_progress_bar`.
-    """
-    return [ConfigWriter(config), *default_callbacks(), *progress_lines(given, progress_bar)]
-
-
-def progress_lines(given: Sequence[Any], progress_bar: bool | None) -> list[Callback]:
-    """Progress as lines, where no bar is drawn and the user has neither a bar of their own nor switched it off."""
-    has_bar = any(isinstance(callback, ProgressBar) for callback in given)
-    return [] if has_bar or progress_bar is False or on_terminal() else [ProgressLines()]
-
-
-def run_plugins(given: Any) -> list[Any]:
-    """The trainer's plugins, with one that writes checkpoints whole where the user has none that writes them."""
-    plugins = as_list(given)
-    if any(isinstance(plugin, CheckpointIO) for plugin in plugins):
-        return plugins
-    return [*plugins, WholeCheckpointIO()]
-
-
-def as_list(value: Any) -> list[Any]:
-    """An option that takes nothing, one or several, as a list."""
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def trainer_error(error: Exception) -> UserError:

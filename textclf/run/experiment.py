@@ -32,19 +32,15 @@ from textclf.models.checkpoint import accepted, read_checkpoint
 from textclf.plain_values import plain_part
 from textclf.processes import run_folder
 from textclf.run import loggers
+from textclf.run.defaults import DEFAULTS, as_list, resolve_precision, run_callbacks, run_plugins
 from textclf.run.execution import (
-    DEFAULTS,
     Command,
-    as_list,
     as_user_error,
     check_command,
     execute,
     interruption,
     is_trained,
     recorded,
-    resolve_precision,
-    run_callbacks,
-    run_plugins,
     say_interrupted,
     say_what_is_run,
     trainer_error,

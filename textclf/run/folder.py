@@ -1,4 +1,4 @@
-"""The run folder: its name, and who may use it."""
+"""The run folder: its name, who may use it, and its `config.yaml`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
+from textclf.console import say
 from textclf.data.text_values import mended
 from textclf.errors import UserError
-from textclf.run.yaml_values import is_inline
+from textclf.files import atomic_path
+from textclf.run.logger_media import record_config
+from textclf.run.yaml_values import dump, is_inline
 
 ROOT = Path("runs")
 RECORDS = ("wandb", "tensorboard")
@@ -167,3 +171,42 @@ def find_checkpoint(given: str, run_dir: str | None, configs: list[str]) -> Path
         f"--ckpt_path {given}: no checkpoints/{given}.ckpt in {', '.join(map(str, folders)) or 'any folder named'}: "
         "give the path of the file, or --run_dir or --config of its run"
     )
+
+
+def parameter_counts(model: LightningModule) -> dict[str, int]:
+    """The number of parameters: `total`, and those that are `trainable`."""
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return {"total": sum(n for n, _ in sizes), "trainable": sum(n for n, trained in sizes if trained)}
+
+
+class ConfigWriter(Callback):
+    """Writes the whole configuration to `config.yaml` and to the loggers, once data and model are there."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        """Takes the configuration as plain values."""
+        self.config = config
+        self._written = False
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes it before training, and says how large the network is."""
+        self._write(trainer, pl_module)
+        parameters = parameter_counts(pl_module)
+        if parameters["total"]:
+            say(f"{parameters['total']:,} parameters, {parameters['trainable']:,} of them are trained")
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes it where there was no training."""
+        self._write(trainer, pl_module)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes it where there was no training."""
+        self._write(trainer, pl_module)
+
+    def _write(self, trainer: Trainer, model: LightningModule) -> None:
+        if self._written or not trainer.is_global_zero:
+            return
+        self._written = True
+        with atomic_path(Path(trainer.default_root_dir, "config.yaml")) as path:
+            path.write_text(dump(self.config), encoding="utf-8")
+        for logger in trainer.loggers:
+            record_config(logger, self.config, parameter_counts(model))

@@ -12,10 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from lightning.pytorch import Callback, LightningModule, Trainer
+from tqdm.auto import tqdm
+
 from textclf.console import say
 from textclf.data.text_values import as_text, json_value
 from textclf.errors import UserError
 from textclf.files import atomic_path
+from textclf.models.streaming import InOrder, predictions_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -225,3 +229,51 @@ class _ParquetSink:
         if kind is None and self._rows:
             self._flush()
         self._writer.close()
+
+
+class PredictionStream(Callback):
+    """Writes the labels of streamed texts as they come, in order.
+
+    Attributes:
+        kept: The Arrow type of each column of the input that is carried along, by its name in the output.
+    """
+
+    def __init__(self, output: str | None) -> None:
+        """Stores the file to write; None is standard output.
+
+        Args:
+            output: A `.jsonl`, `.csv`, `.tsv` or `.parquet` file.
+        """
+        self.output = output
+        self.kept: Mapping[str, Any] = {}
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Opens the output under a temporary name."""
+        self._in_order, self._stack = InOrder(), ExitStack()
+        self._bar = self._stack.enter_context(tqdm(unit="text", disable=None))
+        model: Any = pl_module
+        columns = OutputColumns(model.label_names, model.textclf.calibrator(decides=True) is not None, self.kept)
+        self._sink = self._stack.enter_context(open_sink(self.output, columns))
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *args: Any
+    ) -> None:
+        """Writes the rows whose turn has come."""
+        self._sink(self._ready(pl_module, outputs, batch))
+        self._bar.update(len(batch["row"]))
+
+    def _ready(self, model: Any, outputs: Any, batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        outputs = model.checked_outputs("predict_step", outputs, batch)
+        kept = batch.get("kept") or [{}] * len(batch["id"])
+        answered = zip(batch["id"], batch["given"], predictions_of(outputs, model), kept, strict=True)
+        for id_, text, prediction, columns in self._in_order.add(outputs["row"].tolist(), answered):
+            yield {"id": id_, "text": text, **prediction, **columns}
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Closes the output and gives it its name."""
+        self._stack.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leaves no half-written output."""
+        if hasattr(self, "_stack"):
+            self._stack.__exit__(type(exception), exception, exception.__traceback__)

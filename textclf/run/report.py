@@ -1,4 +1,4 @@
-"""The report of a run: collects what a test or a validation gives, and writes it to the run folder."""
+"""The report of a run: collects what a test or a validation gives, writes it to the run folder, and logs it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from textclf.evaluation.metrics import predicted_classes
 from textclf.evaluation.provenance import Provenance, described_data, described_method
 from textclf.processes import gather, global_seed, run_folder
 from textclf.run.extra_metrics import extra_metrics
+from textclf.run.logger_media import record_picture, record_table, takes_media
 
 Reported = Literal["validation", "test"]
 
@@ -167,3 +168,39 @@ def provenance_of(trainer: Trainer, model: Any, split: Reported) -> Provenance:
         train_rows=model.textclf.train_rows,
         time=datetime.now().astimezone().isoformat(timespec="seconds"),
     )
+
+
+SAMPLE, MISTAKES = 100, 100
+"""Rows of a test's two tables at most."""
+
+
+class ReportRecord(Callback):
+    """Hands a report to the loggers: the confusion matrix, a sample of the rows, and the worst mistakes."""
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hands over the report of a validation by itself."""
+        if is_reported(trainer):
+            self._record(trainer, "validation")
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hands over the report of a test."""
+        self._record(trainer, "test")
+
+    def _record(self, trainer: Trainer, split: Reported) -> None:
+        """Reads what the writer of the report, which comes before this, has written."""
+        loggers = [logger for logger in trainer.loggers if takes_media(logger)]
+        if not loggers or not trainer.is_global_zero:
+            return
+        from textclf.evaluation.examples import readable, sample_rows, worst_mistakes
+        from textclf.evaluation.prediction_table import read_predictions
+
+        report, step = report_folder(trainer.default_root_dir, split), trainer.global_step
+        path = report / "predictions.parquet"
+        numbers = read_predictions(path, texts=False)
+        sample, mistakes = sample_rows(numbers, SAMPLE), worst_mistakes(numbers, MISTAKES)
+        for logger in loggers:
+            record_picture(logger, f"{split}/confusion_matrix", report / "confusion_matrix.png", step)
+            for name, rows in (("sample", sample), ("worst_mistakes", mistakes)):
+                record_table(
+                    logger, f"{split}/{name}", *readable(read_predictions(path, rows), np.arange(len(rows))), step
+                )

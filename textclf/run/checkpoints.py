@@ -1,10 +1,8 @@
-"""Writers of the run folder, and the random states that make a resumed run the same run."""
+"""The checkpoints of a run, and the random states that make a resumed run the same run."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +16,6 @@ from lightning.pytorch.trainer.states import TrainerFn
 from textclf.console import say
 from textclf.files import atomic_path
 from textclf.processes import run_folder
-from textclf.run.logger_media import record_config
-from textclf.run.monitors import HeapTrimmer
-from textclf.run.report import ReportWriter
-from textclf.run.tracking import CleaningRecord, ReportRecord, TrainingSpeed, parameter_counts
-from textclf.run.yaml_values import dump
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -36,39 +29,6 @@ class WholeCheckpointIO(TorchCheckpointIO):
         """Saves it; what stood at `path` stays whole until then."""
         with atomic_path(path) as temporary, temporary.open("wb") as file:  # given a path, torch hides why it failed
             torch.save(checkpoint, file)
-
-
-class ConfigWriter(Callback):
-    """Writes the whole configuration to `config.yaml` and to the loggers, once data and model are there."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        """Takes the configuration as plain values."""
-        self.config = config
-        self._written = False
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes it before training, and says how large the network is."""
-        self._write(trainer, pl_module)
-        parameters = parameter_counts(pl_module)
-        if parameters["total"]:
-            say(f"{parameters['total']:,} parameters, {parameters['trainable']:,} of them are trained")
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes it where there was no training."""
-        self._write(trainer, pl_module)
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes it where there was no training."""
-        self._write(trainer, pl_module)
-
-    def _write(self, trainer: Trainer, model: LightningModule) -> None:
-        if self._written or not trainer.is_global_zero:
-            return
-        self._written = True
-        with atomic_path(Path(trainer.default_root_dir, "config.yaml")) as path:
-            path.write_text(dump(self.config), encoding="utf-8")
-        for logger in trainer.loggers:
-            record_config(logger, self.config, parameter_counts(model))
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -200,77 +160,3 @@ class RandomStates(Callback):
         torch.set_rng_state(state["torch"].cpu())
         if len(state["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
-
-
-class PredictionStream(Callback):
-    """Writes the labels of streamed texts as they come, in order.
-
-    Attributes:
-        kept: The Arrow type of each column of the input that is carried along, by its name in the output.
-    """
-
-    def __init__(self, output: str | None) -> None:
-        """Stores the file to write; None is standard output.
-
-        Args:
-            output: A `.jsonl`, `.csv`, `.tsv` or `.parquet` file.
-        """
-        self.output = output
-        self.kept: Mapping[str, Any] = {}
-
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Opens the output under a temporary name."""
-        from tqdm.auto import tqdm
-
-        from textclf.models.streaming import InOrder
-        from textclf.run.prediction_outputs import OutputColumns, open_sink
-
-        self._in_order, self._stack = InOrder(), ExitStack()
-        self._bar = self._stack.enter_context(tqdm(unit="text", disable=None))
-        model: Any = pl_module
-        columns = OutputColumns(model.label_names, model.textclf.calibrator(decides=True) is not None, self.kept)
-        self._sink = self._stack.enter_context(open_sink(self.output, columns))
-
-    def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *args: Any
-    ) -> None:
-        """Writes the rows whose turn has come."""
-        self._sink(self._ready(pl_module, outputs, batch))
-        self._bar.update(len(batch["row"]))
-
-    def _ready(self, model: Any, outputs: Any, batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        from textclf.models.streaming import predictions_of
-
-        outputs = model.checked_outputs("predict_step", outputs, batch)
-        kept = batch.get("kept") or [{}] * len(batch["id"])
-        answered = zip(batch["id"], batch["given"], predictions_of(outputs, model), kept, strict=True)
-        for id_, text, prediction, columns in self._in_order.add(outputs["row"].tolist(), answered):
-            yield {"id": id_, "text": text, **prediction, **columns}
-
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Closes the output and gives it its name."""
-        self._stack.close()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leaves no half-written output."""
-        if hasattr(self, "_stack"):
-            self._stack.__exit__(type(exception), exception, exception.__traceback__)
-
-
-def default_callbacks() -> list[Callback]:
-    """The callbacks of every run, in the order in which they must be called, for a `Trainer` of one's own.
-
-    They write the run folder, which is the trainer's `default_root_dir`: checkpoints, `cleaning.csv` and the report;
-    they log the training speed, and save what resuming needs. A trainer with `callbacks=default_callbacks()` needs its
-    rows from a `TextDataModule`.
-    """
-    return [
-        CleaningRecord(),
-        RandomStates(),
-        TrainingSpeed(),
-        BestCheckpoint(),
-        LastCheckpoint(),
-        ReportWriter(),
-        ReportRecord(),
-        HeapTrimmer(),
-    ]

@@ -4,11 +4,9 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 import wandb
 import yaml
 
@@ -17,7 +15,6 @@ from textclf.data import FilesDataModule
 from textclf.data.batching import LengthBatchSampler
 from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import FineTunedClassifier
-from textclf.run.tracking import TrainingSpeed
 
 CONFIG = Path(__file__).parents[2] / "configs" / "files.yaml"
 
@@ -199,57 +196,3 @@ def test_tokens_and_padding_are_those_of_the_batches(record, resumed, tiny_encod
     assert [a / b for a, b in zip(*rates, strict=True)] == pytest.approx([
         t / e for t, e in zip(tokens, examples, strict=True)
     ])  # fmt: skip
-
-
-class Steps:
-    """Calls the callback as a trainer does, by a clock of its own."""
-
-    def __init__(self, monkeypatch, lr=0.1, world_size=1):
-        self.logged, self.now, self.speed = [], 0.0, TrainingSpeed()
-        optimizers = [SimpleNamespace(param_groups=[{"lr": lr}, {"lr": lr / 2}] if lr else [{}])]
-        connector = SimpleNamespace(should_update_logs=False)
-        self.trainer = SimpleNamespace(optimizers=optimizers, world_size=world_size, _logger_connector=connector)
-        self.model = SimpleNamespace(log_dict=self.logged.append)
-        monkeypatch.setattr("textclf.run.tracking.time.perf_counter", lambda: self.now)
-        self.speed.on_train_start(self.trainer, self.model)
-
-    def step(self, wait, seconds, batch, log=False):
-        self.trainer._logger_connector.should_update_logs = log
-        self.now += wait
-        self.speed.on_train_batch_start(self.trainer, self.model, batch, 0)
-        self.now += seconds
-        self.speed.on_train_batch_end(self.trainer, self.model, None, batch, 0)
-
-
-def batch(device="cpu"):
-    return {"labels": torch.zeros(2), "attention_mask": torch.ones(2, 5, dtype=torch.long, device=device)}
-
-
-def test_waiting_counts_and_validation_and_saving_do_not(monkeypatch):
-    steps = Steps(monkeypatch, world_size=3)
-    steps.step(100, 1, batch())
-    steps.step(2, 1, batch())
-    steps.speed.on_save_checkpoint(steps.trainer, steps.model, {})
-    steps.step(100, 2, batch())
-    steps.speed.on_validation_start(steps.trainer, steps.model)
-    steps.step(100, 4, batch(), log=True)
-    speed = {"train/examples_per_second": 3 * 8 / 10, "train/tokens_per_second": 3 * 40 / 10, "train/padding": 0}
-    assert steps.logged == [{"train/learning_rate": 0.1, **speed}]
-    steps.step(1, 1, batch(), log=True)
-    assert steps.logged[1]["train/examples_per_second"] == 3 * 2 / 2
-
-
-def test_nothing_is_read_from_the_device_where_nothing_is_logged(monkeypatch):
-    steps = Steps(monkeypatch)
-    steps.step(0, 1, batch("meta"))  # whose values cannot be read
-    with pytest.raises(RuntimeError, match="meta"):
-        steps.step(0, 1, batch("meta"), log=True)
-
-
-def test_batches_without_tokens_and_methods_without_steps(monkeypatch):
-    steps = Steps(monkeypatch)
-    steps.step(0, 1, {"labels": torch.zeros(4)}, log=True)
-    assert steps.logged == [{"train/learning_rate": 0.1, "train/examples_per_second": 4}]
-    fitted_whole = Steps(monkeypatch, lr=None)
-    fitted_whole.step(0, 1, {"labels": torch.zeros(4)}, log=True)
-    assert fitted_whole.logged == []
