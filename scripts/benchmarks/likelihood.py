@@ -210,7 +210,7 @@ def counted(
     """Adds what was done: rows, tokens that nobody can spare, what their products cost, and memory."""
     needed = LabelScorer(model.network, model.tokenizer, labels)
     rows = prompt_token_ids(model.tokenizer, prompts)
-    prefix = needed.prefixes.serve(rows)[0]
+    prefix = needed.prefixes.prefix_of(rows)[0]
     tokens = prefix + sum(len(row) - prefix + needed.trie.nodes for row in rows)
     head = model.network.get_output_embeddings()  # type: ignore[no-untyped-call]
     size = head.weight.numel()

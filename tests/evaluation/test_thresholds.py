@@ -4,8 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from textclf.evaluation.calibration import tune_thresholds
 from textclf.evaluation.metrics import ClassificationMetrics, predicted_classes
-from textclf.evaluation.thresholds import tune_thresholds
 
 
 def macro_f1(log_scores, labels, thresholds=None):

@@ -1,4 +1,4 @@
-"""Pictures in one style, drawn with matplotlib's objects alone: no backend and no setting is changed for good."""
+"""Figures in one style, drawn without pyplot: no backend is chosen, and no global setting stays changed."""
 
 import textwrap
 import warnings
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cycler import cycler
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, fontManager
+from matplotlib.rcsetup import cycler
 
 from textclf.console import display_width
 from textclf.files import atomic_path
@@ -22,27 +22,27 @@ from textclf.files import atomic_path
 MOST_NUMBERED_CLASSES = 25
 LONGEST_NAME = 40
 NARROWEST = 5.0
-"""Width in inches that a title needs at least."""
+"""Minimum width of a figure in inches, so that its title fits."""
 TITLE_SIZE = 10
-"""Of the letters, in points."""
+"""Font size of titles, in points."""
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
-"""Of Okabe and Ito, told apart by people with any kind of colour vision: https://jfly.uni-koeln.de/color/."""
+"""The palette of Okabe and Ito, safe for all kinds of colour vision: https://jfly.uni-koeln.de/color/."""
 
 
 @contextmanager
 def drawing(path: str | Path, width: float, height: float, title: Sequence[str]) -> Iterator[Figure]:
-    """Gives a new picture, and saves it as a PNG file when the block ends.
+    """Context manager that yields a new figure and saves it as a PNG file at the end.
 
-    All text is in one font that has Hangul, on a white ground, whatever the user's own settings are.
+    All text is in one font that has Hangul, on a white background; the user's own settings are ignored.
 
     Args:
         path: The file to write.
-        width: Of the picture, in inches.
-        height: Of the picture below its title, in inches.
-        title: Its lines; long ones are broken.
+        width: Width of the figure, in inches.
+        height: Height of the figure below its title, in inches.
+        title: Lines of the title; long ones are wrapped.
     """
     lines = [part for line in title for part in _wrapped(line, width)]
-    # A character that no font here has is drawn as a box; a warning for each of them would help nobody.
+    # A character that no installed font has is drawn as a box; one warning per character would only be noise.
     with warnings.catch_warnings(), style.context(["default", _own_style()]), atomic_path(path) as temporary:
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width, height + TITLE_SIZE / 72 * 1.4 * len(lines)), layout="constrained")
@@ -54,7 +54,7 @@ def drawing(path: str | Path, width: float, height: float, title: Sequence[str])
 def plot_confusion_matrix(
     matrix: np.ndarray, label_names: Sequence[str], path: str | Path, title: Sequence[str] = ()
 ) -> None:
-    """Draws a confusion matrix as a PNG file: numbers are counts, colours are shares of the true class.
+    """Plots a confusion matrix as a PNG file: numbers are counts, colours are shares of the true class.
 
     Args:
         matrix: Counts, shape (num_classes, num_classes + 1): row = target, column = prediction, the last
@@ -68,12 +68,14 @@ def plot_confusion_matrix(
     if not matrix[:, -1].any():
         matrix, columns = matrix[:, :-1], rows
     numbered = len(rows) <= MOST_NUMBERED_CLASSES
-    size = 10 if numbered else 7
+    size, cell = (10, 0.5) if numbered else (7, 0.17)  # of a letter in points, of a cell in inches
     name_length = max(map(display_width, columns)) * size * 0.6 / 72  # inches, roughly
-    side = max(3.0, (0.5 if numbered else 0.17) * len(rows))
-    rotated = name_length > side / len(columns)
+    side = max(3.0, cell * len(rows))
     width = max(NARROWEST, side + name_length + 1.5)
-    height = side + 0.7 + (name_length if rotated else 0)
+    height = side + 0.7
+    rotated = name_length > side / len(columns)
+    if rotated:
+        height += name_length
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     with drawing(path, width, height, title) as figure:
         axes = figure.add_subplot()
@@ -98,11 +100,13 @@ def _write_counts(axes: Axes, matrix: np.ndarray, shares: np.ndarray) -> None:
 
 def _shorten(name: str) -> str:
     name = " ".join(name.split())
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+    if len(name) > LONGEST_NAME:
+        name = name[: LONGEST_NAME - 1] + "…"
+    return name
 
 
 def _wrapped(text: str, width: float) -> list[str]:
-    """Lines of a title that fit into `width` inches; wide characters such as Hangul count twice."""
+    """Wraps a line of the title to `width` inches; wide characters such as Hangul count twice."""
     columns = width * 72 / (TITLE_SIZE * 0.6)
     characters = int(columns * len(text) / max(1, display_width(text)))
     return textwrap.wrap(text, max(10, characters), break_on_hyphens=False)
@@ -110,12 +114,12 @@ def _wrapped(text: str, width: float) -> list[str]:
 
 @cache
 def _own_style() -> dict[str, Any]:
-    """What differs from matplotlib's own settings."""
+    """The settings in which figures differ from matplotlib's defaults."""
     return {"font.family": _font_families(), "axes.prop_cycle": cycler(color=COLOURS)}
 
 
 def _font_families() -> list[str]:
-    """Gives font families that together have Hangul and Latin.
+    """Font families that together cover Hangul and Latin.
 
     The package with the Hangul font is only located: importing it would change matplotlib's settings.
     """

@@ -29,7 +29,7 @@ LARGEST_BELOW_ONE = 1 - 2**-24  # in float32
 
 
 def predicted_classes(log_scores: Tensor, thresholds: Tensor | None = None) -> Tensor:
-    """Gives the class with the highest score of each row, or the highest multiple of its threshold.
+    """The class with the highest score of each row, or with the highest ratio of probability to threshold.
 
     For two classes with thresholds `1 - t` and `t`, that is class 1 where its probability is above `t`.
 
@@ -86,9 +86,11 @@ class SummedNegativeLogLikelihood(Metric):
         self.batch_sums.append(-log_likelihoods.sum(dtype=dtype).reshape(1))
 
     def compute(self) -> Tensor:
-        """Gives the sum as a float64 scalar on the CPU."""
-        sums = self.batch_sums
-        return (torch.cat(sums) if isinstance(sums, list) else sums).cpu().double().sum()
+        """The sum as a float64 scalar on the CPU."""
+        sums: list[Tensor] | Tensor = self.batch_sums
+        if isinstance(sums, list):  # after a synchronisation it is one tensor
+            sums = torch.cat(sums)
+        return sums.cpu().double().sum()
 
 
 class ClassificationMetrics(nn.Module):

@@ -1,4 +1,4 @@
-"""Metrics that are named by their class path, such as those of torchmetrics, over all rows of a split."""
+"""Metrics given by class path, such as those of torchmetrics, computed over all rows of a split."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from textclf.errors import UserError
 from textclf.evaluation.metrics import KEYS
 
 Given = Literal["probabilities", "probability", "predictions"]
-"""What a metric is given: `(rows, num_classes)`, or of class 1 alone `(rows,)`, or class indices `(rows,)`."""
+"""Input of a metric: probabilities `(rows, num_classes)`, those of class 1 `(rows,)`, or class indices `(rows,)`."""
 ENTRY = ("class_path", "init_args", "name", "given")
 
 
@@ -103,9 +103,9 @@ class NamedMetric:
         return metric.compute()
 
     def wants(self, num_classes: int) -> Given:
-        """Finds out what it is to be given: probabilities where its value depends on them, else predictions.
+        """Finds out its input: probabilities where its value depends on them, else predictions.
 
-        It is tried on invented rows: twice with the same most probable classes, and with other probabilities.
+        It is computed on invented rows twice: with the same most probable classes, but with other probabilities.
 
         Raises:
             UserError: It takes neither, or has not one value.

@@ -1,4 +1,4 @@
-"""The prediction table: the interface between running a method and judging it."""
+"""The prediction table: written by a run, read by everything that evaluates it."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,12 +18,13 @@ from textclf.types import DataFrame
 NUMBERS = ("label", "prediction", "scores")
 COLUMNS = ("id", "text", *NUMBERS)
 TEXTS = ("id", "text", "text_pair")
+Cell = str | float | None
 ADVICE = "give the report/predictions.parquet that `python -m textclf test` writes"
 
 
 @dataclass(frozen=True, eq=False)
 class PredictionTable:
-    """What a method answered to each row of a split, in the split's order.
+    """Predictions of a method for the rows of a split, in the split's order.
 
     Attributes:
         ids: The source's ids.
@@ -33,7 +34,7 @@ class PredictionTable:
         log_scores: Log-probabilities, float64, shape (rows, num_classes); NaN for an invalid answer, and
             everywhere without probabilities.
         label_names: The classes' names, in the order of the indices.
-        has_probabilities: Whether the method gives probabilities at all.
+        has_probabilities: Whether the method gives probabilities.
         text_pairs: The second texts, where the task has pairs.
         temperature: What the method's own log-scores were divided by before they were normalised again.
         thresholds: The decision threshold of each class by name, where thresholds decided the predictions.
@@ -179,12 +180,12 @@ def _names_of(classes: np.ndarray, label_names: Sequence[str]) -> pa.DictionaryA
 
 
 def read_predictions(path: str | Path, rows: np.ndarray | None = None, texts: bool = True) -> PredictionTable:
-    """Reads what `write_predictions` wrote; a table without the columns of names is read as well.
+    """Reads what `write_predictions` wrote; tables without the columns of names are read as well.
 
     Args:
         path: The Parquet file.
-        rows: Numbers of the rows wanted, in the order wanted; all of them by default.
-        texts: Whether ids and texts are read too; else there are none, and a row takes few bytes.
+        rows: Indices of the rows to read, in the order to return them; all rows by default.
+        texts: Whether to read ids and texts; without them a row takes few bytes.
 
     Returns:
         The table, in memory.
@@ -194,8 +195,11 @@ def read_predictions(path: str | Path, rows: np.ndarray | None = None, texts: bo
     """
     try:
         schema = pq.read_schema(path)
-        wanted = [name for name in schema.names if name in NUMBERS or (texts and name in TEXTS)]
-        table = pq.read_table(path, columns=wanted) if rows is None else _picked(path, wanted, rows)
+        columns = [name for name in schema.names if name in NUMBERS or (texts and name in TEXTS)]
+        if rows is None:
+            table = pq.read_table(path, columns=columns)
+        else:
+            table = _read_rows(path, columns, rows)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; {ADVICE}") from None
     except (pa.ArrowInvalid, OSError) as error:
@@ -214,28 +218,36 @@ def read_predictions(path: str | Path, rows: np.ndarray | None = None, texts: bo
     except (pa.ArrowInvalid, ValueError) as error:
         raise UserError(f"{path}: not a whole prediction table ({error}); {ADVICE}") from error
     return PredictionTable(
-        ids=table["id"].to_pylist() if texts else [],
-        texts=table["text"].to_pylist() if texts else [],
+        **_text_columns(table),
         labels=labels,
         predictions=predictions,
         log_scores=log_scores,
         label_names=label_names,
         has_probabilities=json.loads(metadata[b"has_probabilities"]),
-        text_pairs=table["text_pair"].to_pylist() if "text_pair" in table.column_names else None,
         temperature=json.loads(metadata.get(b"temperature", "1.0")),
         thresholds=json.loads(metadata.get(b"thresholds", "null")),
         calibrators=json.loads(metadata.get(b"calibrators", "[]")),
     )
 
 
-def _picked(path: str | Path, columns: list[str], rows: np.ndarray) -> pa.Table:
-    """Some rows of a file, of which little more is in memory at a time."""
+def _text_columns(table: pa.Table) -> dict[str, Any]:
+    """The fields of `PredictionTable` that hold ids and texts; empty where the file was read without them."""
+    fields: dict[str, Any] = {"ids": [], "texts": [], "text_pairs": None}
+    for field, column in zip(fields, TEXTS, strict=True):
+        if column in table.column_names:
+            fields[field] = table[column].to_pylist()
+    return fields
+
+
+def _read_rows(path: str | Path, columns: list[str], rows: np.ndarray) -> pa.Table:
+    """Reads some rows of a file; only one batch more than these is in memory at a time."""
     order = np.argsort(rows)
+    ascending = rows[order]
     parts, start = [], 0
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(columns=columns):
-            here = rows[order][(rows[order] >= start) & (rows[order] < start + len(batch))]
-            parts.append(batch.take(pa.array(here - start)))
+            in_batch = ascending[(ascending >= start) & (ascending < start + len(batch))]
+            parts.append(batch.take(pa.array(in_batch - start)))
             start += len(batch)
         schema = pa.schema([file.schema_arrow.field(name) for name in columns])
     return pa.Table.from_batches(parts, schema).take(pa.array(np.argsort(order)))
@@ -268,3 +280,67 @@ def _class_indices(column: Any, lowest: int, num_classes: int) -> np.ndarray:
     if ((indices < lowest) | (indices >= num_classes)).any():
         raise ValueError(f"`label` and `prediction` must be class indices below {num_classes}")
     return indices
+
+
+# Rows for people to read
+
+
+def sample_rows(table: PredictionTable, number: int) -> np.ndarray:
+    """Draws a sample of rows, the same one for every method on a split, in the split's order.
+
+    Args:
+        table: The predictions.
+        number: How many rows; all of them where there are fewer.
+
+    Returns:
+        Row indices, int64, shape (rows,).
+    """
+    size = len(table.labels)
+    return np.sort(np.random.default_rng(0).choice(size, min(number, size), replace=False))
+
+
+def worst_mistakes(table: PredictionTable, number: int) -> np.ndarray:
+    """Finds the wrong predictions with the highest probability.
+
+    Args:
+        table: The predictions.
+        number: How many rows at most.
+
+    Returns:
+        Row indices, int64, shape (rows,), highest probability first; predictions without a probability come last, in
+        the split's order.
+    """
+    wrong = np.flatnonzero(table.predictions != table.labels)
+    return wrong[np.argsort(-confidences(table)[wrong], kind="stable")[:number]]  # NaN comes last
+
+
+def confidences(table: PredictionTable) -> np.ndarray:
+    """The probability of each prediction, float64, shape (rows,); NaN where there is none."""
+    best: np.ndarray = np.exp(table.log_scores[np.arange(len(table.labels)), table.predictions])
+    best[table.predictions < 0] = np.nan
+    return best
+
+
+def readable(table: PredictionTable, rows: np.ndarray) -> tuple[list[str], list[list[Cell]]]:
+    """Lists rows with label names instead of indices.
+
+    Args:
+        table: The predictions.
+        rows: Row indices, shape (rows,).
+
+    Returns:
+        The columns `id`, `text`, `text_pair` where there is one, `label`, `prediction` (None for an answer that fits no
+        class) and `confidence` (None where there is no probability); and a list per row.
+    """
+    names: list[str | None] = [*table.label_names, None]  # the last for -1, an answer that fits no class
+    probabilities = confidences(table)
+    columns = {"id": table.ids, "text": table.texts}
+    if table.text_pairs:
+        columns["text_pair"] = table.text_pairs
+    lines: list[list[Cell]] = []
+    for row in rows.tolist():
+        line: list[Cell] = [column[row] for column in columns.values()]
+        line += [names[table.labels[row]], names[table.predictions[row]]]
+        line.append(None if np.isnan(probabilities[row]) else float(probabilities[row]))
+        lines.append(line)
+    return [*columns, "label", "prediction", "confidence"], lines

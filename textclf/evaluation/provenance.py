@@ -1,4 +1,4 @@
-"""What a report is of: the data, the method, the checkpoint, the rows, and the seed."""
+"""The provenance of a report: data set, method, checkpoint, rows and seed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from textclf.data.text_values import mended
 
 @dataclass(frozen=True)
 class Provenance:
-    """What was measured, and on what; None where it is not known.
+    """What was evaluated, and on which data; None where it is unknown.
 
     Attributes:
         split: The split whose rows were scored; also the prefix of the metrics' names.
@@ -18,7 +18,7 @@ class Provenance:
         method: The method: its class, and the pretrained weights where it has some.
         checkpoint: Path of the checkpoint; None for a method that was not trained.
         seed: The seed of training; without training, that of the command.
-        train_rows: Number of labelled rows that the method has learnt from.
+        train_rows: Number of labelled rows that the method was trained on.
         time: When the report was written, ISO 8601 with the offset of the local time zone.
     """
 
@@ -37,37 +37,47 @@ class Provenance:
             rows: Number of rows that were scored.
         """
         trained = "unknown" if self.train_rows is None else f"{self.train_rows:,}"
+        time = self.time or "at an unknown time"
         facts = {
             "data": self.data,
             "method": self.method,
             "checkpoint": self.checkpoint or "none",
             "rows": f"{trained} for training, {rows:,} of {self.split} scored",
             "seed": self.seed,
-            "written": f"{self.time or 'at an unknown time'} by textclf {textclf.__version__}",
+            "written": f"{time} by textclf {textclf.__version__}",
         }
-        return [f"{name + ':':<12}{'unknown' if value is None else value}" for name, value in facts.items()]
+        lines = []
+        for name, value in facts.items():
+            shown = "unknown" if value is None else value
+            lines.append(f"{name + ':':<12}{shown}")
+        return lines
 
     def title(self, rows: int) -> list[str]:
-        """The head of a picture: the data set, the method, and the rows, a line each.
+        """The title of a figure: data set, method and rows, one line each.
 
         Args:
             rows: Number of rows that were scored.
         """
-        learnt = "" if self.train_rows is None else f", {self.train_rows:,} for training"
-        return [self.data or "unknown data", self.method or "unknown method", f"{rows:,} rows of {self.split}{learnt}"]
+        scored = f"{rows:,} rows of {self.split}"
+        if self.train_rows is not None:
+            scored += f", {self.train_rows:,} for training"
+        return [self.data or "unknown data", self.method or "unknown method", scored]
 
 
 def described(kind: str, arguments: Mapping[str, Any], *names: str) -> str:
-    """A class by name, and in brackets the first of some arguments that has a value.
+    """The name of a class, and in brackets the first of some arguments that has a value.
 
     Args:
         kind: The name, or the full path, of the class.
         arguments: Its arguments.
-        names: The arguments that tell two objects of the class apart, in order of preference.
+        names: The arguments that distinguish two objects of the class, in order of preference.
     """
-    value = next((arguments[name] for name in names if arguments.get(name)), None)
-    name = kind.rpartition(".")[2]
-    return name if value is None else f"{name} ({mended(str(value))})"  # a path may be no UTF-8
+    short = kind.rpartition(".")[2]
+    for name in names:
+        if arguments.get(name):
+            value = str(arguments[name])
+            return f"{short} ({mended(value)})"  # a path need not be valid UTF-8
+    return short
 
 
 def described_data(kind: str, arguments: Mapping[str, Any]) -> str:

@@ -35,9 +35,9 @@ def write_report(
     Args:
         folder: Where to write. It is made if it is not there.
         table_path: The prediction table.
-        provenance: What was measured; by default a test of which nothing is known.
+        provenance: What was evaluated; by default a test of unknown origin.
         examples_per_second: Speed of the run, where it was measured.
-        figures: What else the method has measured, for metrics.json.
+        figures: Further numbers of the method, for metrics.json.
         extra_metrics: Further metrics of the same rows by name, for metrics.json and report.txt.
 
     Returns:
@@ -58,8 +58,11 @@ def write_report(
         **{name: _finite(value) for name, value in (figures or {}).items()},
         **asdict(provenance),
     }
-    fitted = ["thresholds"] * (table.thresholds is not None) + ["temperature"] * (table.temperature != 1)
-    fitted += calibrator_names(table)
+    fitted = calibrator_names(table)
+    if table.temperature != 1:
+        fitted.insert(0, "temperature")
+    if table.thresholds is not None:
+        fitted.insert(0, "thresholds")
     head = provenance.lines(len(table.labels))
     if fitted and provenance.split == "validation":
         head.append(f"note:       {' and '.join(fitted)} fitted to validation rows: these figures are optimistic")
@@ -153,7 +156,7 @@ def missing_note(missing: Sequence[str]) -> str:
 
 
 def _accumulate(table: PredictionTable) -> ClassificationMetrics:
-    # Only one process writes a report; it would wait for the others for ever if the metrics were gathered.
+    # Only one process writes a report: gathering the metrics would wait for the other processes for ever.
     metrics = ClassificationMetrics(len(table.label_names), table.has_probabilities, sync_on_compute=False)
     scores = table.metric_scores
     for start in range(0, len(scores), WINDOW):
@@ -163,7 +166,7 @@ def _accumulate(table: PredictionTable) -> ClassificationMetrics:
 
 
 def _scores(table: PredictionTable) -> dict[str, float]:
-    """All metrics; where a temperature is in force, `nll` and `ece` as they were without it, too."""
+    """All metrics; where a temperature was applied, `nll` and `ece` without it as well."""
     scores = {key: score.item() for key, score in _accumulate(table).compute().items()}
     if table.has_probabilities and table.temperature != 1:
         own = torch.from_numpy(table.log_scores * table.temperature).log_softmax(dim=1).numpy()

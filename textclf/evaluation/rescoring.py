@@ -1,4 +1,4 @@
-"""Judging a run of label likelihood again by any score rule, from its stored scores alone."""
+"""Evaluates a run of label likelihood with other score rules, from its stored scores alone."""
 
 from __future__ import annotations
 
@@ -63,17 +63,19 @@ def known_rules(stored: StoredScores) -> list[str]:
 
 
 def rules_table(metrics: dict[str, Metrics], used: str) -> str:
-    """Lays the rules side by side, a line each; `*` marks the rule that the run itself used."""
+    """A table with a line for each rule; `*` marks the rule that the run itself used."""
     lines = [["rule", *COLUMNS]]
     for rule, values in metrics.items():
-        cells = [(values[key], form) for key, form in COLUMNS.values()]
-        name = f"{rule} *" if rule == used else rule
-        lines.append([name, *("-" if value is None else form.format(value) for value, form in cells)])
+        line = [f"{rule} *" if rule == used else rule]
+        for key, form in COLUMNS.values():
+            value = values[key]
+            line.append("-" if value is None else form.format(value))
+        lines.append(line)
     return "\n".join(align_table(lines, "<" + ">" * len(COLUMNS)))
 
 
 def missing_lines(metrics: Mapping[str, Metrics]) -> list[str]:
-    """Names the classes without rows, a line for all rules that are judged on the same rows.
+    """Names the classes without rows, in one line for all rules that are evaluated on the same rows.
 
     Args:
         metrics: What `rescore` gave.
@@ -92,7 +94,7 @@ def missing_lines(metrics: Mapping[str, Metrics]) -> list[str]:
 
 
 def facts_lines(facts: Mapping[str, Any]) -> list[str]:
-    """What a run cost, and what rounding cost it where that was measured, a line each.
+    """The work of a run, and the cost of rounding where it was measured, one line each.
 
     Args:
         facts: Those of `StoredScores`.
@@ -102,14 +104,14 @@ def facts_lines(facts: Mapping[str, Any]) -> list[str]:
         share = work["padding"] / max(1, work["padding"] + work["tokens"])
         counts = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in work.items())
         lines.append(f"work: {counts} ({share:.1%} of what was run is padding)")
-    if price := facts.get("numerics"):
-        rows, nats, changed = price.values()
+    if rounding_cost := facts.get("numerics"):
+        rows, nats, changed = rounding_cost.values()
         lines.append(rounding_line(int(rows), nats, changed))
     return lines
 
 
 def rounding_line(rows: int, nats: float, changed: float) -> str:
-    """What rounding costs, in a line."""
+    """The cost of rounding in one line."""
     return (
         f"numerics: {rows:,} rows against the plain way in fp32: a label differs by {nats:.3g} nats at most, "
         f"{changed:.1%} of the predictions change"

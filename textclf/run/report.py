@@ -191,8 +191,7 @@ class ReportRecord(Callback):
         loggers = [logger for logger in trainer.loggers if takes_media(logger)]
         if not loggers or not trainer.is_global_zero:
             return
-        from textclf.evaluation.examples import readable, sample_rows, worst_mistakes
-        from textclf.evaluation.prediction_table import read_predictions
+        from textclf.evaluation.prediction_table import read_predictions, readable, sample_rows, worst_mistakes
 
         report, step = report_folder(trainer.default_root_dir, split), trainer.global_step
         path = report / "predictions.parquet"

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from textclf.evaluation.examples import readable, sample_rows, worst_mistakes
-from textclf.evaluation.prediction_table import PredictionTable
+from textclf.evaluation.prediction_table import PredictionTable, readable, sample_rows, worst_mistakes
 
 
 def table(probabilities, labels, predictions=None, **more):
