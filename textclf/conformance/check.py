@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from textclf.conformance import rules
-from textclf.conformance.comparison import described
-from textclf.conformance.subject import Make, Run, Subject, isolated
+from textclf.conformance import checkpoint_rules, encoding_rules, run_rules, score_rules
+from textclf.conformance.subject import Make, NotCheckable, Run, Subject, isolated
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier
 
@@ -63,16 +64,26 @@ def check_method(
         UserError: A check failed, and `on_fail` is `raise`; the message has one line for each.
     """
     make = _maker(method, arguments)
-    kind = method if isinstance(method, type) else type(method) if isinstance(method, TextClassifier) else None
     checks: list[Check] = []
     for names in LABELS if labels is None else (tuple(labels),):
         with isolated() as folder:
-            checks += _Checks(Subject(make, names, folder), kind, first=not checks, new_process=new_process).run()
-    failed = {check.name: check.reason for check in reversed(checks) if check.status == "failed"}
+            subject = Subject(make, names, folder)
+            checks += _Checks(subject, _class_of(method), first=not checks, new_process=new_process).run()
+    failed: dict[str, str] = {}
+    for check in checks:
+        if check.status == "failed":
+            failed.setdefault(check.name, check.reason)
     if failed and on_fail == "raise":
-        lines = dict.fromkeys(reversed(failed.values()))
+        lines = dict.fromkeys(failed.values())
         raise UserError("\n".join([f"check_method: {len(lines)} of the checks failed", *lines]))
     return checks
+
+
+def _class_of(method: Any) -> type:
+    """The class of a method before it is made; that of all methods for a function."""
+    if isinstance(method, type):
+        return method
+    return type(method) if isinstance(method, TextClassifier) else TextClassifier
 
 
 def _maker(method: Any, arguments: dict[str, Any]) -> Make:
@@ -105,21 +116,26 @@ class _Checks:
     With other labels than the first, a method may refuse them, and what takes longest is not repeated.
     """
 
-    def __init__(self, subject: Subject, kind: type | None, first: bool, new_process: bool) -> None:
-        self.subject, self.first, self.new_process = subject, first, first and new_process
+    def __init__(self, subject: Subject, kind: type, first: bool, new_process: bool) -> None:
+        self.subject = subject
+        self.kind = kind
+        self.first = first
+        self.new_process = first and new_process
         self.found: list[Check] = []
-        self.kind = TextClassifier if kind is None else kind
 
     def run(self) -> list[Check]:
         """Runs them all."""
         subject = self.subject
-        model = self._value("constructor", lambda: rules.constructed(subject))
+        model = self._value("constructor", lambda: checkpoint_rules.constructed(subject))
         if model is None:
             return self.found
         self.kind = type(model)
         run = self._value("run", subject.run)
-        ready = run.model if run is not None else self._value("prepare", lambda: subject.ready(subject.new()))
-        if ready is not None and self._passes("scores", lambda: rules.scores(ready.eval())):
+        if run is None:
+            ready = self._value("prepare", lambda: subject.ready(subject.new()))
+        else:
+            ready = run.model
+        if ready is not None and self._passes("scores", lambda: score_rules.scores(ready.eval())):
             self._check_batches(ready)
             if run is not None and self._passed("repetition"):
                 self._check_run(run)
@@ -127,23 +143,23 @@ class _Checks:
         return self.found
 
     def _check_batches(self, model: TextClassifier) -> None:
-        self._passes("encode", lambda: rules.encoding(model))
-        if self._passes("collate", lambda: rules.collating(model)):
-            self._passes("workers", lambda: rules.workers(model))
-        repeats = self._passes("repetition", lambda: rules.repetition(model))
-        if repeats and self._passes("batches", lambda: rules.batches(model)):
+        self._passes("encode", lambda: encoding_rules.encoding(model))
+        if self._passes("collate", lambda: encoding_rules.collating(model)):
+            self._passes("workers", lambda: encoding_rules.workers(model))
+        repeats = self._passes("repetition", lambda: score_rules.repetition(model))
+        if repeats and self._passes("batches", lambda: score_rules.batches(model)):
             if self.first:
-                self._passes("text pairs", lambda: rules.pairs(self.subject))
-            self._passes("label order", lambda: rules.label_order(self.subject, model))
-        self._passes("encoding key", lambda: rules.encoding_key(model))
+                self._passes("text pairs", lambda: score_rules.pairs(self.subject))
+            self._passes("label order", lambda: score_rules.label_order(self.subject, model))
+        self._passes("encoding key", lambda: encoding_rules.encoding_key(model))
 
     def _check_run(self, run: Run) -> None:
         if self._passed("batches"):
-            self._passes("predictions", lambda: rules.predictions(run))
-        loads = self._passes("checkpoint", lambda: rules.checkpoint(run))
+            self._passes("predictions", lambda: run_rules.predictions(run))
+        loads = self._passes("checkpoint", lambda: checkpoint_rules.checkpoint(run))
         if loads and self.new_process:
-            self._passes("new process", lambda: rules.loaded_in_new_process(run))
-        self._passes("seed", lambda: rules.same_seed(self.subject, run))
+            self._passes("new process", lambda: checkpoint_rules.loaded_in_new_process(run))
+        self._passes("seed", lambda: run_rules.same_seed(self.subject, run))
 
     def _passed(self, name: str) -> bool:
         return any(check.name == name and check.status == "passed" for check in self.found)
@@ -159,14 +175,14 @@ class _Checks:
         labels = self.subject.label_names
         try:
             value = check()
-        except rules.NotCheckable as reason:
+        except NotCheckable as reason:
             self.found.append(Check(name, labels, "skipped", str(reason)))
         except UserError as error:
             refused = not self.first and name in ("constructor", "run", "prepare")
             status: Literal["failed", "skipped"] = "skipped" if refused else "failed"
             self.found.append(Check(name, labels, status, str(error)))
         except Exception as error:  # a bug in the method can be of any kind
-            self.found.append(Check(name, labels, "failed", described(error, self.kind, name)))
+            self.found.append(Check(name, labels, "failed", _described(error, self.kind, name)))
         else:
             self.found.append(Check(name, labels, "passed"))
             return value
@@ -177,7 +193,30 @@ class _Checks:
         failed = [check for check in self.found if check.status == "failed"]
         for check in failed:
             source = check.reason.split(" ", 1)[0]
-            if check.name in ("run", "prepare") and any(
-                other is not check and other.reason.startswith(f"{source} ") for other in failed
-            ):
+            named_again = any(other is not check and other.reason.startswith(f"{source} ") for other in failed)
+            if check.name in ("run", "prepare") and named_again:
                 self.found.remove(check)
+
+
+def _described(error: Exception, kind: type, name: str) -> str:
+    """An exception in one line that names the method of a class that it came through, and the file and line.
+
+    Args:
+        error: The exception.
+        kind: The class.
+        name: What was done, for an exception that did not come through the class.
+    """
+    files = set()
+    for base in kind.__mro__:
+        if issubclass(base, TextClassifier) and base is not TextClassifier:
+            functions = filter(inspect.isfunction, vars(base).values())
+            files |= {inspect.unwrap(function).__code__.co_filename for function in functions}
+    source = f"{kind.__name__}: {name}"
+    where = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_filename in files:
+            parts = frame.f_code.co_qualname.split(".<locals>.")
+            source = next((part for part in parts if "." in part), parts[0])
+            where = f" ({frame.f_code.co_filename}, line {line})"
+    first = (str(error).splitlines() or [""])[0]
+    return f"{source} raised {type(error).__name__}: {first}{where}"

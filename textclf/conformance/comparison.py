@@ -1,40 +1,65 @@
-"""Comparisons of two ways to score the same texts, and errors of a method in one line."""
+"""Comparisons of two ways to score or to classify the same texts."""
 
 from __future__ import annotations
 
-import inspect
-import traceback
+import math
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from textclf.conformance.subject import BATCH, TEXTS
+from textclf.errors import UserError
 from textclf.models.base import TextClassifier
-from textclf.models.streaming import StreamedBatches
+from textclf.models.streaming import StreamedBatches, text_rows
 
 TOLERANCE = {torch.float16: 0.05, torch.bfloat16: 0.2}
 """Largest difference in nats between two ways to score a text, by the dtype of the weights; 1e-4 for wider ones."""
 
 
-def scores_of(model: TextClassifier, rows: Sequence[Mapping[str, str]], batch_size: int = 4) -> Tensor:
-    """Log-scores of texts as a run checks them, in evaluation mode, float64 on the CPU, `(rows, num_classes)`.
+class Answer(NamedTuple):
+    """The label of a text and its probability; None for no label, and where a method has no probabilities."""
+
+    label: str | None
+    score: float | None
+
+    def __str__(self) -> str:
+        """The label, and the probability where there is one, for a message."""
+        return repr(self.label) if self.score is None else f"{self.label!r} ({self.score:.4g})"
+
+
+def scores_of(
+    model: TextClassifier, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_size: int = BATCH
+) -> Tensor:
+    """Log-scores of texts or of text pairs as a run checks them, in evaluation mode.
 
     Args:
         model: The method.
-        rows: `text` of each, and `text_pair` where there is one.
+        texts: The texts.
+        pairs: The second text of each, where there are two.
         batch_size: Rows in a batch.
+
+    Returns:
+        Float64 on the CPU, `(texts, num_classes)`.
     """
-    found = torch.zeros(len(rows), model.num_classes, dtype=torch.float64)
+    found = torch.zeros(len(texts), model.num_classes, dtype=torch.float64)
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            for batch in StreamedBatches(model, (dict(row) for row in rows), batch_size=batch_size):
+            for batch in StreamedBatches(model, text_rows(texts, pairs), batch_size=batch_size):
                 scores = model.checked_scores(model.transfer_batch_to_device(batch, model.device, 0))
                 found[batch["row"].cpu()] = scores.double().cpu()
     finally:
         model.train(was_training)
     return found
+
+
+def answers_of(model: TextClassifier) -> list[Answer]:
+    """What `classify` gives for the test rows."""
+    return [Answer(each["label"], each["score"]) for each in model.classify(TEXTS)]
 
 
 def first_difference(one: Tensor, other: Tensor, tolerance: float) -> int | None:
@@ -53,22 +78,52 @@ def shown(scores: Tensor) -> str:
     return f"[{', '.join(f'{score:.4g}' for score in scores.tolist())}]"
 
 
-def described(error: Exception, kind: type, name: str) -> str:
-    """An exception in one line that names the method of a class that it came through, and the place.
+def compare_answers(
+    model: TextClassifier,
+    way: str,
+    answers: Sequence[Answer],
+    other_way: str,
+    other_answers: Sequence[Answer],
+    remedy: str = "",
+) -> None:
+    """Compares the answers that two ways give for the test rows.
 
     Args:
-        error: The exception.
-        kind: The class.
-        name: What was done, for an exception that did not come through the class.
+        model: The method, for the tolerance and the message.
+        way: What gave the first answers, such as `test`.
+        answers: One for each of the test rows.
+        other_way: What gave the others.
+        other_answers: One for each of the test rows.
+        remedy: End of the message.
+
+    Raises:
+        UserError: They differ.
     """
-    lineage = [base for base in kind.__mro__ if issubclass(base, TextClassifier) and base is not TextClassifier]
-    members = [inspect.unwrap(value) for base in lineage for value in vars(base).values() if inspect.isfunction(value)]
-    files = {member.__code__.co_filename for member in members}
-    source, place = f"{kind.__name__}: {name}", ""
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_filename in files:
-            parts = frame.f_code.co_qualname.split(".<locals>.")
-            source = next((part for part in parts if "." in part), parts[0])
-            place = f" ({frame.f_code.co_filename}, line {line})"
-    first = (str(error).splitlines() or [""])[0]
-    return f"{source} raised {type(error).__name__}: {first}{place}"
+    tolerance = tolerance_of(model)
+    for text, answer, other in zip(TEXTS, answers, other_answers, strict=True):
+        same_score = answer.score == other.score
+        if answer.score and other.score:
+            same_score = math.isclose(answer.score, other.score, abs_tol=tolerance)
+        # Of two classes with equal scores, rounding decides which one is answered.
+        tied = same_score and answer.score is not None and answer.score * 2 <= 1 + tolerance
+        if not same_score or (answer.label != other.label and not tied):
+            raise UserError(
+                f"{type(model).__name__} gave {answer} for {text!r} in {way}, and {other} in {other_way}: wanted the "
+                f"same{remedy}"
+            )
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two values are equal: tensors, arrays, and lists and dictionaries of them; NaN equals NaN."""
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        alike = one.dtype == other.dtype and one.shape == other.shape
+        return alike and bool(((one == other) | (one.isnan() & other.isnan())).all())
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.dtype == other.dtype and bool(np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"))
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(is_same(one[name], other[name]) for name in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    if isinstance(one, float) and isinstance(other, float) and math.isnan(one):
+        return math.isnan(other)
+    return type(one) is type(other) and bool(one == other)

@@ -18,9 +18,7 @@ import torch
 from lightning.pytorch import seed_everything
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch import Tensor
 
-from textclf.conformance import comparison
 from textclf.data.base import TextDataModule
 from textclf.data.labels import normalized_names
 from textclf.data.splitting import Split
@@ -50,6 +48,10 @@ ROWS = {"train": 24, "validation": 7, "test": len(TEXTS)}
 Make = Callable[[Sequence[str]], TextClassifier]
 
 
+class NotCheckable(Exception):
+    """A check does not apply to the method; the message says why."""
+
+
 class InventedRows(TextDataModule):
     """A few texts in English and Korean, one of them empty, with any labels."""
 
@@ -67,13 +69,17 @@ class InventedRows(TextDataModule):
         """The rows of a split, its labels in turn."""
         from datasets import Dataset as Rows
 
-        number = len(self.label_names)
-        labels = [place % number for place in range(ROWS[split])]
-        words = (WORDS[label % len(WORDS)][place % 3] for place, label in enumerate(labels))
-        texts = [f"{word}, {TEXTS[place % len(TEXTS)]} {place} {split}" for place, word in enumerate(words)]
-        columns = {"text": list(TEXTS) if split == "test" else texts, "label": labels}
+        texts, pairs, labels = [], [], []
+        for row in range(ROWS[split]):
+            label = row % len(self.label_names)
+            word = WORDS[label % len(WORDS)][row % 3]
+            text = TEXTS[row % len(TEXTS)]
+            texts.append(text if split == "test" else f"{word}, {text} {row} {split}")
+            pairs.append(PAIRS[row % len(PAIRS)])
+            labels.append(label)
+        columns = {"text": texts, "label": labels}
         if self.text_pair_column is not None:
-            columns["text_pair"] = [PAIRS[place % len(PAIRS)] for place in range(ROWS[split])]
+            columns["text_pair"] = pairs
         return Rows.from_dict(columns)
 
 
@@ -103,7 +109,9 @@ class Subject:
             label_names: The labels.
             folder: For all that is written.
         """
-        self.make, self.label_names, self.folder = make, tuple(label_names), folder
+        self.make = make
+        self.label_names = tuple(label_names)
+        self.folder = folder
         self._runs = 0
 
     def new(self, label_names: Sequence[str] | None = None) -> TextClassifier:
@@ -145,14 +153,14 @@ class Subject:
         return Run(model, read_predictions(folder / "report" / "predictions.parquet"), experiment.checkpoint)
 
 
-def scores_of(
-    model: TextClassifier, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_size: int = BATCH
-) -> Tensor:
-    """Log-scores of texts or of text pairs, float64, `(texts, num_classes)`."""
-    rows = [{"text": text} for text in texts]
-    if pairs is not None:
-        rows = [{**row, "text_pair": pair} for row, pair in zip(rows, pairs, strict=True)]
-    return comparison.scores_of(model, rows, batch_size)
+def name_of(model: TextClassifier) -> str:
+    """The name of a method's class, for messages."""
+    return type(model).__name__
+
+
+def is_local(kind: type) -> bool:
+    """Whether a class is defined inside a function, so that it can neither be pickled nor imported."""
+    return "<locals>" in kind.__qualname__
 
 
 @contextlib.contextmanager
@@ -170,7 +178,8 @@ def isolated() -> Iterator[Path]:
     """A temporary folder for all files and caches; output, log records, warnings and random states stay inside."""
     from datasets import config
 
-    cache, environment = config.HF_DATASETS_CACHE, dict(os.environ)
+    cache = config.HF_DATASETS_CACHE
+    environment = dict(os.environ)
     with (
         TemporaryDirectory(prefix="textclf-check-", ignore_cleanup_errors=True) as folder,
         isolate_rng(),
