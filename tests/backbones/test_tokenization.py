@@ -11,6 +11,7 @@ import transformers
 from transformers import AutoTokenizer, BertTokenizer
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from tests.models.contract import TINY, tiny_model
 from tests.models.test_batch_independence import ARCHITECTURES, NAMES, NLI_NAMES, TEXTS, save
 from tests.scoring.tiny import byte_tokenizer
 from textclf.backbones.compatibility import check_vocabulary, token_limit
@@ -19,7 +20,6 @@ from textclf.errors import UserError
 from textclf.export import export_checkpoint
 from textclf.models import (
     CausalLMClassifier,
-    EmbeddingZeroShot,
     FineTunedClassifier,
     LinearProbe,
     NearestCentroid,
@@ -30,16 +30,6 @@ from textclf.models import (
 )
 
 SEQUENCE = "AutoModelForSequenceClassification"
-METHODS = {  # method: (what its model is loaded by, an architecture)
-    FineTunedClassifier: (SEQUENCE, "bert"),
-    PretrainedClassifier: (SEQUENCE, "bert"),
-    NLIClassifier: (SEQUENCE, "bert"),
-    Seq2SeqClassifier: ("AutoModelForSeq2SeqLM", "bart"),
-    CausalLMClassifier: ("AutoModelForCausalLM", "gpt2"),
-    LinearProbe: ("AutoModel", "bert"),
-    NearestCentroid: ("AutoModel", "bert"),
-    EmbeddingZeroShot: ("AutoModel", "bert"),
-}
 POSITIONS = {  # kind: (a config, most tokens that it reads)
     "bert": ({"max_position_embeddings": 40}, 40),
     "roberta": ({"max_position_embeddings": 40, "pad_token_id": 2}, 37),
@@ -56,8 +46,7 @@ POSITIONS = {  # kind: (a config, most tokens that it reads)
 
 
 def folder_of(method, folder):
-    auto, kind = METHODS[method]
-    return Path(save(folder, auto, kind, ARCHITECTURES[kind], NLI_NAMES if method is NLIClassifier else NAMES))
+    return Path(tiny_model(method, folder))
 
 
 def read(method, folder, texts=("a film",), **arguments):
@@ -87,7 +76,7 @@ def widen_vocabulary(folder):
     byte_tokenizer(merges=merges, eos=True).save_pretrained(folder)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
+@pytest.mark.parametrize("method", TINY, ids=lambda method: method.__name__)
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -113,7 +102,7 @@ def test_a_tokenizer_that_transformers_makes_up_is_refused(kind, tmp_path):
         check_vocabulary(AutoTokenizer.from_pretrained(tmp_path), str(tmp_path))
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
+@pytest.mark.parametrize("method", TINY, ids=lambda method: method.__name__)
 def test_added_tokens_without_embeddings_may_be_there_but_not_in_texts(method, tmp_path):
     folder = folder_of(method, tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -124,7 +113,7 @@ def test_added_tokens_without_embeddings_may_be_there_but_not_in_texts(method, t
         read(method, folder, ["a film", "a <extra49> film"])
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
+@pytest.mark.parametrize("method", TINY, ids=lambda method: method.__name__)
 def test_a_padding_token_without_embedding_is_not_used(method, tmp_path):
     """As a tokenizer has it that was given one, where the model was not resized."""
     folder = folder_of(method, tmp_path)
@@ -154,11 +143,11 @@ def test_most_tokens(kind):
     assert token_limit(skeleton(SEQUENCE, config, kind)) == most
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
+@pytest.mark.parametrize("method", TINY, ids=lambda method: method.__name__)
 @pytest.mark.parametrize("limit", [40, 10**30])
 def test_no_more_tokens_than_a_model_reads(limit, method, tmp_path, capsys):
     """By default as many as it reads; the tokenizer does not always know."""
-    auto, kind = METHODS[method]
+    auto, kind = TINY[method]
     sizes = {"max_position_embeddings": 40, "n_positions": 40}
     names = NLI_NAMES if method is NLIClassifier else NAMES
     folder = save(tmp_path, auto, kind, {**ARCHITECTURES[kind], **sizes}, names)

@@ -14,6 +14,7 @@ from lightning.pytorch import Trainer
 from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, T5Config, T5ForConditionalGeneration
 from transformers.models.bert import BertForMaskedLM
 
+from tests.models.contract import MethodContract
 from tests.scoring.tiny import byte_tokenizer, save_tiny_lm
 from textclf.backbones.weights import dtype_of
 from textclf.cli import main
@@ -554,3 +555,7 @@ def test_examples_are_given_by_hand(lm):
     model.see(Dataset.from_dict({"text": ["a joy", "a bore"], "label": [1, 0]}), None)
     assert model.encoding_key() != before
     assert len(model.classify(["fine"])) == 1
+
+
+class TestContract(MethodContract):
+    method = CausalLMClassifier

@@ -2,12 +2,14 @@
 
 import json
 import math
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.chat_server import ChatServer, completion, step
+from tests.models.contract import MethodContract
 from textclf.chat import client, retries
 from textclf.cli import main
 from textclf.errors import UserError
@@ -383,3 +385,18 @@ def test_texts_are_filled_in_once(server, tmp_path):
     model = ChatClassifier(2, NAMES, base_url=server.url, prompt="{labels}: [DOCUMENT]", cache=str(tmp_path / "c"))
     row = {"text": "[DOCUMENT] {labels} {text}"}
     assert model.request(row)["messages"][0]["content"] == "negative, positive: [DOCUMENT] {labels} {text}"
+
+
+class TestContract(MethodContract):
+    method = ChatClassifier
+
+    @classmethod
+    @contextmanager
+    def arguments(cls, folder):
+        def rate(body):
+            return completion("0" if "film" in body["messages"][-1]["content"] else "1")
+
+        with pytest.MonkeyPatch.context() as patch, ChatServer(rate) as server:
+            patch.setenv("OPENAI_API_KEY", "none")
+            answers = {"0": "negative", "1": "positive"}
+            yield {"model": "m", "base_url": server.url, "prompt": "Judge: {text}", "answers": answers}

@@ -10,6 +10,7 @@ from lightning.pytorch import Trainer
 from torch import nn
 from transformers import get_scheduler
 
+from tests.models.contract import MethodContract
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
 from textclf.models import FineTunedClassifier, TextClassifier
@@ -411,3 +412,7 @@ def test_fitting_twice_leaves_a_checkpoint_that_loads(tiny_encoder, rows_folder,
 def test_bad_arguments(arguments, words, tiny_encoder):
     with pytest.raises(UserError, match=words):
         build(tiny_encoder, **arguments).encode({"text": ["a"]})
+
+
+class TestContract(MethodContract):
+    method = FineTunedClassifier

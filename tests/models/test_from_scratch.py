@@ -1,6 +1,7 @@
 """A new encoder: its tokenizer from the train rows, its weights at random, all of it in the checkpoint."""
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from datasets import Dataset
 from lightning.pytorch import Trainer, seed_everything
 
+from tests.models.contract import MethodContract
 from textclf.cli import main
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
@@ -134,3 +136,12 @@ def test_bad_arguments(arguments, words):
 def test_without_a_fit_there_is_no_tokenizer():
     with pytest.raises(UserError, match="run `fit` first"):
         build().encode({"text": ["a"]})
+
+
+class TestContract(MethodContract):
+    method = FineTunedClassifier
+
+    @classmethod
+    @contextmanager
+    def arguments(cls, folder):
+        yield {"pretrained": None, "encoder_config": TINY, "max_length": 32}

@@ -11,6 +11,7 @@ from datasets import Dataset
 from lightning.pytorch import Trainer
 from sklearn.linear_model import LogisticRegression
 
+from tests.models.contract import MethodContract
 from textclf.cli import main
 from textclf.data import FilesDataModule
 from textclf.embeddings import Embedder, EmbeddingSettings
@@ -325,3 +326,7 @@ def test_what_a_vector_depends_on(tiny_encoder):
     assert own == Own(2, ("a", "b"), str(tiny_encoder)).encoding_key()
     row = LinearProbe(2, ("a", "b"), str(tiny_encoder)).encode(Dataset.from_dict({"text": ["a film"]})[:])
     assert set(row) == {"embedding", "length", "cut"}
+
+
+class TestContract(MethodContract):
+    method = LinearProbe

@@ -8,6 +8,7 @@ from datasets import Dataset
 from sentence_transformers import SentenceTransformer
 
 from tests.conftest import invented_rows
+from tests.models.contract import MethodContract
 from textclf.cli import main
 from textclf.errors import UserError
 from textclf.evaluation.prediction_table import read_predictions
@@ -161,3 +162,11 @@ def test_the_centroids_are_in_the_checkpoint(tiny_encoder, rows_folder, tmp_path
     model = TextClassifier.load_from_checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt")
     answers = model.classify(table.texts)
     assert [a["label"] for a in answers] == [table.label_names[p] for p in table.predictions]
+
+
+class TestContractOfNearestCentroid(MethodContract):
+    method = NearestCentroid
+
+
+class TestContractOfEmbeddingZeroShot(MethodContract):
+    method = EmbeddingZeroShot

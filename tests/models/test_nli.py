@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, DebertaV2Config, pipeline
 
 from tests.conftest import invented_rows, real_texts
+from tests.models.contract import MethodContract
 from textclf.cli import main
 from textclf.errors import UserError
 from textclf.evaluation.prediction_table import read_predictions
@@ -170,3 +171,7 @@ def test_two_processes_give_what_one_gives(nli_model, rows_folder, tmp_path):
         tables.append(read_predictions(tmp_path / processes / "report" / "predictions.parquet"))
     assert tables[0].texts == tables[1].texts
     np.testing.assert_allclose(tables[0].log_scores, tables[1].log_scores, atol=1e-5)
+
+
+class TestContract(MethodContract):
+    method = NLIClassifier

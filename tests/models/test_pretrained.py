@@ -8,6 +8,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
+from tests.models.contract import MethodContract
 from tests.scoring.tiny import byte_tokenizer
 from textclf.backbones.language import foreign_share, has_words, say_if_foreign
 from textclf.cli import main
@@ -178,3 +179,7 @@ def test_a_languages_share_is_that_of_the_split_not_of_its_longest_rows(strange,
     options = ["--model.pretrained", ready_made(NAMES), "--data.eval_batch_size", "4", "--data.cleaning", "[]"]
     run(tmp_path / "rows", tmp_path / "run", *options)
     assert ("is it a model for their language?" in capsys.readouterr().err) == (strange == 95)
+
+
+class TestContract(MethodContract):
+    method = PretrainedClassifier

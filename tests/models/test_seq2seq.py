@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, BartConfig, GenerationConfig, T5Config
 
 from tests.conftest import invented_rows, real_texts
+from tests.models.contract import MethodContract
 from tests.scoring.tiny import SIZES, byte_tokenizer
 from textclf.cli import main
 from textclf.errors import UserError
@@ -254,3 +255,7 @@ def test_true_precisions_on_the_command_line(seq2seq_model, rows_folder, tmp_pat
     table = read_predictions(tmp_path / "again" / "report" / "predictions.parquet")
     sums = torch.tensor(table.log_scores).exp().sum(1)
     torch.testing.assert_close(sums, torch.ones_like(sums), atol=1e-6, rtol=0)
+
+
+class TestContract(MethodContract):
+    method = Seq2SeqClassifier

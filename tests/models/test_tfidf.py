@@ -1,6 +1,7 @@
 import io
 import json
 import math
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
+from tests.models.contract import MethodContract
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
 from textclf.models.tfidf import TfidfClassifier
@@ -260,3 +262,12 @@ def test_a_checkpoint_gives_the_same_scores(tmp_path):
     assert torch.equal(scores(restored), scores(model))
     answers = restored.classify(TEXTS)
     assert [answer["label"] for answer in answers] == [NAMES[label] for label in LABELS]
+
+
+class TestContract(MethodContract):
+    method = TfidfClassifier
+
+    @classmethod
+    @contextmanager
+    def arguments(cls, folder):
+        yield {}

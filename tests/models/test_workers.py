@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.backbones.test_tokenization import METHODS as PRETRAINED
-from tests.models.test_batch_independence import ARCHITECTURES, ENCODER_DECODERS, NAMES, NLI_NAMES, save
+from tests.models.contract import TINY, tiny_model
+from tests.models.test_batch_independence import NAMES
 from textclf.data.batching import Collator, worker_collator
 from textclf.errors import UserError
 from textclf.models import (
@@ -20,12 +20,11 @@ from textclf.models import (
     FineTunedClassifier,
     LinearProbe,
     NearestCentroid,
-    NLIClassifier,
     TextClassifier,
     TfidfClassifier,
 )
 
-METHODS = {**PRETRAINED, TfidfClassifier: None, ChatClassifier: None}
+METHODS = (*TINY, TfidfClassifier, ChatClassifier)
 ROWS = {
     "text": ["a film", "지루한 영화, and so long"],
     "id": ["0", "1"],
@@ -43,11 +42,7 @@ if __name__ == "__main__":
 
 
 def built(method, folder):
-    if METHODS[method] is None:
-        return method(2, NAMES)
-    auto, kind = METHODS[method]
-    names = NLI_NAMES if method is NLIClassifier else NAMES
-    return method(2, NAMES, save(folder, auto, kind, {**ENCODER_DECODERS, **ARCHITECTURES}[kind], names))
+    return method(2, NAMES, tiny_model(method, folder)) if method in TINY else method(2, NAMES)
 
 
 def same(one, other):
