@@ -1,13 +1,18 @@
-"""What the processes of one run share."""
+"""What the processes of one run share: objects, results, errors, the run folder and the seed."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+
+from textclf.errors import UserError
+
+T = TypeVar("T")
 
 
 def attached_trainer(module: LightningModule) -> Trainer | None:
@@ -44,6 +49,71 @@ def share(part: Any, processes: int) -> list[Any]:
     shared: list[Any] = [None] * processes
     torch.distributed.all_gather_object(shared, part)
     return shared
+
+
+def raise_on_all(error: UserError | None, processes: int) -> None:
+    """Raises an error of any process on all of them; a process that went on alone would wait for ever.
+
+    Args:
+        error: That of this process, if there is one.
+        processes: Number of processes, all of which call this.
+
+    Raises:
+        UserError: There is an error; of several, that of the first process that has one.
+    """
+    for each in share(error, processes):
+        if each is not None:
+            raise each
+
+
+def on_first_process(work: Callable[[], T], trainer: Trainer) -> T:
+    """Runs work on the first process, and gives its result to all.
+
+    Args:
+        work: Its result can be pickled.
+        trainer: All processes call this with theirs.
+
+    Raises:
+        UserError: The work raised it; it is raised on all processes.
+    """
+    result: Any = None
+    error = None
+    if trainer.is_global_zero:
+        try:
+            result = work()
+        except UserError as mistake:
+            error = mistake
+    result, error = trainer.strategy.broadcast((result, error))
+    if error is not None:
+        raise error
+    shared: T = result
+    return shared
+
+
+def one_process_first(work: Callable[[], T], trainer: Trainer) -> T:
+    """Runs work that fills a cache: on one process of each machine, then on the others.
+
+    Args:
+        work: Reads from the cache what is there.
+        trainer: All processes call this with theirs.
+
+    Raises:
+        UserError: The work raised it on a process that goes first; it is raised on all processes.
+    """
+    if trainer.world_size == 1:
+        return work()
+    if trainer.local_rank != 0:
+        raise_on_all(None, trainer.world_size)  # waits for the processes that go first
+        return work()
+    result: Any = None
+    error = None
+    try:
+        result = work()
+    except UserError as mistake:
+        error = mistake
+    raise_on_all(error, trainer.world_size)
+    first: T = result
+    return first
 
 
 def global_seed() -> int | None:

@@ -142,7 +142,7 @@ def test_what_no_method_may_give(row, changes):
     "wrong", [with_row(3.0, 1.0), with_row(NAN, 1.0), FAIR[:, 0], FAIR.long()], ids=["high", "NaN", "shape", "dtype"]
 )
 def test_of_several_processes_the_fault_of_a_later_batch_is_raised_at_the_end(wrong, monkeypatch):
-    monkeypatch.setattr(score_check, "share", lambda part, processes: [part])
+    monkeypatch.setattr("textclf.processes.share", lambda part, processes: [part])
     checks = ScoreCheck(processes=2)
     checks.add(RULES, FAIR, torch.arange(3), CPU)
     checks.add(RULES, wrong, torch.arange(3) + 3, CPU)
@@ -169,7 +169,7 @@ def test_batches_on_a_device_are_looked_at_together(monkeypatch):
 
 def test_the_error_of_another_process_is_raised_here(monkeypatch):
     other = UserError("KNN.log_scores gave ...")
-    monkeypatch.setattr(score_check, "share", lambda part, processes: [part, other])
+    monkeypatch.setattr("textclf.processes.share", lambda part, processes: [part, other])
     with pytest.raises(UserError, match=r"KNN\.log_scores gave"):
         ScoreCheck(processes=2).add(RULES, FAIR, torch.arange(3), CPU)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
@@ -41,7 +40,7 @@ from textclf.errors import UserError
 from textclf.hashing import rows_hash, text_hash
 from textclf.hub import cache_folder
 from textclf.plain_values import plain_arguments, plain_state
-from textclf.processes import global_seed
+from textclf.processes import global_seed, on_first_process, one_process_first
 from textclf.subclassing import GuardedAttributes
 from textclf.types import Dataset
 
@@ -298,7 +297,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         """The rows of a split; where several processes share a machine, one reads and caches them first."""
         if self.trainer is None:
             return self.rows(split)
-        return self._one_goes_first(partial(self.rows, split))
+        return one_process_first(partial(self.rows, split), self.trainer)
 
     def _prepare(self, model: Method) -> None:
         assert self.trainer is not None
@@ -317,19 +316,15 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         model.textclf.train_rows, model.textclf.train_seed = len(rows), global_seed()
 
     def _prepare_in_one_process(self, model: Method, rows: Dataset) -> None:
+        def fit() -> Any:
+            before = model.fitted
+            model.prepare(rows)
+            if isinstance(model.fitted, dict) or model.fitted is not before:
+                model.fitted = self._plain(model)
+            return model.fitted
+
         assert self.trainer is not None
-        error, before = None, model.fitted
-        if self.trainer.is_global_zero:
-            try:
-                model.prepare(rows)
-                if isinstance(model.fitted, dict) or model.fitted is not before:
-                    model.fitted = self._plain(model)
-            except UserError as mistake:
-                error = mistake
-        # The others would wait for ever for one that has failed.
-        model.fitted, error = self.trainer.strategy.broadcast((model.fitted, error))
-        if error is not None:
-            raise error
+        model.fitted = on_first_process(fit, self.trainer)
 
     def _plain(self, model: Method) -> dict[str, Any]:
         """What a method has fitted, as a checkpoint keeps it.
@@ -380,25 +375,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             file.unlink()
             return encode_anew()
 
-        return self._one_goes_first(encode_or_read)
-
-    def _one_goes_first(self, work: Callable[[], Dataset]) -> Dataset:
-        """Does what can be cached on one process of a machine, then on the others; a mistake is everybody's."""
-        assert self.trainer is not None
-        if self.trainer.world_size == 1:
-            return work()
-        result, error = None, None
-        if self.trainer.local_rank == 0:
-            try:
-                result = work()
-            except UserError as mistake:
-                error = mistake
-        errors: list[UserError | None] = [None] * self.trainer.world_size
-        torch.distributed.all_gather_object(errors, error)
-        for error in errors:
-            if error is not None:
-                raise error
-        return work() if result is None else result
+        return one_process_first(encode_or_read, self.trainer)
 
     def train_dataloader(self) -> Any:
         """Batches of the train split, reshuffled each epoch; after a resume, what is left of the epoch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from textclf.errors import UserError
 from textclf.evaluation.calibration import calibrated
 from textclf.models.checkpoint import read_checkpoint
 from textclf.models.protocol import Classifier
+from textclf.processes import on_first_process
 
 ROWS = 8
 """Rows that are scored."""
@@ -51,17 +53,12 @@ class CheckpointReadBack(Callback):
         """
         if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
             return
-        error = None
-        if trainer.is_global_zero and (path := saved_checkpoint(trainer)) is not None:
-            try:
-                self._compare(trainer, pl_module, path)
-            except UserError as mistake:
-                error = mistake
-        error = trainer.strategy.broadcast(error)
-        if error is not None:
-            raise error
+        on_first_process(partial(self._compare, trainer, pl_module), trainer)
 
-    def _compare(self, trainer: Any, model: Any, path: Path) -> None:
+    def _compare(self, trainer: Any, model: Any) -> None:
+        path = saved_checkpoint(trainer)
+        if path is None:
+            return
         parameters = sum(parameter.numel() for parameter in model.parameters())
         if parameters > LARGEST:
             say(f"the checkpoint is not read back to check it: the network has {parameters:,} parameters")

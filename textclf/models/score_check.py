@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from textclf.errors import UserError
-from textclf.processes import share
+from textclf.processes import raise_on_all, share
 
 TOLERANCE = 1e-3
 """Largest difference between the logarithm of a row's summed probabilities and 0, in nats."""
@@ -215,7 +215,7 @@ class ScoreCheck:
         if first or len(self._pending) >= batches_together(device):
             self._look()
         if first or self.processes == 1:
-            self._raise()
+            raise_on_all(self._error, self.processes)
         return checked
 
     def _look(self) -> None:
@@ -233,11 +233,6 @@ class ScoreCheck:
                 error = rules.error(fault, scores[place].double().numpy(), int(rows[place]))
                 self._error = self._error or error
 
-    def _raise(self) -> None:
-        for error in share(self._error, self.processes):
-            if error is not None:
-                raise error
-
     def finish(self) -> tuple[int, int, int]:
         """Raises what was found in the evaluation; called on all processes, and again without effect.
 
@@ -249,7 +244,7 @@ class ScoreCheck:
         """
         if self._counts is None:
             self._look()
-            self._raise()
+            raise_on_all(self._error, self.processes)
             counts = share((self._batches, self._rows, self._invalid), self.processes)
             batches, rows, invalid = (sum(column) for column in zip(*counts, strict=True))
             self._counts = batches, rows, invalid

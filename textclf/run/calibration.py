@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from textclf.console import say
 from textclf.data.labels import normalized_names
 from textclf.errors import UserError
 from textclf.evaluation.calibration import Calibrator, Temperature, Thresholds
-from textclf.processes import gather
+from textclf.processes import gather, on_first_process
 
 
 class Calibration(Callback):
@@ -76,16 +77,7 @@ class Calibration(Callback):
             return
         pl_module.check_evaluation()
         parts = [part for process in gather(self._parts, trainer) for part in process]
-        state, error = None, None
-        if trainer.is_global_zero:
-            try:
-                state = self._fit(trainer, pl_module, parts)
-            except UserError as mistake:
-                error = mistake
-        # The other processes would wait for ever for one that has failed.
-        state, error = trainer.strategy.broadcast((state, error))
-        if error is not None:
-            raise error
+        state = on_first_process(partial(self._fit, trainer, pl_module, parts), trainer)
         kept = [each for each in pl_module.textclf.calibrators if each.decides != self.calibrator.decides]
         if state is not None:  # built from what the checkpoint keeps, so that later uses give the same
             kept.append(type(self.calibrator).from_state(state))
