@@ -35,13 +35,13 @@ def accuracy(run_dir):
 def test_a_run_is_accepted_by_every_later_command(folder, tmp_path, capsys):
     run = tmp_path / FOLDER
     quiet = ["--trainer.logger", "false", "--trainer.accelerator", "cpu"]
-    weights = json.dumps({name: 1.5 for name in NAMES})
+    weights = json.dumps(dict.fromkeys(NAMES, 1.5))
     more = ["--model", "TfidfClassifier", "--model.min_df", "1", "--model.class_weights", weights]
     main(["fit", "--data", "FilesDataModule", "--data.data_dir", str(folder), *more, *quiet, "--run_dir", str(run)])
     config = load((run / "config.yaml").read_text(encoding="utf-8"))
     assert config["data"]["init_args"]["data_dir"] == str(folder)
     assert sorted(config["data"]["init_args"]["label_names"]) == sorted(NAMES)
-    assert config["model"]["init_args"]["class_weights"] == {name: 1.5 for name in NAMES}
+    assert config["model"]["init_args"]["class_weights"] == dict.fromkeys(NAMES, 1.5)
     assert accuracy(run) == 1
 
     best, own = ["--ckpt_path", str(run / "checkpoints" / "best.ckpt")], ["--config", str(run / "config.yaml")]

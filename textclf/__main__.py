@@ -9,7 +9,7 @@ def run() -> None:
     """Runs the command line; Ctrl-C during its imports, which take seconds, ends it without a traceback."""
     search_current_folder()
     try:
-        from textclf.cli import main
+        from textclf.cli import main  # noqa: PLC0415 - takes seconds, in which Ctrl-C ends it quietly
     except KeyboardInterrupt:
         sys.exit(130)
     main()

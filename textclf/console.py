@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 def say(message: str) -> None:
     """Prints a line on standard error, so that standard output stays free for results; on the first process only."""
-    from lightning.pytorch.utilities import rank_zero_only  # takes seconds to import
+    from lightning.pytorch.utilities import rank_zero_only  # noqa: PLC0415 - takes seconds to import
 
     rank_zero_only(print)(f"textclf: {message}", file=sys.stderr, flush=True)
 
@@ -77,7 +77,7 @@ def use_utf8() -> None:
     """
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdin, sys.stdout):
         if not isinstance(stream, io.TextIOWrapper):  # replaced, as in a notebook
             continue

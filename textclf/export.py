@@ -28,6 +28,7 @@ from textclf.models.base import TextClassifier
 from textclf.models.checkpoint import read_checkpoint
 from textclf.models.encoders import merged
 from textclf.models.fine_tuned import FineTunedClassifier
+from textclf.models.streaming import score_rows
 from textclf.run.yaml_values import dump
 
 PROBES = ("정말 재밌고 좋았어요.", "진짜 재미없네요 ㅋㅋ", "a joy to watch", "", "영화 film, " * 2000)
@@ -129,8 +130,6 @@ def _divide_logits(network: Any, num_classes: int, temperature: float) -> None:
 
 def _compare(model: FineTunedClassifier, folder: Path) -> None:
     """Refuses a folder whose scores are not the model's."""
-    from textclf.models.streaming import score_rows
-
     # Without a token, transformers fails. (`verbose` would warn of a probe that is longer than the encoder reads.)
     probes = [text for text in PROBES if model.tokenizer(text, verbose=False)["input_ids"]]
     ours = [

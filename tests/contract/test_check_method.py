@@ -112,7 +112,7 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
     textclf.check_method(basis.Letters, new_process=False)
     assert torch.equal(torch.get_rng_state(), before[0]) and random.getstate() == before[1]
     assert dict(os.environ) == before[2]
-    assert config.HF_DATASETS_CACHE == cache and sorted(Path(cache).rglob("*")) == known
+    assert cache == config.HF_DATASETS_CACHE and sorted(Path(cache).rglob("*")) == known
     assert not list(tmp_path.iterdir())
 
 

@@ -44,7 +44,7 @@ def test_the_nearest_mean(metric, tiny_encoder, vectors, monkeypatch):
     model = NearestCentroid(2, NAMES, str(tiny_encoder), embedding=EXACT, metric=metric, temperature=0.1)
     model.prepare(train_rows())
     own = vectors(TEXTS)
-    means = np.stack([own[LABELS == label].mean(axis=0) for label in (0, 1)])
+    means = np.stack([own[label == LABELS].mean(axis=0) for label in (0, 1)])
     if metric == "cosine":
         similarities = own @ (means / np.linalg.norm(means, axis=1, keepdims=True)).T
     else:

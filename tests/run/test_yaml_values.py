@@ -124,7 +124,7 @@ def printed(capsys, *arguments):
 def test_names_and_paths_keep_their_characters_on_the_way_through_the_parser(source, capsys, tmp_path):
     names = [text for text in LOOK_ALIKES if text.strip()]
     data = {"label_names": names, "data_dir": "리뷰 📁: #1 [a]", "text_column": "1e3", "label_column": "yes"}
-    model = {"class_weights": {name: 2.0 for name in names}}
+    model = {"class_weights": dict.fromkeys(names, 2.0)}
     if source == "values":
         given = [f"--data.{key}={value if isinstance(value, str) else dump(value)}" for key, value in data.items()]
         given = ["--model", "TfidfClassifier", *given, f"--model.class_weights={json.dumps(model['class_weights'])}"]

@@ -134,7 +134,7 @@ def test_json_holds_the_machine_the_options_and_each_single_time(benchmark, tmp_
 
 
 @pytest.mark.parametrize(
-    "arguments, expected",
+    ("arguments", "expected"),
     [
         (["fake", "nosuch"], "unknown part 'nosuch': the parts are fake"),
         (["--repeats", "0"], "--repeats 0 is too small: give 1 or more"),

@@ -74,7 +74,7 @@ def test_exit_code_0_needs_every_case(fakes, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "arguments, expected",
+    ("arguments", "expected"),
     [
         (["fine", "nosuch"], "unknown part 'nosuch': the parts are fine, broken"),
         (["--json", "."], "--json '.' is a folder: name a file"),

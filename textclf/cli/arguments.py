@@ -42,7 +42,7 @@ class ArgumentsCLI(LightningCLI):
         """The commands, and which of the trainer's arguments are ours to give."""
         ours = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders"}
         ours |= {"weights_only", "verbose", "return_predictions"}
-        return {name: ours for name in ("fit", "validate", "test", "predict")}
+        return dict.fromkeys(("fit", "validate", "test", "predict"), ours)
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Makes a parser that composes configuration files as we do."""

@@ -48,7 +48,7 @@ ROWS = {"train": 24, "validation": 7, "test": len(TEXTS)}
 Make = Callable[[Sequence[str]], TextClassifier]
 
 
-class NotCheckable(Exception):
+class NotCheckable(Exception):  # noqa: N818 - not an error
     """A check does not apply to the method; the message says why."""
 
 

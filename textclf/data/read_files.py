@@ -110,10 +110,9 @@ def open_rows(path: Path) -> FileRows:
 
 @lru_cache(maxsize=128)  # what is said of a file is said once
 def _opened(path: Path, content: str) -> FileRows:
-    # The readers import pyarrow.
-    from textclf.data.readers.delimited import DelimitedRows
-    from textclf.data.readers.json_lines import JsonRows
-    from textclf.data.readers.parquet_rows import ParquetRows
+    from textclf.data.readers.delimited import DelimitedRows  # noqa: PLC0415 - imports pyarrow
+    from textclf.data.readers.json_lines import JsonRows  # noqa: PLC0415 - imports pyarrow
+    from textclf.data.readers.parquet_rows import ParquetRows  # noqa: PLC0415 - imports pyarrow
 
     file: FileRows
     if path.suffix == ".parquet":

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import style
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, fontManager
-from matplotlib.rcsetup import cycler
+from matplotlib import style  # noqa: TID253 - imported late itself
+from matplotlib.axes import Axes  # noqa: TID253 - imported late itself
+from matplotlib.figure import Figure  # noqa: TID253 - imported late itself
+from matplotlib.font_manager import FontProperties, fontManager  # noqa: TID253 - imported late itself
+from matplotlib.rcsetup import cycler  # noqa: TID253 - imported late itself
 
 from textclf.console import display_width
 from textclf.files import atomic_path

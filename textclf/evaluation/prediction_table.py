@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow as pa  # noqa: TID253 - imported late itself
+import pyarrow.parquet as pq  # noqa: TID253 - imported late itself
 
 from textclf.errors import UserError
 from textclf.files import atomic_path

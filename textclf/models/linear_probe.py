@@ -179,7 +179,7 @@ class LinearProbe(EmbeddingClassifier):
             C: Inverse strength of the regularisation.
         """
         optimizer: Any = self.optimizers()
-        if len(labels) != (expected := sum(self.fitted["class_counts"])) and C == self.grid[0]:
+        if len(labels) != (expected := sum(self.fitted["class_counts"])) and self.grid[0] == C:
             say(f"L-BFGS was given {len(labels)} of {expected} train rows: the optimum is that of these alone")
 
         def closure() -> Tensor:

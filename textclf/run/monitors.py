@@ -42,11 +42,11 @@ class CleaningRecord(Callback):
         print(ledger.table(self._written), file=sys.stderr, flush=True)
         self._written = len(ledger.entries)
         records = ledger.records()
-        with atomic_path(Path(trainer.default_root_dir, "cleaning.csv")) as path:
-            with path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, fieldnames=list(records[0]))
-                writer.writeheader()
-                writer.writerows(records)
+        path = Path(trainer.default_root_dir, "cleaning.csv")
+        with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(records[0]))
+            writer.writeheader()
+            writer.writerows(records)
         for logger in trainer.loggers:
             rows = [list(record.values()) for record in records]
             record_table(logger, "cleaning", list(records[0]), rows, trainer.global_step)

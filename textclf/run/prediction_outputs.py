@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from tqdm.auto import tqdm
 
 from textclf.console import say
 from textclf.data.text_values import as_text, json_value
@@ -249,6 +248,8 @@ class PredictionStream(Callback):
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the output under a temporary name."""
+        from tqdm.auto import tqdm
+
         self._in_order, self._stack = InOrder(), ExitStack()
         self._bar = self._stack.enter_context(tqdm(unit="text", disable=None))
         model: Any = pl_module

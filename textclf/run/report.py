@@ -130,8 +130,8 @@ class ReportWriter(Callback):
         figures: Mapping[str, float],
         extra: Mapping[str, float],
     ) -> None:
-        from textclf.evaluation.prediction_table import write_predictions
-        from textclf.evaluation.report import write_report
+        from textclf.evaluation.prediction_table import write_predictions  # noqa: PLC0415 - imports pyarrow
+        from textclf.evaluation.report import write_report  # noqa: PLC0415 - imports matplotlib
 
         data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's data connector
         folder = report_folder(self.run, split)
@@ -191,7 +191,12 @@ class ReportRecord(Callback):
         loggers = [logger for logger in trainer.loggers if takes_media(logger)]
         if not loggers or not trainer.is_global_zero:
             return
-        from textclf.evaluation.prediction_table import read_predictions, readable, sample_rows, worst_mistakes
+        from textclf.evaluation.prediction_table import (  # noqa: PLC0415 - imports pyarrow
+            read_predictions,
+            readable,
+            sample_rows,
+            worst_mistakes,
+        )
 
         report, step = report_folder(trainer.default_root_dir, split), trainer.global_step
         path = report / "predictions.parquet"

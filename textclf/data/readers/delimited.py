@@ -12,7 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TextIO
 
-import pyarrow as pa
+import pyarrow as pa  # noqa: TID253 - imported late itself
 
 from textclf.console import say
 from textclf.data.readers.file_rows import FileRow, FileRows

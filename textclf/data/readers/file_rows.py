@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
-import pyarrow as pa
+import pyarrow as pa  # noqa: TID253 - imported late itself
 
 from textclf.data.text_values import as_text, json_value, say_mended
 

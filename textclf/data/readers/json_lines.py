@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import pyarrow as pa  # noqa: TID253 - imported late itself
 
 from textclf.data.readers.file_rows import FileRow, FileRows
 from textclf.data.text_values import kind_of, mended_values

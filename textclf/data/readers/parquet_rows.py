@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow as pa  # noqa: TID253 - imported late itself
+import pyarrow.parquet as pq  # noqa: TID253 - imported late itself
 
 from textclf.data.readers.file_rows import BATCH, FileRow, FileRows, arrow_column
 from textclf.data.text_values import mended_column, mended_rows
