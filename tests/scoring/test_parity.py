@@ -27,7 +27,7 @@ from tests.scoring.tiny import (
     tiny_model,
 )
 from textclf.scoring import LabelScorer, UnsupportedModelError, label_log_likelihoods
-from textclf.scoring.capabilities import SHOWN, TRIAL, support_of
+from textclf.scoring.capabilities import TRIAL_LENGTH, VERIFIED, capabilities_of
 
 PROMPTS = [
     "Which topic? " + text
@@ -133,8 +133,8 @@ def test_a_window_is_right_at_every_length(name):
 
 def test_a_window_longer_than_all_texts_allows_packing():
     scorer = LabelScorer(tiny_model("mistral, wide window"), byte_tokenizer(), LABELS)
-    assert scorer.support.against("packed", 128) is None
-    assert "window of 128" in scorer.support.against("packed", 129)
+    assert scorer.capabilities.refusal("packed", 128) is None
+    assert "window of 128" in scorer.capabilities.refusal("packed", 129)
 
 
 def test_one_label_and_no_prompt():
@@ -168,24 +168,26 @@ def test_half_precision_is_close():
 @pytest.mark.parametrize("name", ["llama", "gpt2", *CACHED, *WIDENED, *PLAIN])
 def test_half_precision_takes_what_was_shown_in_full_precision(name):
     """A trial in bf16 sees little, MPT's padding behind a prefix among it."""
-    full, half = (support_of(tiny_model(name, None, dtype)) for dtype in (torch.float32, torch.bfloat16))
+    full, half = (capabilities_of(tiny_model(name, None, dtype)) for dtype in (torch.float32, torch.bfloat16))
     assert set(half.refused) == set(full.refused)
-    assert half.equal_lengths(TRIAL) == full.equal_lengths(TRIAL)  # more than the windows that are too short to pack
+    assert half.needs_equal_lengths(TRIAL_LENGTH) == full.needs_equal_lengths(
+        TRIAL_LENGTH
+    )  # more than the windows that are too short to pack
 
 
 def test_what_counts_as_shown_is_what_these_tests_show():
     kinds = {name: tiny_model(name).config.model_type for name in STRATEGIES}
-    assert SHOWN["packed"] == {kinds[name] for name in BOTH}
-    assert SHOWN["cached"] == {kinds[name] for name in CACHED} - SHOWN["packed"] - {"mpt"}
+    assert VERIFIED["packed"] == {kinds[name] for name in BOTH}
+    assert VERIFIED["cached"] == {kinds[name] for name in CACHED} - VERIFIED["packed"] - {"mpt"}
 
 
 def test_a_kind_that_was_not_compared_is_packed_in_full_precision_only():
     models = [tiny_model.__wrapped__("llama", None, dtype) for dtype in (torch.float32, torch.bfloat16)]
     for model in models:
         model.config.model_type = "another"
-    full, half = map(support_of, models)
-    assert not full.refused and full.gaps
-    assert "'another'" in half.refused["packed"] and "bfloat16" in half.refused["packed"] and not half.gaps
+    full, half = map(capabilities_of, models)
+    assert not full.refused and full.ignores_padding
+    assert "'another'" in half.refused["packed"] and "bfloat16" in half.refused["packed"] and not half.ignores_padding
     assert "cached" not in half.refused
     scorer = LabelScorer(models[1], byte_tokenizer(), LABELS)
     scorer(PROMPTS)

@@ -53,7 +53,7 @@ def test_what_ends_a_text_and_is_not_special_stays():
 
 
 def test_texts_are_tokenised_in_parts(monkeypatch):
-    monkeypatch.setattr("textclf.scoring.tokens.TOGETHER", 3)
+    monkeypatch.setattr("textclf.scoring.tokens.TEXTS_PER_CALL", 3)
     texts, tokenizer = [f"{i} 편" * i for i in range(8)], byte_tokenizer(bos=True)
     assert prompt_token_ids(tokenizer, texts) == [prompt_token_ids(tokenizer, [text])[0] for text in texts]
 
@@ -97,7 +97,7 @@ def test_audit_of_labels_that_are_fine():
 def test_audit_finds_a_merge_over_the_boundary():
     report = audit_labels(byte_tokenizer(merges=((":", "a"),)), ["Topic:", "Topic?"], ["a", "b"])
     assert [label.joined_differs for label in report.labels] == [1, 0]
-    assert report.notices == ("label 'a' is cut otherwise when it is tokenised with the prompt (e.g. 'Topic:')",)
+    assert report.notices == ("label 'a' is split differently when it is tokenised with the prompt (e.g. 'Topic:')",)
 
 
 def test_audit_finds_labels_that_cannot_be_told_apart():
@@ -115,8 +115,8 @@ def test_audit_says_that_one_label_begins_another():
 @pytest.mark.parametrize("tokenizer", [sentencepiece_like(), byte_tokenizer(prefix_space=True)])
 def test_audit_says_that_a_space_is_written_before_every_string(tokenizer):
     notices = audit_labels(tokenizer, ["b"], ["a"]).notices
-    assert "the tokenizer writes a space before every string: a label 'x' is scored as ' x'" in notices
-    assert any(notice.startswith("label 'a' is cut otherwise") for notice in notices)
+    assert "the tokenizer puts a space before every string: a label 'x' is scored as ' x'" in notices
+    assert any(notice.startswith("label 'a' is split differently") for notice in notices)
 
 
 def test_audit_counts_bos():

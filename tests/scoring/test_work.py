@@ -5,8 +5,8 @@ import torch
 
 from tests.scoring.tiny import byte_tokenizer, tiny_model
 from textclf.scoring import LabelScorer, forward, label_log_likelihoods
-from textclf.scoring.planning import HELD, default_budget, plan_batches
-from textclf.scoring.trie import build_trie, common_prefix, one_begins_another
+from textclf.scoring.planning import CACHED_PER_BUDGET, default_budget, plan_batches
+from textclf.scoring.trie import build_trie, common_prefix, prefix_pairs
 
 HEAD = "Which topic has this text? "
 TEXTS = ["cats and dogs", "rain", "snow", "the north wind", "a", "cats and bogs"]
@@ -158,7 +158,7 @@ def test_a_prompt_beyond_the_context_is_named():
     ("change", "message"),
     [
         ({"labels": []}, "no labels"),
-        ({"prompts": "abc"}, "a list of texts is wanted, not the string 'abc'"),
+        ({"prompts": "abc"}, "expected a list of texts, not the string 'abc'"),
         ({"labels": ["a", ""]}, "label '' has no tokens"),
         ({"strategy": "fast"}, "strategy is 'fast'"),
         ({"max_batch_tokens": 0}, "max_batch_tokens is 0"),
@@ -185,7 +185,7 @@ def test_trie():
 def test_common_prefix_and_beginnings():
     assert common_prefix([[1, 2, 3], [1, 2], [1, 2, 4]]) == 2
     assert common_prefix([[1], [2]]) == 0 and common_prefix([[7, 8]]) == 2
-    assert one_begins_another([[1, 2], [1], [3], [1, 2]]) == [(1, 0), (1, 3), (0, 3)]
+    assert prefix_pairs([[1, 2], [1], [3], [1, 2]]) == [(1, 0), (1, 3), (0, 3)]
 
 
 def test_batches_waste_little_and_keep_to_the_budget():
@@ -214,7 +214,7 @@ def test_a_long_prefix_limits_the_rows_of_a_batch():
         for prefix in (0, 60, 500, 5000)
     ]
     assert held[:2] == [300, 30 * 70]  # as many rows as without one
-    assert 300 < held[2] <= HELD * 300
+    assert 300 < held[2] <= CACHED_PER_BUDGET * 300
     assert held[3] == 5010  # a prompt at a time
 
 

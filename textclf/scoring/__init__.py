@@ -1,4 +1,4 @@
-"""How likely a causal language model finds each label after a prompt: exact, and each token run once."""
+"""How likely a causal language model finds each label after a prompt: exact, and each token is run once."""
 
 from textclf.scoring.audit import BoundaryReport, LabelAudit, audit_labels
 from textclf.scoring.capabilities import UnsupportedModelError

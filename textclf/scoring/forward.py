@@ -180,28 +180,31 @@ def context_length(model: PreTrainedModel | PreTrainedConfig) -> int | None:
     return None
 
 
-def check_prompts(rows: Sequence[Sequence[int]], shown: Sequence[str], label_tokens: int, limit: int | None) -> None:
+def check_prompts(
+    rows: Sequence[Sequence[int]], label_tokens: int, limit: int | None, prompts: Sequence[str] | None = None
+) -> None:
     """Checks that prompts can be scored.
 
     Args:
         rows: Token ids of each prompt.
-        shown: The prompts themselves, for messages.
         label_tokens: Largest number of label tokens that are run behind a prompt.
         limit: The model's context length; None for no limit.
+        prompts: The prompts themselves, for messages.
 
     Raises:
-        UserError: A prompt has no token, or does not fit into the context with the label behind it.
+        UserError: A prompt has no token, or does not fit into the context with a label behind it.
     """
-    for number, (row, prompt) in enumerate(zip(rows, shown, strict=True)):
+    for number, row in enumerate(rows):
+        name = f"prompt {number}" if prompts is None else f"prompt {number} ({prompts[number][:40]!r})"
         if not row:
             raise UserError(
-                f"prompt {number} ({prompt[:40]!r}) has no tokens, and no BOS is put before it: "
-                f"the first label token has nothing to follow; write a BOS or a text"
+                f"{name} has no tokens, and no BOS is put before it: the first label token has nothing to follow; "
+                "write a BOS or a text"
             )
         if limit is not None and len(row) + label_tokens > limit:
             raise UserError(
-                f"prompt {number} ({prompt[:40]!r}) has {len(row)} tokens; with {label_tokens} of a label behind them "
-                f"that is beyond the model's context of {limit}: shorten its text"
+                f"{name} has {len(row)} tokens; with {label_tokens} of a label behind them that is beyond the model's "
+                f"context of {limit}: shorten its text"
             )
 
 

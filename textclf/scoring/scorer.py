@@ -1,4 +1,4 @@
-"""How likely a causal language model finds each label after a prompt."""
+"""Scores of labels after prompts, by a causal language model."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from torch import Tensor
 
 from textclf.errors import UserError
 from textclf.hardware.memory import trim_heap
-from textclf.scoring.capabilities import Strategy, UnsupportedModelError, support_of
+from textclf.scoring.capabilities import Strategy, UnsupportedModelError, capabilities_of
 from textclf.scoring.forward import Batch, Forward, check_prompts, context_length, evaluating
 from textclf.scoring.kv_cache import PrefixCache
 from textclf.scoring.planning import by_length, default_budget, is_out_of_memory, plan_batches
-from textclf.scoring.strategies import cached_scores, packed_scores, plain_score
+from textclf.scoring.strategies import cached_scores, misread_sums, packed_scores, plain_score
 from textclf.scoring.tokens import Bos, label_token_ids, prompt_token_ids
-from textclf.scoring.trie import build_trie, one_begins_another
+from textclf.scoring.trie import build_trie, prefix_pairs
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
-TRIM_EVERY = 4  # batches; without it, memory grows with the number of prompts on some systems
+TRIM_EVERY = 4
+"""Batches between two trims of the heap; without them, memory grows with the number of prompts on some systems."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class LabelScores:
 
     Attributes:
         log_likelihoods: Sum of each label's token log-probabilities in nats, float64 of shape (prompts, labels).
-        logit_sums: Sum of its tokens' raw logits, read at the same places, float64 of the same shape.
+        logit_sums: Sum of its tokens' raw logits, read at the same positions, float64 of the same shape.
     """
 
     log_likelihoods: Tensor
@@ -52,12 +53,12 @@ def label_log_likelihoods(
     """Scores every label after every prompt.
 
     Args:
-        model: A causal language model as transformers ships it.
+        model: A causal language model of transformers.
         tokenizer: Its tokenizer; its padding side does not matter.
         prompts: Prompts, tokenised with the tokenizer's own special tokens: one BOS at most, no appended EOS.
-        labels: Labels, tokenised without special tokens, exactly as written (a leading space is the caller's).
-        strategy: `packed`, `cached` or `plain`; `auto` takes the first of them that is right for this model.
-        max_batch_tokens: Tokens of a forward pass; by default what suits the device. One prompt may exceed it.
+        labels: Labels, tokenised without special tokens, exactly as written (a leading space must be written).
+        strategy: `packed`, `cached` or `plain`; `auto` takes the first of them that is correct for this model.
+        max_batch_tokens: Tokens of a forward pass; by default what suits the device. A single prompt may exceed it.
 
     Returns:
         Summed token log-likelihoods in nats, float64 of shape (prompts, labels).
@@ -65,11 +66,10 @@ def label_log_likelihoods(
     Raises:
         ValueError: A prompt is longer than the model's context, a prompt or label has no token, or two labels have the
             same tokens.
-        UnsupportedModelError: The strategy is not right for this model.
+        UnsupportedModelError: The strategy is not correct for this model.
     """
-    return LabelScorer(model, tokenizer, labels, strategy=strategy, max_batch_tokens=max_batch_tokens)(
-        prompts
-    ).log_likelihoods
+    scorer = LabelScorer(model, tokenizer, labels, strategy=strategy, max_batch_tokens=max_batch_tokens)
+    return scorer(prompts).log_likelihoods
 
 
 class LabelScorer:
@@ -79,9 +79,9 @@ class LabelScorer:
 
     Attributes:
         counters: Work done so far.
-        strategy: The strategy that the last call took.
-        reason: Why it took that one.
-        reasons: Why each strategy that any call took was last taken.
+        strategy: The strategy of the last call.
+        reason: Why that one was taken.
+        reasons: By strategy, why it was last taken; only strategies that were.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class LabelScorer:
         max_batch_tokens: int | None = None,
         bos: Bos = "tokenizer",
     ) -> None:
-        """Takes what `label_log_likelihoods` takes, save the prompts; and the policy of BOS (`prompt_token_ids`).
+        """Takes the arguments of `label_log_likelihoods` without the prompts, and the BOS policy (`prompt_token_ids`).
 
         Raises:
             ValueError: An unknown strategy, a budget below 1, no label, a label without tokens, or two with the same.
@@ -104,22 +104,18 @@ class LabelScorer:
             raise UserError(f"strategy is {strategy!r}: choose auto, packed, cached or plain")
         if max_batch_tokens is not None and max_batch_tokens < 1:
             raise UserError(f"max_batch_tokens is {max_batch_tokens}: it must be 1 or more")
-        if not labels:
-            raise UserError("there are no labels to score")
-        self.model, self.tokenizer, self.wish, self.bos = model, tokenizer, strategy, bos
+        self.model = model
+        self.tokenizer = tokenizer
+        self.requested = strategy
+        self.bos = bos
         self.label_ids = label_token_ids(tokenizer, labels)
-        if not all(self.label_ids):
-            raise UserError(f"label {labels[self.label_ids.index([])]!r} has no tokens")
-        for i, j in one_begins_another(self.label_ids):
-            if self.label_ids[i] == self.label_ids[j]:
-                same = f"labels {labels[i]!r} and {labels[j]!r} have the same tokens {self.label_ids[i]}"
-                raise UserError(f"{same}: give labels that the tokenizer tells apart")
+        _check_labels(labels, self.label_ids)
         with evaluating(model):
-            self.support = support_of(model)
+            self.capabilities = capabilities_of(model)
         self.trie = build_trie(self.label_ids)
         self.forward = Forward(model)
         self.counters = self.forward.counters
-        self.prefixes = PrefixCache(self.forward, min(self.support.windows, default=None))
+        self.prefixes = PrefixCache(self.forward, min(self.capabilities.windows, default=None))
         self.budget = max_batch_tokens or default_budget(self.forward.device)
         self.strategy: Strategy | None = None
         self.reason = ""
@@ -137,40 +133,71 @@ class LabelScorer:
 
         Raises:
             ValueError: A prompt has no token, or is longer than the model's context.
-            UnsupportedModelError: The strategy that was asked for is not right for this model.
+            UnsupportedModelError: The strategy that was asked for is not correct for this model.
         """
-        rows = prompt_token_ids(self.tokenizer, prompts, self.bos)
-        check_prompts(rows, prompts, self.trie.longest - 1, context_length(self.model))
-        empty = torch.empty(len(rows), len(self.label_ids), dtype=torch.float64)
-        scores = LabelScores(empty, empty.clone())
-        if rows:
-            longest = max(map(len, rows)) + self.trie.longest - 1
-            strategy = self._choose(longest)
-            setattr(self.counters, strategy, getattr(self.counters, strategy) + len(rows))
-            with torch.inference_mode(), evaluating(self.model):
-                self._plain(rows, scores) if strategy == "plain" else self._batched(rows, scores, longest)
+        return self.score_ids(prompt_token_ids(self.tokenizer, prompts, self.bos), prompts)
+
+    def score_ids(self, rows: Sequence[list[int]], prompts: Sequence[str] | None = None) -> LabelScores:
+        """Scores the labels after each prompt, as `__call__` does, from token ids.
+
+        Args:
+            rows: Token ids of each prompt, as `prompt_token_ids` gives them.
+            prompts: The prompts themselves, for messages.
+        """
+        check_prompts(rows, self.trie.longest - 1, context_length(self.model), prompts)
+        scores = LabelScores(
+            log_likelihoods=torch.empty(len(rows), len(self.label_ids), dtype=torch.float64),
+            logit_sums=torch.empty(len(rows), len(self.label_ids), dtype=torch.float64),
+        )
+        if not rows:
+            return scores
+        longest = max(map(len, rows)) + self.trie.longest - 1
+        strategy = self._choose(longest)
+        setattr(self.counters, strategy, getattr(self.counters, strategy) + len(rows))
+        with torch.inference_mode(), evaluating(self.model):
+            if strategy == "plain":
+                self._score_plain(rows, scores)
+            else:
+                self._score_batches(rows, scores, longest)
         return scores
 
+    def misread_sums(self, rows: Sequence[list[int]]) -> Tensor:
+        """The sums of `textclf.scoring.as_published` from the token ids of each prompt; they are not counted as work.
+
+        Returns:
+            Sums, float64 of shape (prompts, labels).
+        """
+        return misread_sums(self.model, rows, self.label_ids)
+
     def _choose(self, longest: int) -> Strategy:
-        """Settles the strategy for rows of up to `longest` tokens, and says why."""
-        if self.wish != "auto":
-            if reason := self.support.against(self.wish, longest):
-                raise UnsupportedModelError(
-                    f"{type(self.model).__name__} cannot be scored by strategy {self.wish!r}: {reason}; use 'auto'"
-                )
-            strategy, reason = self.wish, "asked for"
+        """Chooses the strategy for rows of up to `longest` tokens, and notes why."""
+        if self.requested == "auto":
+            strategy, reason = self._first_correct(longest)
         else:
-            refusals = {name: self.support.against(name, longest) for name in get_args(Strategy)}
-            strategy = next(name for name, refusal in refusals.items() if refusal is None)
-            reason = "; ".join(f"not {name}: {refusal}" for name, refusal in refusals.items() if refusal)
-            reason = reason or "one pass for a prompt and all labels"
+            strategy, reason = self.requested, "asked for"
+            refusal = self.capabilities.refusal(strategy, longest)
+            if refusal is not None:
+                raise UnsupportedModelError(
+                    f"{type(self.model).__name__} cannot be scored by strategy {strategy!r}: {refusal}; use 'auto'"
+                )
         if (strategy, reason) != (self.strategy, self.reason):
             log.info("label scoring is %s (%s)", strategy, reason)
-        self.strategy, self.reason = strategy, reason
+        self.strategy = strategy
+        self.reason = reason
         self.reasons[strategy] = reason
         return strategy
 
-    def _plain(self, rows: list[list[int]], scores: LabelScores) -> None:
+    def _first_correct(self, longest: int) -> tuple[Strategy, str]:
+        """The fastest strategy that is correct, and why the faster ones are not."""
+        refusals: list[str] = []
+        for strategy in get_args(Strategy):
+            refusal = self.capabilities.refusal(strategy, longest)
+            if refusal is None:
+                return strategy, "; ".join(refusals) or "one pass for a prompt and all labels"
+            refusals.append(f"not {strategy}: {refusal}")
+        raise AssertionError("plain is correct for every model")
+
+    def _score_plain(self, rows: Sequence[list[int]], scores: LabelScores) -> None:
         """Fills in the scores, one pass per prompt and label."""
         for i, row in enumerate(rows):
             for j, label in enumerate(self.label_ids):
@@ -179,27 +206,30 @@ class LabelScorer:
                 self.counters.tokens += len(row) + len(label) - 1
                 self.counters.projection_rows += len(row) + len(label) - 1
 
-    def _batched(self, rows: list[list[int]], scores: LabelScores, longest: int) -> None:
+    def _score_batches(self, rows: Sequence[list[int]], scores: LabelScores, longest: int) -> None:
         """Fills in the scores batch by batch; where memory runs out, the token budget is halved for good."""
         prefix, cache = self.prefixes.prefix_of(rows)
-        self.counters.prefix_hits += len(rows) if prefix else 0
-        equal = prefix > 0 and self.support.equal_lengths(longest)
+        if prefix:
+            self.counters.prefix_hits += len(rows)
+        equal = prefix > 0 and self.capabilities.needs_equal_lengths(longest)
         lengths = [len(row) - prefix for row in rows]
         extra = self.trie.nodes if self.strategy == "packed" else 0
         left = by_length(lengths)
         while left:
             for start, stop in plan_batches([lengths[i] for i in left], extra, self.budget, equal, prefix):
-                picked = left[start:stop]
-                edges = self._try(Batch.of([rows[i] for i in picked], prefix, self.forward.device), cache)
+                indices = left[start:stop]
+                edges = self._try(Batch.of([rows[i] for i in indices], prefix, self.forward.device), cache)
                 if edges is None:
-                    self.budget = max(1, len(picked) * (lengths[picked[0]] + extra) // 2)
+                    self.budget = max(1, len(indices) * (lengths[indices[0]] + extra) // 2)
                     log.warning("out of memory: the token budget of a batch is now %d", self.budget)
                     break
-                scores.log_likelihoods[picked], scores.logit_sums[picked] = map(self.trie.totals, edges)
+                log_probs, logits = edges
+                scores.log_likelihoods[indices] = self.trie.totals(log_probs)
+                scores.logit_sums[indices] = self.trie.totals(logits)
                 self._trim()
-            else:
+            else:  # no batch ran out of memory
                 return
-            left = left[start:]
+            left = left[start:]  # planned again, with the smaller budget
 
     def _trim(self) -> None:
         self._batches += 1
@@ -207,16 +237,31 @@ class LabelScorer:
             trim_heap()
 
     def _try(self, batch: Batch, cache: Any) -> tuple[Tensor, Tensor] | None:
-        """Runs a batch; None if it does not fit into memory and has more than one prompt."""
-        run = packed_scores if self.strategy == "packed" else cached_scores
+        """Scores a batch; None if it does not fit into memory and has more than one prompt."""
+        score = packed_scores if self.strategy == "packed" else cached_scores
         try:
-            return run(self.forward, batch, self.trie, cache)
+            return score(self.forward, batch, self.trie, cache)
         except (RuntimeError, MemoryError) as error:
             if len(batch.ids) == 1 or not is_out_of_memory(error):
                 raise
-        # Not before here: the error's traceback holds what filled the memory.
+        # Not within `except`: the error's traceback holds the tensors that filled the memory.
         self.counters.out_of_memory += 1
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return None
+
+
+def _check_labels(labels: Sequence[str], label_ids: Sequence[list[int]]) -> None:
+    """Refuses labels that cannot be scored, or that the tokenizer cannot tell apart."""
+    if not labels:
+        raise UserError("there are no labels to score")
+    for label, ids in zip(labels, label_ids, strict=True):
+        if not ids:
+            raise UserError(f"label {label!r} has no tokens")
+    for i, j in prefix_pairs(label_ids):
+        if label_ids[i] == label_ids[j]:
+            raise UserError(
+                f"labels {labels[i]!r} and {labels[j]!r} have the same tokens {label_ids[i]}: give labels that the "
+                "tokenizer tells apart"
+            )

@@ -56,7 +56,6 @@ def plain_score(model: PreTrainedModel, prompt: Sequence[int], label: Sequence[i
     return log_probs[read, tokens].double().sum(), logits[read, tokens].double().sum()
 
 
-@torch.inference_mode()
 def as_published(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -82,16 +81,27 @@ def as_published(
     Raises:
         UserError: A prompt has no token, or does not fit into the model's context with a whole label behind it.
     """
-    sums = torch.empty(len(prompts), len(labels), dtype=torch.float64)
-    label_rows = label_token_ids(tokenizer, labels)
     rows = prompt_token_ids(tokenizer, prompts, bos)
-    check_prompts(rows, prompts, max(map(len, label_rows), default=0), context_length(model))
+    return misread_sums(model, rows, label_token_ids(tokenizer, labels), prompts)
+
+
+@torch.inference_mode()
+def misread_sums(
+    model: PreTrainedModel,
+    rows: Sequence[Sequence[int]],
+    labels: Sequence[Sequence[int]],
+    prompts: Sequence[str] | None = None,
+) -> Tensor:
+    """The sums of `as_published`, from the token ids of prompts and labels; `prompts` are for messages."""
+    check_prompts(rows, max(map(len, labels), default=0), context_length(model), prompts)
+    sums = torch.empty(len(rows), len(labels), dtype=torch.float64)
     with evaluating(model):
-        for row, prompt in enumerate(rows):
-            for column, label in enumerate(label_rows):
+        for i, prompt in enumerate(rows):
+            for j, label in enumerate(labels):
                 ids = torch.tensor([[*prompt, *label]], device=input_device(model))
                 logits = model(input_ids=ids, use_cache=False).logits[0].double()
-                sums[row, column] = sum(logits[len(ids[0]) - i, label[i - 1]] for i in range(1, len(label) + 1))
+                positions = [ids.shape[1] - k for k in range(1, len(label) + 1)]  # the last one first
+                sums[i, j] = sum(logits[position, token] for position, token in zip(positions, label, strict=True))
     return sums
 
 

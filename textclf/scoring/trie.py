@@ -1,8 +1,8 @@
 """Labels as a tree of tokens: what two labels begin with is run once.
 
-The root stands for the prompt's last token. A node is *inner* if a token follows it in some label; only inner nodes
-are run through the model. An edge leads from a node to a next token; what the model thinks of that token is read at the
-node. The labels `a b`, `a c d` and `e` give
+The root is the prompt's last token. A node is *inner* if a token follows it in some label; only inner nodes are run
+through the model. An edge leads from a node to a next token; the likelihood of that token is read at the node. The
+labels `a b`, `a c d` and `e` give
 
     root -- a -- b         inner nodes: a, c
          |    `- c -- d    edges: root>a, root>e, a>b, a>c, c>d
@@ -13,17 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+Node: TypeAlias = tuple[int, ...]
+"""A node of the tree while it is built: the tokens on the way from the root to it."""
+
 
 @dataclass(frozen=True)
 class Chain:
-    """A run of inner nodes with no fork before its last.
+    """A run of consecutive inner nodes with no fork before the last one.
 
     Attributes:
-        nodes: First inner node, and one past the last.
+        nodes: Number of the first inner node, and one past the last.
         then: Chains that continue from the last node.
     """
 
@@ -35,16 +39,16 @@ class Chain:
 class LabelTrie:
     """Labels as a tree of tokens.
 
-    "Reads" are the positions whose logits are needed: read 0 is the root, read i + 1 is inner node i.
+    A *read* is a position whose logits are needed: read 0 is the root, read i + 1 is inner node i.
 
     Attributes:
         tokens: Token of each inner node, depth first, shape (nodes,).
         depths: Depth of each inner node, 1 below the root, shape (nodes,).
         ancestors: True where the column's node is an ancestor of the row's node or the node itself, (nodes, nodes).
-        reads: Where each edge is read, ascending, shape (edges,).
+        reads: Read of each edge, ascending, shape (edges,).
         edge_tokens: The token that each edge leads to, shape (edges,).
-        members: 1 where a label goes over an edge, float64, shape (edges, labels).
-        chains: Inner nodes below the root as chains.
+        members: 1 where an edge belongs to a label, float64, shape (edges, labels).
+        chains: The inner nodes below the root as chains.
         longest: Number of tokens of the longest label.
     """
 
@@ -63,33 +67,30 @@ class LabelTrie:
         return len(self.tokens)
 
     def edges(self, first: int, last: int) -> slice:
-        """Edges that are read at the reads `first` to `last`, the last one not among them."""
+        """The edges of the reads from `first` to `last`, without `last`."""
         start, stop = torch.searchsorted(self.reads, torch.tensor([first, last])).tolist()
         return slice(start, stop)
 
     def totals(self, edge_values: Tensor) -> Tensor:
-        """Sums of each label's edges: (batch, edges) to float64 (batch, labels)."""
+        """Sum over each label's edges: (batch, edges) to float64 (batch, labels)."""
         return edge_values.double().cpu() @ self.members
 
 
 def build_trie(labels: Sequence[Sequence[int]]) -> LabelTrie:
-    """Builds the tree of labels given as tokens, at least one each."""
-    children: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
-    for label in labels:
-        for end in range(1, len(label) + 1):
-            following = children.setdefault(tuple(label[: end - 1]), [])
-            if tuple(label[:end]) not in following:
-                following.append(tuple(label[:end]))
+    """Builds the tree of labels given as token ids, at least one each."""
+    children = _children(labels)
     inner = list(_depth_first((), children))
     number = {node: i for i, node in enumerate(inner)}
     ancestors = torch.zeros(len(inner), len(inner), dtype=torch.bool)
     for node, i in number.items():
-        ancestors[i, [number[node[:end]] for end in range(1, len(node) + 1)]] = True
+        for start in _path(node):
+            ancestors[i, number[start]] = True
     edges = [child for node in [(), *inner] for child in children[node]]
     edge_number = {edge: i for i, edge in enumerate(edges)}
     members = torch.zeros(len(edges), len(labels), dtype=torch.float64)
     for column, label in enumerate(labels):
-        members[[edge_number[tuple(label[:end])] for end in range(1, len(label) + 1)], column] = 1
+        for start in _path(label):
+            members[edge_number[start], column] = 1
     return LabelTrie(
         tokens=torch.tensor([node[-1] for node in inner], dtype=torch.long),
         depths=torch.tensor([len(node) for node in inner], dtype=torch.long),
@@ -102,37 +103,63 @@ def build_trie(labels: Sequence[Sequence[int]]) -> LabelTrie:
     )
 
 
-def _depth_first(
-    node: tuple[int, ...], children: dict[tuple[int, ...], list[tuple[int, ...]]]
-) -> Iterator[tuple[int, ...]]:
-    """Inner nodes below a node; a parent stands before its children."""
-    for child in children[node]:
-        if child in children:
-            yield child
-            yield from _depth_first(child, children)
+def _path(tokens: Sequence[int]) -> list[Node]:
+    """The nodes on the path from the root to the end of some tokens: of `a b c`, `a`, `a b` and `a b c`."""
+    return [tuple(tokens[:end]) for end in range(1, len(tokens) + 1)]
 
 
-def _chains(
-    node: tuple[int, ...], children: dict[tuple[int, ...], list[tuple[int, ...]]], number: dict[tuple[int, ...], int]
-) -> tuple[Chain, ...]:
+def _children(labels: Sequence[Sequence[int]]) -> dict[Node, list[Node]]:
+    """The children of the root and of each inner node, in the order of the labels; a leaf has no entry."""
+    children: dict[Node, list[Node]] = {}
+    for label in labels:
+        for node in _path(label):
+            siblings = children.setdefault(node[:-1], [])
+            if node not in siblings:
+                siblings.append(node)
+    return children
+
+
+def _inner(node: Node, children: dict[Node, list[Node]]) -> list[Node]:
+    """The inner nodes among the children of a node."""
+    return [child for child in children[node] if child in children]
+
+
+def _depth_first(node: Node, children: dict[Node, list[Node]]) -> Iterator[Node]:
+    """Inner nodes below a node; a parent comes before its children."""
+    for child in _inner(node, children):
+        yield child
+        yield from _depth_first(child, children)
+
+
+def _chains(node: Node, children: dict[Node, list[Node]], number: dict[Node, int]) -> tuple[Chain, ...]:
     """Chains that start below a node."""
     chains = []
-    for start in (child for child in children[node] if child in children):
+    for start in _inner(node, children):
         end = start
-        while len(below := [child for child in children[end] if child in children]) == 1:
+        while len(below := _inner(end, children)) == 1:
             end = below[0]
         chains.append(Chain((number[start], number[end] + 1), _chains(end, children, number)))
     return tuple(chains)
 
 
+# Beginnings that rows of tokens share
+
+
 def common_prefix(rows: Sequence[list[int]]) -> int:
     """Number of leading tokens that all rows share."""
-    low, high = min(rows), max(rows)  # in dictionary order: what these two share, all rows between them share
-    return next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
+    # In dictionary order, all rows are between these two, so what these share, all share.
+    low, high = min(rows), max(rows)
+    shared = 0
+    for a, b in zip(low, high, strict=False):
+        if a != b:
+            break
+        shared += 1
+    return shared
 
 
-def one_begins_another(rows: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
-    """Pairs (i, j) where row i is the beginning of row j, or equal to it with i < j."""
+def prefix_pairs(rows: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+    """Pairs (i, j) where row i is a prefix of row j, or equal to it with i < j."""
+    # In dictionary order, the rows that a row is a prefix of follow it without a gap.
     order = sorted(range(len(rows)), key=lambda i: (list(rows[i]), i))
     pairs = []
     for position, i in enumerate(order):
