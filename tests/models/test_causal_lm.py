@@ -128,7 +128,7 @@ def test_rescoring_gives_what_a_run_with_that_rule_reports(rule, zero_shot, lm, 
         if name.startswith("test/") or name == "examples":
             assert metrics[name] == pytest.approx(value, abs=1e-5), name
     assert rescore(stored, [rule])[0][rule]["test/nll"] == pytest.approx(metrics["test/nll"], abs=1e-9)
-    scores, labels = stored.judged(rule)
+    scores, labels = stored.scores_by(rule)
     np.testing.assert_allclose(scores, table.log_scores, atol=1e-9)
     assert labels.tolist() == table.labels.tolist()
 
@@ -226,7 +226,7 @@ def test_a_plain_trainer_gives_the_figures_of_the_stored_scores(rule, names, lm,
     metrics, stored = measured(CausalLMClassifier(2, NAMES, **given), rows_folder, tmp_path, names, eval_batch_size=8)
     assert stored.facts["rule"] == rule
     assert stored.facts["work"]["packed"] == stored.facts["strategies"]["packed"] == 21
-    scores, labels = stored.applied(rule)
+    scores, labels = stored.apply(rule)
     np.testing.assert_allclose(stored.log_scores, scores, atol=1e-9)
     assert metrics["test/accuracy"] == pytest.approx((scores.argmax(1) == labels).mean(), abs=1e-6)
     assert metrics["test/nll"] == pytest.approx(-scores[np.arange(21), labels].mean(), abs=1e-5)
@@ -240,7 +240,7 @@ def own_scores(stored):
 
 
 own_batch = rules.ScoreRule(own_scores, whole_split=True)
-own_pmi = rules.ScoreRule(lambda stored: rules.of_classes(stored.sums - stored.empty, stored), needs=("empty",))
+own_pmi = rules.ScoreRule(lambda stored: rules.class_log_probs(stored.sums - stored.empty, stored), needs=("empty",))
 
 
 class Sharper(CausalLMClassifier):

@@ -167,7 +167,7 @@ def test_a_rule_that_looks_at_other_rows_says_so():
         ("rules..mine", "is no path"),
         (f"{__name__}.not_a_rule", "is of type int"),
         (f"{__name__}.Likelihoods", "is of type type"),
-        (f"{__name__}.row_sums", r"shape \(3,\) and type float64: wanted floating-point scores of shape \(3, 2\)"),
+        (f"{__name__}.row_sums", r"shape \(3,\) and type float64: expected floating-point scores of shape \(3, 2\)"),
         (f"{__name__}.per_word", r"shape \(3, 3\)"),
         (f"{__name__}.whole_numbers", "type int64"),
         (f"{__name__}.infinite", r"gave \+inf"),

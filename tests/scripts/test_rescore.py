@@ -162,8 +162,8 @@ def test_a_prior_may_be_given_afterwards(run_folder, capsys):
 def test_rows_that_are_fitted_to_are_not_judged():
     stored = made_scores()
     overlapping = StoredScores(**{**vars(stored), "scored": np.ones(18, dtype=bool)})
-    assert len(overlapping.judged("sum")[1]) == 18
-    assert len(overlapping.judged("fitted_prior")[1]) == 12
+    assert len(overlapping.scores_by("sum")[1]) == 18
+    assert len(overlapping.scores_by("fitted_prior")[1]) == 12
 
 
 @pytest.mark.parametrize(

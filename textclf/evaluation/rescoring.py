@@ -39,7 +39,7 @@ def rescore(stored: StoredScores, rules: Sequence[str] | None = None) -> tuple[d
     absent = []
     for rule in known_rules(stored) if rules is None else rules:
         try:
-            scores, labels = stored.judged(rule)
+            scores, labels = stored.scores_by(rule)
         except UserError as error:
             absent.append(str(error))
             continue

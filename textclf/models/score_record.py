@@ -158,7 +158,7 @@ def stored_scores(
 def reports_its_rule(stored: StoredScores) -> bool:
     """Whether the scores that a run reported are those of the rule that it names; a subclass may make its own."""
     assert stored.log_scores is not None
-    expected, _ = stored.applied(stored.facts["rule"])
+    expected, _ = stored.apply(stored.facts["rule"])
     same_rows = expected.shape == stored.log_scores.shape
     return same_rows and np.allclose(expected, stored.log_scores, rtol=0, atol=SAME, equal_nan=True)
 

@@ -1,12 +1,11 @@
-"""From stored likelihoods to one score per class: every rule is a function of a few matrices, and needs no model.
+"""Score rules: from log-likelihoods of label words to one score per class, without a model.
 
-Rules come in two kinds. Some turn a label word's log-likelihood into a score of its own (`sum`, means, `pmi`); the
-words of a class are then put together. Others correct the classes' log-probabilities by what the model favours
-whatever the text is (`contextual`, `batch`, `prior`, `fitted_prior`); they start from `sum`. All arrays are float64,
-in nats.
+There are two kinds. Some turn the log-likelihood of a label word into a score of the word (`sum`, means, `pmi`); the
+words of a class are then combined. Others correct the log-probabilities of the classes by what the model prefers for
+any text (`contextual`, `batch`, `prior`, `fitted_prior`); they start from `sum`. All arrays are float64, in nats.
 
-`RULES` is the table of all rules by name. A rule of one's own needs no entry there: wherever a rule is named, the path
-of a function (or of a `ScoreRule`, where it needs more than the likelihoods of the rows) may be given instead, such as
+`RULES` is the table of all rules by name. A custom rule needs no entry there: wherever a rule is named, the path of a
+function (or of a `ScoreRule`, if it needs more than the likelihoods of the rows) can be given instead, such as
 `mypkg.rules.mine`.
 """
 
@@ -25,16 +24,16 @@ from textclf.errors import UserError
 Array: TypeAlias = NDArray[np.float64]
 MATRICES = ("sums", "logits", "published")
 """Parts of `Likelihoods` with one row per text."""
-ROWWISE = 1e-6
-"""Largest difference in nats between a row's scores alone and among others, for a rule that is given single batches."""
+BATCH_TOLERANCE = 1e-6
+"""Largest difference in nats between a row's scores alone and among other rows, for a rule applied batch by batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Likelihoods:
-    """What is stored of a run; what is None was not made, and rules that need it say so.
+    """Log-likelihoods of label words, and what else rules read; a part that was not computed is None.
 
     Attributes:
-        words: Each label word as it was scored, with its leading space if it has one.
+        words: Each label word as it was scored, with its leading space if there is one.
         classes: Class of each word, shape (words,).
         sums: Log-likelihood of each word after each prompt, shape (rows, words).
         tokens: Number of tokens of each word, shape (words,).
@@ -42,11 +41,11 @@ class Likelihoods:
         published: Misread raw-logit sums (`textclf.scoring.as_published`), shape (rows, words).
         empty: Log-likelihoods after an empty premise, shape (words,).
         domain: Log-likelihoods after a premise that only names the domain, shape (words,).
-        content_free: Log-likelihoods after the prompt with texts that say nothing, shape (texts, words).
-        prior: Share of each class as it is known from elsewhere, shape (classes,).
+        content_free: Log-likelihoods after the prompt with content-free texts, shape (texts, words).
+        prior: Share of each class as the user knows it, shape (classes,).
         fit_sums: Log-likelihoods of labelled rows that are not scored, shape (fit rows, words).
         fit_labels: Their classes, shape (fit rows,).
-        shift: What `fitted_shift` makes of these two, shape (classes,), where that is done already.
+        shift: What `fitted_shift` gives for these two, shape (classes,), where it has been computed already.
     """
 
     words: Sequence[str]
@@ -64,24 +63,28 @@ class Likelihoods:
     shift: Array | None = None
 
     def select(self, rows: Any) -> Likelihoods:
-        """The same for some rows, given as NumPy takes an index."""
-        matrices = {name: getattr(self, name) for name in MATRICES}
-        return replace(self, **{name: matrix[rows] for name, matrix in matrices.items() if matrix is not None})
+        """The likelihoods of some rows, given as an index of NumPy."""
+        picked = {}
+        for name in MATRICES:
+            matrix = getattr(self, name)
+            if matrix is not None:
+                picked[name] = matrix[rows]
+        return replace(self, **picked)
 
 
 @dataclass(frozen=True)
 class ScoreRule:
-    """A rule: a function, and what it reads.
+    """A rule: a function, and the parts of `Likelihoods` that it reads.
 
     Attributes:
         scores: From likelihoods to a score of each class, `(rows, classes)`: log-probabilities up to a constant per
-            row, which `class_scores` takes off.
+            row, which `class_scores` removes.
         needs: Parts of `Likelihoods` besides `words`, `classes`, `sums` and `tokens` that it reads, such as `empty`.
-            The classifier makes them, and a run that has not stored one is refused.
-        whole_split: Whether a row's score depends on all rows of the split, so that they are scored at once.
+            The classifier computes them; stored scores without one of them are refused.
+        whole_split: Whether a row's score depends on all rows of the split, so that the rule is applied to all at once.
 
     Raises:
-        UserError: `needs` names what `Likelihoods` does not have.
+        UserError: `needs` names a part that `Likelihoods` does not have.
     """
 
     scores: Callable[[Likelihoods], Array]
@@ -91,12 +94,13 @@ class ScoreRule:
     def __post_init__(self) -> None:
         """Checks the names of `needs`."""
         parts = [field.name for field in fields(Likelihoods)]
-        if unknown := [name for name in self.needs if name not in parts]:
-            raise UserError(f"needs {unknown[0]!r} is no part of Likelihoods: choose from {', '.join(parts)}")
+        for name in self.needs:
+            if name not in parts:
+                raise UserError(f"needs {name!r} is no part of Likelihoods: choose from {', '.join(parts)}")
 
     @property
     def fits(self) -> bool:
-        """Whether it is fitted to labelled rows, which are then not scored."""
+        """Whether it is fitted to labelled rows, which then are not scored."""
         return "fit_sums" in self.needs or "fit_labels" in self.needs
 
 
@@ -104,7 +108,7 @@ def find_rule(name: str) -> ScoreRule:
     """Finds a rule in `RULES`, or by the path of a function or of a `ScoreRule`.
 
     Raises:
-        UserError: There is no such rule, or what the path leads to is no rule.
+        UserError: There is no such rule, or the path leads to something else.
     """
     if name in RULES:
         return RULES[name]
@@ -122,29 +126,31 @@ def find_rule(name: str) -> ScoreRule:
     return ScoreRule(found)
 
 
-def class_scores(rule: str, stored: Likelihoods) -> Array:
+def class_scores(rule: str, likelihoods: Likelihoods) -> Array:
     """Applies a rule.
 
     Args:
         rule: Its name in `RULES`, or its path.
-        stored: What is stored of a run.
+        likelihoods: Of the rows, and what else the rule needs.
 
     Returns:
         Log-probability of each class, shape (rows, classes); each row's probabilities add up to 1.
 
     Raises:
-        UserError: An unknown rule, the run has not stored what the rule needs, or what it gives is no score per class.
+        UserError: The rule is unknown, a part that it needs was not computed, or it does not give a score per class.
     """
     found = find_rule(rule)
     for part in found.needs:
-        if getattr(stored, part) is None:
+        if getattr(likelihoods, part) is None:
             raise UserError(
                 f"rule {rule!r} needs {part!r}, which this run has not stored: score it again with this rule"
             )
-    scores = _checked(rule, found.scores(stored), stored)
+    scores = _checked(rule, found.scores(likelihoods), likelihoods)
+    # A custom rule that looks at other rows would otherwise depend on the batch size.
     if rule not in RULES and not found.whole_split and len(scores) > 1:
-        alone = _checked(rule, found.scores(stored.select(slice(1))), stored.select(slice(1)))
-        if not np.allclose(alone, scores[:1], rtol=0, atol=ROWWISE, equal_nan=True):
+        first = likelihoods.select(slice(1))
+        alone = _checked(rule, found.scores(first), first)
+        if not np.allclose(alone, scores[:1], rtol=0, atol=BATCH_TOLERANCE, equal_nan=True):
             raise UserError(
                 f"rule {rule!r} gives a row other scores among other rows: declare it as ScoreRule(..., "
                 "whole_split=True), so that it is given all rows of a split at once"
@@ -152,102 +158,105 @@ def class_scores(rule: str, stored: Likelihoods) -> Array:
     return scores
 
 
-def _checked(rule: str, given: Any, stored: Likelihoods) -> Array:
-    """Normalises what a rule gave.
+def _checked(rule: str, given: Any, likelihoods: Likelihoods) -> Array:
+    """Checks and normalises what a rule gave; a row may be all NaN.
 
     Raises:
-        UserError: It is no floating-point array with a score for each row and class, or holds +inf, or NaN in a part
-            of a row.
+        UserError: It is no floating-point array with a score for each row and class, or has +inf, or NaN in a part of
+            a row.
     """
     scores = np.asarray(given)
-    wanted = (len(stored.sums), int(stored.classes.max()) + 1)
-    if scores.shape != wanted or not np.issubdtype(scores.dtype, np.floating):
+    shape = (len(likelihoods.sums), int(likelihoods.classes.max()) + 1)
+    if scores.shape != shape or not np.issubdtype(scores.dtype, np.floating):
         raise UserError(
-            f"rule {rule!r} gave an array of shape {scores.shape} and type {scores.dtype}: wanted floating-point "
-            f"scores of shape {wanted}, a row per text and a column per class"
+            f"rule {rule!r} gave an array of shape {scores.shape} and type {scores.dtype}: expected floating-point "
+            f"scores of shape {shape}, a row per text and a column per class"
         )
-    undefined = np.isnan(scores)
-    if np.isposinf(scores).any() or (undefined.any(1) & ~undefined.all(1)).any():
+    is_nan = np.isnan(scores)
+    partly_nan = is_nan.any(axis=1) & ~is_nan.all(axis=1)
+    if np.isposinf(scores).any() or partly_nan.any():
         raise UserError(
-            f"rule {rule!r} gave +inf, or NaN in a part of a row: wanted log-probabilities up to a constant"
+            f"rule {rule!r} gave +inf, or NaN in a part of a row: expected log-probabilities up to a constant"
         )
     return log_softmax(scores.astype(np.float64))
 
 
-def of_classes(words: Array, stored: Likelihoods) -> Array:
+def class_log_probs(words: Array, likelihoods: Likelihoods) -> Array:
     """Log-probability of each class from the scores of its words: (rows, words) to (rows, classes)."""
-    return log_softmax(combine_words(words, stored.classes))
+    return log_softmax(combine_words(words, likelihoods.classes))
 
 
 # The rules
 
 
-def summed(stored: Likelihoods) -> Array:
+def summed(given: Likelihoods) -> Array:
     """`sum`: log-likelihoods as they are."""
-    return of_classes(stored.sums, stored)
+    return class_log_probs(given.sums, given)
 
 
-def token_mean(stored: Likelihoods) -> Array:
+def token_mean(given: Likelihoods) -> Array:
     """`token_mean`: log-likelihoods per token."""
-    return of_classes(per_unit(stored.sums, stored.tokens), stored)
+    return class_log_probs(per_unit(given.sums, given.tokens), given)
 
 
-def char_mean(stored: Likelihoods) -> Array:
+def char_mean(given: Likelihoods) -> Array:
     """`char_mean`: log-likelihoods per character."""
-    return of_classes(per_unit(stored.sums, [len(word) for word in stored.words]), stored)
+    characters = [len(word) for word in given.words]
+    return class_log_probs(per_unit(given.sums, characters), given)
 
 
-def byte_mean(stored: Likelihoods) -> Array:
+def byte_mean(given: Likelihoods) -> Array:
     """`byte_mean`: log-likelihoods per byte of UTF-8."""
-    return of_classes(per_unit(stored.sums, [len(word.encode()) for word in stored.words]), stored)
+    utf8_bytes = [len(word.encode()) for word in given.words]
+    return class_log_probs(per_unit(given.sums, utf8_bytes), given)
 
 
-def logit_sum(stored: Likelihoods) -> Array:
+def logit_sum(given: Likelihoods) -> Array:
     """`logit_sum`: sums of raw logits."""
-    return of_classes(_made(stored.logits), stored)
+    return class_log_probs(_computed(given.logits), given)
 
 
-def misread_sum(stored: Likelihoods) -> Array:
-    """`as_published`: raw logits read one place too late; see `textclf.scoring.as_published`."""
-    return of_classes(_made(stored.published), stored)
+def misread_sum(given: Likelihoods) -> Array:
+    """`as_published`: raw logits read one position too late; see `textclf.scoring.as_published`."""
+    return class_log_probs(_computed(given.published), given)
 
 
-def empty_pmi(stored: Likelihoods) -> Array:
-    """`pmi`: what the prompt adds to a word's likelihood at the start of a text."""
-    return of_classes(pmi(stored.sums, _made(stored.empty)), stored)
+def empty_pmi(given: Likelihoods) -> Array:
+    """`pmi`: what the prompt adds to a word's log-likelihood at the start of a text."""
+    return class_log_probs(pmi(given.sums, _computed(given.empty)), given)
 
 
-def domain_pmi(stored: Likelihoods) -> Array:
-    """`domain_pmi`: what the text adds to a word's likelihood after a premise that names the domain."""
-    return of_classes(pmi(stored.sums, _made(stored.domain)), stored)
+def domain_pmi(given: Likelihoods) -> Array:
+    """`domain_pmi`: what the text adds to a word's log-likelihood after a premise that names the domain."""
+    return class_log_probs(pmi(given.sums, _computed(given.domain)), given)
 
 
-def contextual(stored: Likelihoods) -> Array:
-    """`contextual`: divided by the mean probabilities of texts that say nothing."""
-    return divide_by_mean(summed(stored), of_classes(_made(stored.content_free), stored))
+def contextual(given: Likelihoods) -> Array:
+    """`contextual`: divided by the mean probabilities of content-free texts."""
+    return divide_by_mean(summed(given), class_log_probs(_computed(given.content_free), given))
 
 
-def batch(stored: Likelihoods) -> Array:
+def batch(given: Likelihoods) -> Array:
     """`batch`: divided by the mean probabilities of all rows of the split."""
-    scores = summed(stored)
+    scores = summed(given)
     return divide_by_mean(scores, scores)
 
 
-def known_prior(stored: Likelihoods) -> Array:
-    """`prior`: weighed by shares of the classes that are known from elsewhere."""
-    return with_prior(summed(stored), _made(stored.prior))
+def known_prior(given: Likelihoods) -> Array:
+    """`prior`: weighted by shares of the classes that the user knows."""
+    return with_prior(summed(given), _computed(given.prior))
 
 
-def fitted_prior(stored: Likelihoods) -> Array:
-    """`fitted_prior`: shifted as fits labelled rows best."""
-    shift = stored.shift
+def fitted_prior(given: Likelihoods) -> Array:
+    """`fitted_prior`: shifted by one number per class, fitted to labelled rows."""
+    shift = given.shift
     if shift is None:
-        shift = fitted_shift(_made(stored.fit_sums), stored.classes, _made(stored.fit_labels))
-    return log_softmax(summed(stored) + shift)
+        shift = fitted_shift(_computed(given.fit_sums), given.classes, _computed(given.fit_labels))
+    return log_softmax(summed(given) + shift)
 
 
-def _made(part: NDArray[Any] | None) -> NDArray[Any]:
-    """What `needs` promises to be there."""
+def _computed(part: NDArray[Any] | None) -> NDArray[Any]:
+    """A part that a rule names in `needs`, so that it is never None."""
     assert part is not None
     return part
 
@@ -268,7 +277,7 @@ RULES: dict[str, ScoreRule] = {
 }
 
 
-# What they are made of
+# Their parts
 
 
 def log_softmax(scores: Array) -> Array:
@@ -278,18 +287,20 @@ def log_softmax(scores: Array) -> Array:
 
 
 def combine_words(words: Array, classes: NDArray[np.int64]) -> Array:
-    """Log-sum-exp over the words of each class: for likelihoods, that of any of them being said.
+    """Log-sum-exp over the words of each class: the log-likelihood of any of them.
 
     Args:
         words: Scores, shape (rows, words).
-        classes: Class of each word; every class from 0 on has one at least.
+        classes: Class of each word; each class from 0 on has at least one.
     """
-    columns = [np.logaddexp.reduce(words[:, classes == c], axis=1) for c in range(int(classes.max()) + 1)]
+    columns = []
+    for c in range(int(classes.max()) + 1):
+        columns.append(np.logaddexp.reduce(words[:, classes == c], axis=1))
     return np.stack(columns, axis=1)
 
 
 def per_unit(sums: Array, units: Sequence[int] | NDArray[np.int64]) -> Array:
-    """Log-likelihood per token, character or UTF-8 byte, so that long words are not at a disadvantage.
+    """Log-likelihood per token, character or UTF-8 byte, so that long words have no disadvantage.
 
     Args:
         sums: Log-likelihoods, shape (rows, words).
@@ -314,9 +325,9 @@ def pmi(sums: Array, premise: Array) -> Array:
 def divide_by_mean(log_probs: Array, reference: Array) -> Array:
     """Divides class probabilities by their mean over reference rows, and normalises.
 
-    With content-free texts as reference it is contextual calibration (Zhao et al. 2021,
-    https://arxiv.org/abs/2102.09690), with the rows themselves batch calibration (Zhou et al. 2023,
-    https://arxiv.org/abs/2309.17249), which looks at all rows at once and at no label.
+    With content-free texts as reference, this is contextual calibration (Zhao et al. 2021,
+    https://arxiv.org/abs/2102.09690); with the rows themselves, batch calibration (Zhou et al. 2023,
+    https://arxiv.org/abs/2309.17249), which uses all rows at once and no label.
 
     Args:
         log_probs: Log-probabilities, shape (rows, classes).
@@ -326,7 +337,7 @@ def divide_by_mean(log_probs: Array, reference: Array) -> Array:
 
 
 def with_prior(log_probs: Array, prior: Array) -> Array:
-    """Weighs classes by how frequent they are known to be, and normalises.
+    """Weights classes by their known shares, and normalises.
 
     Args:
         log_probs: Log-probabilities, shape (rows, classes).
@@ -338,7 +349,7 @@ def with_prior(log_probs: Array, prior: Array) -> Array:
 
 
 def fitted_shift(sums: Array, classes: NDArray[np.int64], labels: NDArray[np.int64]) -> Array:
-    """What `fitted_prior` adds to each class's log-probability, shape (classes,).
+    """What `fitted_prior` adds to the log-probability of each class, shape (classes,).
 
     Args:
         sums: Log-likelihoods of the rows that it is fitted to, shape (rows, words).
@@ -351,22 +362,22 @@ def fitted_shift(sums: Array, classes: NDArray[np.int64], labels: NDArray[np.int
 def fit_shift(log_probs: Array, labels: NDArray[np.int64], steps: int = 1000) -> Array:
     """Fits one shift per class to labelled rows by maximum likelihood: a logistic regression with intercepts only.
 
-    At the maximum the mean probability of each class is its share, which iterative scaling reaches without a step size.
+    At the maximum, the mean probability of each class is its share; iterative scaling reaches it without a step size.
     One row of each class is added to the counts, so that a class without rows stays possible.
 
     Args:
         log_probs: Log-probabilities, shape (rows, classes).
         labels: Classes, shape (rows,).
-        steps: Most iterations.
+        steps: Maximum number of iterations.
 
     Returns:
         What to add to log-probabilities, shape (classes,).
     """
     counts = np.bincount(labels, minlength=log_probs.shape[1]) + 1.0
-    wanted = np.log(counts / counts.sum())
+    target = np.log(counts / counts.sum())
     shift: Array = np.zeros(log_probs.shape[1])
     for _ in range(steps):
-        change = wanted - _log_mean(log_softmax(log_probs + shift))
+        change = target - _log_mean(log_softmax(log_probs + shift))
         shift = shift + change
         if np.abs(change).max() < 1e-9:
             break
