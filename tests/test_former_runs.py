@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from textclf.cli import main
-from textclf.evaluation.predictions import read_predictions
+from textclf.evaluation.prediction_table import read_predictions
 from textclf.export import export_checkpoint, scores_of_folder
 from textclf.models import FineTunedClassifier, TextClassifier, TfidfClassifier
 
