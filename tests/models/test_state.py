@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
 from lightning.pytorch import Trainer
 from torch import nn
 
-from textclf.data import FilesDataModule, TextDataModule
+from tests.contract.basis import SKIES, Forecasts, Letters
+from textclf.data import FilesDataModule
 from textclf.errors import UserError
 from textclf.models import FineTunedClassifier, PreparedClassifier, TextClassifier
 from textclf.models.checkpoint import read_checkpoint
@@ -19,46 +19,12 @@ from textclf.plain_values import plain_arguments, plain_state
 from textclf.run.checkpoints import LastCheckpoint
 from textclf.run.report import ReportWriter
 
-NAMES = ("dry", "wet")
 QUIET = {"logger": False, "accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
 
 
-class Weather(TextDataModule):
-    label_names = NAMES
-
-    def source_splits(self):
-        return ("train", "validation", "test")
-
-    def load_split(self, split):
-        words = ("sun", "rain")
-        return Dataset.from_dict(
-            {"text": [f"{split} {words[i % 2]} {i}" for i in range(12)], "label": [i % 2 for i in range(12)]}
-        )
-
-
-class Letters(TextClassifier):
-    """A line of weights over three letters; a subclass sets attributes in `__init__`."""
-
-    def __init__(self, num_classes=2, label_names=NAMES):
-        super().__init__(num_classes, label_names)
-        self.layer = nn.Linear(3, num_classes)
-        nn.init.constant_(self.layer.weight, 0.1)
-        nn.init.constant_(self.layer.bias, 0.2)
-
-    def log_scores(self, batch):
-        counts = [[float(text.count(letter)) for letter in "sra"] for text in batch["text"]]
-        return self.layer(torch.tensor(counts)).log_softmax(1)
-
-    def training_step(self, batch, batch_idx):
-        return nn.functional.nll_loss(self.log_scores(batch), batch["labels"])
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-def fit_and_test(model, folder, data=None):
+def fit_and_test(model, folder):
     trainer = Trainer(default_root_dir=folder, callbacks=[LastCheckpoint(), ReportWriter()], max_epochs=1, **QUIET)
-    trainer.fit(model, datamodule=data or Weather(batch_size=4))
+    trainer.fit(model, datamodule=Forecasts(batch_size=11))
     last = str(folder / "checkpoints" / "last.ckpt")
     return trainer.test(model, trainer.datamodule, ckpt_path=last, verbose=False)[0]
 
@@ -87,17 +53,19 @@ OWN = {
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    return fit_and_test(Letters(), tmp_path_factory.mktemp("expected"))
+    torch.manual_seed(0)
+    return fit_and_test(Letters(2, SKIES), tmp_path_factory.mktemp("expected"))
 
 
 def test_attributes_of_a_subclass_change_no_figure(expected, tmp_path):
     class Own(Letters):
-        def __init__(self, num_classes=2, label_names=NAMES):
+        def __init__(self, num_classes, label_names):
             super().__init__(num_classes, label_names)
             for name, value in OWN.items():
                 setattr(self, name, value)
 
-    model = Own()
+    torch.manual_seed(0)
+    model = Own(2, SKIES)
     assert fit_and_test(model, tmp_path) == expected
     assert all(getattr(model, name) is value for name, value in OWN.items())
 
@@ -122,7 +90,7 @@ def test_attributes_of_a_subclass_change_no_figure(expected, tmp_path):
 def test_a_name_of_the_base_class_is_refused(name, value, message):
     class Own(Letters):
         def __init__(self):
-            super().__init__()
+            super().__init__(2, SKIES)
             setattr(self, name, value)
 
     with pytest.raises(UserError, match=rf"^Own\.{name} {message}"):
@@ -134,7 +102,7 @@ def test_a_layer_that_a_class_attribute_hides_is_refused():
         head = None
 
         def __init__(self):
-            super().__init__()
+            super().__init__(2, SKIES)
             self.head = nn.Linear(1, 1)
 
     with pytest.raises(UserError, match=r"Own\.head is a class attribute of Own: give an attribute"):
@@ -145,25 +113,26 @@ def test_a_layer_that_a_class_attribute_hides_is_refused():
     ("base", "name"),
     [
         *((kind, name) for kind in (Letters, FineTunedClassifier) for name in ("_evaluate", "_log_metrics", "best_by")),
-        *((kind, name) for kind in (Weather, FilesDataModule) for name in ("_load", "_encode", "_rows", "ledger")),
+        *((kind, name) for kind in (Forecasts, FilesDataModule) for name in ("_load", "_encode", "_rows", "ledger")),
     ],
 )
 def test_a_private_name_of_the_base_class_is_refused(base, name):
-    arguments = {FineTunedClassifier: (2, NAMES, "none"), FilesDataModule: (".",)}.get(base, ())
+    arguments = {Letters: (2, SKIES), FineTunedClassifier: (2, SKIES, "none"), FilesDataModule: (".",)}.get(base, ())
     with pytest.raises(UserError, match=rf"^Own\.{name}"):
         type("Own", (base,), {name: 1})(*arguments)
 
 
 @pytest.mark.parametrize(
-    ("base", "name"), [(Letters, "_load"), (Letters, "_matched"), (Weather, "_evaluate"), (Weather, "_own")]
+    ("base", "name"), [(Letters, "_load"), (Letters, "_matched"), (Forecasts, "_evaluate"), (Forecasts, "_own")]
 )
 def test_other_private_names_are_free(base, name):
-    assert getattr(type("Own", (base,), {name: 1})(), name) == 1
+    arguments = (2, SKIES) if base is Letters else ()
+    assert getattr(type("Own", (base,), {name: 1})(*arguments), name) == 1
 
 
 @pytest.mark.parametrize("value", [3, [1], nn.Linear(1, 1), nn.Parameter(torch.zeros(1)), {"a": 1}, "text", None])
 @pytest.mark.parametrize("name", ["layer", "knob", "temperature", "fitted"])
-@pytest.mark.parametrize(("base", "call"), [(Letters, r"num_classes, label_names"), (Weather, r"\*\*kwargs")])
+@pytest.mark.parametrize(("base", "call"), [(Letters, r"num_classes, label_names"), (Forecasts, r"\*\*kwargs")])
 def test_an_attribute_before_the_base_class_is_refused(base, call, name, value):
     class Early(base):
         def __init__(self):
@@ -174,14 +143,14 @@ def test_an_attribute_before_the_base_class_is_refused(base, call, name, value):
         Early()
 
 
-@pytest.mark.parametrize("base", [Letters, Weather])
+@pytest.mark.parametrize("base", [Letters, Forecasts])
 def test_a_base_class_that_is_not_called_is_refused(base):
     class Forgotten(base):
         def __init__(self):
             pass
 
     with pytest.raises(UserError, match=r"Forgotten.__init__ .* too early: call super\(\).__init__\("):
-        Trainer(**QUIET).test(*((Forgotten(), Weather()) if base is Letters else (Letters(), Forgotten())))
+        Trainer(**QUIET).test(*((Forgotten(), Forecasts()) if base is Letters else (Letters(2, SKIES), Forgotten())))
 
 
 class Colour(Enum):
@@ -261,7 +230,7 @@ def test_what_is_no_plain_state(value, message):
 def test_what_is_no_plain_argument(value, message):
     class Own(Letters):
         def __init__(self, x):
-            super().__init__()
+            super().__init__(2, SKIES)
 
     with pytest.raises(UserError, match="^" + message):
         plain_arguments(Own(value))
@@ -270,17 +239,17 @@ def test_what_is_no_plain_argument(value, message):
 def test_plain_arguments():
     class Own(Letters):
         def __init__(self, a, b, c, d, e):
-            super().__init__()
+            super().__init__(2, SKIES)
 
     given = {"a": (1, np.int64(2)), "b": Path("x/y"), "c": {1: "one"}, "d": None, "e": True}
     expected = {"a": [1, 2], "b": "x/y", "c": {"1": "one"}, "d": None, "e": True}
-    assert plain_arguments(Own(**given)) == {"num_classes": 2, "label_names": list(NAMES), **expected}
+    assert plain_arguments(Own(**given)) == {"num_classes": 2, "label_names": list(SKIES), **expected}
 
 
 class Priors(PreparedClassifier):
     """Answers by what `give` made of the labels in `prepare`."""
 
-    def __init__(self, num_classes=2, label_names=NAMES, extra=None):
+    def __init__(self, num_classes=2, label_names=SKIES, extra=None):
         super().__init__(num_classes, label_names)
 
     def give(self, counts):
@@ -296,8 +265,9 @@ class Priors(PreparedClassifier):
 def test_arrays_in_fitted_are_tensors_in_the_checkpoint(tmp_path):
     fit_and_test(Priors(), tmp_path)
     last = tmp_path / "checkpoints" / "last.ckpt"
-    assert torch.equal(read_checkpoint(last)["textclf"]["fitted"]["priors"], torch.tensor([0.5, 0.5]).double())
-    assert TextClassifier.load_from_checkpoint(last).classify(["x"])[0]["score"] == 0.5
+    priors = torch.tensor([17, 16]).double() / 33
+    assert torch.equal(read_checkpoint(last)["textclf"]["fitted"]["priors"], priors)
+    assert TextClassifier.load_from_checkpoint(last).classify(["x"])[0]["score"] == pytest.approx(17 / 33)
 
 
 class Vectorizer(Priors):
@@ -330,10 +300,10 @@ class InPlace(Priors):
         (NotADictionary, r"NotADictionary\.prepare: fitted is a list: keep a dictionary"),
         (InPlace, r"InPlace\.prepare: fitted\['rows'\] is a Dataset"),
         (Late, r"Late\.fitted\['seen'\] is a set"),
-        (lambda: Priors(extra=nn.Linear(1, 1)), "Priors: the argument 'extra' is a Linear"),
-        (lambda: Priors(extra=lambda text: text), "Priors: the argument 'extra' is a function"),
+        (lambda *facts: Priors(*facts, extra=nn.Linear(1, 1)), "Priors: the argument 'extra' is a Linear"),
+        (lambda *facts: Priors(*facts, extra=lambda text: text), "Priors: the argument 'extra' is a function"),
     ],
 )
 def test_state_that_no_checkpoint_can_keep_is_refused(model, message, tmp_path):
     with pytest.raises(UserError, match="^" + message):
-        fit_and_test(model(), tmp_path)
+        fit_and_test(model(2, SKIES), tmp_path)
