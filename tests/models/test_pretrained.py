@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from tests.models.contract import MethodContract
 from tests.scoring.tiny import byte_tokenizer
-from textclf.backbones.language import foreign_share, has_words, say_if_foreign
+from textclf.backbones.language import foreign_share, has_words, report_unknown_language
 from textclf.cli import main
 from textclf.errors import UserError
 from textclf.evaluation.prediction_table import read_predictions
@@ -166,7 +166,7 @@ def test_a_tokenizer_of_another_language_is_noticed(ready_made, tmp_path, capsys
     model.classify(["это кино", "ფილმი"])
     model.classify(["это кино"])
     assert capsys.readouterr().err.count("is it a model for their language?") == 1
-    say_if_foreign(byte_tokenizer(), "bytes", KOREAN)
+    report_unknown_language(byte_tokenizer(), "bytes", KOREAN)
     assert capsys.readouterr().err == "", "its pieces are bytes in every language"
 
 

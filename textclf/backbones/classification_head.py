@@ -1,4 +1,4 @@
-"""Calls of networks with a classification head: a row's logits do not depend on the other rows of its batch."""
+"""Logits of networks with a classification head: those of a row do not depend on the other rows of its batch."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from textclf.types import PreTrainedModel
 
 FIELDS = ("input_ids", "attention_mask", "token_type_ids")
 READ_PADDING = {"canine", "convbert", "fnet", "funnel", "mobilebert", "nystromformer", "xlnet", "yoso"}
-"""Architectures whose scores depend on padding whatever the attention mask says: they mix, pool or convolve it in, or
+"""Architectures whose scores depend on padding in spite of the attention mask: they mix, pool or convolve it in, or
 read the last position."""
 
 SHORTEST = {"funnel": 8}
-"""Tokens below which an architecture cannot run: shorter rows are padded to as many, in a batch or alone."""
+"""Fewest tokens that an architecture can read: shorter rows are padded to as many, in a batch or alone."""
 
 
 def class_logits(network: PreTrainedModel, batch: Mapping[str, Any]) -> Tensor:
-    """Logits as of one row at a time.
+    """Logits that are the same as if each row ran alone.
 
-    Heads on the last token find it by comparing `input_ids` with the `pad_token_id` of the network's configuration. So
-    the padding is made of that token here, whatever the tokenizer calls its own. Where rows cannot be padded, those of
-    one length run together.
+    Heads on the last token find it by comparing `input_ids` with the `pad_token_id` of the network's configuration.
+    Therefore padding is replaced by that token, whichever the tokenizer uses. If rows cannot be padded, those of equal
+    length run together.
 
     Args:
         network: Any that `AutoModelForSequenceClassification` loads.
@@ -42,54 +42,60 @@ def class_logits(network: PreTrainedModel, batch: Mapping[str, Any]) -> Tensor:
         return _run(network, fields)
     parts = []
     for rows in groups:
-        width = max(int(fields["attention_mask"][rows].sum(1).max()), SHORTEST.get(network.config.model_type, 1))
+        longest = int(fields["attention_mask"][rows].sum(1).max())
+        width = max(longest, SHORTEST.get(network.config.model_type, 1))
         missing = max(0, width - fields["attention_mask"].shape[1])
-        parts.append(
-            _run(
-                network,
-                {name: nn.functional.pad(field[rows][:, :width], (0, missing)) for name, field in fields.items()},
-            )
-        )
-    return torch.cat(parts)[torch.cat(groups).argsort()]
+        group = {}
+        for name, field in fields.items():
+            group[name] = nn.functional.pad(field[rows][:, :width], (0, missing))
+        parts.append(_run(network, group))
+    original_order = torch.cat(groups).argsort()
+    return torch.cat(parts)[original_order]
 
 
 def _groups(network: PreTrainedModel, fields: Mapping[str, Tensor]) -> list[Tensor] | None:
-    """Indices of the rows that may run together; None where all of them may."""
-    config, mask = network.config, fields["attention_mask"]
+    """Indices of the rows that may run together; None if all of them may."""
+    config = network.config
+    mask = fields["attention_mask"]
     lengths = mask.sum(1)
     if config.model_type in READ_PADDING:
         key = lengths.clamp(min=SHORTEST.get(config.model_type, 1))
     elif getattr(config, "is_encoder_decoder", False):
-        # Such a head reads the last of the end tokens, and wants as many in each row. A text may have one inside.
-        key = ((fields["input_ids"] == config.eos_token_id) & mask.bool()).sum(1)
+        # The head reads the last end token, and requires the same number in each row. A text may contain one.
         if padding_id(network) == config.eos_token_id:
             key = lengths
+        else:
+            key = ((fields["input_ids"] == config.eos_token_id) & mask.bool()).sum(1)
     else:
         return None
     return [(key == value).nonzero()[:, 0] for value in sorted(set(key.tolist()))]
 
 
 def _run(network: PreTrainedModel, fields: Mapping[str, Tensor]) -> Tensor:
-    ids, mask = fields["input_ids"], fields["attention_mask"]
-    with _named_padding(network, ids, mask) as padding:
-        given = {**fields, "input_ids": ids.masked_fill(mask == 0, padding)}
-        logits: Tensor = network(**{name: field for name, field in given.items() if takes(network, name)}).logits
+    ids = fields["input_ids"]
+    mask = fields["attention_mask"]
+    with _configured_padding(network, ids, mask) as padding:
+        inputs = {**fields, "input_ids": ids.masked_fill(mask == 0, padding)}
+        accepted = {name: field for name, field in inputs.items() if takes(network, name)}
+        logits: Tensor = network(**accepted).logits
     return logits
 
 
 @contextmanager
-def _named_padding(network: PreTrainedModel, ids: Tensor, mask: Tensor) -> Iterator[int]:
-    """The token to pad with, named in the configuration for the time of a call where it names none."""
+def _configured_padding(network: PreTrainedModel, ids: Tensor, mask: Tensor) -> Iterator[int]:
+    """Yields the padding token; a configuration without one is given one for the time of the call."""
     padding = padding_id(network)
     if padding is not None:
         yield padding
         return
-    # Any id does that no row ends with: the head then finds each row's last token.
-    last = set(ids.gather(1, mask.sum(1, keepdim=True) - 1)[:, 0].tolist())
+    # The head finds each row's last token with any padding id that is not the last token of a row.
+    last_places = mask.sum(1, keepdim=True) - 1
+    last_ids = set(ids.gather(1, last_places)[:, 0].tolist())
+    padding = next(i for i in count() if i not in last_ids)
     config: Any = network.config.get_text_config()
-    named = config.pad_token_id
-    config.pad_token_id = padding = next(i for i in count() if i not in last)
+    original = config.pad_token_id
+    config.pad_token_id = padding
     try:
         yield padding
     finally:
-        config.pad_token_id = named
+        config.pad_token_id = original

@@ -13,19 +13,19 @@ from textclf.errors import UserError
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
 
 POSITION_TABLES = ("position_embeddings", "embed_positions", "positions_embed", "wpe")
-"""Names of the tables of absolute positions in transformers' models."""
+"""Names of the tables of absolute positions in the models of transformers."""
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, reference: str) -> None:
-    """Refuses a tokenizer that has nothing but special tokens.
+    """Refuses a tokenizer that has only special tokens.
 
-    (transformers makes one where a model's folder has no tokenizer files: every word is unknown to it.)
+    transformers makes such a tokenizer, to which every word is unknown, if a model's folder has no tokenizer files.
 
     Raises:
-        UserError: It is one.
+        UserError: It has only special tokens.
     """
     special = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
-    # Some of those that transformers makes have one piece of their own, the mark of a word's beginning.
+    # Some of these tokenizers have one token of their own: the mark of a word's beginning.
     if len(tokenizer.get_vocab().keys() - special) <= 1:
         raise UserError(
             f"{reference!r} has no tokenizer: save the one that it was trained with into the same folder "
@@ -34,11 +34,11 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, reference: str) -> None
 
 
 def check_match(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, reference: str) -> dict[int, str]:
-    """Checks a tokenizer against a model, and adapts it where the model is right.
+    """Checks a tokenizer against a model, and adapts it to the model's configuration.
 
-    Segment ids that the model has no embeddings for are left out. A tokenizer without a padding token takes the model's
-    where that is a special token, else another special token, and so does one whose padding token is not the one that
-    the model's head looks for: scores here depend on neither, but those of an exported folder do.
+    Segment ids that the model has no embeddings for are left out. A tokenizer without a padding token, or with another
+    one than the model's head looks for, gets the model's padding token if that is a special token, else another special
+    token: scores here do not depend on it, but those of an exported folder do.
 
     Args:
         tokenizer: Changed in place.
@@ -60,28 +60,29 @@ def check_match(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, re
 
 
 def check_embeddings(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, reference: str) -> dict[int, str]:
-    """Refuses a tokenizer with pieces that a model has no embeddings for.
+    """Refuses a tokenizer with tokens that a model has no embeddings for.
 
-    Added tokens may be such, as long as no text has them: some are added to a tokenizer and never used.
+    Added tokens without embeddings are accepted as long as no text contains them: some tokenizers have added tokens
+    that are never used.
 
     Returns:
-        Those added tokens, by id.
+        The added tokens without embeddings, by id.
 
     Raises:
-        UserError: It is one.
+        UserError: Another token has no embedding, or one that is part of every text.
     """
     rows = embedded_tokens(network)
     if rows is None:
         return {}
     beyond = {token_id: token for token, token_id in tokenizer.get_vocab().items() if token_id >= rows}
-    if not beyond:
-        return {}
-    added, written = tokenizer.get_added_vocab(), tokenizer("a")["input_ids"]
-    if any(token not in added or token_id in written for token_id, token in beyond.items()):
-        raise UserError(
-            f"the tokenizer of {reference!r} has token ids up to {max(beyond)}, but the model has embeddings for "
-            f"{rows} tokens: they do not belong together; name a folder that holds both of one model"
-        )
+    added = tokenizer.get_added_vocab()
+    in_every_text = tokenizer("a")["input_ids"] if beyond else []
+    for token_id, token in beyond.items():
+        if token not in added or token_id in in_every_text:
+            raise UserError(
+                f"the tokenizer of {reference!r} has token ids up to {max(beyond)}, but the model has embeddings for "
+                f"{rows} tokens: they do not belong together; name a folder that holds both of one model"
+            )
     return beyond
 
 
@@ -90,36 +91,39 @@ def refuse_beyond(rows: Iterable[Sequence[int]], beyond: Mapping[int, str]) -> N
 
     Args:
         rows: Token ids of each text.
-        beyond: Those tokens, by id.
+        beyond: The tokens without embeddings, by id, from `check_embeddings`.
 
     Raises:
-        UserError: A text has one.
+        UserError: A text contains one.
     """
     if not beyond:
         return
-    if found := {token_id for ids in rows for token_id in ids} & beyond.keys():
+    found: set[int] = set()
+    for ids in rows:
+        found.update(beyond.keys() & ids)
+    if found:
         raise UserError(
-            f"a text holds {beyond[min(found)]!r}, an added token that the model has no embedding for: take it out of "
-            "the texts, or name a model that was trained with it"
+            f"a text holds {beyond[min(found)]!r}, an added token that the model has no embedding for: take it out "
+            "of the texts, or name a model that was trained with it"
         )
 
 
 def embedded_tokens(network: PreTrainedModel) -> int | None:
-    """Number of tokens that a model has embeddings for; None where it has no such table (CANINE hashes)."""
+    """Number of tokens that a model has embeddings for; None if it has no table of them (CANINE hashes)."""
     try:
         table: Any = network.get_input_embeddings()
     except NotImplementedError:
         return None
     weight = getattr(table, "weight", None)
-    return None if weight is None else len(weight)
+    if weight is None:
+        return None
+    return len(weight)
 
 
 def token_limit(network: PreTrainedModel) -> int | None:
-    """Most tokens that a model has absolute positions for; None where its positions have no end.
-
-    The first rows of a table may be no positions: up to the padding's, or those of an offset.
-    """
-    limits = [table - before for table, before in _position_tables(network)]
+    """Number of tokens that a model has absolute positions for; None if its positions are unlimited."""
+    # The first rows of a table may not be positions: those up to the padding's, or those of an offset.
+    limits = [rows - unused for rows, unused in _position_tables(network)]
     declared = getattr(network.config, "max_position_embeddings", None)
     if limits and declared:
         limits.append(int(declared))  # some tables have more rows than the model reads
@@ -127,18 +131,18 @@ def token_limit(network: PreTrainedModel) -> int | None:
 
 
 def _position_tables(network: PreTrainedModel) -> Iterator[tuple[int, int]]:
-    """Rows of each table of positions, and how many of them come before the first position."""
+    """Yields the number of rows of each table of positions, and how many of them come before the first position."""
     for name, module in network.named_modules():
         if isinstance(module, nn.Embedding) and name.rpartition(".")[2] in POSITION_TABLES:
-            padding = 0 if module.padding_idx is None else module.padding_idx + 1
-            yield module.num_embeddings, int(getattr(module, "offset", padding))
+            last_padding_row = -1 if module.padding_idx is None else module.padding_idx
+            yield module.num_embeddings, int(getattr(module, "offset", last_padding_row + 1))
     for name, buffer in network.named_buffers():
         if name.rpartition(".")[2] in POSITION_TABLES and buffer.ndim == 2:
             yield len(buffer), 0
 
 
 def padding_id(network: PreTrainedModel) -> int | None:
-    """The id that a model's configuration names as padding; None where it names none that the model has."""
+    """The padding token of a model's configuration; None if it names none, or one without an embedding."""
     padding: int | None = network.config.get_text_config().pad_token_id
     rows = embedded_tokens(network)
     if padding is None or padding < 0 or (rows is not None and padding >= rows):
@@ -147,7 +151,7 @@ def padding_id(network: PreTrainedModel) -> int | None:
 
 
 def _check_end(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, reference: str) -> None:
-    """Refuses a classifier that reads the end token where its tokenizer writes none."""
+    """Refuses an encoder-decoder classifier, whose head reads the end token, if its tokenizer writes none."""
     config = network.config
     if not (getattr(config, "is_encoder_decoder", False) and "ForSequenceClassification" in type(network).__name__):
         return
@@ -159,6 +163,7 @@ def _check_end(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, ref
 
 
 def _drop_segments(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel) -> None:
+    """Stops a tokenizer from returning segment ids that the model has no embeddings for."""
     segments = tokenizer("a", "a").get("token_type_ids")
     if segments is None:
         return
@@ -181,14 +186,16 @@ def _arguments(function: Callable[..., Any]) -> frozenset[str]:
 
 
 def _set_padding(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, beyond: Mapping[int, str]) -> None:
-    of_model = padding_id(network)
-    own = None if tokenizer.pad_token_id in beyond else tokenizer.pad_token_id
-    if own is not None and (own == of_model or not hasattr(network, "score")):  # heads on the last token are called so
+    """Gives a tokenizer the model's padding token where it has none, or where the head looks for it."""
+    model_padding = padding_id(network)
+    has_padding = tokenizer.pad_token_id is not None and tokenizer.pad_token_id not in beyond
+    reads_last_token = hasattr(network, "score")  # transformers' name of heads on the last token
+    if has_padding and (tokenizer.pad_token_id == model_padding or not reads_last_token):
         return
     # A token that is not special must not become one: texts would be cut at it.
     special = [token_id for token_id in tokenizer.all_special_ids if token_id not in beyond]
-    if of_model in special:
-        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(of_model)
-    elif own is None and special:
+    if model_padding in special:
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(model_padding)
+    elif not has_padding and special:
         end = tokenizer.eos_token_id
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(end if end in special else special[0])

@@ -1,4 +1,4 @@
-"""GGUF files as folders of weights and tokenizer: converted once, and kept in the cache."""
+"""Conversion of GGUF files to folders that `from_pretrained` reads; the folders are cached."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ from textclf.hashing import file_hash
 from textclf.hub import cache_folder, loading
 
 HUB_OPTIONS = ("revision", "token", "cache_dir")
-"""Those of `load_options` by which the hub finds a file."""
+"""Options of `from_pretrained` that `hf_hub_download` takes, too."""
 
 
-def converted_folder(place: str, name: str, options: Mapping[str, Any], reference: str, remedy: str) -> str:
-    """The folder that a GGUF file is converted to: from the cache, where the same file was converted before.
+def converted_folder(location: str, name: str, options: Mapping[str, Any], reference: str, remedy: str) -> str:
+    """Converts a GGUF file, unless the same file was converted before.
 
     Args:
-        place: The file's folder, or a repository of the hub.
+        location: The file's folder, or a repository of the hub.
         name: The file in it.
-        options: Those of `from_pretrained`.
+        options: Options of `from_pretrained`.
         reference: As the user wrote it.
-        remedy: What to do where it cannot be read.
+        remedy: What to do if it cannot be read, for the message.
+
+    Returns:
+        The folder with weights and tokenizer, in the cache.
 
     Raises:
         UserError: It cannot be read, or no space is left.
@@ -36,15 +39,16 @@ def converted_folder(place: str, name: str, options: Mapping[str, Any], referenc
     import transformers
 
     with loading("model", reference, remedy):
-        file = _local_file(place, name, options)
+        file = _local_file(location, name, options)
         status = file.stat()
         content = _hash_of(file, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
         key = f"{content}-{transformers.__version__}"
     folder = cache_folder() / "gguf" / key
     folder.parent.mkdir(exist_ok=True)
-    with FileLock(f"{folder}.lock"):  # of several processes one converts
+    with FileLock(f"{folder}.lock"):  # only one of several processes converts
         if not folder.is_dir():
-            size, start = status.st_size / 2**20, monotonic()
+            size = status.st_size / 2**20
+            start = monotonic()
             say(f"converting {reference!r} ({size:,.0f} MiB), once: about a minute for 100 MiB")
             with atomic_folder(folder) as temporary, loading("model", reference, remedy):
                 convert(file, temporary)
@@ -61,16 +65,14 @@ def _hash_of(file: Path, status: tuple[int, ...]) -> str:
 
     Args:
         file: The file.
-        status: Its inode, size, and times of modification and of change. (A program may reset the time of
-            modification, but not the other one.)
+        status: Its inode, size, and times of modification and of change. (Programs can reset the time of modification,
+            but not the time of change.)
     """
     return file_hash(file)
 
 
 def convert(file: Path, out: Path) -> None:
-    """Writes the weights (fp32) and the tokenizer of a GGUF file as `from_pretrained` reads them.
-
-    A model that was read from a GGUF file refuses to be saved, so its weights go into a new one.
+    """Writes the weights (fp32) and the tokenizer of a GGUF file as files that `from_pretrained` reads.
 
     Args:
         file: The GGUF file.
@@ -82,17 +84,19 @@ def convert(file: Path, out: Path) -> None:
     read = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
     config = read.config
     if hasattr(config, "quantization_config"):
-        del config.quantization_config  # it is of the file, not of the weights
+        del config.quantization_config  # it describes the file; the weights are no longer quantized
+    # transformers refuses to save a model that was loaded from a GGUF file, so its weights go into a new one.
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     model.load_state_dict(read.state_dict())
     model.save_pretrained(out)
     AutoTokenizer.from_pretrained(**source).save_pretrained(out)
 
 
-def _local_file(place: str, name: str, options: Mapping[str, Any]) -> Path:
-    if Path(place).is_dir():
-        return Path(place, options.get("subfolder") or "", name)
+def _local_file(location: str, name: str, options: Mapping[str, Any]) -> Path:
+    """The file on disk, downloaded from the hub if it is not in a folder."""
+    if Path(location).is_dir():
+        return Path(location, options.get("subfolder") or "", name)
     from huggingface_hub import hf_hub_download
 
-    found = {option: options[option] for option in HUB_OPTIONS if option in options}
-    return Path(hf_hub_download(place, name, subfolder=options.get("subfolder"), **found))
+    hub_options = {option: options[option] for option in HUB_OPTIONS if option in options}
+    return Path(hf_hub_download(location, name, subfolder=options.get("subfolder"), **hub_options))

@@ -1,4 +1,4 @@
-"""Whether a tokenizer knows the language of some texts."""
+"""Whether a tokenizer was trained on the language of some texts."""
 
 from __future__ import annotations
 
@@ -10,57 +10,81 @@ from typing import Any
 from textclf.console import say
 from textclf.types import PreTrainedTokenizerBase
 
-FOREIGN = 0.75
-"""Share of single letters from which on a tokenizer does not know a language; Korean ones stay below it in Korean."""
+FOREIGN_SHARE = 0.75
+"""Share of unknown tokens and single letters from which on a language is unknown to a tokenizer.
 
-WORDS = 0.1
-"""Share of a vocabulary that is longer than a letter, at least, where a tokenizer has words."""
-SAMPLE = 200
-"""Texts that tell whether a tokenizer knows their language."""
+Korean tokenizers stay below it on Korean texts."""
+WORD_SHARE = 0.1
+"""Smallest share of a vocabulary that is longer than a letter, for tokenizers of words or subwords."""
+SAMPLE_SIZE = 200
+"""Number of texts that are looked at."""
+VOCABULARY_SAMPLE_SIZE = 1000
+"""Number of tokens that are looked at to see whether a tokenizer has words."""
 
 
-def say_if_foreign(tokenizer: PreTrainedTokenizerBase, reference: str, texts: Sequence[str]) -> None:
-    """Says so where a tokenizer takes most of some texts to pieces; one whose pieces are letters does so with all."""
-    if (share := foreign_share(tokenizer, texts)) >= FOREIGN and has_words(tokenizer):
+def report_unknown_language(tokenizer: PreTrainedTokenizerBase, reference: str, texts: Sequence[str]) -> None:
+    """Says so if a tokenizer splits most of some texts into single letters; one of bytes or letters always does.
+
+    Args:
+        tokenizer: A model's tokenizer.
+        reference: The model, for the message.
+        texts: A sample of the texts.
+    """
+    share = foreign_share(tokenizer, texts)
+    if share >= FOREIGN_SHARE and has_words(tokenizer):
         say(
             f"the tokenizer of {reference!r} turns {share:.0%} of these texts into unknown pieces or single letters: "
             "is it a model for their language?"
         )
 
 
-def a_sample(texts: Any) -> list[str]:
-    """Some of a split's texts, the same ones each time: they may be sorted, and the first ones tell little.
+def sample_texts(texts: Any) -> list[str]:
+    """A random sample of a split's texts, the same one each time: texts may be sorted, so the first are not enough.
 
     Args:
-        texts: Anything with a length that takes a place: a list, or a column.
+        texts: A sequence of texts, such as a list or a column of a data set.
     """
-    places = random.Random(0).sample(range(len(texts)), min(len(texts), SAMPLE))
-    return [str(texts[i]) for i in sorted(places)]
+    indices = random.Random(0).sample(range(len(texts)), min(len(texts), SAMPLE_SIZE))
+    return [str(texts[i]) for i in sorted(indices)]
 
 
 def has_words(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a share of a vocabulary is longer than a letter: not where the pieces are bytes or single letters."""
-    pieces = set(random.Random(0).sample(range(len(tokenizer)), min(len(tokenizer), 1000)))
-    texts = [str(tokenizer.decode([i])).strip().removeprefix("##") for i in pieces - set(tokenizer.all_special_ids)]
-    return sum(len(text) > 1 and text.isalpha() for text in texts) > WORDS * len(texts)
+    """Whether a tokenizer has tokens longer than a letter; one of bytes or single letters has none."""
+    size = len(tokenizer)
+    sample = set(random.Random(0).sample(range(size), min(size, VOCABULARY_SAMPLE_SIZE)))
+    texts = [_text_of(tokenizer, token_id) for token_id in sample - set(tokenizer.all_special_ids)]
+    words = sum(len(text) > 1 and text.isalpha() for text in texts)
+    return words > WORD_SHARE * len(texts)
 
 
 def foreign_share(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> float:
-    """Share of unknown pieces and of single letters, or parts of one, among the pieces that stand for letters.
+    """Share of unknown tokens, single letters and parts of letters among the tokens that contain letters.
 
-    (Chinese and Japanese signs are words of their own, and do not count.)
+    Chinese and Japanese characters are words of their own, and do not count as single letters.
     """
     rows = tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=256)["input_ids"]
-    strange: dict[int, bool | None] = {i: _is_strange(tokenizer, i) for row in rows for i in row}
-    found = [answer for row in rows for i in row if (answer := strange[i]) is not None]
-    return sum(found) / max(1, len(found))
+    foreign_by_id: dict[int, bool | None] = {}
+    foreign = total = 0
+    for row in rows:
+        for token_id in row:
+            if token_id not in foreign_by_id:  # decoding is slow, and most tokens come again
+                foreign_by_id[token_id] = _is_foreign(tokenizer, token_id)
+            if foreign_by_id[token_id] is not None:
+                total += 1
+                foreign += bool(foreign_by_id[token_id])
+    return foreign / max(1, total)
 
 
-def _is_strange(tokenizer: PreTrainedTokenizerBase, piece: int) -> bool | None:
-    """Whether a piece is unknown or less than two letters; None where it stands for no letters."""
-    text = str(tokenizer.decode([piece])).strip().removeprefix("##")
-    if piece == tokenizer.unk_token_id or "\ufffd" in text:
+def _is_foreign(tokenizer: PreTrainedTokenizerBase, token_id: int) -> bool | None:
+    """Whether a token is unknown or shorter than two letters; None if it contains no letters."""
+    text = _text_of(tokenizer, token_id)
+    if token_id == tokenizer.unk_token_id or "\ufffd" in text:
         return True
-    if not any(sign.isalpha() for sign in text):
+    if not any(character.isalpha() for character in text):
         return None
     return len(text) == 1 and not unicodedata.name(text, "").startswith(("CJK", "HIRAGANA", "KATAKANA"))
+
+
+def _text_of(tokenizer: PreTrainedTokenizerBase, token_id: int) -> str:
+    """The text of a token, without the marks of word boundaries."""
+    return str(tokenizer.decode([token_id])).strip().removeprefix("##")

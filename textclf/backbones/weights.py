@@ -1,4 +1,4 @@
-"""Weights, configurations and tokenizers, from wherever transformers reads them; GGUF files too."""
+"""Loads weights, configurations and tokenizers of transformers models: from the hub, folders and GGUF files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 
 from textclf.backbones.compatibility import check_vocabulary
 from textclf.backbones.gguf import converted_folder
@@ -24,16 +23,19 @@ CAUSAL_REMEDY = (
     "pass --model.pretrained with a causal LM: a hub id that can be reached, a folder, package://, or a .gguf file"
 )
 MAX_LENGTH = 512
-"""Most tokens that a frozen model reads where nothing else is asked for."""
+"""Default maximum length of a ready-made model, where it can read as many tokens."""
 SHARED_OPTIONS = ("revision", "subfolder", "trust_remote_code", "token", "cache_dir")
-"""Those of `load_options` that hold for config and tokenizer, too."""
+"""Options of `from_pretrained` for models that apply to configurations and tokenizers, too."""
 
 
 def source(reference: str) -> tuple[str, dict[str, str]]:
-    """Where to load from, and which file of it.
+    """Splits a reference into what `from_pretrained` loads from, and the GGUF file in it.
 
-    `folder/model.gguf` is a file of `folder`; where there is no such file, `owner/name/more/model.gguf` is the file
+    `folder/model.gguf` is a file of `folder`; if there is no such file, `owner/name/more/model.gguf` is the file
     `more/model.gguf` of the hub's `owner/name`.
+
+    Returns:
+        Folder or hub id; and `{"gguf_file": name}`, empty where the reference is not a GGUF file.
     """
     place = local_reference(reference)
     if not place.lower().endswith(".gguf"):
@@ -45,13 +47,16 @@ def source(reference: str) -> tuple[str, dict[str, str]]:
 
 
 def _located(reference: str, options: Mapping[str, Any] | None, remedy: str) -> tuple[str, dict[str, Any]]:
-    """What `from_pretrained` reads, and with which options: of a GGUF file, the folder that it is converted to."""
-    place, file = source(reference)
-    left = dict(options or {})
+    """Folder or hub id, and options, for `from_pretrained`; a GGUF file is converted to a folder first."""
+    location, file = source(reference)
+    own_options = dict(options or {})
     if not file:
-        return place, left
-    folder = converted_folder(place, file["gguf_file"], left, reference, remedy)
-    return folder, {name: value for name, value in left.items() if name not in SHARED_OPTIONS}
+        return location, own_options
+    folder = converted_folder(location, file["gguf_file"], own_options, reference, remedy)
+    # The options for the hub applied to the GGUF file; the converted folder is local.
+    for name in SHARED_OPTIONS:
+        own_options.pop(name, None)
+    return folder, own_options
 
 
 def load_tokenizer(
@@ -61,8 +66,8 @@ def load_tokenizer(
 
     Args:
         reference: Hub id, folder, `package://module/path`, or a `.gguf` file in one of them.
-        options: Those of `from_pretrained` of the model; the ones that hold for tokenizers are used.
-        remedy: What to do where it cannot be loaded.
+        options: Options of `from_pretrained` for the model; those that apply to tokenizers are used.
+        remedy: What to do if it cannot be loaded, for the message.
 
     Raises:
         UserError: It cannot be loaded, or there is none.
@@ -95,7 +100,7 @@ def _read_config(folder: str, options: Mapping[str, Any], reference: str, remedy
 
 
 def skeleton(kind: str, config: PreTrainedConfig, reference: str) -> PreTrainedModel:
-    """Builds a network without memory for its weights: what it can read is known before they are loaded.
+    """Builds a network on the meta device: its limits are known before any weight is loaded.
 
     Args:
         kind: A class of transformers, such as `AutoModelForSequenceClassification`.
@@ -112,7 +117,7 @@ def skeleton(kind: str, config: PreTrainedConfig, reference: str) -> PreTrainedM
     return network
 
 
-# Models that are used as they are: loaded once, never trained
+# Ready-made models: loaded once, never trained
 
 
 def load_matched(kind: str, reference: str, max_length: int | None) -> ModelTokenizer:
@@ -121,7 +126,7 @@ def load_matched(kind: str, reference: str, max_length: int | None) -> ModelToke
     Args:
         kind: A class of transformers, such as `AutoModelForSequenceClassification`.
         reference: Hub id, folder, or `package://module/path`.
-        max_length: Tokens to be read; null for what the model can read, at most 512.
+        max_length: Maximum length in tokens; None for what the model can read, at most 512.
 
     Raises:
         UserError: One of them cannot be loaded, they do not belong together, or so many tokens cannot be read.
@@ -132,7 +137,7 @@ def load_matched(kind: str, reference: str, max_length: int | None) -> ModelToke
 
 
 def load_frozen(kind: str, reference: str, dtype: torch.dtype) -> Any:
-    """Loads a model whose weights are all there.
+    """Loads a model in evaluation mode, without gradients; none of its weights may be missing.
 
     Args:
         kind: A class of transformers, such as `AutoModelForSequenceClassification`.
@@ -148,7 +153,8 @@ def load_frozen(kind: str, reference: str, dtype: torch.dtype) -> Any:
         network, found = getattr(transformers, kind).from_pretrained(
             local_reference(reference), dtype=dtype, output_loading_info=True
         )
-    if missing := sorted(found["missing_keys"]):
+    missing = sorted(found["missing_keys"])
+    if missing:
         raise UserError(
             f"{reference!r} has no weights for {', '.join(missing[:3])}: it was not trained as a "
             f"{type(network).__name__}; name a model that was"
@@ -160,7 +166,7 @@ def load_frozen(kind: str, reference: str, dtype: torch.dtype) -> Any:
 
 
 def attend_fully(network: Any) -> None:
-    """Lets BigBird attend to all tokens, as it does where texts are short.
+    """Switches BigBird from sparse to full attention, which it uses for short texts anyway.
 
     (Its sparse attention draws blocks at random, begins at a length that padding reaches as well, and is switched off
     for good by the first short batch: scores would depend on the batch, and on the batches before.)
@@ -172,26 +178,43 @@ def attend_fully(network: Any) -> None:
                 module.set_attention_type("original_full")
 
 
-def frozen_dtype(module: LightningModule) -> torch.dtype:
-    """The type of weights that are never trained: bf16 where the trainer computes in bf16, else fp32.
+def dtype_of(precision: str) -> torch.dtype:
+    """The dtype of weights that are not trained.
 
-    Never fp16: ready-made models may overflow in it (T5 and mDeBERTa do).
+    Args:
+        precision: `trainer.precision`, such as `bf16-mixed`.
+    """
+    if precision.startswith("bf16"):
+        return torch.bfloat16
+    if precision.startswith("16"):
+        return torch.float16
+    return torch.float32
+
+
+def ready_made_dtype(precision: str, method: str) -> torch.dtype:
+    """The dtype of a ready-made model's weights: as `dtype_of`, but fp32 instead of fp16.
+
+    Ready-made models may overflow in fp16 (T5 and mDeBERTa do).
+
+    Args:
+        precision: `trainer.precision`, such as `bf16-mixed`.
+        method: Name of the method, for messages.
 
     Raises:
-        UserError: The trainer would make it fp16 all the same.
+        UserError: The precision is 16-true, with which the trainer converts all weights to fp16.
     """
-    precision = "" if module._trainer is None else str(module._trainer.precision)
-    name = type(module).__name__
+    dtype = dtype_of(precision)
+    if dtype != torch.float16:
+        return dtype
     if precision == "16-true":
-        raise UserError(f"precision 16-true: models of {name} may overflow in fp16: give bf16-true or 32-true")
-    if precision == "16-mixed":
-        say(f"{name} computes in fp32, not in fp16, in which its models may overflow (precision 16-mixed)")
-    return torch.bfloat16 if precision.startswith("bf16") else torch.float32
+        raise UserError(f"precision 16-true: models of {method} may overflow in fp16: give bf16-true or 32-true")
+    say(f"{method} computes in fp32, not in fp16, in which its models may overflow (precision {precision})")
+    return torch.float32
 
 
 @contextmanager
 def own_precision(network: PreTrainedModel) -> Iterator[None]:
-    """Computes in the type of the network's weights, without the trainer's autocast and without gradients."""
+    """Computes in the dtype of the network's weights, without the trainer's autocast and without gradients."""
     with torch.no_grad(), torch.autocast(network.device.type, enabled=False):
         yield
 
@@ -204,7 +227,7 @@ def load_causal(reference: str, options: Mapping[str, Any], dtype: torch.dtype) 
 
     Args:
         reference: Hub id, folder, `package://module/path`, or a `.gguf` file in one of them.
-        options: Handed to `from_pretrained`; a `dtype` among them wins.
+        options: Passed to `from_pretrained`; a `dtype` among them takes precedence.
         dtype: Of the weights.
 
     Raises:
@@ -218,18 +241,11 @@ def load_causal(reference: str, options: Mapping[str, Any], dtype: torch.dtype) 
         raise UserError(f"pretrained {reference!r} is an encoder-decoder ({config.model_type}): {CAUSAL_REMEDY}")
     with loading("model", reference, CAUSAL_REMEDY):
         network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, **{"dtype": dtype, **options})
-    network.train(False)
+    network.train(False)  # `eval` has no type hints in transformers
     if "attn_implementation" not in options:
         use_products(network)
     reorder_weights(network)
     return network
-
-
-def dtype_of(precision: str) -> torch.dtype:
-    """The dtype of weights that are not trained, for `trainer.precision`."""
-    if precision.startswith("bf16"):
-        return torch.bfloat16
-    return torch.float16 if precision.startswith("16") else torch.float32
 
 
 def _shared(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,25 +9,26 @@ from typing import Any
 from textclf.types import PreTrainedTokenizerBase
 
 SPECIAL = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
-MIN_COUNT = 2  # a piece that was seen once is no help
+MIN_COUNT = 2
+"""Occurrences in the training texts below which a character or piece is left out."""
 
 
 def train_wordpiece(
     batches: Callable[[], Iterator[Sequence[str]]], vocab_size: int, max_length: int, lowercase: bool = True
 ) -> PreTrainedTokenizerBase:
-    """Trains a WordPiece tokenizer in BERT's manner; the same texts give the same one.
+    """Trains a WordPiece tokenizer like BERT's; the same texts give the same tokenizer.
 
-    Texts are composed first (NFC), and no accent is stripped: a Hangul syllable stays one character. The pieces are
-    single characters, at most a quarter of them as first and as many as later letters of a word, and what is most often
-    merged from them. A word with a character that is none of them is unknown.
+    Texts are composed first (NFC), and no accent is stripped, so that a Hangul syllable stays one character. The
+    vocabulary consists of single characters, at most a quarter of it as first and another quarter as later letters of a
+    word, and of the most frequent pieces merged from them. A word with any other character is unknown.
 
     Source: Wu et al., 2016, https://arxiv.org/abs/1609.08144.
 
     Args:
-        batches: Gives the texts, a batch at a time; called twice.
-        vocab_size: Most pieces.
-        max_length: Tokens that its encoder can read.
-        lowercase: Whether capital letters are read as small ones.
+        batches: Returns an iterator over batches of the texts; called twice.
+        vocab_size: Upper limit of the vocabulary's size.
+        max_length: Maximum length of its encoder, in tokens.
+        lowercase: Whether texts are converted to lower case.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
@@ -37,11 +38,12 @@ def train_wordpiece(
     )
     splitter = pre_tokenizers.BertPreTokenizer()
     letters = _letters(batches(), normalizer, splitter, vocab_size // 4)
-    # The trainer would number later letters in the order of a hash table that differs from run to run, and decide
-    # between equal counts by those numbers. What is given as special is numbered as it comes.
+    # The trainer numbers later letters in the order of a hash table that differs from run to run, and breaks ties
+    # between equal counts by these numbers. Special tokens are numbered in the order in which they are given.
     later = [f"##{letter}" for letter in letters if len(splitter.pre_tokenize_str(f"a{letter}")) == 1]
     learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    learner.normalizer, learner.pre_tokenizer = normalizer, splitter
+    learner.normalizer = normalizer
+    learner.pre_tokenizer = splitter
     learner.train_from_iterator(
         batches(),
         trainers.WordPieceTrainer(
@@ -55,7 +57,9 @@ def train_wordpiece(
     )
     pieces = learner.get_vocab()
     tokenizer = Tokenizer(models.WordPiece(vocab=pieces, unk_token="[UNK]"))  # later letters are not special in it
-    tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.decoder = normalizer, splitter, decoders.WordPiece()
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = splitter
+    tokenizer.decoder = decoders.WordPiece()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
@@ -69,10 +73,12 @@ def train_wordpiece(
     )
 
 
-def _letters(batches: Iterator[Sequence[str]], normalizer: Any, splitter: Any, most: int) -> list[str]:
+def _letters(batches: Iterator[Sequence[str]], normalizer: Any, splitter: Any, limit: int) -> list[str]:
     """The most frequent characters of words, most frequent first."""
     counts: Counter[str] = Counter()
     for batch in batches:
         counts.update(normalizer.normalize_str("\n".join(batch)))
-    often = sorted((-count, letter) for letter, count in counts.items() if count >= MIN_COUNT)
-    return [letter for _, letter in often if splitter.pre_tokenize_str(letter)][:most]
+    frequent = [(-count, letter) for letter, count in counts.items() if count >= MIN_COUNT]
+    # White space is counted too, but is not part of any word.
+    letters = [letter for _, letter in sorted(frequent) if splitter.pre_tokenize_str(letter)]
+    return letters[:limit]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from textclf.backbones.classification_head import class_logits
-from textclf.backbones.language import a_sample, say_if_foreign
+from textclf.backbones.language import report_unknown_language, sample_texts
 from textclf.backbones.padding import pad
 from textclf.backbones.weights import own_precision
 from textclf.errors import UserError
@@ -104,7 +104,7 @@ class PretrainedClassifier(InferenceClassifier):
     def _judge_language(self, texts: Sequence[str]) -> None:
         """Says, once, where the tokenizer does not know the language of some texts."""
         self._looked = True
-        say_if_foreign(self.tokenizer, self.pretrained, a_sample(texts))
+        report_unknown_language(self.tokenizer, self.pretrained, sample_texts(texts))
 
     def mapped(self, logits: Tensor) -> Tensor:
         """From logits `(batch, theirs)` to log-probabilities of the data's labels, `(batch, num_classes)`."""
