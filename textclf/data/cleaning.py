@@ -179,21 +179,25 @@ class ResolveConflicts(RowStep):
 
     def keep(self, rows: KeyedRows) -> np.ndarray:
         """Keeps rows of texts with one label, and what the rule leaves of the others."""
-        classes = int(rows.labels.max(initial=0)) + 2  # one for -1
-        pairs = rows.groups * classes + rows.labels + 1
-        _, first, pair_of_row, counts = np.unique(pairs, return_index=True, return_inverse=True, return_counts=True)
-        group = rows.groups[first]
-        if self.rule == "keep_first":
-            score = -first
-        elif self.rule == "majority":
+        # A candidate is a text with one of its labels. Each gets a score; the best candidate of a text wins, unless
+        # another one is as good. A text with one label has one candidate, which wins.
+        candidates = pair_numbers(rows)
+        _, first, candidate_of_row, counts = np.unique(
+            candidates, return_index=True, return_inverse=True, return_counts=True
+        )
+        text = rows.groups[first]
+        if self.rule == "majority":
             score = counts
+        elif self.rule == "keep_first":
+            score = -first
         else:
             score = np.zeros_like(counts)
         best = np.full(rows.groups.max(initial=-1) + 1, np.iinfo(score.dtype).min)
-        np.maximum.at(best, group, score)
-        wins = score == best[group]
-        winners = np.bincount(group[wins], minlength=len(best))
-        kept: np.ndarray = (wins & (winners[group] == 1))[pair_of_row]
+        np.maximum.at(best, text, score)
+        is_best = score == best[text]
+        number_of_best = np.bincount(text[is_best], minlength=len(best))
+        wins = is_best & (number_of_best[text] == 1)
+        kept: np.ndarray = wins[candidate_of_row]
         return kept
 
 
@@ -205,9 +209,9 @@ class DropRepeats(RowStep):
 
     def keep(self, rows: KeyedRows) -> np.ndarray:
         """Keeps the first of each."""
-        pairs = rows.groups * (int(rows.labels.max(initial=0)) + 2) + rows.labels + 1
-        kept = np.zeros(len(pairs), dtype=bool)
-        kept[np.unique(pairs, return_index=True)[1]] = True
+        _, first = np.unique(pair_numbers(rows), return_index=True)
+        kept = np.zeros(len(rows.labels), dtype=bool)
+        kept[first] = True
         return kept
 
 
@@ -229,6 +233,13 @@ class DropOverlap(RowStep):
             if other != rows.split:
                 kept &= ~rows.also_in(other)
         return kept
+
+
+def pair_numbers(rows: KeyedRows) -> np.ndarray:
+    """A number for each pair of a text and a label, equal for rows that have both in common; shape `(rows,)`."""
+    labels = rows.labels + 1  # -1 is an unknown label
+    numbers: np.ndarray = rows.groups * (int(labels.max(initial=0)) + 1) + labels
+    return numbers
 
 
 # Recipes
