@@ -1,11 +1,10 @@
-"""Which rows say the same: 16 bytes for each, whatever the length of its text."""
+"""Columns of rows in memory: hashes of the texts, labels, and other whole numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -14,11 +13,15 @@ from textclf.hashing import short_hash
 from textclf.types import Dataset
 
 KEY = "S16"
-"""A 128-bit hash as bytes. (NumPy drops zeros at their end, in all keys alike: equal stays equal.)"""
+"""Data type of a 128-bit hash as bytes. (NumPy drops trailing zeros, in all keys alike: equal keys stay equal.)"""
+WINDOW = 10_000
+"""Rows that are read from disk at once."""
 
 
 def text_keys(rows: Dataset) -> np.ndarray:
-    """Hashes the text (and the pair) of each row; two texts of a billion would share a hash once in 10^20 times.
+    """Hashes the text (and the pair) of each row to 16 bytes.
+
+    Equal keys mean equal texts: that two of a billion texts share a hash has a probability of 10^-20.
 
     Args:
         rows: With a column `text`, and `text_pair` where there is one.
@@ -26,27 +29,29 @@ def text_keys(rows: Dataset) -> np.ndarray:
     Returns:
         Shape `(rows,)`, 16 bytes each.
     """
+    keys = [np.empty(0, dtype=KEY)]
+    for texts, pairs in _text_windows(rows):
+        # The length tells where the first text ends: ("ab", "c") and ("a", "bc") are different.
+        hashes = [short_hash(f"{len(text)} {text}{pair}".encode()) for text, pair in zip(texts, pairs, strict=True)]
+        keys.append(np.array(hashes, dtype=KEY))
+    return np.concatenate(keys)
 
-    def key(text: str, pair: str = "") -> bytes:
-        return short_hash(f"{len(text)} {text}{pair}".encode())
 
-    parts = [np.array([key(*texts) for texts in zip(*batch, strict=True)], dtype=KEY) for batch in _texts(rows)]
-    return np.concatenate(parts) if parts else np.empty(0, dtype=KEY)
-
-
-def _texts(rows: Dataset) -> Any:
+def _text_windows(rows: Dataset) -> Iterator[tuple[list[str], list[str]]]:
+    """The texts and their pairs, some thousands at a time; pairs are empty strings where there are none."""
     names = [name for name in ("text", "text_pair") if name in rows.column_names]
-    for batch in rows.select_columns(names).iter(batch_size=10_000):
-        yield [batch[name] for name in names]
+    for batch in rows.select_columns(names).iter(batch_size=WINDOW):
+        texts = batch["text"]
+        yield texts, batch.get("text_pair", [""] * len(texts))
 
 
 class KeyedRows:
-    """Rows of a split as cleaning sees them: the rows on disk, and a few bytes of each in memory.
+    """Rows of a split as cleaning steps get them: the rows on disk, and a few bytes of each in memory.
 
     Attributes:
-        rows: On disk.
-        split: Which they are of.
-        keys: Of the texts, shape `(rows,)`: equal for equal texts (and pairs).
+        rows: The rows on disk.
+        split: The split that they belong to.
+        keys: Hash of each text (and pair), shape `(rows,)`: equal for equal texts.
         labels: Class indices, -1 for an unknown one, int64, shape `(rows,)`.
     """
 
@@ -54,11 +59,13 @@ class KeyedRows:
         """Takes the rows.
 
         Args:
-            rows: Columns `id`, `text`, `label` (-1 for one that is unknown), and `text_pair` where there is one.
-            split: Which they are of.
+            rows: Columns `id`, `text`, `label` (-1 for an unknown one), and `text_pair` where there is one.
+            split: The split that they belong to.
             keys_of: Gives the keys of another split, empty where there is none.
         """
-        self.rows, self.split, self._keys_of = rows, split, keys_of
+        self.rows = rows
+        self.split = split
+        self._keys_of = keys_of
         self.keys = text_keys(rows)
         self.labels = int_column(rows, "label")
 
@@ -70,35 +77,39 @@ class KeyedRows:
     @cached_property
     def empty(self) -> np.ndarray:
         """Whether the text, or one of a pair, has nothing but white space; bool, shape `(rows,)`."""
-        parts = [
-            np.array([not all(text.strip() for text in texts) for texts in zip(*batch, strict=True)], dtype=bool)
-            for batch in _texts(self.rows)
-        ]
-        return np.concatenate(parts) if parts else np.empty(0, dtype=bool)
+        empty: list[bool] = []
+        has_pairs = "text_pair" in self.rows.column_names
+        for texts, pairs in _text_windows(self.rows):
+            for text, pair in zip(texts, pairs, strict=True):
+                empty.append(not text.strip() or (has_pairs and not pair.strip()))
+        return np.array(empty, dtype=bool)
 
     def also_in(self, split: Split) -> np.ndarray:
-        """Whether each text also stands in another split, bool, shape `(rows,)`."""
+        """Whether each text is in another split, too; bool, shape `(rows,)`."""
         return np.isin(self.keys, self._keys_of(split))
 
     def select(self, kept: np.ndarray) -> KeyedRows:
         """The rows where `kept` is true."""
-        places = np.flatnonzero(kept)
+        indices = np.flatnonzero(kept)
         part = copy(self)
-        part.rows, part.keys, part.labels = self.rows.select(places), self.keys[places], self.labels[places]
-        for derived in ("groups", "empty"):
-            part.__dict__.pop(derived, None)
+        part.rows = self.rows.select(indices)
+        part.keys = self.keys[indices]
+        part.labels = self.labels[indices]
+        for cached in ("groups", "empty"):  # of all rows; they are computed again on use
+            part.__dict__.pop(cached, None)
         return part
 
 
 def int_column(rows: Dataset, name: str) -> np.ndarray:
     """A column of whole numbers, int64, shape `(rows,)`, without a Python number for each."""
-    # All at once, `datasets` would make an Arrow table for each row of a selection.
-    windows = rows.select_columns([name]).with_format("arrow").iter(batch_size=10_000)
-    parts: list[np.ndarray] = [window.column(name).to_numpy().astype(np.int64) for window in windows]
-    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+    parts = [np.empty(0, dtype=np.int64)]
+    # Not all at once: `datasets` would make an Arrow table for each row of a selection.
+    for window in rows.select_columns([name]).with_format("arrow").iter(batch_size=WINDOW):
+        parts.append(window.column(name).to_numpy().astype(np.int64))
+    return np.concatenate(parts)
 
 
 def class_counts(rows: Dataset, num_classes: int) -> list[int]:
-    """How many rows each class has."""
+    """Number of rows of each class."""
     counts: list[int] = np.bincount(int_column(rows, "label"), minlength=num_classes).tolist()
     return counts

@@ -1,4 +1,4 @@
-"""From a source to the rows of its splits: read, cleaned, divided, drawn from, and counted at each step."""
+"""From a source to the rows of its splits: reading, cleaning, dividing, sampling, and a count at each step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from textclf.console import say
 from textclf.data.cleaning import DEFAULT, TIDY, CleaningStep, DropUnknownLabels, RowStep, TextStep, text_steps
-from textclf.data.columns import KEY, KeyedRows, int_column, text_keys
+from textclf.data.columns import KEY, KeyedRows, int_column
 from textclf.data.ledger import READ, Ledger
 from textclf.data.options import refuse_without_effect
 from textclf.data.read_files import ANY_SUFFIX, read_split, split_files
@@ -23,8 +23,8 @@ from textclf.errors import UserError
 from textclf.types import Dataset
 
 TEST_SEED = 42
-"""Of a test split that is made here, and of a sample of one: they are the same whatever `seed` is, so that runs with
-other seeds can be compared."""
+"""Seed of a test split that is made here, and of a sample of one: they do not depend on `seed`, so that runs with other
+seeds can be compared."""
 NAMED = 10
 """Most classes that are named in a line."""
 
@@ -33,10 +33,11 @@ class _Missing:
     """A class attribute that a subclass has to set."""
 
     def __init__(self, name: str, remedy: str) -> None:
-        self.name, self.remedy = name, remedy
+        self.name = name
+        self.remedy = remedy
 
     def __get__(self, instance: object, owner: type) -> Any:
-        if instance is None:  # of the class itself, there is none
+        if instance is None:  # `hasattr` of the class is False
             raise AttributeError(self.name)
         raise UserError(f"{owner.__name__} has no {self.name}: {self.remedy}")
 
@@ -46,24 +47,24 @@ def _missing(name: str, remedy: str) -> Any:
 
 
 class SplitRows:
-    """The half of a data module that knows rows, and neither trainer nor model.
+    """The part of a data module that reads rows; it knows neither trainer nor model.
 
     Attributes:
-        label_names: Name of each class; the place is the label's index.
+        label_names: Name of each class, in the order of their indices.
         hub_id: Repository on the hub.
-        hub_config: Which of its data sets, where it has several.
-        hub_revision: Commit of it; a branch where none is known.
-        hub_fingerprints: Of the uncleaned rows of each split, where the revision is only a branch.
-        hub_splits: The splits that it has.
-        split_names: What the source calls a split, where it is called otherwise.
+        hub_config: Name of one of its data sets, where it has several.
+        hub_revision: Commit of the repository; a branch where no commit is known.
+        hub_fingerprints: Hash of the uncleaned rows of each split, where the revision is only a branch.
+        hub_splits: The splits that the repository has.
+        split_names: The source's names of splits, where they differ from ours.
         text_column: The source's column of texts.
         text_pair_column: The source's column of second texts.
         label_column: The source's column of labels: indices, or names.
         id_column: The source's column of ids; the row number where it has none.
-        recipe: How it is cleaned unless the configuration says otherwise.
-        test_share: Of each class that becomes the test split where the source has none.
-        ledger: What became of the rows that were read.
-        sliced: Whether a part of a test split that stands alone is learnt from instead of scored.
+        recipe: Cleaning steps, unless the configuration gives others.
+        test_share: Share of each class that becomes the test split where the source has none.
+        ledger: Counts of the rows after each step.
+        sliced: Whether, of a source with a test split alone, a part of it is learnt from instead of scored.
     """
 
     label_names: Sequence[str] = _missing("label_names", "set it to the name of each class, in a tuple")
@@ -90,7 +91,9 @@ class SplitRows:
     cleaning: Sequence[CleaningStep]
     ledger: Ledger
     _rows: dict[Split, Dataset]
-    _sources: dict[Split, Dataset]
+    """Rows of each split after all steps."""
+    _sources: dict[Split, KeyedRows]
+    """Rows of each split after the steps that change texts; kept, since other splits are compared with them."""
 
     # The source
 
@@ -98,7 +101,7 @@ class SplitRows:
         """The splits that the source itself has.
 
         Raises:
-            UserError: `data_dir` does not exist. (It need not for `predict`, whose checkpoint knows the labels.)
+            UserError: `data_dir` does not exist. (`predict` does not need it: its checkpoint has the labels.)
         """
         if self.data_dir is None:
             return self.hub_splits
@@ -106,11 +109,18 @@ class SplitRows:
             raise UserError(
                 f"data_dir {self.data_dir!r} is not a folder: give one that holds train.parquet, test.csv, ..."
             )
-        return tuple(s for s in SPLITS if (name := self._source_name(s)) and split_files(self.data_dir, name))
+        found: list[Split] = []
+        for split in SPLITS:
+            name = self._source_name(split)
+            if name is not None and split_files(self.data_dir, name):
+                found.append(split)
+        return tuple(found)
 
     def _source_name(self, split: Split) -> str | None:
-        """What the source calls a split; None where that name means another one."""
-        return self.split_names.get(split, None if split in self.split_names.values() else split)
+        """The source's name of a split; None where the source calls another split by our name of this one."""
+        if split in self.split_names:
+            return self.split_names[split]
+        return None if split in self.split_names.values() else split
 
     def load_split(self, split: Split) -> Dataset:
         """Reads one split of the source, in the source's columns; override it for a source of another kind.
@@ -124,10 +134,10 @@ class SplitRows:
         return read_hub(self.hub_id, self.hub_config, self.hub_revision, name)
 
     def _load(self, split: Split) -> Dataset:
-        """Reads one split; all its strings are valid Unicode then.
+        """Reads one split, and makes its strings valid Unicode.
 
         Raises:
-            UserError: It cannot be read, or a `load_split` of one's own gives half of a character.
+            UserError: It cannot be read, or a user's `load_split` gives half of a character.
         """
         gave = f"{type(self).__name__}.load_split({split!r}) gave"
         try:
@@ -140,7 +150,7 @@ class SplitRows:
         return with_valid_text(source, f"the {split} split")
 
     def has_split(self, split: Split) -> bool:
-        """Whether there are rows for `split`, those made here included."""
+        """Whether there are rows for `split`, from the source or divided from another split."""
         source = self.source_splits()
         made = {
             "train": (self.shots_per_class is not None or self.sliced) and "test" in source,
@@ -150,9 +160,9 @@ class SplitRows:
         return split in source or made[split]
 
     def take_slice(self) -> None:
-        """Takes `val_size` of each class out of a test split that stands alone, to be learnt from.
+        """Takes a slice to learn from out of the test split of a source that has no other: `val_size` of each class.
 
-        Where `shots_per_class` is given, these rows are the slice.
+        Where `shots_per_class` is given, those rows are the slice.
 
         Raises:
             UserError: `val_size` is 0.
@@ -161,7 +171,9 @@ class SplitRows:
             return
         if not self.val_size:
             raise UserError("val_size 0 takes no rows out of test to learn from, and there is no train split: give 0.1")
-        self._rows, self._sources, self.ledger = {}, {}, Ledger()
+        self._rows = {}
+        self._sources = {}
+        self.ledger = Ledger()
         self.sliced = True
 
     # Its rows
@@ -175,7 +187,7 @@ class SplitRows:
         if split not in self._rows:
             if not self.has_split(split):
                 raise UserError(self._why_missing(split))
-            if not self._rows:  # the same for every split
+            if not self._rows:  # once, since the answer is the same for every split
                 refuse_without_effect(self)
             self._read(split)
         if not len(self._rows[split]):
@@ -183,18 +195,20 @@ class SplitRows:
         return self._rows[split]
 
     def _read(self, split: Split) -> None:
+        """Reads and cleans a split; train and validation together where the one is held out of the other."""
         held_out = split != "test" and self._held_out()
         rows = self._cleaned("train" if held_out else split)
         if held_out:
-            kept, held = stratified_split(int_column(rows, "label"), self.val_size, self.seed, text_keys(rows))
+            # Rows of one text stay together: a copy in train would give a validation row away.
+            kept, held = stratified_split(rows.labels, self.val_size, self.seed, rows.keys)
             parts: dict[Split, np.ndarray] = {"train": kept, "validation": held}
-            for part, places in parts.items():
-                self._rows[part] = rows.select(places)
+            for part, indices in parts.items():
+                self._rows[part] = rows.rows.select(indices)
                 why = f"val_size {self.val_size}, seed {self.seed}"
-                self.ledger.add(part, "held out for validation", len(places), why=why)
+                self.ledger.add(part, "held out for validation", len(indices), why=why)
         else:
-            parts = {split: np.arange(len(rows))}
-            self._rows[split] = rows
+            parts = {split: np.arange(len(rows.labels))}
+            self._rows[split] = rows.rows
         for part in parts:
             if part in self.limit:
                 self._limit(part, self.limit[part])
@@ -203,49 +217,62 @@ class SplitRows:
             self._say_missing_classes(part)
 
     def _held_out(self) -> bool:
+        """Whether validation rows are held out of train."""
         source = self.source_splits()
         return "validation" not in source and "train" in source and self.val_size > 0
 
     def _limit(self, split: Split, most: int) -> None:
+        """Samples the rows of a split."""
         rows = self._rows[split]
-        seed = TEST_SEED if split == "test" else self.seed
         if self.limit_by == "first":
-            self._rows[split] = rows.select(range(min(most, len(rows))))
+            indices = np.arange(min(most, len(rows)))
+            why = f"the first {most:,} of {split}"
         else:
-            self._rows[split] = rows.select(draw_sample(int_column(rows, "label"), most, seed))
-        drawn = f"{most:,} of {split}, stratified by seed {seed}"
-        why = f"the first {most:,} of {split}" if self.limit_by == "first" else drawn
-        self.ledger.add(split, "limit", len(self._rows[split]), why=why)
+            seed = TEST_SEED if split == "test" else self.seed
+            indices = draw_sample(int_column(rows, "label"), most, seed)
+            why = f"{most:,} of {split}, stratified by seed {seed}"
+        self._rows[split] = rows.select(indices)
+        self.ledger.add(split, "limit", len(indices), why=why)
 
     def _draw(self, shots: int) -> None:
+        """Draws train rows, the same number of each class."""
         rows = self._rows["train"]
         self._rows["train"] = rows.select(draw_shots(int_column(rows, "label"), shots, self.seed, self.label_names))
         why = f"{shots} of each class, seed {self.seed}"
         self.ledger.add("train", "shots_per_class", len(self._rows["train"]), why=why)
 
     def _say_missing_classes(self, split: Split) -> None:
+        """Reports classes without rows, unless the split is empty, which is an error elsewhere."""
         present = set(np.unique(int_column(self._rows[split], "label")).tolist())
         missing = [repr(name) for label, name in enumerate(self.label_names) if label not in present]
-        if missing and present:
-            more = [f"{len(missing) - NAMED:,} more classes"] if len(missing) > NAMED else []
-            effect = "a model cannot learn them" if split == "train" else "each counts 0 in the macro averages"
-            say(f"the {split} split has no rows of {', '.join(missing[:NAMED] + more)}: {effect}")
+        if not missing or not present:
+            return
+        if len(missing) > NAMED:
+            missing[NAMED:] = [f"{len(missing) - NAMED:,} more classes"]
+        effect = "a model cannot learn them" if split == "train" else "each counts 0 in the macro averages"
+        say(f"the {split} split has no rows of {', '.join(missing)}: {effect}")
 
-    def _cleaned(self, split: Split) -> Dataset:
-        """The source's rows after all steps."""
-        rows = KeyedRows(self._tidied(split), split, self._keys_of)
+    def _cleaned(self, split: Split) -> KeyedRows:
+        """The source's rows after all cleaning steps."""
+        rows = self._tidied(split)
         for step in self.cleaning:
             if isinstance(step, RowStep) and split in step.splits:
                 rows = rows.select(step.keep(rows))
                 self.ledger.add(split, type(step).__name__, len(rows.keys), why=step.why)
-        return rows.rows
+        return rows
 
     def _keys_of(self, split: Split) -> np.ndarray:
-        made = split == "test" and self.has_split("test")
-        return text_keys(self._tidied(split)) if made or split in self.source_splits() else np.empty(0, dtype=KEY)
+        """Keys of the texts of another split, for the steps that compare splits; none where there is no such split.
 
-    def _tidied(self, split: Split) -> Dataset:
-        """The rows in the standard columns, after the steps that change texts; kept, since other splits compare."""
+        Validation rows that are held out do not count: they are divided from train after the steps.
+        """
+        made = split == "test" and self.has_split("test")
+        if made or split in self.source_splits():
+            return self._tidied(split).keys
+        return np.empty(0, dtype=KEY)
+
+    def _tidied(self, split: Split) -> KeyedRows:
+        """The rows in the standard columns, after the steps that change texts; each text is hashed once."""
         if split not in self._sources:
             whole = self._divided()
             if whole is None or split == "validation":
@@ -262,7 +289,14 @@ class SplitRows:
         return self._sources[split]
 
     def _standard(self, split: Split, steps: Sequence[TextStep] | None = None) -> tuple[Dataset, np.ndarray]:
-        """A split of the source in the standard columns, and for each row the steps that changed it, as bits."""
+        """A split of the source in the standard columns, and for each row the steps that changed it, as bits.
+
+        Args:
+            split: One of the source's own splits.
+            steps: Steps that change texts; by default those of the cleaning recipe.
+        """
+        if steps is None:
+            steps = text_steps(self.cleaning)
         rows = standard_columns(
             self._load(split),
             text=self.text_column,
@@ -271,49 +305,54 @@ class SplitRows:
             id_=self.id_column,
             label_names=self.label_names,
             remedy=self._column_remedy,
-            steps=text_steps(self.cleaning) if steps is None else steps,
+            steps=steps,
             keep_unknown=self._drops_unknown_labels(split),
         )
         return rows.remove_columns("changed"), int_column(rows, "changed")
 
     def _drops_unknown_labels(self, split: Split) -> bool:
+        """Whether rows with an unknown label are dropped, so that they must be read."""
         return any(isinstance(step, DropUnknownLabels) and split in step.splits for step in self.cleaning)
 
     def column_option(self, role: str) -> str | None:
-        """The option that names a column, such as `--data.text_column`; None where the class has no such argument.
+        """The option that names a column, such as `--data.text_column`; None where no class in the MRO has it.
 
         Args:
             role: `text`, `text_pair` or `label`.
         """
         argument = f"{role}_column"
-        parameters = {name for kind in type(self).__mro__[:-1] for name in inspect.signature(kind).parameters}
-        return f"--data.{argument}" if argument in parameters else None
+        has_argument = any(argument in inspect.signature(kind).parameters for kind in type(self).__mro__[:-1])
+        return f"--data.{argument}" if has_argument else None
 
     def _column_remedy(self, role: str) -> str:
         """How to name another column of texts or labels, as an imperative."""
-        if option := self.column_option(role):
+        option = self.column_option(role)
+        if option is not None:
             return f"name another column with {option}"
-        argument, kind = f"{role}_column", type(self).__name__
+        argument = f"{role}_column"
+        kind = type(self).__name__
         if self.data_dir is not None:
             return f"give the files the columns of {kind}, or read them with --data FilesDataModule --data.{argument}"
         return f"set {argument} in {kind}"
 
     def _keep(self, split: Split, rows: Dataset, changed: np.ndarray) -> None:
-        self._sources[split] = rows
+        """Keeps the rows of a split, and counts those that the steps changed (`changed` has a bit for each step)."""
+        self._sources[split] = KeyedRows(rows, split, self._keys_of)
         self.ledger.add(split, READ, len(rows))
-        for place, step in enumerate(text_steps(self.cleaning)):
-            count = int((changed >> place & 1).sum())
+        for bit, step in enumerate(text_steps(self.cleaning)):
+            count = int((changed >> bit & 1).sum())
             self.ledger.add(split, type(step).__name__, len(rows), why=step.why, changed=count)
 
     def _take_from_test(self, rows: Dataset, train: np.ndarray, test: np.ndarray) -> None:
+        """Divides the rows of test into those that are learnt from and those that are scored."""
         size = f"val_size {self.val_size}" if self.shots_per_class is None else f"{self.shots_per_class} of each class"
         parts: dict[Split, np.ndarray] = {"train": train, "test": test}
-        for part, places in parts.items():
-            self._sources[part] = rows.select(places)
-            self.ledger.add(part, "taken from test", len(places), why=f"{size}, seed {self.seed}")
+        for part, indices in parts.items():
+            self._sources[part] = KeyedRows(rows.select(indices), part, self._keys_of)
+            self.ledger.add(part, "taken from test", len(indices), why=f"{size}, seed {self.seed}")
 
     def _divided(self) -> Split | None:
-        """The split that becomes train and test where the source has only one of the two."""
+        """The split that is divided into train and test, where the source has only one of the two."""
         source = self.source_splits()
         if "train" in source and "test" not in source and self.test_share:
             return "train"
@@ -322,7 +361,10 @@ class SplitRows:
         return None
 
     def _division(self, whole: Split) -> tuple[np.ndarray, np.ndarray]:
-        """Row numbers of train and test; by texts that are tidied in one way, so that no recipe moves a row."""
+        """Row numbers of train and test.
+
+        They are drawn from texts that are always tidied in the same way, so that no row changes sides with the recipe.
+        """
         rows, _ = self._standard(whole, text_steps(TIDY))
         tidy = KeyedRows(rows, whole, lambda _: np.empty(0, dtype=KEY))
         if whole == "train":
@@ -330,22 +372,22 @@ class SplitRows:
         if self.shots_per_class is None:
             drawn = stratified_split(tidy.labels, self.val_size, self.seed, tidy.keys)[1]
         else:
-            once = np.bincount(tidy.groups, minlength=1)[tidy.groups] == 1
-            drawn = draw_shots(tidy.labels, self.shots_per_class, self.seed, self.label_names, once & ~tidy.empty)
-        aside = f"{len(drawn)} rows of the test split are set aside to learn from"
-        say(f"there is no train split: {aside}, and are not scored")
+            unique = np.bincount(tidy.groups, minlength=1)[tidy.groups] == 1  # no copy stays in test
+            drawn = draw_shots(tidy.labels, self.shots_per_class, self.seed, self.label_names, unique & ~tidy.empty)
+        say(
+            f"there is no train split: {len(drawn)} rows of the test split are set aside to learn from, and are not "
+            "scored"
+        )
         return drawn, np.setdiff1d(np.arange(len(rows)), drawn)
 
-    # What is not there
+    # Messages about missing rows
 
     def _why_missing(self, split: Split) -> str:
         where = f"{self.data_dir!r} has" if self.data_dir else "the source has"
         source = self.source_splits()
-        more = (
-            ", or pass --data.shots_per_class to learn from a few rows of test, which are then not scored"
-            if split == "train" and "test" in source
-            else ""
-        )
+        more = ""
+        if split == "train" and "test" in source:
+            more = ", or pass --data.shots_per_class to learn from a few rows of test, which are then not scored"
         name = self._source_name(split) or split
         return (
             f"{type(self).__name__} has no {split!r} split: {where} only {', '.join(source) or 'none'}: "
@@ -353,7 +395,7 @@ class SplitRows:
         )
 
     def _why_empty(self, split: Split) -> str:
-        read = next(e.rows for e in self.ledger.entries if e.split == split)
+        read = next(entry.rows for entry in self.ledger.entries if entry.split == split)
         if split == "validation" and self._held_out():
             return (
                 f"val_size {self.val_size} holds out none of the {len(self._rows['train'])} train rows: "
