@@ -140,7 +140,8 @@ def test_arguments_out_of_range(arguments, message):
 
 # The data sets
 
-ALL = [getattr(textclf.data, name) for name in textclf.data.__all__ if name.endswith("DataModule") and name != "TextDataModule"]
+NAMES = [name for name in textclf.data.__all__ if name.endswith("DataModule") and name != "TextDataModule"]
+ALL = [getattr(textclf.data, name) for name in NAMES]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ALL if kind is not FilesDataModule])
