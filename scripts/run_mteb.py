@@ -122,10 +122,7 @@ def build(arguments: Sequence[str]) -> tuple[Any, TextDataModule]:
         def before_instantiate_classes(self) -> None:
             """Settles nothing."""
 
-        def _run_subcommand(self, subcommand: str) -> None:
-            """Runs nothing."""
-
-    read = Reader(["test", *arguments])
+    read = Reader(["test", *arguments], execute_command=False)
     if not isinstance(read.model, EmbeddingClassifier):
         raise UserError(
             f"{type(read.model).__name__} embeds nothing: lay configs/model/linear_probe.yaml over the data"

@@ -1,5 +1,5 @@
-"""The command line."""
+"""The command line, and what it builds for scripts and notebooks."""
 
-from textclf.cli.app import main
+from textclf.cli.app import build, main
 
-__all__ = ["main"]
+__all__ = ["build", "main"]

@@ -8,22 +8,40 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from jsonargparse import ActionYesNo
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+# jsonargparse finds the short name of a class, such as `ExtraMetrics`, once its module is imported.
 import textclf.data
 import textclf.models
 import textclf.run.calibration
-import textclf.run.extra_metrics  # noqa: F401  # importing these makes short class names known
-from textclf.cli.arguments import ArgumentsCLI
+import textclf.run.extra_metrics  # noqa: F401
+from textclf.class_paths import import_modules
+from textclf.cli.config import (
+    ConfigFile,
+    Parser,
+    axes_as_configs,
+    check_complete,
+    checkpoint_as_config,
+    class_paths_of,
+    configs_first,
+    one_text_or_several,
+    peek,
+    with_current_classes,
+    with_logger_folders,
+)
+from textclf.cli.help import help_on
+from textclf.cli.messages import misplaced_command
 from textclf.console import hush, say, use_utf8
 from textclf.data.base import TextDataModule
 from textclf.data.cleaning import text_steps
 from textclf.errors import UserError, check_home
 from textclf.evaluation.provenance import described_data, described_method
 from textclf.models.base import TextClassifier
-from textclf.models.checkpoint import accepted, import_calibrators, plain
+from textclf.models.checkpoint import accepted, import_calibrators, plain, read_checkpoint
 from textclf.models.streaming import StreamedBatches
 from textclf.run import loggers
 from textclf.run.defaults import DEFAULTS, as_list, progress_lines, resolve_precision, run_callbacks, run_plugins
@@ -38,19 +56,36 @@ from textclf.run.execution import (
     say_what_is_run,
     trainer_error,
 )
-from textclf.run.folder import RunFolder, claim_run_folder, run_group, run_name
+from textclf.run.folder import RunFolder, claim_run_folder, find_checkpoint, run_group, run_name
 from textclf.run.prediction_inputs import read_texts
 from textclf.run.prediction_outputs import PredictionStream, check_output, reserved_names
+from textclf.run.yaml_values import MODE, unquoted
 
 
-class TextCLI(ArgumentsCLI):
-    """LightningCLI in subclass mode, with a run folder, automatic precision, and a test after `fit`."""
+class TextCLI(LightningCLI):
+    """LightningCLI in subclass mode, with a run folder, automatic precision, and a test after `fit`.
+
+    Attributes:
+        peeked: The few options that are read before all others.
+        checkpoint: What the given checkpoint holds; None without one, and once its arguments are read.
+        checkpoint_path: Its path.
+        claimed: The run folder.
+    """
 
     model: TextClassifier
     datamodule: TextDataModule
+    checkpoint: dict[str, Any] | None = None
+    checkpoint_path: Path | None = None
 
-    def __init__(self, arguments: Sequence[str]) -> None:
-        """Parses, builds and runs one command; one that fails leaves no empty run folder."""
+    def __init__(self, arguments: Sequence[str], *, execute_command: bool = True) -> None:
+        """Parses one command, builds its objects and runs it; a command that fails leaves no empty run folder.
+
+        Args:
+            arguments: The command, then its options.
+            execute_command: Whether to run it; otherwise its objects are built alone.
+        """
+        self.execute_command = execute_command
+        self.parsers: dict[str, Parser] = {}
         self.claimed = RunFolder(Path())
         try:
             super().__init__(
@@ -61,129 +96,213 @@ class TextCLI(ArgumentsCLI):
                 save_config_callback=None,
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,
-                parser_kwargs={name: {"default_config_files": [str(DEFAULTS)]} for name in self.subcommands()},
+                parser_kwargs={
+                    name: {"command": name, "default_config_files": [str(DEFAULTS)]} for name in self.subcommands()
+                },
                 args=list(arguments),
             )
         except BaseException:
             self.claimed.remove_if_empty()
             raise
 
+    # From words to a configuration
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The commands, and the arguments of the trainer's methods that are not options."""
+        ours = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders"}
+        ours |= {"weights_only", "verbose", "return_predictions"}
+        return dict.fromkeys(("fit", "validate", "test", "predict"), ours)
+
+    def init_parser(self, command: str | None = None, **kwargs: Any) -> LightningArgumentParser:
+        """Makes the parser of one command, or the one that chooses among them.
+
+        Args:
+            command: The command; None for the parser that chooses.
+            **kwargs: What jsonargparse's parser takes.
+        """
+        parser = Parser(parser_mode=MODE, allow_abbrev=False, **kwargs)
+        parser.add_argument("-c", "--config", action=ConfigFile, help="Configuration file; may be given several times.")
+        if command is not None:
+            self.parsers[command] = parser
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the options of a run, and links what the data knows to the model."""
+        parser.add_argument(
+            "--run_name", type=str | None, help="Folder under runs/; the config files' stems by default."
+        )
+        parser.add_argument("--run_dir", type=str | None, help="Take this folder as the run folder.")
+        parser.add_argument("--test_after_fit", type=bool, default=True, help="Whether fit ends with a test.")
+        for fact in ("num_classes", "label_names"):
+            parser.link_arguments(f"data.{fact}", f"model.init_args.{fact}", apply_on="instantiate")
+        if parser is self.parsers.get("predict"):
+            _add_prediction_options(parser)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Reads the checkpoint's hyperparameters first, then configuration files, then the command line.
+
+        A later value replaces an earlier one.
+
+        Raises:
+            UserError: The command or one of its options is wrong.
+        """
+        words = with_current_classes(args)
+        command = words[0] if words and words[0] in self.subcommands() else None
+        if (text := help_on(command, words, self.parsers)) is not None:
+            print(text)
+            sys.exit()
+        if command is None:
+            raise UserError(misplaced_command(words))
+        self.peeked = peek(words)
+        checkpoint: list[str] = []
+        if self.peeked.ckpt_path:
+            self.checkpoint_path = find_checkpoint(self.peeked.ckpt_path, self.peeked.run_dir, self.peeked.config)
+            self.checkpoint = read_checkpoint(self.checkpoint_path)
+            checkpoint = checkpoint_as_config(self.checkpoint)
+        rest = [*checkpoint, *axes_as_configs(configs_first(words[1:]))]
+        if not any(word.partition("=")[0].endswith(".help") for word in rest):
+            check_complete(command, rest)
+        import_modules(class_paths_of(rest))
+        self.config = unquoted(parser.parse_args([command, *with_logger_folders(rest)]))
+        options = self.config[command]
+        if options.ckpt_path and self.checkpoint_path is None:
+            raise UserError("ckpt_path stands in a configuration file: give it on the command line, as --ckpt_path")
+        # LightningCLI would read the checkpoint's hyperparameters once more, and they would replace the options.
+        options.ckpt_path = None
+
+    @property
+    def options(self) -> Any:
+        """The configuration of the command."""
+        return self.config[str(self.subcommand)]
+
     # From a configuration to objects
 
     def before_instantiate_classes(self) -> None:
-        """Settles what is still open: precision, run folder, and where loggers write."""
+        """Fills in the options that are still open: run folder, precision, and where loggers write."""
+        predicts = self.subcommand == "predict"
         trainer = self.options.trainer
-        if self.options.ckpt_path and self.checkpoint_path is None:
-            raise UserError("ckpt_path stands in a configuration file: give it on the command line, as --ckpt_path")
-        if self.subcommand == "predict":
+        if predicts:
             if trainer.devices in ("auto", "-1", -1):
                 trainer.devices = 1  # one stream, in order
-            trainer.logger = trainer.enable_progress_bar = False  # Lightning's bar would stand among the results
-            self._choose_precision()
-            return
-        resumed = self.checkpoint_path if self.subcommand == "fit" else None
+            trainer.logger = False
+            trainer.enable_progress_bar = False  # Lightning's bar would be printed among the results
+        else:
+            self._claim_run_folder()
+        trainer.precision = resolve_precision(trainer.precision, trainer.accelerator)
+        if not predicts:
+            self.written: dict[str, Any] = plain(self.options.as_dict())  # before it gets the paths of this run
+            trainer.default_root_dir = str(self.claimed.path)
+            labels = {"group": run_group(self.written), "job_type": str(self.subcommand)}
+            trainer.logger = loggers.set_up(trainer.logger, self.claimed.path, labels)
+
+    def _claim_run_folder(self) -> None:
         self.options.run_name = self.options.run_name or run_name(self.peeked.config, self.checkpoint_path)
+        resumed = self.checkpoint_path if self.subcommand == "fit" else None
         self.claimed = claim_run_folder(self.options.run_name, self.options.run_dir, resumed)
         data, model = self.options.data, self.options.model
-        method = described_method(model.class_path, model.get("init_args", {}))  # absent of a class without arguments
+        # A class without arguments has no `init_args`.
+        method = described_method(model.class_path, model.get("init_args", {}))
         what = f"{method} on {described_data(data.class_path, data.get('init_args', {}))}"
         say_what_is_run(str(self.subcommand), what, self.claimed.path, self.checkpoint_path)
-        self._choose_precision()
-        self.written = plain(self.options.as_dict())  # without the paths of the run
-        trainer.default_root_dir = str(self.claimed.path)
-        labels = {"group": run_group(self.written), "job_type": str(self.subcommand)}
-        trainer.logger = loggers.set_up(trainer.logger, self.claimed.path, labels)
-
-    def _choose_precision(self) -> None:
-        trainer = self.options.trainer
-        trainer.precision = resolve_precision(trainer.precision, trainer.accelerator)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Refuses what cannot work, and adds the callbacks of every run."""
+        """Refuses a command that cannot work, and makes the trainer with the callbacks of every run."""
         if self.checkpoint is not None:
             import_calibrators(self.checkpoint)
         check_command(str(self.subcommand), self.model, self.datamodule, self.checkpoint, self.checkpoint_path)
-        self.checkpoint = None  # its weights are read again, in their turn
-        configured = self._get(self.config_init, "trainer")
-        given, bar = as_list(configured["callbacks"]), configured["enable_progress_bar"]
+        self.checkpoint = None  # the trainer reads the weights from the file
+        configured = self.config_init[str(self.subcommand)].trainer
+        given = as_list(configured["callbacks"])
+        bar = configured["enable_progress_bar"]
         if self.subcommand == "predict":
             check_output(self.options.output)
             self.stream = PredictionStream(self.options.output)
             added: list[Callback] = [self.stream, *progress_lines(given, bar)]
         else:
-            added = run_callbacks(self._whole_config(), given, bar)
+            added = run_callbacks(self._run_config(), given, bar)
         self.trainer_defaults = {"callbacks": added}
         try:
             return super().instantiate_trainer(plugins=run_plugins(configured["plugins"]), **kwargs)
         except (ValueError, TypeError) as error:
             raise trainer_error(error) from error
 
-    def _whole_config(self) -> dict[str, Any]:
-        """What the run folder keeps: linked values included, and only what every command accepts."""
-        config: dict[str, Any] = self.written
-        for name in ("config", "run_dir", "ckpt_path", "__default_config__"):
-            config.pop(name, None)
-        facts = {"num_classes": self.datamodule.num_classes, "label_names": list(self.datamodule.label_names)}
-        config["model"].setdefault("init_args", {}).update(facts)
-        if "label_names" in config["data"].get("init_args", {}):
-            config["data"]["init_args"]["label_names"] = facts["label_names"]
-        cleaning = accepted(type(self.datamodule), {"cleaning": self.datamodule.hparams["cleaning"]})
-        config["data"].setdefault("init_args", {}).update(cleaning)
+    def _run_config(self) -> dict[str, Any]:
+        """The configuration for `config.yaml`: with linked values, and only with options that every command accepts."""
+        not_kept = ("config", "run_dir", "ckpt_path", "__default_config__")
+        config = {name: value for name, value in self.written.items() if name not in not_kept}
+        label_names = list(self.datamodule.label_names)
+        model_arguments = config["model"].setdefault("init_args", {})
+        model_arguments.update(num_classes=self.datamodule.num_classes, label_names=label_names)
+        data_arguments = config["data"].setdefault("init_args", {})
+        if "label_names" in data_arguments:
+            data_arguments["label_names"] = label_names
+        data_arguments.update(accepted(type(self.datamodule), {"cleaning": self.datamodule.hparams["cleaning"]}))
         return config
 
-    # The commands
+    # The commands, which LightningCLI calls by their names
 
-    def _run_subcommand(self, subcommand: str) -> None:
-        """Ends W&B's record with the command: another one in this process has its own."""
+    def fit(self, model: TextClassifier, datamodule: TextDataModule, ckpt_path: None = None) -> None:
+        """Trains, then tests the best checkpoint, or the last where there was no validation.
+
+        Where there is no test split, the report is of the validation split.
+        """
+        self._run()
+
+    def validate(self, model: TextClassifier, datamodule: TextDataModule, ckpt_path: None = None) -> None:
+        """Scores the validation split, and writes the report."""
+        self._run()
+
+    def test(self, model: TextClassifier, datamodule: TextDataModule, ckpt_path: None = None) -> None:
+        """Scores the test split, and writes the report."""
+        self._run()
+
+    def predict(self, model: TextClassifier, datamodule: TextDataModule, ckpt_path: None = None) -> None:
+        """Labels texts that have no label, in flat memory."""
+        self._run()
+
+    def _run(self) -> None:
+        """Runs the command; the records of its loggers end with it, so that another one in this process has its own."""
+        if not self.execute_command:
+            return
         try:
             with recorded(self.trainer):
-                super()._run_subcommand(subcommand)
+                if self.subcommand == "predict":
+                    self._predict()
+                else:
+                    self._execute()
         except BaseException as error:
             if (number := interruption(error)) is None:
                 raise
             run = self.trainer.default_root_dir
             again = f"fit --config {quote(f'{run}/config.yaml')} --run_dir {quote(run)} --ckpt_path last"
             another = ", with another --run_dir" if self.options.run_dir else ""
-            say_interrupted(number, subcommand, run, again, another)
+            say_interrupted(number, str(self.subcommand), run, again, another)
             sys.exit(128 + number)
 
-    def fit(self, model: TextClassifier, datamodule: TextDataModule, ckpt_path: str | None) -> None:
-        """Trains, then tests the best checkpoint, or the last where there was no validation.
-
-        Where there is no test split, the report is of the validation split.
-        """
-        self._execute("fit")
-
-    def validate(self, model: TextClassifier, datamodule: TextDataModule, ckpt_path: str | None) -> None:
-        """Measures on the validation split, and writes the report."""
-        self._execute("validate")
-
-    def test(self, model: TextClassifier, datamodule: TextDataModule, ckpt_path: str | None) -> None:
-        """Measures on the test split, and writes the report."""
-        self._execute("test")
-
-    def _execute(self, command: Command) -> None:
+    def _execute(self) -> None:
+        command = cast(Command, self.subcommand)
         test_after_fit = bool(self.options.get("test_after_fit"))
         execute(command, self.trainer, self.model, self.datamodule, self.checkpoint_path, test_after_fit)
 
-    def predict(self, model: TextClassifier, datamodule: TextDataModule, ckpt_path: str | None) -> None:
-        """Labels texts that have no label, in flat memory."""
+    def _predict(self) -> None:
+        data, model = self.datamodule, self.model
         if self.trainer.world_size > 1:
             raise UserError("predict writes one stream, in order: run it in one process (--trainer.devices 1)")
-        model.textclf.text_steps = text_steps(datamodule.cleaning)
-        datamodule.show_examples(model, "predict")
+        model.textclf.text_steps = text_steps(data.cleaning)
+        data.show_examples(model, "predict")
         inputs = read_texts(
             self.options.texts,
             self.options.input,
-            datamodule.text_column,
-            datamodule.text_pair_column,
+            data.text_column,
+            data.text_pair_column,
             keep=self._columns_to_keep(),
             reserved=reserved_names(model.label_names),
-            options={role: name for role in ("text", "text_pair") if (name := datamodule.column_option(role))},
+            options={role: name for role in ("text", "text_pair") if (name := data.column_option(role))},
         )
         self.stream.kept = inputs.kept
         batches = StreamedBatches(
-            model, inputs.rows, batch_size=datamodule.eval_batch_size, max_batch_tokens=datamodule.max_batch_tokens
+            model, inputs.rows, batch_size=data.eval_batch_size, max_batch_tokens=data.max_batch_tokens
         )
         path = str(self.checkpoint_path) if self.checkpoint_path else None
         self.trainer.predict(model, dataloaders=batches, ckpt_path=path, return_predictions=False)
@@ -193,12 +312,48 @@ class TextCLI(ArgumentsCLI):
     def _columns_to_keep(self) -> Sequence[str] | Literal["all"]:
         if self.options.keep_all:
             return "all"
-        keep = self.options.keep or []
-        return [keep] if isinstance(keep, str) else list(keep)
+        return as_list(self.options.keep or None)
+
+
+def _add_prediction_options(parser: LightningArgumentParser) -> None:
+    parser.add_argument("--texts", type=one_text_or_several, help="One text, or a JSON list of texts.")
+    parser.add_argument("--input", type=str | None, help="File of texts; - is standard input, one a line.")
+    parser.add_argument("--output", type=str | None, help="A .jsonl, .csv, .tsv or .parquet file; stdout by default.")
+    parser.add_argument("--keep", type=list[str] | str | None, help="Column or columns of the input to keep.")
+    parser.add_argument(
+        "--keep_all", action=ActionYesNo, nargs="?", default=False, help="All columns of the input are kept."
+    )
+
+
+def build(arguments: Sequence[str]) -> tuple[TextClassifier, TextDataModule, Trainer]:
+    """Makes the objects of a command without running it, for scripts and notebooks.
+
+    They are those of the command line: `fit` and the like also make the run folder (`trainer.default_root_dir`), and
+    the trainer has its callbacks and loggers.
+
+    >>> model, data, trainer = build(["fit", "--config", "configs/quickstart.yaml"])
+    >>> trainer.fit(model, datamodule=data)
+
+    Args:
+        arguments: The command, then its options, as words. A checkpoint among them gives the arguments and the fitted
+            state of the method; its weights are loaded by the `ckpt_path` of the trainer's methods.
+
+    Returns:
+        The method, the data and the trainer.
+
+    Raises:
+        UserError: An option is wrong, or the command cannot work.
+    """
+    made = TextCLI(arguments, execute_command=False)
+    return made.model, made.datamodule, made.trainer
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs one command; a user's mistake ends with one line and an exit code that is not 0."""
+    """Runs one command; a user's mistake ends with one line and an exit code that is not 0.
+
+    Args:
+        arguments: The command, then its options; by default those of this process.
+    """
     use_utf8()  # before all else: it opens streams that are closed
     hush()
     try:

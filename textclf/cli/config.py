@@ -86,15 +86,15 @@ class Parser(LightningArgumentParser):
                 return super()._check_value_key(action, reading, *args, **kwargs)
         return super()._check_value_key(action, unquoted(readings[0]), *args, **kwargs)
 
-    def instantiate_classes(self, cfg: Any, **kwargs: Any) -> Any:
+    def instantiate_classes(self, cfg: Any, **kwargs: Any) -> Any:  # the name that LightningCLI calls
         """Builds the classes of a configuration, with every text as it was read.
 
         (jsonargparse reads the plain texts of an `Any` argument a second time when it builds the class: `"query: "`
         would arrive as a mapping, and `"1e5"` as a number.)
         """
-        self.add_instantiator(_build_with_plain_texts, object)
+        instantiators = [(_build_with_plain_texts, object, True)]  # of `object` and its subclasses: of any class
         try:
-            return unquoted(super().instantiate_classes(quoted(cfg), **kwargs))
+            return unquoted(self.instantiate(quoted(cfg), instantiators=instantiators))
         except FailedClass as failed:
             error = failed.error
         raise error  # outside of the handler, so that it is shown alone
@@ -103,7 +103,15 @@ class Parser(LightningArgumentParser):
         """Hands the error to `main`; a parser inside this one hands it to this one."""
         if not self.exit_on_error:
             super().error(message, ex)
-        raise user_error(ex) or UserError(explain(message, self._option_string_actions)) from ex
+        raise user_error(ex) or UserError(explain(message, self.option_names())) from ex
+
+    def actions(self) -> list[argparse.Action]:
+        """The options of this parser; argparse lists them in no public attribute."""
+        return list(self._actions)
+
+    def option_names(self) -> list[str]:
+        """The names of all options, with their dashes."""
+        return [name for action in self.actions() for name in action.option_strings]
 
 
 def _build_with_plain_texts(kind: type[Any], /, *args: Any, **kwargs: Any) -> Any:

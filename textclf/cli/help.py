@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.cli import LightningArgumentParser
 
 from textclf import __version__
+from textclf.cli.config import Parser
 from textclf.cli.messages import AXES, classes
 from textclf.console import align_table
 
@@ -47,9 +47,7 @@ USED_MOST = {
 }
 
 
-def help_on(
-    command: str | None, arguments: Sequence[str], parsers: Mapping[str, LightningArgumentParser]
-) -> str | None:
+def help_on(command: str | None, arguments: Sequence[str], parsers: Mapping[str, Parser]) -> str | None:
     """What the command line asks to be told.
 
     Args:
@@ -70,7 +68,7 @@ def help_on(
         if word in ("--data.help", "--model.help") and following.startswith("-"):
             return list_help(word.split(".")[0].removeprefix("--"))
     if {"-h", "--help"} & set(arguments):
-        return command_help(command, parsers[command]._actions)
+        return command_help(command, parsers[command].actions())
     return None
 
 
@@ -120,7 +118,7 @@ def list_help(axis: str) -> str:
     return f"{lists[axis]}\n\n`--{axis}.help NAME` lists the options of one."
 
 
-def trainer_help(command: str, parser: LightningArgumentParser) -> str:
+def trainer_help(command: str, parser: Parser) -> str:
     """All options of Lightning's trainer, with the defaults that a command's parser has."""
     own = type(parser)(usage=f"textclf {command} [--trainer.option value ...]", add_help=False)
     own.add_lightning_class_args(Trainer, "trainer")
