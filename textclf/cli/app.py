@@ -136,8 +136,6 @@ class TextCLI(LightningCLI):
         parser.add_argument("--test_after_fit", type=bool, default=True, help="Whether fit ends with a test.")
         for fact in ("num_classes", "label_names"):
             parser.link_arguments(f"data.{fact}", f"model.init_args.{fact}", apply_on="instantiate")
-        if parser is self.parsers.get("predict"):
-            _add_prediction_options(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Reads the checkpoint's hyperparameters first, then configuration files, then the command line.
@@ -147,6 +145,7 @@ class TextCLI(LightningCLI):
         Raises:
             UserError: The command or one of its options is wrong.
         """
+        _add_prediction_options(self.parsers["predict"])
         words = with_current_classes(args)
         command = words[0] if words and words[0] in self.subcommands() else None
         if (text := help_on(command, words, self.parsers)) is not None:
