@@ -195,6 +195,35 @@ def test_what_no_checkpoint_can_keep_is_refused(tmp_path):
         fit(tmp_path, Forest())
 
 
+class AnotherOne(Temperature):
+    """Returns a new fitted object, as some libraries do."""
+
+    def fit(self, scores, labels):
+        return type(self)(0.5)
+
+
+class SaysNothing(Temperature):
+    def fit(self, scores, labels):
+        self.temperature = 0.5
+
+
+def test_a_fit_that_returns_a_new_object_or_nothing_counts(tmp_path):
+    for kind in (AnotherOne, SaysNothing):
+        model = Sure()
+        fit(tmp_path / kind.__name__, kind(), model=model, max_epochs=1)
+        assert [calibrator.temperature for calibrator in model.textclf.calibrators] == [0.5]
+
+
+class OfAnotherClass(Temperature):
+    def fit(self, scores, labels):
+        return Temperature()
+
+
+def test_a_fit_that_returns_another_calibrator_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"OfAnotherClass\.fit gave a Temperature: return self"):
+        fit(tmp_path, OfAnotherClass())
+
+
 def made(give):
     class Own(Calibrator):
         def fit(self, scores, labels):

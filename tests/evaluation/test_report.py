@@ -134,6 +134,13 @@ def test_figures_on_the_rows_that_something_was_fitted_to_are_marked(split, chan
     assert notes == ([f"note:       {note} to validation rows: these figures are optimistic"] if note else [])
 
 
+@pytest.mark.parametrize("name", ["test/accuracy", "test/extra", "missing_classes", "examples", "seed"])
+def test_further_numbers_do_not_replace_those_of_the_report(name, tmp_path):
+    write_table(tmp_path / "p.parquet", made_table("ab"))
+    with pytest.raises(UserError, match=f"figures.. gave '{name}', which the report has already"):
+        write_report(tmp_path, tmp_path / "p.parquet", figures={name: 1.0}, extra_metrics={"extra": 0.5})
+
+
 def test_metrics_json_is_strict(tmp_path):
     table = made_table("ab")
     table.log_scores[0] = np.where(np.arange(2) == table.labels[0], -np.inf, 0.0)  # infinite NLL

@@ -52,6 +52,11 @@ class ByLength(TextClassifier):
         return scores.masked_fill(torch.tensor(skipped)[:, None], torch.nan)
 
 
+class InNumPy(BrierLoss):
+    def compute(self):
+        return np.float32(super().compute())
+
+
 @pytest.mark.parametrize(
     ("entry", "classes", "name", "given"),
     [
@@ -67,6 +72,7 @@ class ByLength(TextClassifier):
         ({"class_path": "torchmetrics.MeanSquaredError", "given": "predictions"}, 2, "mean_squared_error", None),
         (f"{__name__}.BrierLoss", 3, "brier_loss", "probabilities"),
         (f"{__name__}.BrierLoss", 2, "brier_loss", "probabilities"),
+        (f"{__name__}.InNumPy", 2, "in_num_py", "probabilities"),
     ],
 )
 def test_a_metric_is_given_what_it_depends_on(entry, classes, name, given):
@@ -90,7 +96,7 @@ def test_a_metric_is_given_what_it_depends_on(entry, classes, name, given):
         (f"{PREFIX}.MulticlassConfusionMatrix", r"gives values of shape \(3, 3\), and one number is wanted"),
         (f"{PREFIX}.MulticlassROC", "gives a tuple, and one number is wanted"),
         (f"{PREFIX}.BinaryAUROC", "is for 2 classes, and the data has 3"),
-        ("torchmetrics.text.CharErrorRate", "takes neither predictions nor probabilities"),
+        ("torchmetrics.text.CharErrorRate", r"fails with all inputs .*predictions: \w+: .*probabilities: \w+: "),
     ],
 )
 def test_what_cannot_be_a_metric_is_refused_in_one_line(entry, words):

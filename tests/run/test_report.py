@@ -8,14 +8,17 @@ from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 import textclf.run.progress
 from textclf.cli import main
+from textclf.errors import UserError
 from textclf.evaluation.prediction_table import read_predictions
 from textclf.run.checkpoints import validation_line
 from textclf.run.progress import ProgressLines
+from textclf.run.report import figures_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 REPORT = ["confusion_matrix.png", "metrics.json", "predictions.parquet", "report.txt"]
@@ -339,3 +342,18 @@ def test_a_fit_and_a_test_say_little_without_a_terminal(tmp_path):
         assert said.index("data:       BBCNewsDataModule") > said.index(next(x for x in said if "rows used" in x))
         assert next(line for line in reversed(said) if line) == "invalid answers:         0"
     assert sum("validation at epoch 1" in line for line in fit) == 1
+
+
+@pytest.mark.parametrize("value", [3, 0.5, np.float32(0.5), np.array([0.5]), torch.tensor(0.5), None])
+def test_further_numbers_of_a_method_are_plain(value):
+    found = figures_of(SimpleNamespace(figures=lambda split: {"test/own": value}), "test")["test/own"]
+    assert found is value or (isinstance(found, float) and found == 0.5)
+
+
+def test_what_is_no_number_is_refused():
+    class Own:
+        def figures(self, split):
+            return {"test/own": [1, 2]}
+
+    with pytest.raises(UserError, match=r"Own\.figures gave \[1, 2\] for 'test/own': wanted a number"):
+        figures_of(Own(), "test")

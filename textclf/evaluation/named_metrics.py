@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -134,7 +135,7 @@ class NamedMetric:
         if num_classes == 2:
             kinds.append("probability")
         values: dict[Given, list[Any]] = {}
-        reason = ""
+        reasons = []
         for given in [self.given] if self.given else kinds:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -145,9 +146,10 @@ class NamedMetric:
                 except UserError:
                     raise
                 except Exception as error:  # a class of anybody's may raise anything for what it does not take
-                    reason = reason or str(error).partition("\n")[0]
+                    message = str(error).partition("\n")[0]
+                    reasons.append(f"{given}: {type(error).__name__}: {message}")
         if not values:
-            raise UserError(f"metric {self.class_path} takes neither predictions nor probabilities ({reason})")
+            raise UserError(f"metric {self.class_path} fails with all inputs that were tried ({'; '.join(reasons)})")
         return values
 
 
@@ -174,7 +176,9 @@ def invented_rows(num_classes: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) or (isinstance(value, Tensor) and value.numel() == 1)
+    if isinstance(value, Tensor):
+        return value.numel() == 1
+    return isinstance(value, int | float | np.number)
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -45,7 +45,8 @@ def write_report(
         `provenance`.
 
     Raises:
-        UserError: When there is no prediction table at `table_path`, or one without rows.
+        UserError: When there is no prediction table at `table_path`, or one without rows, or `figures` has the name of
+            a metric of the report.
     """
     folder, provenance = Path(folder), provenance or Provenance()
     table = read_predictions(table_path, texts=False)
@@ -55,9 +56,13 @@ def write_report(
         **summarize(table, provenance.split, examples_per_second),
         **{f"{provenance.split}/{name}": _finite(value) for name, value in (extra_metrics or {}).items()},
         "missing_classes": missing_classes(table),
-        **{name: _finite(value) for name, value in (figures or {}).items()},
-        **asdict(provenance),
     }
+    facts = asdict(provenance)
+    for name, value in (figures or {}).items():
+        if name in metrics or name in facts:
+            raise UserError(f"figures() gave {name!r}, which the report has already: give it another name")
+        metrics[name] = _finite(value)
+    metrics |= facts
     fitted = calibrator_names(table)
     if table.temperature != 1:
         fitted.insert(0, "temperature")

@@ -98,8 +98,10 @@ class Calibration(Callback):
         if not len(labels):
             return None
         calibrator = deepcopy(self.calibrator)
-        calibrator.fit(scores, labels)
-        return calibrator.state
+        fitted = calibrator.fit(scores, labels) or calibrator
+        if type(fitted) is not type(calibrator):
+            raise UserError(f"{type(calibrator).__name__}.fit gave a {type(fitted).__name__}: return self")
+        return fitted.state
 
 
 def is_fitting(trainer: Trainer) -> bool:

@@ -110,7 +110,7 @@ class ReportWriter(Callback):
         if model.needs_whole_split:
             settled = model.checked_split_scores(torch.from_numpy(mine[2]), torch.from_numpy(mine[0])).double()
             mine[1:] = [predicted_classes(settled).numpy(), settled.numpy()]
-        figures, extra = model.figures(split), extra_metrics(trainer, model)
+        figures, extra = figures_of(model, split), extra_metrics(trainer, model)
         gathered = gather((mine, seconds), trainer)
         if trainer.is_global_zero:
             rows, *columns = (np.concatenate(parts) for parts in zip(*(own for own, _ in gathered), strict=True))
@@ -148,6 +148,27 @@ class ReportWriter(Callback):
         write_report(folder, path, provenance_of(trainer, model, split), scored.examples_per_second, figures, extra)
         say(f"the report is in {folder}")
         print((folder / "report.txt").read_text(encoding="utf-8"), flush=True)
+
+
+def figures_of(model: Any, split: Reported) -> dict[str, float]:
+    """The further numbers of a method for metrics.json, as plain numbers.
+
+    Args:
+        model: The classifier.
+        split: The split whose rows were scored.
+
+    Raises:
+        UserError: One of them is not a number.
+    """
+    figures: dict[str, Any] = {}
+    for name, value in model.figures(split).items():
+        number = value
+        if isinstance(value, torch.Tensor | np.ndarray | np.generic) and np.prod(value.shape) == 1:
+            number = value.item()
+        if not isinstance(number, int | float | None):
+            raise UserError(f"{type(model).__name__}.figures gave {value!r} for {name!r}: wanted a number")
+        figures[name] = number
+    return figures
 
 
 def provenance_of(trainer: Trainer, model: Any, split: Reported) -> Provenance:
