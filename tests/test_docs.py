@@ -84,6 +84,17 @@ def has_attributes(module, attributes):
     return True
 
 
+def test_all_configurations_and_scripts_are_listed():
+    for config in CONFIGS:
+        folder = Path(config).parent
+        page = ROOT / ("README.md" if folder.name in ("configs", "model") else folder / "README.md")
+        text = page.read_text(encoding="utf-8") if page.exists() else read("configs/README.md")
+        assert Path(config).name in text, config
+    for script in ROOT.glob("scripts/**/*.py"):
+        if "__main__" in script.read_text(encoding="utf-8"):
+            assert f"`{script.relative_to(ROOT)}`" in read("scripts/README.md"), script
+
+
 def defined(path):
     """Names of the classes, their methods and the functions of a file."""
     names = set()
