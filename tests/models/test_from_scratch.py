@@ -124,7 +124,7 @@ def test_a_second_fit_keeps_the_tokenizer_of_its_network(rows_folder, tmp_path):
         ({"encoder_config": {"hidden_dropout_prob": 1}}, "hidden_dropout_prob 1"),
         ({"encoder_config": {"hidden_size": 20, "num_attention_heads": 3}}, "hidden_size 20 .* num_attention_heads 3"),
         ({"encoder_config": None}, "pretrained is null without an encoder_config"),
-        ({"pretrained": "bert-base-cased"}, "'bert-base-cased' stands beside an encoder_config"),
+        ({"pretrained": "bert-base-cased"}, "'bert-base-cased' is given together with an encoder_config"),
         ({"lora": {}}, "leave encoder_config out"),
     ],
 )

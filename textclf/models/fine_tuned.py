@@ -29,19 +29,20 @@ from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import check_class_weights, weights_in_loss
 from textclf.types import Dataset, PreTrainedModel, PreTrainedTokenizerBase
 
-KIND = "AutoModelForSequenceClassification"
+AUTO_CLASS = "AutoModelForSequenceClassification"
 MAX_LENGTH = 128
-"""Most tokens of a text that are read where nothing else is asked for."""
+"""Default maximum length, for encoders that can read as many tokens."""
 
 
 class FineTunedClassifier(TextClassifier):
     """Fine-tunes any encoder that `AutoModelForSequenceClassification` knows, or trains a small BERT from scratch.
 
-    Weights are kept in fp32; `trainer.precision` chooses what is computed in. A checkpoint holds no pretrained weights
-    that were frozen: they are loaded again, and known by their hashes. Source: Devlin et al., 2019,
-    https://arxiv.org/abs/1810.04805.
+    Weights are fp32; `trainer.precision` is the precision of the computation. A checkpoint holds only the hash of
+    pretrained weights that were frozen: they are loaded from `pretrained` again.
 
-    A subclass can replace any one of `loss`, `parameter_groups`, `optimizer_for` and `schedule_for`.
+    Source: Devlin et al., 2019, https://arxiv.org/abs/1810.04805.
+
+    A subclass can override any of `loss`, `parameter_groups`, `optimizer_for` and `schedule_for`.
     """
 
     architecture = ("pretrained", "encoder_config", "lora", "freeze_layers")
@@ -66,28 +67,28 @@ class FineTunedClassifier(TextClassifier):
         gradient_checkpointing: bool = False,
         compile: bool = False,
     ) -> None:
-        """Takes the recipe; weights are loaded when training starts.
+        """Stores the hyperparameters; weights are loaded in `configure_model`.
 
         Args:
             num_classes: Number of labels, linked from the data.
             label_names: Name of each class, linked from the data.
             pretrained: Hub id, folder, or `package://module/path`; null for `encoder_config`.
-            max_length: Tokens of a text (or pair) that are read, the rest is cut off; null for 128, or as many as the
-                encoder can read where those are fewer.
+            max_length: Maximum length of a text (or pair) in tokens, the rest is cut off; null for 128, or the limit
+                of the encoder if that is lower.
             optimizer: `adamw`, or `adam`, whose weight decay is added to the gradient.
-            learning_rate: After warm-up.
-            weight_decay: Of matrices; biases and norms have none.
-            warmup: Steps (an int) or share of all steps (a float) in which the rate rises from 0.
-            schedule: Of the rate after warm-up: kept, or down to 0 along a line or half a cosine.
-            label_smoothing: Share of the target that goes to all classes alike.
-            class_weights: Weights of the classes in the loss by name; `balanced` takes them inverse to the counts.
+            learning_rate: The learning rate after warm-up.
+            weight_decay: Weight decay of matrices; biases and norms have none.
+            warmup: Steps (an int) or share of all steps (a float) in which the learning rate rises from 0.
+            schedule: The learning rate after warm-up: constant, or decreasing to 0 linearly or along half a cosine.
+            label_smoothing: Share of the target that is distributed evenly over all classes.
+            class_weights: Weights of the classes in the loss by name; `balanced` for weights inverse to the counts.
             encoder_config: A small BERT with random weights, and a tokenizer trained on the train rows, instead of
                 `pretrained`: any of `vocab_size`, `hidden_size`, `num_hidden_layers`, `num_attention_heads`,
                 `intermediate_size`, `hidden_dropout_prob`, `attention_probs_dropout_prob`, `lowercase`.
             lora: Train adapters and the head only: any of `rank`, `alpha`, `dropout`, `target_modules`.
             freeze_layers: Lower layers that are not trained, and the embeddings with them; 0 trains all.
-            gradient_checkpointing: Compute activations again in the backward pass, for less memory and more time.
-            compile: Use `torch.compile`; the first batches take long.
+            gradient_checkpointing: Recompute activations in the backward pass, which saves memory and costs time.
+            compile: Use `torch.compile`; the first batches are slow.
 
         Raises:
             UserError: A value is out of range, a weight's name is no label, or arguments exclude each other.
@@ -103,9 +104,9 @@ class FineTunedClassifier(TextClassifier):
         )
         check_least("freeze_layers", freeze_layers, 0)
         if (pretrained is None) == (encoder_config is None):
-            wrong = "is null without" if pretrained is None else f"{pretrained!r} stands beside"
+            conflict = "is null without" if pretrained is None else f"{pretrained!r} is given together with"
             raise UserError(
-                f"pretrained {wrong} an encoder_config: name an encoder that there is, or give `pretrained: null` and "
+                f"pretrained {conflict} an encoder_config: name an existing encoder, or give `pretrained: null` and "
                 "`encoder_config: {}` for a new one"
             )
         if lora is not None and (freeze_layers or pretrained is None):
@@ -114,13 +115,20 @@ class FineTunedClassifier(TextClassifier):
         self.new_encoder = None
         if encoder_config is not None:
             self.new_encoder = build_settings(encoders.EncoderConfig, "encoder_config", encoder_config)
-        self.lora = None if lora is None else build_settings(encoders.LoraSettings, "lora", lora)
-        self.pretrained, self._asked_length = pretrained, max_length
-        self.optimizer, self.learning_rate, self.weight_decay = optimizer, learning_rate, weight_decay
-        self.warmup, self.schedule = warmup, schedule
+        self.lora = None
+        if lora is not None:
+            self.lora = build_settings(encoders.LoraSettings, "lora", lora)
+        self.pretrained = pretrained
+        self._max_length_argument = max_length
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.schedule = schedule
         self.label_smoothing = label_smoothing
         self.class_weights = check_class_weights(class_weights, self.label_names)
-        self.freeze_layers, self.gradient_checkpointing = freeze_layers, gradient_checkpointing
+        self.freeze_layers = freeze_layers
+        self.gradient_checkpointing = gradient_checkpointing
         self.compiled = compile
         self.network: PreTrainedModel | None = None
         self._tokenizer: ModelTokenizer | None = None
@@ -131,18 +139,18 @@ class FineTunedClassifier(TextClassifier):
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The encoder's tokenizer: the fitted one where there is one."""
+        """The encoder's tokenizer: the fitted one if there is one."""
         return self._load_tokenizer().tokenizer
 
     @property
     def max_length(self) -> int:
-        """Tokens of a text (or pair) that are read."""
+        """Maximum length of a text (or pair) in tokens."""
         if self.pretrained is None and self._tokenizer is None and not self.fitted:
-            return self._asked_length or MAX_LENGTH
+            return self._max_length_argument or MAX_LENGTH
         return self._load_tokenizer().max_length
 
     def _load_tokenizer(self) -> ModelTokenizer:
-        """The tokenizer, checked against its network; the fitted one where there is one."""
+        """The tokenizer, checked against its network; the fitted one if there is one."""
         stored = self.fitted.get("tokenizer")
         if self._tokenizer is None or (stored is not None and stored is not self._tokenizer.files):
             if stored is not None:
@@ -152,22 +160,23 @@ class FineTunedClassifier(TextClassifier):
             else:
                 tokenizer = load_tokenizer(self.pretrained)
             self._tokenizer = self._matched(tokenizer)
-            if stored is not None:  # its files are the ones that the checkpoint keeps
+            if stored is not None:  # the same files as in the checkpoint, not those after a round trip
                 self._tokenizer = replace(self._tokenizer, files=stored)
         return self._tokenizer
 
     def _matched(self, tokenizer: PreTrainedTokenizerBase) -> ModelTokenizer:
-        asked = self._asked_length or self.fitted.get("max_length")
+        """Checks a tokenizer against the network, or against its configuration before it is built."""
+        max_length = self._max_length_argument or self.fitted.get("max_length")
         reference = self.pretrained or "the new encoder"
         if self.network is not None:
             network = self.network
         elif "encoder_config" in self.fitted:
-            network = skeleton(KIND, encoders.stored_config(self.fitted["encoder_config"]), reference)
+            network = skeleton(AUTO_CLASS, encoders.stored_config(self.fitted["encoder_config"]), reference)
         elif self.pretrained is not None:
-            network = skeleton(KIND, load_config(self.pretrained), reference)
-        else:  # it will be built for this tokenizer
-            return ModelTokenizer(tokenizer, tokenizer_files(tokenizer), asked or MAX_LENGTH)
-        return ModelTokenizer.matched(tokenizer, network, reference, asked, MAX_LENGTH)
+            network = skeleton(AUTO_CLASS, load_config(self.pretrained), reference)
+        else:  # the network will be built for this tokenizer
+            return ModelTokenizer(tokenizer, tokenizer_files(tokenizer), max_length or MAX_LENGTH)
+        return ModelTokenizer.matched(tokenizer, network, reference, max_length, MAX_LENGTH)
 
     def _train_tokenizer(self, rows: Dataset) -> PreTrainedTokenizerBase:
         assert self.new_encoder is not None
@@ -180,10 +189,10 @@ class FineTunedClassifier(TextClassifier):
         return train_wordpiece(batches, self.new_encoder.vocab_size, self.max_length, self.new_encoder.lowercase)
 
     def configure_model(self) -> None:
-        """Builds the network once, and freezes what is not to be trained."""
+        """Builds the network once, and freezes the weights that are not trained."""
         if self.network is not None:
             return
-        pretrained: set[int] = set()
+        pretrained: set[int] = set()  # `id` of each parameter that has pretrained weights
         if self.textclf.restored and "frozen" not in self.fitted:
             network = encoders.stored_network(self.fitted["encoder_config"])
         elif self.pretrained is not None:
@@ -192,9 +201,7 @@ class FineTunedClassifier(TextClassifier):
             )
         else:
             assert self.new_encoder is not None
-            padding: Any = self.tokenizer.pad_token_id
-            sizes = len(self.tokenizer), padding, self.max_length
-            network = encoders.new_network(self.new_encoder, *sizes, self.label_names)
+            network = encoders.new_network(self.new_encoder, self.tokenizer, self.max_length, self.label_names)
         encoders.name_padding(network, self.tokenizer)
         use_fast_dropout(network)
         self.fitted.setdefault("encoder_config", network.config.to_json_string(use_diff=False))
@@ -207,35 +214,43 @@ class FineTunedClassifier(TextClassifier):
         if self.compiled:
             network.compile(dynamic=True)  # in place: the weights keep their names
         self.network = network.train()
-        parameters = self.named_parameters()
-        self._frozen = {name for name, p in parameters if id(p) in pretrained and not p.requires_grad}
+        for name, parameter in self.named_parameters():
+            if id(parameter) in pretrained and not parameter.requires_grad:
+                self._frozen.add(name)
 
     # Checkpoints without frozen weights
 
     @required_hook
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leaves out the frozen weights that can be loaded again, and keeps their hash."""
+        """Leaves out the frozen weights that can be loaded again, and adds their hash."""
         super().on_save_checkpoint(checkpoint)
-        weights = checkpoint["state_dict"]
-        kept = {name: weight for name, weight in weights.items() if name not in self._frozen}
+        trained: dict[str, Tensor] = {}
+        frozen: dict[str, Tensor] = {}
+        for name, weight in checkpoint["state_dict"].items():
+            if name in self._frozen:
+                frozen[name] = weight
+            else:
+                trained[name] = weight
         fitted = {name: value for name, value in self.fitted.items() if name != "frozen"}
         if self._frozen:
-            self._frozen_hash = self._frozen_hash or value_hash({n: weights[n] for n in self._frozen & weights.keys()})
+            if not self._frozen_hash:
+                self._frozen_hash = value_hash(frozen)
             fitted["frozen"] = self._frozen_hash
-        checkpoint["state_dict"], checkpoint["textclf"]["fitted"] = kept, fitted
+        checkpoint["state_dict"] = trained
+        checkpoint["textclf"]["fitted"] = fitted
 
     def restore(self, checkpoint: Mapping[str, Any]) -> None:
-        """Takes all but the weights from a checkpoint; frozen ones may have moved: they are known by their hash."""
+        """Restores all but the weights from a checkpoint; `pretrained` may differ, as frozen weights have a hash."""
         if "frozen" in checkpoint["textclf"]["fitted"]:
             stored = {**checkpoint["hyper_parameters"], "pretrained": self.pretrained}
             checkpoint = {**checkpoint, "hyper_parameters": stored}
         super().restore(checkpoint)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Loads weights, and keeps the frozen ones that a checkpoint does not hold.
+        """Loads weights, and keeps the frozen ones that a checkpoint leaves out.
 
         Raises:
-            UserError: The pretrained weights are others now.
+            UserError: The weights of `pretrained` are not those of the checkpoint.
         """
         left_out = {name: weight for name, weight in self.state_dict().items() if name not in state_dict}
         if left_out and "frozen" in self.fitted:
@@ -245,25 +260,29 @@ class FineTunedClassifier(TextClassifier):
                     "pass --model.pretrained with the place of the old ones"
                 )
             state_dict = {**left_out, **state_dict}
-        self._frozen, self._frozen_hash = self._frozen & left_out.keys(), ""
+        self._frozen &= left_out.keys()
+        self._frozen_hash = ""
         return super().load_state_dict(state_dict, strict, assign)
 
     # The contract
 
     def prepare(self, train_rows: Dataset) -> None:
-        """Trains a new encoder's tokenizer; keeps any, and the class counts where `balanced` weights need them."""
-        new = self.new_encoder is not None and self.network is None  # a network keeps the tokenizer it was built for
-        files = tokenizer_files(self._train_tokenizer(train_rows)) if new else self._load_tokenizer().files
+        """Fits the tokenizer of a new encoder, and the class counts if `balanced` weights need them."""
+        # A network that exists keeps the tokenizer that it was built for.
+        if self.new_encoder is not None and self.network is None:
+            files = tokenizer_files(self._train_tokenizer(train_rows))
+        else:
+            files = self._load_tokenizer().files
         self.fitted = {**self.fitted, "max_length": self.max_length, "tokenizer": files}
         if self.class_weights == "balanced":
             self.fitted["class_counts"] = class_counts(train_rows, self.num_classes)
 
     def encoding_facts(self) -> list[Any]:
-        """The tokenizer's files and the length."""
+        """The tokenizer's files and the maximum length."""
         return ["cut", self.max_length, self._load_tokenizer().files]
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """Token ids, segment ids where the encoder has segments, `length` in tokens, and those `cut` off."""
+        """Token ids, segment ids if the encoder has segments, `length` in tokens, and number of tokens `cut` off."""
         return self._load_tokenizer().tokenize_rows(rows)
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
@@ -282,7 +301,7 @@ class FineTunedClassifier(TextClassifier):
     # Training
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Computes and logs the loss of one batch; `loss` is what a subclass replaces."""
+        """Computes and logs the loss of one batch; a subclass can override `loss`."""
         logits = self.forward(batch)
         loss = self.loss(logits, batch["labels"])
         self.log("train/loss", loss, prog_bar=True, batch_size=len(logits))
@@ -291,8 +310,8 @@ class FineTunedClassifier(TextClassifier):
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy with `label_smoothing`, weighted by `loss_weights`.
 
-        A subclass may return any differentiable scalar instead. `loss_weights`, float32 `(num_classes,)`, follows
-        `class_weights`, and is 1 for every class where none are given; a loss of one's own has to apply it itself.
+        A subclass may return any differentiable scalar instead. `loss_weights`, float32 `(num_classes,)`, holds the
+        `class_weights`, 1 for each class by default; a loss of your own has to apply it itself.
 
         Args:
             logits: Of the batch, float32 `(batch, num_classes)`.
@@ -317,7 +336,7 @@ class FineTunedClassifier(TextClassifier):
         return weights_in_loss(self.class_weights, self.label_names, self.fitted.get("class_counts", equal))
 
     def configure_optimizers(self) -> Any:
-        """Joins `parameter_groups`, `optimizer_for` and `schedule_for`, each of which a subclass can replace alone."""
+        """Combines `parameter_groups`, `optimizer_for` and `schedule_for`, each of which a subclass can override."""
         optimizer = self.optimizer_for(self.parameter_groups())
         schedule = self.schedule_for(optimizer)
         if schedule is None:
@@ -325,15 +344,19 @@ class FineTunedClassifier(TextClassifier):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Trainable parameters in groups, each with options of its own, as `torch.optim.Optimizer` takes them.
+        """Trainable parameters in groups, each with its own options, as `torch.optim.Optimizer` takes them.
 
         By default there are two: matrices with `weight_decay`, biases and the gains of norms without any. A group may
         also set its own `lr`; `schedule_for` scales every group by the same factor.
         """
-        parameters = [p for p in self.parameters() if p.requires_grad]
+        matrices: list[nn.Parameter] = []
+        vectors: list[nn.Parameter] = []
+        for parameter in self.parameters():
+            if parameter.requires_grad:
+                (matrices if parameter.ndim > 1 else vectors).append(parameter)
         return [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": matrices, "weight_decay": self.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
         ]
 
     def optimizer_for(self, groups: list[dict[str, Any]]) -> Optimizer:
@@ -345,9 +368,7 @@ class FineTunedClassifier(TextClassifier):
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.optimizer]
         # `fused` updates the weights in one pass instead of a dozen.
         optimizer: Optimizer = kind(groups, lr=self.learning_rate, fused=True)
-        # A fused optimiser would unscale the gradients of fp16 itself, and Lightning refuses to clip for one that does:
-        # the gradient scaler unscales them before they are clipped.
-        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # set by torch on fused ones
+        unscale_before_step(optimizer)
         return optimizer
 
     def schedule_for(self, optimizer: Optimizer) -> LRScheduler | None:
@@ -357,7 +378,7 @@ class FineTunedClassifier(TextClassifier):
             optimizer: What `optimizer_for` returned.
 
         Returns:
-            The schedule; a subclass may return None for rates that stay as they are.
+            The schedule; a subclass may return None for constant learning rates.
 
         Raises:
             UserError: The schedule depends on the number of steps, and training has no end.
@@ -367,10 +388,21 @@ class FineTunedClassifier(TextClassifier):
         steps = self.trainer.estimated_stepping_batches
         if not math.isfinite(steps) and (self.schedule != "constant" or isinstance(self.warmup, float)):
             raise UserError(f"a {self.schedule} schedule needs an end: set trainer.max_epochs or trainer.max_steps")
+        name = "constant_with_warmup" if self.schedule == "constant" else self.schedule
+        warmup_steps = round(self.warmup * steps) if isinstance(self.warmup, float) else self.warmup
         scheduler: LRScheduler = get_scheduler(
-            {"constant": "constant_with_warmup"}.get(self.schedule, self.schedule),
+            name,
             optimizer,
-            num_warmup_steps=round(self.warmup * steps) if isinstance(self.warmup, float) else self.warmup,
+            num_warmup_steps=warmup_steps,
             num_training_steps=int(steps) if math.isfinite(steps) else None,
         )
         return scheduler
+
+
+def unscale_before_step(optimizer: Optimizer) -> None:
+    """Makes the gradient scaler of fp16 unscale gradients before a fused optimiser's step, not in the step.
+
+    Lightning refuses to clip gradients for an optimiser that unscales them itself. The attribute is private to torch,
+    which has no public one; it would not be needed if Lightning clipped the gradients of such optimisers.
+    """
+    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # set by torch on fused optimisers
