@@ -60,3 +60,9 @@ def test_weights_are_hashed_with_their_names_and_types():
     hashes = {weights_hash(each) for each in (layer, nn.Sequential(layer), nn.Linear(2, 2), nn.Linear(2, 2).half())}
     assert len(hashes) == 4
     assert weights_hash(layer) in hashes
+
+
+def test_a_tensor_of_one_entry_and_any_stride():
+    sliced = torch.arange(6.0)[3::3]
+    assert sliced.stride() == (3,)
+    assert value_hash(sliced) == value_hash(torch.tensor([3.0]))

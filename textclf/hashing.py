@@ -38,7 +38,8 @@ def _described(value: Any) -> list[Any]:
     if isinstance(value, bytes):
         return ["bytes", hashlib.sha256(value).hexdigest()]
     if isinstance(value, Tensor):
-        array = value.detach().cpu().contiguous()
+        # A copy: a tensor of one entry counts as contiguous whatever its stride is, and then has no view as bytes.
+        array = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         content = hashlib.sha256(array.reshape(-1).view(torch.uint8).numpy().data).hexdigest()
         return [str(array.dtype), list(array.shape), content]
     raise TypeError(f"there is no hash of a {type(value).__name__}")

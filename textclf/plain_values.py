@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from pathlib import PurePath
@@ -18,8 +18,8 @@ from textclf.errors import UserError
 def plain_state(value: Any, where: str) -> Any:
     """Reduces fitted state to numbers, strings, bytes, None, tensors, and lists and dictionaries of them.
 
-    NumPy arrays become tensors, NumPy scalars numbers, and tuples lists. An object that is plain already is returned
-    as it is, not copied.
+    NumPy arrays become tensors, NumPy scalars numbers, and tuples and other sequences lists. An object that is plain
+    already is returned as it is, not copied.
 
     Args:
         value: What a method or a calibrator has fitted.
@@ -42,6 +42,8 @@ def plain_state(value: Any, where: str) -> Any:
         entries = [plain_state(entry, f"{where}[{place}]") for place, entry in enumerate(value)]
         same = type(value) is list and all(new is old for new, old in zip(entries, value, strict=True))
         return value if same else entries
+    if isinstance(value, Sequence) and not isinstance(value, str | tuple):  # such as a column of `datasets`
+        return plain_state(list(value), where)
     if isinstance(value, Enum):
         _refuse(value, where)
     for kind in (bool, int, float, str):

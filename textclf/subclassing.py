@@ -18,6 +18,10 @@ BASES = (
 """Modules of the base classes; their names with an underscore are not for subclasses."""
 
 
+UNUSED_METHODS = frozenset({"freeze", "print", "to_onnx", "to_tensorrt", "to_torchscript", "unfreeze"})
+"""Methods of Lightning that nothing calls in a run: an attribute may have their names."""
+
+
 class GuardedAttributes:
     """Base class whose subclasses get one clear line where an attribute of theirs would break the base class.
 
@@ -98,7 +102,7 @@ def _check_type(kind: type, name: str, value: Any) -> None:
 def _check_hidden(kind: type, name: str, value: Any) -> None:
     """Refuses a value that hides a method or property, and a layer that a class attribute hides."""
     owner = next((base for base in kind.__mro__ if name in vars(base)), None)
-    if owner is None:
+    if owner is None or (name in UNUSED_METHODS and owner.__module__.startswith("lightning.")):
         return
     found, layer = vars(owner)[name], isinstance(value, nn.Module | nn.Parameter)
     if isinstance(found, property) and found.fset is None:

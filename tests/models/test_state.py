@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from lightning.pytorch import Trainer
 from torch import nn
 
@@ -36,6 +37,7 @@ OWN = {
     "restored": True,
     "variant": 3,
     "train_rows": "all",
+    "freeze": True,
     "train_seed": object,
     "text_steps": [1],
     "val_metrics": [0],
@@ -61,6 +63,7 @@ def test_attributes_of_a_subclass_change_no_figure(expected, tmp_path):
     class Own(Letters):
         def __init__(self, num_classes, label_names):
             super().__init__(num_classes, label_names)
+            self.label_names = list(label_names)
             for name, value in OWN.items():
                 setattr(self, name, value)
 
@@ -78,6 +81,7 @@ def test_attributes_of_a_subclass_change_no_figure(expected, tmp_path):
         ("label_names", {"dry", "wet"}, "is set to {.*}, a set: it must be the names of the labels"),
         ("has_probabilities", "no", "is set to 'no', a str: it must be true or false"),
         ("needs_whole_split", None, "is set to None, a NoneType: it must be true or false"),
+        ("architecture", "hidden", "is set to 'hidden', a str: it must be the names of arguments, in a tuple"),
         ("best_by", "val/nll", "is set to 'val/nll', a str: it must be the name of a figure, and max or min"),
         ("textclf", {}, "is set to {}, a dict: it must be what the package keeps of the method"),
         ("classify", nn.Linear(1, 1), "is a method of TextClassifier"),
@@ -174,6 +178,7 @@ Pair = namedtuple("Pair", "first second")
         (np.bool_(True), True),
         (np.str_("a"), "a"),
         ((1, (2, "a")), [1, [2, "a"]]),
+        (Dataset.from_dict({"text": ["a", "b"]})["text"], ["a", "b"]),
         (Counter("aab"), {"a": 2, "b": 1}),
         (OrderedDict(a=np.int8(1)), {"a": 1}),
         ({np.int64(1): {"deep": (np.float64(1),)}}, {1: {"deep": [1.0]}}),

@@ -234,7 +234,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
     def _check_labels(self, model: Method) -> None:
         """Refuses to train a model whose labels have other indices than the data's: evaluation matches them by name."""
         names = normalized_names(self.label_names)
-        if model.label_names != names:
+        if tuple(model.label_names) != names:
             raise UserError(
                 f"the model's labels are {listed(model.label_names, names)}, the data's are "
                 f"{listed(names, model.label_names)}: make the model with data.num_classes and data.label_names"

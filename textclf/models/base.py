@@ -86,6 +86,7 @@ class TextClassifier(GuardedAttributes, LightningModule):
     attribute_types = {
         "num_classes": (int, "the number of labels"),
         "label_names": ((tuple, list), "the names of the labels"),
+        "architecture": ((tuple, list), "the names of arguments, in a tuple"),
         "autocast": (bool, "true or false"),
         "has_probabilities": (bool, "true or false"),
         "loses_mass": (bool, "true or false"),
