@@ -1,8 +1,7 @@
-"""The data axis: a data set's arguments, and its side of the contract with the trainer and the model."""
+"""The base class of all data sets: their arguments, and the hooks that the trainer calls."""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
@@ -22,7 +21,7 @@ from textclf.data.batching import (
 )
 from textclf.data.cleaning import CleaningStep, check_recipe, text_steps
 from textclf.data.columns import int_column
-from textclf.data.contract import Method, Wanted, encoded
+from textclf.data.contract import Method, Wanted
 from textclf.data.examples import FIT_ROWS, rows_to_show, sample_to_fit, with_labels_of
 from textclf.data.labels import listed, normalized_names
 from textclf.data.ledger import Ledger
@@ -31,14 +30,15 @@ from textclf.data.options import (
     EVAL_BATCH_SIZE,
     SEED,
     VAL_SIZE,
+    check_options,
     limits_by_split,
     refuse_for_method,
 )
+from textclf.data.row_cache import CachedEncoding
 from textclf.data.rows import SplitRows
 from textclf.data.splitting import SPLITS, LimitBy, Split
 from textclf.errors import UserError
-from textclf.hashing import rows_hash, text_hash
-from textclf.hub import cache_folder
+from textclf.hashing import rows_hash
 from textclf.plain_values import plain_arguments, plain_state
 from textclf.processes import global_seed, on_first_process, one_process_first
 from textclf.subclassing import GuardedAttributes
@@ -50,18 +50,19 @@ NEEDED: dict[str, tuple[Split, ...]] = {
     "test": ("test",),
     "predict": ("test",),
 }
+"""The splits that each command reads."""
 
 
 class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
     """Rows of one data set: `id`, `text`, `label`, and `text_pair` where there are two texts.
 
     A subclass names its source in the class attributes of `SplitRows`, or overrides `load_split`. Label names are known
-    without a download. It knows no tokenizer and no model: it takes `encode`, `prepare` and `collate` from the model
-    that the trainer runs.
+    without a download. It knows no tokenizer and no model: it calls `prepare`, `encode` and `collate` of the method
+    that the trainer runs (`textclf.data.contract.Method`).
 
-    Batches are what the model's `collate` gives, and `id` (list of str), `row` (int64, `(batch,)`, the row's place in
-    its split), `labels` (int64, `(batch,)`), and `filler` (bool: a repeated row that keeps processes in step, and is
-    never counted).
+    A batch has the entries of the method's `collate`, and `id` (list of str), `row` (int64, `(batch,)`, the index of
+    the row in its split), `labels` (int64, `(batch,)`), and `filler` (bool: a repeated row that keeps processes in
+    step, and is never counted).
     """
 
     attribute_types = {
@@ -91,7 +92,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         balanced: bool = False,
         cleaning: list[CleaningStep] | None = None,
     ) -> None:
-        """Takes what every data set takes.
+        """Takes the arguments that every data set has.
 
         Args:
             data_dir: Folder with `<split>.parquet`, `.csv`, `.tsv` or `.jsonl`, read instead of the hub.
@@ -102,7 +103,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             seed: Of the hold-out, of the draws of shots and of train and validation samples, and of the order in
                 training. The sample that `limit` draws from a test split does not depend on it, nor does a test split
                 that is made from train; rows that are taken out of test to learn from do.
-            num_workers: Processes that collate batches.
+            num_workers: Number of processes that collate batches.
             limit: Most rows of the test split, or of each split: `{train: 1000, test: 200}`. They are counted after
                 cleaning, and after the validation rows were held out.
             limit_by: `stratified` draws them, each class by its share and at least once; `first` takes the first rows.
@@ -119,38 +120,18 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         self._base_begins()
         super().__init__()
         self.save_hyperparameters(logger=False)
-        if not 0 <= val_size < 1:
-            raise UserError(f"val_size {val_size} is not a share: give a number from 0 up to, not including, 1")
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("eval_batch_size", eval_batch_size, 1),
-            ("max_batch_tokens", max_batch_tokens, 1),
-            ("num_workers", num_workers, 0),
-            ("seed", seed, 0),
-            ("shots_per_class", shots_per_class, 1),
-        ):
-            if value is not None and value < least:
-                raise UserError(f"{name} {value} is too small: give {least} or more")
-        if balanced and max_batch_tokens is not None:
-            raise UserError("balanced draws other rows in each epoch: give batch_size instead of max_batch_tokens")
-        self.limit, self.limit_by = limits_by_split(limit), limit_by
-        if limit_by != "stratified" and not self.limit:
-            raise UserError(f"limit_by {limit_by!r} has no effect without a limit: give --data.limit, or leave it out")
-        if "train" in self.limit and shots_per_class is not None:
-            raise UserError(
-                f"limit of train {self.limit['train']} and shots_per_class {shots_per_class} are two ways to choose "
-                "train rows: give one of them"
-            )
-        if max_batch_tokens is not None and (batch_size, eval_batch_size) != (BATCH_SIZE, EVAL_BATCH_SIZE):
-            say(
-                f"max_batch_tokens {max_batch_tokens} is used instead of batch_size {batch_size} and "
-                f"eval_batch_size {eval_batch_size}"
-            )
         self.data_dir = data_dir
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.max_batch_tokens, self.balanced = max_batch_tokens, balanced
-        self.val_size, self.seed, self.num_workers = val_size, seed, num_workers
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.max_batch_tokens = max_batch_tokens
+        self.val_size = val_size
+        self.seed = seed
+        self.num_workers = num_workers
+        self.limit = limits_by_split(limit)
+        self.limit_by = limit_by
         self.shots_per_class = shots_per_class
+        self.balanced = balanced
+        check_options(self)
         self.cleaning = tuple(self.recipe if cleaning is None else cleaning)
         check_recipe(self.cleaning)
         self.hparams["cleaning"] = [step.as_config() for step in self.cleaning]
@@ -160,7 +141,8 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             if len(self.label_names) < 2:
                 raise UserError(f"{type(self).__name__}.label_names is {names!r}: give two or more names")
         self.ledger = Ledger()
-        self._rows, self._sources = {}, {}
+        self._rows = {}
+        self._sources = {}
         self._encoded: dict[Split, Dataset] = {}
         self._train_loader: ResumableLoader | None = None
         self._resume: dict[str, int] | None = None
@@ -173,13 +155,14 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
     # Lightning's hooks
 
     def prepare_data(self) -> None:
-        """Downloads what the hub has, once per machine, and keeps no state."""
+        """Downloads the data set, once per machine; assigns no state, since other processes would lack it."""
         if self.data_dir is None:
             for split in self.source_splits():
                 self._load(split)
                 self._check_fingerprint(split)
 
     def _check_fingerprint(self, split: Split) -> None:
+        """Reports rows that differ from those that published figures are of, where the revision is only a branch."""
         known = self.hub_fingerprints.get(split)
         if known is not None and rows_hash(self._standard(split, steps=())[0]) != known:
             say(
@@ -204,8 +187,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             for split in self._needed(stage):
                 self.rows(split)
             return
-        # The trainer keeps this option to itself; with it, Lightning would replace our loaders.
-        if self.trainer.world_size > 1 and self.trainer._accelerator_connector.use_distributed_sampler:
+        if self.trainer.world_size > 1 and _replaces_samplers(self.trainer):
             raise UserError(
                 "the data module shares rows among processes itself: give the Trainer use_distributed_sampler=False"
             )
@@ -224,7 +206,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             self._encoded[split] = self._encode(model, split)
 
     def _needed(self, stage: str | None) -> list[Split]:
-        """The splits that a stage reads: all that there are by default; in `fit` validation only where it is there."""
+        """The splits that a stage reads: by default all that exist; in `fit` validation only where it exists."""
         if stage is None:
             return [split for split in SPLITS if self.has_split(split)]
         if stage == "fit" and not self.has_split("validation"):
@@ -265,7 +247,8 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             if not (wanted.shots or wanted.fit or self.shots_per_class):
                 return
             self.take_slice()
-        shown, drawn = None, np.empty(0, dtype=np.int64)
+        shown = None
+        drawn = np.empty(0, dtype=np.int64)
         if wanted.shots:
             train = self._read_once("train")
             drawn = rows_to_show(wanted, int_column(train, "label"), self.label_names, of_slice=test_alone)
@@ -273,7 +256,9 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         fit = None
         if wanted.fit or (stage == "test" and (test_alone or self.has_split("validation"))):
             fit = self._rows_to_fit(wanted, drawn)
-        model.textclf.train_rows = len(drawn) + (len(fit) if fit is not None and wanted.fit else 0)
+        model.textclf.train_rows = len(drawn)
+        if wanted.fit and fit is not None:
+            model.textclf.train_rows += len(fit)
         model.see(
             with_labels_of(shown, self.label_names, model.label_names),
             with_labels_of(fit, self.label_names, model.label_names),
@@ -289,8 +274,9 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             rows = self._read_once("validation")
         if not len(rows):
             return None
-        # Rows that are of no use without a fitted number are not worth more time than the test itself.
-        most = FIT_ROWS if wanted.fit else min(FIT_ROWS, len(self._read_once("test")))
+        most = FIT_ROWS
+        if not wanted.fit:  # optional rows: scoring them takes no longer than the test itself
+            most = min(FIT_ROWS, len(self._read_once("test")))
         return rows.select(sample_to_fit(int_column(rows, "label"), most, self.seed))
 
     def _read_once(self, split: Split) -> Dataset:
@@ -300,6 +286,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         return one_process_first(partial(self.rows, split), self.trainer)
 
     def _prepare(self, model: Method) -> None:
+        """Lets a method that is trained prepare itself with the train rows."""
         assert self.trainer is not None
         rows = self.rows("train")
         present = np.unique(int_column(rows, "label"))
@@ -308,74 +295,30 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
                 f"all {len(rows)} train rows have the label {self.label_names[present[0]]!r}: "
                 "learning needs rows of two or more labels"
             )
-        plain_arguments(model)  # what no checkpoint can keep is refused before training
+        plain_arguments(model)  # arguments that a checkpoint cannot hold are refused before training
         # A method that learns from batches goes on from its checkpoint. Any other one is fitted to these rows: it may
         # have been fitted to others before, in this process. Where it is resumed, the checkpoint is loaded after this.
         if not (model.textclf.restored and model.trains_by_batches):
             self._prepare_in_one_process(model, rows)
-        model.textclf.train_rows, model.textclf.train_seed = len(rows), global_seed()
+        model.textclf.train_rows = len(rows)
+        model.textclf.train_seed = global_seed()
 
     def _prepare_in_one_process(self, model: Method, rows: Dataset) -> None:
         def fit() -> Any:
             before = model.fitted
             model.prepare(rows)
+            # A subclass may use the name for something else, such as a flag of its class.
             if isinstance(model.fitted, dict) or model.fitted is not before:
-                model.fitted = self._plain(model)
+                model.fitted = _plain_fitted(model)
             return model.fitted
 
         assert self.trainer is not None
         model.fitted = on_first_process(fit, self.trainer)
 
-    def _plain(self, model: Method) -> dict[str, Any]:
-        """What a method has fitted, as a checkpoint keeps it.
-
-        Raises:
-            UserError: It is no dictionary, or has something in it that a checkpoint cannot keep.
-        """
-        where = f"{type(model).__name__}.prepare: fitted"
-        fitted = plain_state(model.fitted, where)
-        if not isinstance(fitted, dict):
-            raise UserError(f"{where} is a {type(model.fitted).__name__}: keep a dictionary of what is fitted, by name")
-        return fitted
-
     def _encode(self, model: Method, split: Split) -> Dataset:
-        """Runs `model.encode` over a split, or takes its result from the cache; one process of a machine goes first."""
-        import pyarrow as pa
-
+        """The encoded rows of a split; one process of a machine writes the cache, then the others read it."""
         assert self.trainer is not None
-        rows = self.rows(split)
-        key = text_hash(f"{rows_hash(rows)} {model.encoding_key()}")[:32]
-        file = cache_folder() / f"{key}.arrow"
-        encode = partial(
-            rows.map,
-            partial(encoded, model),
-            batched=True,
-            batch_size=model.encoded_together,
-            cache_file_name=str(file),
-            new_fingerprint=key,
-            desc=f"encoding {split}",
-        )
-
-        def encode_anew() -> Dataset:
-            try:
-                return encode()
-            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-                raise UserError(
-                    f"{type(model).__name__}.encode gave columns that are not of one type in all rows "
-                    f"({str(error).splitlines()[0]}): wanted entries of one type in each column"
-                ) from error
-
-        def encode_or_read() -> Dataset:
-            if not file.exists():
-                return encode_anew()
-            with suppress(OSError, pa.ArrowInvalid):
-                if len(kept := encode()) == len(rows):
-                    return kept
-            say(f"{str(file)!r} is damaged: its rows are encoded again")
-            file.unlink()
-            return encode_anew()
-
-        return one_process_first(encode_or_read, self.trainer)
+        return one_process_first(CachedEncoding(model, self.rows(split), split).read, self.trainer)
 
     def train_dataloader(self) -> Any:
         """Batches of the train split, reshuffled each epoch; after a resume, what is left of the epoch."""
@@ -386,21 +329,25 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         return self._train_loader
 
     def state_dict(self) -> dict[str, Any]:
-        """Where training stands in its epoch.
+        """The position of training in its epoch.
 
-        (Lightning keeps a loader's state itself, but does not give it back where the loader was made before the loops
+        (Lightning saves the state of a loader itself, but does not restore it if the loader was made before the loops
         were restored, as `trainer.estimated_stepping_batches` does.)
         """
-        return {} if self._train_loader is None else {"train_loader": self._train_loader.state_dict()}
+        if self._train_loader is None:
+            return {}
+        return {"train_loader": self._train_loader.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keeps it for the next train loader."""
+        """Keeps the position for the next train loader."""
         if self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             self._resume = state_dict.get("train_loader")
 
     def val_dataloader(self) -> Any:
-        """Batches of the validation split; nothing where there is none."""
-        return [] if self._encoded and "validation" not in self._encoded else self._loader("validation")
+        """Batches of the validation split; no loader where there is none."""
+        if self._encoded and "validation" not in self._encoded:
+            return []
+        return self._loader("validation")
 
     def test_dataloader(self) -> Any:
         """Batches of the test split."""
@@ -418,9 +365,12 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             )
         encoded = self._encoded[split]
         model = _method_of(self.trainer)
+        balance = None
+        if shuffle and self.balanced:
+            balance = int_column(encoded, "label")
         sampler = LengthBatchSampler(
             int_column(encoded, "length"),
-            balance=int_column(encoded, "label") if shuffle and self.balanced else None,
+            balance=balance,
             batch_size=self.batch_size if shuffle else self.eval_batch_size,
             max_batch_tokens=self.max_batch_tokens,
             shuffle=shuffle,
@@ -441,3 +391,24 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
 def _method_of(trainer: Trainer) -> Method:
     """The method that a trainer runs: Lightning's type is that of any module."""
     return cast("Method", trainer.lightning_module)
+
+
+def _replaces_samplers(trainer: Trainer) -> bool:
+    """Whether Lightning replaces the samplers of loaders by its own, which repeat rows.
+
+    Lightning keeps this argument of the `Trainer` in a private object alone; a public attribute would replace this.
+    """
+    return bool(trainer._accelerator_connector.use_distributed_sampler)
+
+
+def _plain_fitted(model: Method) -> dict[str, Any]:
+    """The fitted state of a method, reduced to values that a checkpoint can hold.
+
+    Raises:
+        UserError: It is not a dictionary, or holds an object that a checkpoint cannot hold.
+    """
+    where = f"{type(model).__name__}.prepare: fitted"
+    fitted = plain_state(model.fitted, where)
+    if not isinstance(fitted, dict):
+        raise UserError(f"{where} is a {type(model.fitted).__name__}: keep a dictionary of what is fitted, by name")
+    return fitted

@@ -1,7 +1,7 @@
-"""Options of a data module that cannot be in force: each is refused in one line, or a line says that it is not used.
+"""Checks of a data module's options: an option that cannot take effect is refused, or reported as not used.
 
-An option that merely belongs to another command is left alone: a run's configuration, with `shots_per_class` in it,
-serves `test` as well.
+An option that belongs to another command is left alone: the configuration of a run, with `shots_per_class` in it, is
+used by `test` as well.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from textclf.console import say
 from textclf.data.cleaning import CleaningStep, RowStep
 from textclf.data.contract import Method
-from textclf.data.splitting import SPLITS, Split
+from textclf.data.splitting import SPLITS, LimitBy, Split
 from textclf.errors import UserError
 
 BATCH_SIZE = 32
@@ -43,12 +43,52 @@ class RowOptions(Protocol):
 class Options(RowOptions, Protocol):
     """All options that are checked here."""
 
+    batch_size: int
+    eval_batch_size: int
+    max_batch_tokens: int | None
+    num_workers: int
     seed: int
+    limit_by: LimitBy
     balanced: bool
 
 
+def check_options(data: Options) -> None:
+    """Checks the values of options, and that no two of them exclude each other.
+
+    Raises:
+        UserError: A value is out of range, or one option leaves another without effect.
+    """
+    if not 0 <= data.val_size < 1:
+        raise UserError(f"val_size {data.val_size} is not a share: give a number from 0 up to, not including, 1")
+    for name, value, least in (
+        ("batch_size", data.batch_size, 1),
+        ("eval_batch_size", data.eval_batch_size, 1),
+        ("max_batch_tokens", data.max_batch_tokens, 1),
+        ("num_workers", data.num_workers, 0),
+        ("seed", data.seed, 0),
+        ("shots_per_class", data.shots_per_class, 1),
+    ):
+        if value is not None and value < least:
+            raise UserError(f"{name} {value} is too small: give {least} or more")
+    if data.balanced and data.max_batch_tokens is not None:
+        raise UserError("balanced draws other rows in each epoch: give batch_size instead of max_batch_tokens")
+    if data.limit_by != "stratified" and not data.limit:
+        raise UserError(f"limit_by {data.limit_by!r} has no effect without a limit: give --data.limit, or leave it out")
+    if "train" in data.limit and data.shots_per_class is not None:
+        raise UserError(
+            f"limit of train {data.limit['train']} and shots_per_class {data.shots_per_class} are two ways to choose "
+            "train rows: give one of them"
+        )
+    sizes = (data.batch_size, data.eval_batch_size)
+    if data.max_batch_tokens is not None and sizes != (BATCH_SIZE, EVAL_BATCH_SIZE):
+        say(
+            f"max_batch_tokens {data.max_batch_tokens} is used instead of batch_size {data.batch_size} and "
+            f"eval_batch_size {data.eval_batch_size}"
+        )
+
+
 def limits_by_split(limit: int | Mapping[Split, int] | None) -> dict[Split, int]:
-    """Gives the most rows of each split that has a limit; a single number is that of the test split.
+    """Returns the limit of each split that has one; a single number is that of the test split.
 
     Raises:
         UserError: A name is no split, or a number is not a whole one from 1.
@@ -65,10 +105,10 @@ def limits_by_split(limit: int | Mapping[Split, int] | None) -> dict[Split, int]
 
 
 def refuse_without_effect(data: RowOptions) -> None:
-    """Refuses options that can do nothing with the splits that the source has.
+    """Refuses options that have no effect on the splits that the source has.
 
     Raises:
-        UserError: There is one; the message names it.
+        UserError: There is such an option; the message names it.
     """
     source = data.source_splits()
     there = f"the source has only {', '.join(source)}"
@@ -89,14 +129,17 @@ def refuse_without_effect(data: RowOptions) -> None:
 
 
 def _refuse_cleaning(data: RowOptions) -> None:
+    """Refuses cleaning steps whose splits are not cleaned; those of the data set's own recipe may have no effect."""
     source = data.source_splits()
+    # Validation rows that are held out of train are cleaned with it.
     cleaned = {split for split in SPLITS if split in source or (split != "validation" and data.has_split(split))}
     own = [step.as_config() for step in data.recipe]
     for step in data.cleaning:
         if not isinstance(step, RowStep) or step.as_config() in own or cleaned & set(step.splits):
             continue
-        name, of = type(step).__name__, ", ".join(step.splits)
-        if "train" in step.splits:  # a trained model that is evaluated on a source of another shape
+        name = type(step).__name__
+        of = ", ".join(step.splits)
+        if "train" in step.splits:  # a trained model is evaluated on a source without train rows
             say(f"cleaning: {name} is for {of} rows, and there are none: it drops nothing")
         elif "validation" in step.splits and data.has_split("validation"):
             raise UserError(
@@ -108,15 +151,15 @@ def _refuse_cleaning(data: RowOptions) -> None:
 
 
 def refuse_for_method(data: Options, model: Method, stage: str) -> None:
-    """Refuses options that can do nothing with a method.
+    """Refuses options that have no effect on a method.
 
     Args:
-        data: Whose options.
+        data: The data module.
         model: The method.
         stage: The command: `fit`, `validate` or `test`.
 
     Raises:
-        UserError: There is one; the message names it.
+        UserError: There is such an option; the message names it.
     """
     name = type(model).__name__
     if stage == "fit":
@@ -126,19 +169,20 @@ def refuse_for_method(data: Options, model: Method, stage: str) -> None:
                 "--model.class_weights balanced where the method has it"
             )
         return
-    if is_overridden("training_step", model):  # its options were in force in `fit`
+    if is_overridden("training_step", model):  # the options took effect in `fit`
         return
     if data.balanced:
         raise UserError(f"balanced has no effect: {name} is not trained; leave it out")
-    alone, wanted = data.source_splits() == ("test",), model.wanted()
-    if not alone and not (wanted and wanted.shots):
+    test_alone = data.source_splits() == ("test",)
+    wanted = model.wanted()
+    if not test_alone and not (wanted and wanted.shots):
         if data.shots_per_class is not None:
             raise UserError(
                 f"shots_per_class {data.shots_per_class} has no effect: {name} reads no train rows; leave it out"
             )
         if "train" in data.limit:
             say(f"limit of train is not used: {name} reads no train rows")
-    if alone and wanted is None and data.shots_per_class is None:
+    if test_alone and wanted is None and data.shots_per_class is None:
         if data.val_size not in (0, VAL_SIZE):
             raise UserError(
                 f"val_size {data.val_size} has no effect: there is a test split only, and {name} needs no rows of it; "
