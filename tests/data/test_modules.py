@@ -19,6 +19,7 @@ from textclf.data import (
     NSMCDataModule,
     RottenTomatoesDataModule,
 )
+from textclf.data.base import replaces_samplers
 from textclf.data.sets.bbc_news import read_articles
 from textclf.data.splitting import stratified_split
 from textclf.errors import UserError
@@ -368,7 +369,13 @@ def test_command_without_its_split(tmp_path):
         run(tmp_path, "validate")
 
 
-# What data knows of the rest of the package
+# What data knows of Lightning, and of the rest of the package
+
+
+@pytest.mark.parametrize("replaces", [True, False])
+def test_the_trainer_tells_whether_it_replaces_samplers(replaces):
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, use_distributed_sampler=replaces)
+    assert replaces_samplers(trainer) == replaces
 
 
 @pytest.mark.slow

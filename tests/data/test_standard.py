@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textclf.data.read_files import read_file, read_split
-from textclf.data.standard import standard_columns
+from textclf.data.standard import fingerprint_of, standard_columns
 from textclf.errors import UserError
 from textclf.hashing import rows_hash
 from textclf.hub import cache_folder
@@ -249,3 +249,12 @@ def test_fingerprint_covers_rows_past_the_first_window():
     texts = ["a"] * 25_000
     changed = [*texts[:-1], "b"]
     assert rows_hash(Dataset.from_dict({"text": texts})) != rows_hash(Dataset.from_dict({"text": changed}))
+
+
+def test_fingerprints_of_datasets_follow_the_rows(tmp_path):
+    files = [tmp_path / name for name in ("a.csv", "b.csv", "other.csv")]
+    for file, text in zip(files, ("fine", "fine", "dull"), strict=True):
+        file.write_text(f"text,label\n{text},0\n")
+    first, same, other = (fingerprint_of(read_file(file)) for file in files)
+    assert first == same != other
+    assert fingerprint_of(read_file(files[0]).map(lambda row: row, new_fingerprint="given")) == "given"

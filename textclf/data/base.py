@@ -187,7 +187,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             for split in self._needed(stage):
                 self.rows(split)
             return
-        if self.trainer.world_size > 1 and _replaces_samplers(self.trainer):
+        if self.trainer.world_size > 1 and replaces_samplers(self.trainer):
             raise UserError(
                 "the data module shares rows among processes itself: give the Trainer use_distributed_sampler=False"
             )
@@ -393,7 +393,7 @@ def _method_of(trainer: Trainer) -> Method:
     return cast("Method", trainer.lightning_module)
 
 
-def _replaces_samplers(trainer: Trainer) -> bool:
+def replaces_samplers(trainer: Trainer) -> bool:
     """Whether Lightning replaces the samplers of loaders by its own, which repeat rows.
 
     Lightning keeps this argument of the `Trainer` in a private object alone; a public attribute would replace this.

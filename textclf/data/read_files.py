@@ -1,10 +1,12 @@
-"""From files of rows to rows: which files hold a split, the rows of one file, and their copy in Arrow on disk."""
+"""Rows from files: the files of a split, the rows of one file, and their copy in Arrow on disk."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +23,9 @@ if TYPE_CHECKING:
     from textclf.data.readers.file_rows import FileRows
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
-"""Of the files of rows that can be read."""
+"""Suffixes of files of rows."""
 ANY_SUFFIX = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
-"""The same for messages."""
+"""The suffixes, for messages."""
 VALIDATION = ("validation", "dev", "val", "valid")
 """Names of files and folders that are read as the validation split."""
 REMEDY = "give a whole file of the kind that its suffix names"
@@ -41,29 +43,48 @@ def split_files(data_dir: str, split: str) -> list[Path]:
     folder = Path(data_dir)
     names = VALIDATION if split == "validation" else (split,)
     kinds = []
-    for pattern in [pattern for name in names for pattern in (f"{name}{{}}", f"{name}-*{{}}", f"{name}/*{{}}")]:
-        for suffix in SUFFIXES:
-            found = [p for p in folder.glob(pattern.format(suffix)) if p.is_file() and not p.name.startswith(".")]
-            kinds += [sorted(found, key=lambda path: (_natural(path.name), path.name))] if found else []
+    for name, form, suffix in product(names, ("{}{}", "{}-*{}", "{}/*{}"), SUFFIXES):
+        found = [path for path in folder.glob(form.format(name, suffix)) if _is_visible_file(path)]
+        if found:
+            kinds.append(sorted(found, key=lambda path: (_natural_order(path.name), path.name)))
     if len(kinds) > 1:
         several = " and ".join(str(files[0].relative_to(folder)) for files in kinds)
         raise UserError(f"{data_dir!r} holds {several}: keep files of one kind for the {split!r} split")
-    files = kinds[0] if kinds else []
-    totals = {int(series[1]) for path in files if (series := re.search(r"-\d+-of-(\d+)\b", path.stem))}
+    if not kinds:
+        return []
+    files = kinds[0]
+    totals = _announced_totals(files)
     if totals and totals != {len(files)}:
-        said = " and ".join(map(str, sorted(totals)))
+        announced = " and ".join(map(str, sorted(totals)))
         raise UserError(
-            f"{data_dir!r} holds {len(files)} files like {files[0].name!r}, whose names say {said}: give all of them"
+            f"{data_dir!r} holds {len(files)} files like {files[0].name!r}, whose names say {announced}: give all of "
+            "them"
         )
     return files
 
 
-def _natural(name: str) -> list[str | int]:
-    return [int(part) if place % 2 else part for place, part in enumerate(re.split("([0-9]+)", name))]
+def _is_visible_file(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".")
+
+
+def _announced_totals(files: Sequence[Path]) -> set[int]:
+    """The number of files that names such as `train-00000-of-00002` announce; of a complete series it is one number."""
+    totals = set()
+    for path in files:
+        series = re.search(r"-\d+-of-(\d+)\b", path.stem)
+        if series is not None:
+            totals.add(int(series[1]))
+    return totals
+
+
+def _natural_order(name: str) -> list[str | int]:
+    """A sort key by which numbers in names are compared as numbers."""
+    # Texts are at even indices of the parts, digits at odd ones.
+    return [int(part) if index % 2 else part for index, part in enumerate(re.split("([0-9]+)", name))]
 
 
 def read_split(data_dir: str, split: str) -> Dataset:
-    """Reads the files of a split (see `split_files`) one after the other.
+    """Reads the files of a split (see `split_files`) in order.
 
     Raises:
         UserError: There are none, one cannot be read, or one has other columns than the first.
@@ -79,17 +100,18 @@ def read_split(data_dir: str, split: str) -> Dataset:
     return parts[0] if len(parts) == 1 else concatenate_datasets(parts)
 
 
-def _check_same_columns(wanted: Features, found: Features, first: str, path: str) -> None:
-    if set(found) != set(wanted):
+def _check_same_columns(expected: Features, found: Features, first: str, path: str) -> None:
+    """Refuses a file whose columns differ from those of the first file; a column without values fits any type."""
+    if set(found) != set(expected):
         raise UserError(
-            f"{path!r} has the columns {', '.join(found)}, but {first} has {', '.join(wanted)}: "
+            f"{path!r} has the columns {', '.join(found)}, but {first} has {', '.join(expected)}: "
             "give all files of a split the same columns"
         )
     for name, kind in found.items():
-        kinds = {str(getattr(feature, "dtype", feature)) for feature in (kind, wanted[name])}
-        if kind != wanted[name] and "null" not in kinds:
+        kinds = {str(getattr(feature, "dtype", feature)) for feature in (kind, expected[name])}
+        if kind != expected[name] and "null" not in kinds:
             raise UserError(
-                f"column {name!r} of {path!r} is {kind}, but {wanted[name]} in {first}: "
+                f"column {name!r} of {path!r} is {kind}, but {expected[name]} in {first}: "
                 "give all files of a split the same columns"
             )
 
@@ -108,8 +130,9 @@ def open_rows(path: Path) -> FileRows:
         return _opened(path, file_hash(path))
 
 
-@lru_cache(maxsize=128)  # what is said of a file is said once
+@lru_cache(maxsize=128)  # so that the messages about a file are printed once
 def _opened(path: Path, content: str) -> FileRows:
+    """Opens a file; `content` is the hash of its bytes, so that a file that has changed is opened again."""
     from textclf.data.readers.delimited import DelimitedRows  # noqa: PLC0415 - imports pyarrow
     from textclf.data.readers.json_lines import JsonRows  # noqa: PLC0415 - imports pyarrow
     from textclf.data.readers.parquet_rows import ParquetRows  # noqa: PLC0415 - imports pyarrow
@@ -128,9 +151,9 @@ def _opened(path: Path, content: str) -> FileRows:
 def read_file(path: Path) -> Dataset:
     """Reads one file of rows into Arrow on disk, or takes the copy that an earlier call has written.
 
-    The copy belongs to the bytes of the file, wherever it lies and whenever it was changed. No types are guessed: the
-    values of `.csv` and `.tsv` files are text, those of `.jsonl` and `.parquet` files have the types that they have
-    there. Texts such as 'NA' and 'null' stay texts.
+    The copy is found by the bytes of the file: its path and its time of change do not matter. No types are guessed: the
+    values of `.csv` and `.tsv` files are text, those of `.jsonl` and `.parquet` files keep their types. Texts such as
+    'NA' and 'null' stay texts.
 
     Raises:
         UserError: The suffix is unknown, the file cannot be read as what its suffix says, or it holds no rows.
@@ -145,12 +168,12 @@ def read_file(path: Path) -> Dataset:
         copy = cache_folder() / "files" / f"{key}.arrow"
         if not (copy.exists() and copy.with_suffix(".json").exists()):
             _write_copy(file, copy)
-        rows = Dataset.from_file(str(copy))
+        stored = Dataset.from_file(str(copy))
         _say_found(file, copy.with_suffix(".json"))
-    if not rows:
+    if not stored:
         raise UserError(f"{str(path)!r} holds no rows: add some, or take it away")
-    rows._fingerprint = key  # the same in all processes
-    return rows
+    # `from_file` draws a random fingerprint; with this one, all processes find what others have derived from the rows.
+    return Dataset(stored.data, info=stored.info, fingerprint=key)
 
 
 def _write_copy(file: FileRows, copy: Path) -> None:
@@ -159,12 +182,12 @@ def _write_copy(file: FileRows, copy: Path) -> None:
     with atomic_path(copy) as unfinished, pa.ipc.new_stream(unfinished, file.schema) as sink:
         for batch in file.batches():
             sink.write_batch(batch)
-        # Before the copy is in its place: a command that is killed here leaves no copy without it.
+        # Written before the copy is renamed: a command that is killed in between leaves no copy without it.
         with atomic_path(copy.with_suffix(".json")) as found:
             found.write_text(json.dumps(file.found))
 
 
 @lru_cache(maxsize=128)  # a file may be read several times
 def _say_found(file: FileRows, found: Path) -> None:
-    """Tells the user what was found in a file when its copy was written, perhaps by an earlier command."""
+    """Reports what was found in a file when its copy was written, perhaps by an earlier command."""
     file.say_found(json.loads(found.read_text()))

@@ -1,8 +1,8 @@
-"""Rows of any source in the standard columns, their and their labels."""
+"""Rows of any source in the standard columns: id, text, second text, and label."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import textclf
@@ -35,18 +35,18 @@ def standard_columns(
 ) -> Dataset:
     """Gives a source's rows the columns `id`, `text`, `text_pair` (where there is one), `label` and `changed`.
 
-    An id is the source's as a string, else the row number. A missing text is an empty one. Bit i of `changed` tells
-    that the step at place i changed the row.
+    An id is the source's as a string, else the row number. A missing text is an empty one. Bit i of `changed` is set
+    where step i changed the row.
 
     Args:
-        source: As it was read.
-        text: Its column of texts.
-        text_pair: Its column of second texts.
-        label: Its column of labels.
-        id_: Its column of ids.
+        source: The rows as they were read.
+        text: Their column of texts.
+        text_pair: Their column of second texts.
+        label: Their column of labels.
+        id_: Their column of ids.
         label_names: Name of each class.
         steps: Applied to the texts, in order.
-        remedy: From the role of a column (`text`, `text_pair` or `label`) to how another is named, as an imperative.
+        remedy: Says, for the role of a column (`text`, `text_pair` or `label`), how to name another column.
         keep_unknown: Whether an unknown label becomes -1; else it is refused.
 
     Raises:
@@ -54,40 +54,24 @@ def standard_columns(
     """
     from datasets import Features, Value
 
-    wanted = {"text": text, "label": label, **({"text_pair": text_pair} if text_pair else {})}
-    for role, column in wanted.items():
-        if column not in source.column_names:
-            raise UserError(
-                f"there is no {role.replace('_', ' ')} column {column!r}: the rows have "
-                f"{', '.join(source.column_names)}; {remedy(role)}"
-            )
-    for name in ("text", "text_pair"):
-        if name in wanted and not _is_text(source.features[wanted[name]]):
-            raise UserError(f"column {wanted[name]!r} holds {_content(source, wanted[name])}, no text: {remedy(name)}")
-        if name in wanted:
-            refuse_numbers(_texts(source, wanted[name]), f"column {wanted[name]!r}", remedy(name))
-    for single in filter(None, (label, id_)):
-        if single in source.column_names and not has_single_values(source.features[single]):
-            raise UserError(f"column {single!r} holds {_content(source, single)}: give it one value in each row")
+    text_columns = {"text": text}
+    if text_pair:
+        text_columns["text_pair"] = text_pair
+    _check_columns(source, text_columns, label, id_, remedy)
     label_of = label_indexer(source, label, label_names, remedy("label"), keep_unknown)
 
-    def standard(rows: dict[str, list[Any]], places: list[int]) -> dict[str, list[Any]]:
+    def standard(rows: dict[str, list[Any]], indices: list[int]) -> dict[str, list[Any]]:
+        ids = rows.get(id_ or "", indices)
         columns: dict[str, list[Any]] = {
-            "id": [as_text(own) or str(i) for i, own in zip(places, rows.get(id_ or "", places), strict=True)],
-            "text": [t or "" for t in rows[text]],
+            "id": [as_text(id_of_row) or str(index) for index, id_of_row in zip(indices, ids, strict=True)]
         }
-        if text_pair:
-            columns["text_pair"] = [t or "" for t in rows[text_pair]]
+        for role, column in text_columns.items():
+            columns[role] = [value or "" for value in rows[column]]
         columns, changed = clean_columns(columns, steps)
-        return columns | {"label": label_of(rows[label], places), "changed": changed}
+        return columns | {"label": label_of(rows[label], indices), "changed": changed}
 
-    types = {
-        "id": "string",
-        "text": "string",
-        **({"text_pair": "string"} if text_pair else {}),
-        "label": "int64",
-        "changed": "int64",
-    }
+    # In this order: the hash of rows depends on it.
+    types = {"id": "string"} | dict.fromkeys(text_columns, "string") | {"label": "int64", "changed": "int64"}
     return source.map(
         standard,
         batched=True,
@@ -101,23 +85,61 @@ def standard_columns(
     )
 
 
+def _check_columns(
+    source: Dataset, text_columns: Mapping[str, str], label: str, id_: str | None, remedy: Callable[[str], str]
+) -> None:
+    """Refuses columns that are missing, or that hold something else than texts, labels or ids.
+
+    Args:
+        source: The rows as they were read.
+        text_columns: Their columns of texts, by role.
+        label: Their column of labels.
+        id_: Their column of ids.
+        remedy: As for `standard_columns`.
+    """
+    for role, column in {"text": text_columns["text"], "label": label, **text_columns}.items():
+        if column not in source.column_names:
+            raise UserError(
+                f"there is no {role.replace('_', ' ')} column {column!r}: the rows have "
+                f"{', '.join(source.column_names)}; {remedy(role)}"
+            )
+    for role, column in text_columns.items():
+        if not _is_text(source.features[column]):
+            raise UserError(f"column {column!r} holds {_content(source, column)}, no text: {remedy(role)}")
+        refuse_numbers(_texts(source, column), f"column {column!r}", remedy(role))
+    for single in filter(None, (label, id_)):
+        if single in source.column_names and not has_single_values(source.features[single]):
+            raise UserError(f"column {single!r} holds {_content(source, single)}: give it one value in each row")
+
+
 def _is_text(feature: Any) -> bool:
+    """Whether a column holds texts, or nothing."""
     return getattr(feature, "dtype", None) in ("string", "large_string", "null")
 
 
 def _content(source: Dataset, column: str) -> str:
-    """Names what a column holds; of lists, objects and bytes, in which row the first one is."""
+    """Names the content of a column; for lists, objects and bytes with the first row that has one."""
     content = content_of(source.features[column])
     if getattr(source.features[column], "dtype", None) not in ("binary", "large_binary"):
         return content
-    values = source.select_columns(column)[:][column]
-    # A file's other values are JSON there: numbers, truth values, or in quotation marks.
-    places = [i for i, value in enumerate(values) if value is not None and value[:1] not in b'"-0123456789tf']
-    return f"{content}, first in row {places[0]} (counted from 0)" if places else content
+    for row, value in enumerate(source.select_columns(column)[:][column]):
+        # The other values of a column from a file are JSON: numbers, truth values, or texts in quotation marks.
+        if value is not None and value[:1] not in b'"-0123456789tf':
+            return f"{content}, first in row {row} (counted from 0)"
+    return content
 
 
 def _standard_key(source: Dataset, *recipe: Any) -> str:
-    return short_hash(repr((textclf.__version__, source._fingerprint, *recipe)).encode()).hex()
+    return short_hash(repr((textclf.__version__, fingerprint_of(source), *recipe)).encode()).hex()
+
+
+def fingerprint_of(source: Dataset) -> str:
+    """The fingerprint of a data set: the same for the same rows and the same operations on them.
+
+    `datasets` names its cached files by it, and has no public way to read it; hashing all rows (`rows_hash`) would
+    replace it, and takes longer the more rows there are.
+    """
+    return str(source._fingerprint)
 
 
 def _texts(source: Dataset, column: str) -> Iterator[str | None]:
