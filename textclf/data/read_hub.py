@@ -1,4 +1,4 @@
-"""Reading rows from the hub, or from the local cache of it, at a pinned revision."""
+"""Rows from the hub, or from its local cache, at a pinned revision."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from textclf.types import Dataset
 
 REMEDY = f"pass --data.data_dir with a folder of <split>{ANY_SUFFIX} files"
 TIMEOUT = 10.0
-"""Seconds that the hub has for its first answer."""
+"""Seconds within which the hub must answer first."""
 
 
 def read_hub(repository: str, config: str | None, revision: str, split: str) -> Dataset:
-    """Reads one split of a data set on the hub, in any format that `datasets` knows, or of the local cache of it.
+    """Reads one split of a data set on the hub or in its local cache, in any format that `datasets` reads.
 
-    The files of the revision are fetched, then read as those of a folder. (Given a repository's name where the hub
-    cannot be reached, `load_dataset` takes whatever revision it read last, with no more than a warning.)
+    The files of the revision are downloaded, then read as those of a folder. (With the name of a repository and no
+    connection, `load_dataset` would read the revision that was read last, with nothing but a warning.)
 
     Args:
         repository: Such as `user/movies`.
         config: A folder of the repository, else a configuration that its README names; None for all of it.
-        revision: A commit, a tag or a branch; only a commit stays what it is.
+        revision: A commit, a tag or a branch; only a commit always means the same rows.
         split: Such as `train`.
 
     Raises:
@@ -43,9 +43,10 @@ def read_hub(repository: str, config: str | None, revision: str, split: str) -> 
                 f"name a revision that has files of rows, such as 'refs/convert/parquet', or {REMEDY}"
             )
         if config and (folder / config).is_dir():
-            folder, config = folder / config, None
+            folder = folder / config
+            config = None
         builder = load_dataset_builder(str(folder), config)
-        if builder.name == "csv":  # whose texts 'NA' and 'null' stay texts
+        if builder.name == "csv":  # pandas would read texts such as 'NA' and 'null' as missing
             builder = load_dataset_builder(str(folder), config, keep_default_na=False, na_values=[""])
         builder.download_and_prepare()
         return builder.as_dataset(split=split)
@@ -53,27 +54,34 @@ def read_hub(repository: str, config: str | None, revision: str, split: str) -> 
 
 @cache
 def _files(repository: str, revision: str, patterns: tuple[str, ...] | None) -> Path:
-    """The folder of a revision's files in the hub's cache, once those that are missing have been fetched.
+    """Downloads the files of a revision that are not in the hub's cache, and returns their folder.
+
+    Args:
+        repository: Such as `user/movies`.
+        revision: A commit, a tag or a branch.
+        patterns: Of the files that are needed; None for all.
 
     Raises:
-        OSError: The hub does not give them, and the cache has not all of them.
+        OSError: The hub does not give them, and the cache does not have all of them.
     """
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     def snapshot(local: bool) -> Path:
-        allowed = list(patterns) if patterns else None
-        return Path(
-            snapshot_download(
-                repository, repo_type="dataset", revision=revision, allow_patterns=allowed, local_files_only=local
-            )
+        folder = snapshot_download(
+            repository,
+            repo_type="dataset",
+            revision=revision,
+            allow_patterns=list(patterns) if patterns else None,
+            local_files_only=local,
         )
+        return Path(folder)
 
     try:
-        # Asked first, and once: where there is no hub, `snapshot_download` tries for half a minute, or for ever.
+        # A first, cheap request: without a hub, `snapshot_download` tries again for half a minute or longer.
         HfApi().dataset_info(repository, revision=revision, timeout=TIMEOUT)
         return snapshot(local=False)
-    except Exception as error:  # of one HTTP client or another
+    except Exception as error:  # its class depends on the HTTP client
         try:
             return snapshot(local=True)
         except LocalEntryNotFoundError:
@@ -81,10 +89,12 @@ def _files(repository: str, revision: str, patterns: tuple[str, ...] | None) -> 
 
 
 def _reason(error: Exception) -> str:
+    """Why the hub gave no files, for a message."""
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     if isinstance(error, RevisionNotFoundError):
         return "the hub has no such revision of it"
     if isinstance(error, RepositoryNotFoundError):
         return "the hub has no data set of that name, or keeps it from you"
-    return f"the hub gives none: {(str(error).strip() or type(error).__name__).splitlines()[0].rstrip('.')}"
+    message = str(error).strip() or type(error).__name__
+    return f"the hub gives none: {message.splitlines()[0].rstrip('.')}"
