@@ -154,7 +154,7 @@ def test_of_several_processes_the_fault_of_a_later_batch_is_raised_at_the_end(wr
 
 
 def test_batches_on_a_device_are_looked_at_together(monkeypatch):
-    monkeypatch.setattr(score_check, "batches_together", lambda device: 3)
+    monkeypatch.setattr(score_check, "batches_per_check", lambda device: 3)
     checks = ScoreCheck()
     batches = [FAIR, FAIR, with_row(NAN, NAN), FAIR, with_row(NAN, 1.0), FAIR + 5]
     for number, scores in enumerate(batches):

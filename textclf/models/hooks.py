@@ -1,9 +1,9 @@
-"""Hooks of the base classes that run even if a subclass overrides them without calling `super()`.
+"""Required hooks: hooks of a base class that run even if a subclass overrides them without calling `super()`.
 
-Lightning calls a hook by its name, so an override replaces the base's hook. `validation_step` is where the base counts
-the rows, `on_save_checkpoint` is where it stores what a checkpoint needs: an override that only logs a loss would
-switch that off. A base class marks such hooks with `required_hook`; `keep_required_hooks` wraps the overrides of each
-new subclass, so that the marked hook runs after an override that has not called it.
+Lightning calls a hook by its name, so an override replaces the hook of the base class. The base class counts the rows
+in `validation_step`, and stores what a checkpoint needs in `on_save_checkpoint`: an override that only logs a loss
+would switch that off. A base class marks such hooks with `required_hook`; `keep_required_hooks` wraps the overrides of
+each new subclass, so that the marked hook runs after an override that has not called it.
 """
 
 from __future__ import annotations
@@ -26,25 +26,29 @@ STEPS = ("validation_step", "test_step")
 """Hooks that return the results of a batch to the callbacks."""
 
 _required: set[Hook] = set()
+"""Hooks that are marked with `required_hook`."""
 _wrappers: set[Hook] = set()
+"""Wrapped overrides."""
 
 
 def required_hook(hook: AnyHook) -> AnyHook:
-    """Marks a hook of a base class that must run, and reports each of its calls to the overrides around it.
+    """Decorator for a hook of a base class that must run.
+
+    Each call of the hook is recorded for the overrides that are running, so that they know that it has run.
 
     Args:
         hook: A method of a class whose objects have a `MethodState` as `textclf`.
     """
 
     @wraps(hook)
-    def reported(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def recorded(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = hook(self, *args, **kwargs)
         for calls in self.textclf.hook_calls:
-            calls[reported] = result
+            calls[recorded] = result
         return result
 
-    _required.add(reported)
-    return reported  # type: ignore[return-value]  # the same signature
+    _required.add(recorded)
+    return recorded  # type: ignore[return-value]  # the same signature
 
 
 def keep_required_hooks(kind: type) -> None:
@@ -53,15 +57,17 @@ def keep_required_hooks(kind: type) -> None:
     Args:
         kind: The class, from its `__init_subclass__`.
     """
-    names = {name for base in kind.__mro__ for name, value in vars(base).items() if _is_in(value, _required)}
+    names = set()
+    for base in kind.__mro__:
+        names |= {name for name, value in vars(base).items() if _is_required(value)}
     for name in names:
         override = next(vars(base)[name] for base in kind.__mro__ if name in vars(base))
         if isinstance(override, FunctionType) and override not in _required | _wrappers:
             setattr(kind, name, _wrapper(kind, name, override))
 
 
-def _is_in(value: Any, hooks: set[Hook]) -> bool:
-    return isinstance(value, FunctionType) and value in hooks  # other attributes may not be hashable
+def _is_required(value: Any) -> bool:
+    return isinstance(value, FunctionType) and value in _required  # other attributes may not be hashable
 
 
 def _wrapper(kind: type, name: str, override: Hook) -> Hook:
@@ -69,10 +75,14 @@ def _wrapper(kind: type, name: str, override: Hook) -> Hook:
 
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
         required = _next_required(type(self), kind, name)
-        base_args, base_kwargs = args, kwargs
+        base_args: tuple[Any, ...] = args
+        base_kwargs = kwargs
         if name in STEPS:
-            base_args, base_kwargs = _step_arguments(args, kwargs), {}
-            args, kwargs = _with_own_batch(args, kwargs)
+            base_args = _step_arguments(args, kwargs)
+            base_kwargs = {}
+            # An override may take `labels` out of its batch, which callbacks need.
+            args = tuple(map(_copied_dictionary, args))
+            kwargs = {parameter: _copied_dictionary(value) for parameter, value in kwargs.items()}
         calls: dict[Hook, Any] = {}
         self.textclf.hook_calls.append(calls)
         try:
@@ -80,7 +90,10 @@ def _wrapper(kind: type, name: str, override: Hook) -> Hook:
         finally:
             self.textclf.hook_calls.pop()
         was_called = required in calls
-        result = calls[required] if was_called else required(self, *base_args, **base_kwargs)
+        if was_called:
+            result = calls[required]
+        else:
+            result = required(self, *base_args, **base_kwargs)
         if name in STEPS:
             return merged_outputs(source, result, returned)
         if name == "configure_callbacks" and not was_called:
@@ -94,23 +107,27 @@ def _wrapper(kind: type, name: str, override: Hook) -> Hook:
 
 
 def _step_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, int]:
-    """The batch and its number, which are all parameters of the base's steps, whatever the override has."""
+    """The batch and its number: the parameters of the steps of the base class; an override may have others."""
     batch = args[0] if args else kwargs["batch"]
     batch_idx = args[1] if len(args) > 1 else kwargs.get("batch_idx", 0)
     return batch, batch_idx
 
 
-def _with_own_batch(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments with copies of dictionaries: an override may take `labels` out of its batch, callbacks need them."""
-    own_args = tuple(dict(arg) if isinstance(arg, dict) else arg for arg in args)
-    return own_args, {name: dict(arg) if isinstance(arg, dict) else arg for name, arg in kwargs.items()}
+def _copied_dictionary(value: Any) -> Any:
+    return dict(value) if isinstance(value, dict) else value
 
 
 def _next_required(kind: type, after: type, name: str) -> Hook:
-    """The first required hook behind a class in the method resolution order of an object's class."""
+    """The first required hook behind a class in the method resolution order of an object's class.
+
+    Args:
+        kind: Class of the object.
+        after: Class of the override.
+        name: Of the hook.
+    """
     bases = kind.__mro__[kind.__mro__.index(after) + 1 :]
-    found: Hook = next(vars(base)[name] for base in bases if _is_in(vars(base).get(name), _required))
-    return found
+    hook: Hook = next(vars(base)[name] for base in bases if _is_required(vars(base).get(name)))
+    return hook
 
 
 def merged_outputs(source: str, outputs: Mapping[str, Tensor], returned: Any) -> Mapping[str, Any]:
@@ -127,8 +144,10 @@ def merged_outputs(source: str, outputs: Mapping[str, Tensor], returned: Any) ->
     """
     if returned is None or returned is outputs:
         return outputs
+    if isinstance(returned, Tensor):
+        return {"loss": returned, **outputs}
     if not isinstance(returned, Mapping):
-        return {"loss" if isinstance(returned, Tensor) else "output": returned, **outputs}
+        return {"output": returned, **outputs}
     for name in outputs.keys() & returned.keys():
         if not _is_same(outputs[name], returned[name]):
             raise UserError(
@@ -150,4 +169,6 @@ def _as_list(callbacks: Any) -> list[Any]:
     """What `configure_callbacks` returns, one callback or a sequence of them, as a list."""
     if callbacks is None:
         return []
-    return list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
+    if isinstance(callbacks, list | tuple):
+        return list(callbacks)
+    return [callbacks]

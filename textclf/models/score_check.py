@@ -1,4 +1,4 @@
-"""Checks of the scores that a method gives: type, shape and dtype of each batch, and the values of each row."""
+"""Checks of the scores of a method: type, shape and dtype of each batch, and the values of each row."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from textclf.errors import UserError
 from textclf.processes import raise_on_all, share
 
 TOLERANCE = 1e-3
-"""Largest difference between the logarithm of a row's summed probabilities and 0, in nats."""
+"""Largest absolute log of a row's summed probabilities, in nats."""
 ROUNDED = 0.1
-"""Up to this difference the scores are probably log-probabilities that were rounded."""
+"""Up to this value the scores are probably log-probabilities that were rounded."""
 SHOWN = 5
-"""Entries of a row that a message shows."""
+"""Most entries of a row in a message."""
 
 
 class Fault(IntEnum):
-    """What can be wrong with the values of a row; 0 is a row without fault."""
+    """What is wrong with the values of a row; 0 is a row without a fault."""
 
     SUM_TOO_LOW = 1
     SUM_TOO_HIGH = 2
@@ -37,7 +37,7 @@ class ScoreRules:
     """What the scores of a method must be.
 
     Attributes:
-        source: Class and method that gave them, such as `KNN.log_scores`: the beginning of each message.
+        source: Class and method that returned them, such as `KNN.log_scores`: the beginning of each message.
         num_classes: Number of columns.
         has_probabilities: Whether the scores are log-probabilities.
         loses_mass: Whether the probabilities of a row may sum to less than 1.
@@ -54,15 +54,15 @@ class ScoreRules:
         """Checks type, shape and dtype.
 
         Args:
-            scores: What the method gave.
-            rows: Rows of the batch.
-            device: Where the scores are wanted.
+            scores: What the method returned.
+            rows: Number of rows in the batch.
+            device: Device of the result.
 
         Returns:
             A copy of the scores, shape `(rows, num_classes)`, without gradients: the method may reuse its own tensor.
 
         Raises:
-            UserError: They are no float32 or float64 tensor of this shape.
+            UserError: They are not a float32 or float64 tensor of this shape.
         """
         shape = (rows, self.num_classes)
         wanted = f"wanted a float32 or float64 tensor of shape {shape}, one row per text and one column per label"
@@ -86,17 +86,18 @@ class ScoreRules:
 
     def _reason_of(self, dtype: torch.dtype) -> str:
         """Where a dtype probably comes from, and what to write instead."""
-        if dtype not in (torch.bfloat16, torch.float16):
+        precisions = {torch.bfloat16: "bf16", torch.float16: "16"}
+        if dtype not in precisions:
             return ""
-        own = "bf16" if dtype == torch.bfloat16 else "16"
-        by_precision = (self.precision or "").startswith(own)
-        cause = f"precision {self.precision} computes in {_name_of(dtype)}: " if by_precision else ""
+        cause = ""
+        if self.precision is not None and self.precision.startswith(precisions[dtype]):
+            cause = f"precision {self.precision} computes in {_name_of(dtype)}: "
         return f"; {cause}write logits.float().log_softmax(dim=-1)"
 
-    def hold(self, scores: Tensor) -> bool:
-        """Whether every row is one of probabilities that sum to 1: a quick answer for most batches.
+    def all_normalized(self, scores: Tensor) -> bool:
+        """Whether the probabilities of every row sum to 1: a fast test that most batches pass.
 
-        (Such a row has no NaN, no +inf, and a class that is possible.)
+        Such a row has no other fault: with NaN, +inf, or no possible class the sum would not be 1.
         """
         return self.has_probabilities and bool((scores.logsumexp(dim=1).abs() <= TOLERANCE).all())
 
@@ -121,12 +122,12 @@ class ScoreRules:
         return found.masked_fill_(invalid.any(dim=1) & ~invalid.all(dim=1), Fault.PARTLY_NAN)
 
     def error(self, fault: Fault, scores: np.ndarray, row: int) -> UserError:
-        """Says what is wrong with a row.
+        """The error about a row.
 
         Args:
-            fault: What it is.
+            fault: What is wrong with it.
             scores: Of the row, shape `(num_classes,)`.
-            row: Its place in the split, from 0.
+            row: Its index in the split, from 0.
         """
         given = f"{self.source} gave {_row_of(scores)} for row {row} (counted from 0)"
         wanted = "wanted log-probabilities, at most 0" if self.has_probabilities else "wanted finite scores or -inf"
@@ -166,8 +167,8 @@ class ScoreRules:
 class ScoreCheck:
     """Checks the scores of an evaluation.
 
-    An error is raised as soon as it is found, in `add`; of several processes all raise the error of one of them, at the
-    first batch, from which on most methods are wrong, or in `finish`.
+    In one process an error is raised as soon as it is found, in `add`. Of several processes, all raise the error of one
+    of them: at the first batch, in which most wrong methods are wrong already, or in `finish`.
     """
 
     def __init__(self, processes: int = 1) -> None:
@@ -189,14 +190,14 @@ class ScoreCheck:
 
         Args:
             rules: What they must be.
-            scores: What the method gave.
-            rows: Place of each row in its split, int64, shape `(batch,)`.
-            device: Where the scores are wanted.
+            scores: What the method returned.
+            rows: Index of each row in its split, int64, shape `(batch,)`.
+            device: Device of the result.
             counted: Whether the rows are counted; those of a filler batch are not.
 
         Returns:
-            A copy of the scores, shape `(batch, num_classes)`; rows of NaN where they cannot be used, and the error
-            is raised later.
+            A copy of the scores, shape `(batch, num_classes)`; NaN where they cannot be used and the error is raised
+            later.
 
         Raises:
             UserError: The scores break the rules.
@@ -207,34 +208,40 @@ class ScoreCheck:
         except UserError as error:
             if self.processes == 1:
                 raise
-            self._error = self._error or error  # the others wait for this process in their next exchange
+            # The other processes wait for this one in their next exchange: it must get there.
+            self._error = self._error or error
             checked = torch.full((len(rows), rules.num_classes), torch.nan, device=device)
-        self._rows += len(rows) if counted else 0
+        if counted:
+            self._rows += len(rows)
         self._pending.append((rules, checked, rows, counted))
         first = self._batches == 1
-        if first or len(self._pending) >= batches_together(device):
-            self._look()
+        if first or len(self._pending) >= batches_per_check(device):
+            self._check_pending()
         if first or self.processes == 1:
             raise_on_all(self._error, self.processes)
         return checked
 
-    def _look(self) -> None:
-        """Looks at the batches that wait; keeps the error of the first wrong row, and counts rows of NaN."""
-        pending, self._pending = self._pending, []
-        if not pending or pending[0][0].hold(torch.cat([scores for _, scores, _, _ in pending])):
+    def _check_pending(self) -> None:
+        """Checks the values of the pending batches; keeps the error of the first wrong row, and counts rows of NaN."""
+        pending = self._pending
+        self._pending = []
+        if not pending:
+            return
+        rules = pending[0][0]
+        if rules.all_normalized(torch.cat([scores for _, scores, _, _ in pending])):
             return
         for rules, scores, rows, counted in pending:
             scores = scores.cpu()
             if counted:
                 self._invalid += int(scores.isnan().all(dim=1).sum())
             faults = rules.faults(scores)
-            for place in faults.nonzero().flatten().tolist()[:1]:
+            if faults.any() and self._error is None:
+                place = int(faults.nonzero()[0])
                 fault = Fault(int(faults[place]))
-                error = rules.error(fault, scores[place].double().numpy(), int(rows[place]))
-                self._error = self._error or error
+                self._error = rules.error(fault, scores[place].double().numpy(), int(rows[place]))
 
     def finish(self) -> tuple[int, int, int]:
-        """Raises what was found in the evaluation; called on all processes, and again without effect.
+        """Raises what was found in the evaluation; called on all processes. A second call has no effect.
 
         Returns:
             Of all processes: the batches that were checked, the rows that count, and the rows of NaN among these.
@@ -243,7 +250,7 @@ class ScoreCheck:
             UserError: The scores of a process break the rules.
         """
         if self._counts is None:
-            self._look()
+            self._check_pending()
             raise_on_all(self._error, self.processes)
             counts = share((self._batches, self._rows, self._invalid), self.processes)
             batches, rows, invalid = (sum(column) for column in zip(*counts, strict=True))
@@ -251,8 +258,8 @@ class ScoreCheck:
         return self._counts
 
 
-def batches_together(device: torch.device) -> int:
-    """Batches that are looked at together: a look waits for a device that is not the CPU."""
+def batches_per_check(device: torch.device) -> int:
+    """Batches whose values are checked together: each check waits for a device that is not the CPU."""
     return 1 if device.type == "cpu" else 16
 
 
@@ -263,7 +270,7 @@ def check_outputs(rules: ScoreRules, outputs: Any, names: Sequence[str], rows: T
         rules: Of the step; `source` names it.
         outputs: What it returned.
         names: The results that are read.
-        rows: Place of each row in its split, shape `(rows,)`.
+        rows: Index of each row in its split, shape `(rows,)`.
 
     Raises:
         UserError: A result is missing, or is not that of the batch's rows.
@@ -273,13 +280,14 @@ def check_outputs(rules: ScoreRules, outputs: Any, names: Sequence[str], rows: T
         raise UserError(f"{rules.source} gave {_kind_of(outputs)}: {wanted}")
     if missing := [name for name in names if name not in outputs]:
         raise UserError(f"{rules.source} gave a dictionary without {', '.join(missing)}: {wanted}")
-    shapes = dict.fromkeys(names, (len(rows), rules.num_classes)) | dict.fromkeys(("row", "prediction"), (len(rows),))
     for name in names:
         value = outputs[name]
-        if not isinstance(value, Tensor) or value.shape != shapes[name]:
+        per_row = name in ("row", "prediction")
+        shape = (len(rows),) if per_row else (len(rows), rules.num_classes)
+        if not isinstance(value, Tensor) or value.shape != shape:
             given = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"as {_kind_of(value)}"
-            raise UserError(f"{rules.source} gave {name} {given}: wanted a tensor of shape {shapes[name]}")
-        if name in ("row", "prediction") and value.dtype != torch.int64:
+            raise UserError(f"{rules.source} gave {name} {given}: wanted a tensor of shape {shape}")
+        if per_row and value.dtype != torch.int64:
             raise UserError(f"{rules.source} gave {name} of dtype {_name_of(value.dtype)}: wanted int64")
     if outputs["row"] is not rows and not torch.equal(outputs["row"].cpu(), rows.cpu()):
         raise UserError(f"{rules.source} gave other places as row than the batch has: return batch['row']")
@@ -334,12 +342,14 @@ def _remedy_of_shape(shape: Sequence[int], wanted: Sequence[int]) -> str:
 
 
 def _row_of(scores: np.ndarray) -> str:
-    shown = ", ".join(f"{score:.4g}" for score in scores[:SHOWN])
-    return f"[{shown}{', ...' if len(scores) > SHOWN else ''}]"
+    shown = [f"{score:.4g}" for score in scores[:SHOWN]]
+    if len(scores) > SHOWN:
+        shown.append("...")
+    return f"[{', '.join(shown)}]"
 
 
 def _remedy_of_sum(scores: np.ndarray, fault: Fault) -> str:
-    """What a row that does not sum to 1 probably is, and what to write."""
+    """What a row whose probabilities do not sum to 1 probably is, and what to write."""
     if scores.min() >= 0 and abs(scores.sum() - 1) <= ROUNDED:
         return "these look like probabilities: take .log()"
     if scores.min() >= 0 and abs(np.exp(-scores).sum() - 1) <= TOLERANCE:
