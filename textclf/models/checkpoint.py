@@ -29,11 +29,13 @@ def plain(value: Any) -> Any:
         return [plain(entry) for entry in value]
     if isinstance(value, np.generic):
         return value.item()
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
 
 
 def accepted(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of stored arguments that a class takes: Lightning's `hparams` also hold those of its bases.
+    """Selects the stored arguments that a class takes: Lightning's `hparams` also hold those of its base classes.
 
     Args:
         kind: The class.
@@ -41,11 +43,14 @@ def accepted(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """
     names: set[str] = set()
     for base in kind.__mro__:
-        if "__init__" in vars(base):
-            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
-            names |= {parameter.name for parameter in parameters}
-            if all(parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) for parameter in parameters):
-                break
+        if "__init__" not in vars(base):
+            continue
+        passes_on = False
+        for parameter in inspect.signature(vars(base)["__init__"]).parameters.values():
+            names.add(parameter.name)
+            passes_on |= parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if not passes_on:
+            break
     return {name: value for name, value in arguments.items() if name in names}
 
 

@@ -24,13 +24,13 @@ from textclf.models.protocol import Classifier
 from textclf.processes import on_first_process
 
 ROWS = 8
-"""Rows that are scored."""
+"""Number of rows that are scored."""
 LARGEST = 1_000_000_000
-"""Most parameters of a network that is built a second time: beyond, that would cost too much memory and time."""
+"""Most parameters of a network that is built a second time: a larger one would cost too much memory and time."""
 OTHER_SEED = 1_618_033
-"""Of the random numbers that the method is built again with."""
+"""Seed of the random numbers with which the method is built again."""
 TOLERANCE = 1e-3
-"""Of a log-probability: the same weights give the same scores, but for rounding."""
+"""Largest difference of a log-probability: with the same weights, scores differ by rounding only."""
 REMEDY = (
     "keep what prepare and training find in self.fitted or in buffers, and make layers in __init__ or configure_model"
 )
@@ -39,14 +39,14 @@ REMEDY = (
 class CheckpointReadBack(Callback):
     """Loads the last checkpoint at the end of `fit`, and compares its scores with those of the trained method.
 
-    Attributes and layers that are made on the way, in `prepare` for instance, are in memory, but not in the checkpoint.
-    Both score the same rows with the same weights, in evaluation mode, with the same random numbers. The first process
-    does it, and the others wait. It is left out for a network of more than `LARGEST` parameters, for weights that are
-    divided among processes, and where no checkpoint was saved.
+    It finds attributes and layers that were made in `prepare` or in training: they are in memory, but not in the
+    checkpoint. Both methods score the same rows with the same weights, in evaluation mode, with the same random
+    numbers. The first process does it, and the others wait. The check is skipped for a network of more than `LARGEST`
+    parameters, for weights that are divided among processes, and where no checkpoint was saved.
     """
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compares.
+        """Compares the scores of the trained method with those of its checkpoint.
 
         Raises:
             UserError: The checkpoint does not hold all of the method; on all processes.
@@ -65,8 +65,10 @@ class CheckpointReadBack(Callback):
             return
         with isolate_rng(), torch.compiler.set_stance("force_eager"):
             checkpoint = read_checkpoint(path, mmap=True)
-            for seed in (torch.manual_seed, np.random.seed, random.seed):
-                seed(OTHER_SEED)  # what is drawn at random and not kept must come out differently
+            # Random numbers that are drawn but not kept must differ from those of the run, so that they are found.
+            torch.manual_seed(OTHER_SEED)
+            np.random.seed(OTHER_SEED)
+            random.seed(OTHER_SEED)
             copy = rebuilt(model, checkpoint)
             if checkpoint["global_step"] == trainer.global_step and trainer.datamodule is not None:
                 compare_scores(model, copy, some_rows(trainer.datamodule), trainer)
@@ -74,16 +76,19 @@ class CheckpointReadBack(Callback):
 
 def saved_checkpoint(trainer: Any) -> Path | None:
     """The last checkpoint that a trainer has saved; None where there is none."""
-    names = ("path", "last_model_path", "best_model_path")
-    found = [getattr(callback, name, None) for callback in trainer.checkpoint_callbacks for name in names]
-    return next((Path(path) for path in found if path and Path(path).is_file()), None)
+    for callback in trainer.checkpoint_callbacks:
+        for name in ("path", "last_model_path", "best_model_path"):
+            path = getattr(callback, name, None)
+            if path and Path(path).is_file():
+                return Path(path)
+    return None
 
 
 def some_rows(data: Any) -> dict[str, Any]:
-    """A few rows of validation, or of train where there is none, as the loaders give them but not encoded."""
+    """The columns of a few rows of validation, or of train where there is none, before they are encoded."""
     rows = data.rows("validation" if data.has_split("validation") else "train")
-    places = list(range(min(ROWS, len(rows))))
-    return {**rows[places], "row": places, "filler": False}
+    indices = list(range(min(ROWS, len(rows))))
+    return {**rows[indices], "row": indices, "filler": False}
 
 
 def rebuilt(model: Classifier, checkpoint: Mapping[str, Any]) -> Classifier:
@@ -94,7 +99,7 @@ def rebuilt(model: Classifier, checkpoint: Mapping[str, Any]) -> Classifier:
         checkpoint: Its checkpoint.
 
     Raises:
-        UserError: It cannot be built, or has other layers then.
+        UserError: It cannot be built, or the copy has other layers.
     """
     name = type(model).__name__
     try:
@@ -119,27 +124,30 @@ def rebuilt(model: Classifier, checkpoint: Mapping[str, Any]) -> Classifier:
 
 
 def compare_scores(model: Classifier, copy: Classifier, rows: dict[str, Any], trainer: Any) -> None:
-    """Refuses a copy that scores rows in another way than the method itself.
+    """Refuses a copy whose scores differ from those of the method itself.
+
+    A method whose own scores differ from one call to the next is not compared.
 
     Args:
         model: The trained method.
-        copy: What its checkpoint gave, with the same weights.
+        copy: The method that was built from its checkpoint, with the same weights.
         rows: Columns of a few rows.
-        trainer: That of the method.
+        trainer: The trainer of the method.
 
     Raises:
         UserError: The scores differ, or the copy cannot score.
     """
-    name, was_training = type(model).__name__, model.training
+    name = type(model).__name__
+    was_training = model.training
     copy = trainer.precision_plugin.convert_module(copy).to(model.device).eval()
     model.eval()
     try:
         try:
             scores = _scores(model, rows)
-            same_again = _agree(scores, _scores(model, rows))
+            repeatable = _agree(scores, _scores(model, rows))
         except Exception:  # it needs what only a running trainer has
             return
-        if not same_again:
+        if not repeatable:
             return
         try:
             others = _scores(copy, rows)
@@ -157,15 +165,19 @@ def compare_scores(model: Classifier, copy: Classifier, rows: dict[str, Any], tr
 
 
 def _scores(model: Classifier, rows: dict[str, Any]) -> list[Tensor]:
-    """Log-scores of a few rows, calibrated ones, and those that decide, float64 on the CPU."""
+    """Log-scores of a few rows, the calibrated ones, and those that decide, float64 on the CPU."""
     torch.manual_seed(0)
     batch = batch_of(model.collate, {**rows, **encoded(model, rows)})
     batch = {**batch, "id": rows["id"], "row": torch.tensor(rows["row"]), "filler": False}
     with torch.inference_mode():
         scores = model.checked_scores(model.transfer_batch_to_device(batch, model.device, 0))
-    own = scores.double().cpu()
-    found = (model.textclf.calibrator(decides) for decides in (False, True))
-    return [own, *(own if calibrator is None else calibrated(calibrator, own) for calibrator in found)]
+    uncalibrated = scores.double().cpu()
+    matrices = [uncalibrated]
+    for decides in (False, True):
+        calibrator = model.textclf.calibrator(decides)
+        # A calibrator may be missing on one of the two sides: its scores are then compared with uncalibrated ones.
+        matrices.append(uncalibrated if calibrator is None else calibrated(calibrator, uncalibrated))
+    return matrices
 
 
 def _agree(scores: list[Tensor], others: list[Tensor]) -> bool:

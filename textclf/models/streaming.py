@@ -1,4 +1,4 @@
-"""Scoring any number of texts in flat memory: windows of rows, batched by length, given back in order."""
+"""Scoring of any number of texts in constant memory: windows of rows, batched by length, results in the input order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from textclf.models.protocol import Classifier
 from textclf.models.truncation import CutCounter
 
 WINDOW = 4096
-"""Rows that are encoded and sorted together: long enough for little padding, short enough for flat memory."""
+"""Rows that are encoded and sorted by length together: many enough for little padding, few enough for little memory."""
 
 
 def text_rows(texts: Iterable[Any], text_pairs: Iterable[Any] | None = None) -> Iterator[dict[str, Any]]:
@@ -78,46 +78,49 @@ class StreamedBatches:
         batch_size: int = 64,
         max_batch_tokens: int | None = None,
     ) -> None:
-        self.model, self.rows = model, rows
-        self.batch_size, self.max_batch_tokens = batch_size, max_batch_tokens
+        self.model = model
+        self.rows = rows
+        self.batch_size = batch_size
+        self.max_batch_tokens = max_batch_tokens
         self._cut = CutCounter()
         self._mended = 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yields batches, a window's before the next window's.
+        """Yields batches, window by window.
 
-        `row` tells each row's place in the stream, `given` its text before the model's text steps.
+        `row` is each row's index in the stream, `given` its text before the model's text steps.
 
         Raises:
             UserError: A text is a list, an object, or bytes.
         """
-        stream, first = iter(self.rows), 0
+        stream = iter(self.rows)
+        first = 0  # index in the stream of the first row of the window
         while window := list(islice(stream, WINDOW)):
-            whole: dict[str, list[Any]] = {name: [row[name] for row in window] for name in window[0]}
-            texts = self._texts(whole, first)
-            carried = {name: values for name, values in whole.items() if name not in texts} | {"given": texts["text"]}
+            given: dict[str, list[Any]] = {name: [row[name] for row in window] for name in window[0]}
+            texts = self._texts(given, first)
+            carried = {name: values for name, values in given.items() if name not in texts}
+            carried["given"] = texts["text"]
             columns, _ = clean_columns(texts, self.model.textclf.text_steps)
             columns |= encoded(self.model, columns)
             self._cut.add(columns["length"], columns.get("cut", []))
             plan = LengthBatchSampler(
                 columns["length"], batch_size=self.batch_size, max_batch_tokens=self.max_batch_tokens
             )
-            for places in plan:
-                rows = {name: [values[i] for i in places] for name, values in columns.items()}
-                kept = {name: [values[i] for i in places] for name, values in carried.items()}
-                yield {**batch_of(self.model.collate, rows), **kept, "row": torch.tensor(places) + first}
+            for indices in plan:
+                batch = batch_of(self.model.collate, _selected(columns, indices))
+                yield {**batch, **_selected(carried, indices), "row": torch.tensor(indices) + first}
             first += len(window)
 
     def _texts(self, columns: Mapping[str, list[Any]], first: int) -> dict[str, list[str]]:
-        """The columns of texts as valid strings; rows that were mended are counted."""
+        """The columns of texts as valid strings; counts the rows in which invalid characters were replaced."""
         texts: dict[str, list[str]] = {name: [] for name in ("text", "text_pair") if name in columns}
-        for place in range(len(columns["text"])):
+        for index in range(len(columns["text"])):
             changed = False
             for name, column in texts.items():
                 try:
-                    text = as_text(columns[name][place]) or ""
+                    text = as_text(columns[name][index]) or ""
                 except ValueError as error:
-                    raise UserError(f"{name} {first + place} (counted from 0) is {error}: give strings") from error
+                    raise UserError(f"{name} {first + index} (counted from 0) is {error}: give strings") from error
                 column.append(mended(text))
                 changed |= column[-1] != text
             self._mended += changed
@@ -132,8 +135,13 @@ class StreamedBatches:
         self._cut.report("texts", getattr(self.model, "max_length", None))
 
 
+def _selected(columns: Mapping[str, list[Any]], indices: Sequence[int]) -> dict[str, list[Any]]:
+    """The same columns with some of their rows."""
+    return {name: [values[index] for index in indices] for name, values in columns.items()}
+
+
 class InOrder:
-    """Holds results back until those of all rows before them are there."""
+    """Puts results into the order of their rows: holds each back until those of all rows before it are there."""
 
     def __init__(self) -> None:
         """Starts at row 0."""
@@ -141,7 +149,12 @@ class InOrder:
         self._next = 0
 
     def add(self, rows: Iterable[int], results: Iterable[Any]) -> Iterator[Any]:
-        """Takes the results of a batch; yields each whose turn has come."""
+        """Takes the results of a batch; yields those whose turn it is.
+
+        Args:
+            rows: Index of each row in the stream.
+            results: One for each row.
+        """
         self._waiting.update(zip(rows, results, strict=True))
         while self._next in self._waiting:
             yield self._waiting.pop(self._next)
@@ -151,14 +164,21 @@ class InOrder:
 def score_rows(
     model: Classifier, rows: Iterable[dict[str, Any]], max_batch_tokens: int, total: int | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Scores rows with a model as it stands, without a trainer.
+    """Scores rows with a model on its device, without a trainer.
+
+    Args:
+        model: The method.
+        rows: As `StreamedBatches` takes them.
+        max_batch_tokens: Tokens in a padded batch.
+        total: Number of rows for the progress bar, where it is known.
 
     Yields:
-        What `prediction_of` says of each row, in the rows' order.
+        What `prediction_of` gives for each row, in the order of the rows.
     """
     from tqdm.auto import tqdm
 
-    in_order, was_training = InOrder(), model.training
+    in_order = InOrder()
+    was_training = model.training
     batches = StreamedBatches(model, rows, max_batch_tokens=max_batch_tokens)
     model.eval()
     try:
@@ -175,15 +195,16 @@ def score_rows(
 
 
 def predictions_of(outputs: Mapping[str, torch.Tensor], model: Classifier) -> Iterator[dict[str, Any]]:
-    """Gives `prediction_of` each row of a batch.
+    """Gives `prediction_of` for each row of a batch.
 
     Args:
         outputs: What the model's `predict_step` returned.
-        model: The model.
+        model: The method.
     """
     log_scores = outputs["log_scores"].double().cpu().numpy()
-    deciding = outputs.get("deciding_scores")
-    deciding_rows = [None] * len(log_scores) if deciding is None else deciding.double().cpu().numpy()
+    deciding_rows: Any = [None] * len(log_scores)
+    if "deciding_scores" in outputs:
+        deciding_rows = outputs["deciding_scores"].double().cpu().numpy()
     rule = model.textclf.calibrator(decides=True)
     decision = type(rule).__name__.lower()
     for scores, prediction, row in zip(log_scores, outputs["prediction"].tolist(), deciding_rows, strict=True):
@@ -198,31 +219,36 @@ def prediction_of(
     deciding_scores: np.ndarray | None = None,
     decision: str = "thresholds",
 ) -> dict[str, Any]:
-    """Says a row's scores as people read them.
+    """Gives a row's scores as people read them.
 
     Args:
         log_scores: Log-probabilities, shape `(num_classes,)`; NaN for an answer that fits no class.
         prediction: Answered class, -1 for none.
         label_names: Name of each class.
-        has_probabilities: Whether the method gives any; else `score` and `scores` are None.
-        deciding_scores: Log-scores divided by the decision thresholds, or what another calibrator that decides makes
-            of them, shape `(num_classes,)`; None without one.
-        decision: The name of what decides.
+        has_probabilities: Whether the method has probabilities; where not, `score` and `scores` are None.
+        deciding_scores: Log-scores divided by the decision thresholds, or the result of another calibrator that
+            decides, shape `(num_classes,)`; None without one.
+        decision: Name of the calibrator that decides.
 
     Returns:
         `label` (None where none fits), `score` (its probability) and `scores` (the probability of each label, by name).
         With thresholds also `decision`, which names them, and `thresholded_scores`: by name, the probabilities
         divided by the thresholds and normalized to sum to 1. The label has the highest of these.
     """
-    answered = prediction >= 0
-    scored = answered and has_probabilities
-    scores = _by_name(np.exp(log_scores), label_names) if scored else None
-    label = label_names[prediction] if answered else None
-    result = {"label": label, "score": scores[label] if scores and label is not None else None, "scores": scores}
+    result: dict[str, Any] = {"label": None, "score": None, "scores": None}
     if deciding_scores is not None:
-        shares = np.exp(deciding_scores - np.logaddexp.reduce(deciding_scores)) if scored else None
-        result["decision"] = decision
-        result["thresholded_scores"] = None if shares is None else _by_name(shares, label_names)
+        result |= {"decision": decision, "thresholded_scores": None}
+    if prediction < 0:
+        return result
+    label = label_names[prediction]
+    result["label"] = label
+    if has_probabilities:
+        scores = _by_name(np.exp(log_scores), label_names)
+        result["score"] = scores[label]
+        result["scores"] = scores
+        if deciding_scores is not None:
+            shares = np.exp(deciding_scores - np.logaddexp.reduce(deciding_scores))
+            result["thresholded_scores"] = _by_name(shares, label_names)
     return result
 
 
