@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tests.chat_server import completion, step
-from textclf.chat.answers import log_probs_of
+from textclf.chat.answer_formats import log_probs_of
 from textclf.chat.responses import content_of, steps_of
 
 TEXT = {"type": "text", "text": "positive"}

@@ -45,7 +45,7 @@ def test_pauses_grow_and_each_draws_its_own_share(attempt, most):
     for drawn in (pauses(attempt), pauses(attempt, 0.0)):
         assert 0 <= min(drawn) < most / 4 and most * 3 / 4 < max(drawn) <= most
         assert len(set(drawn)) > 400
-    assert (retries.BACKOFF, retries.LONGEST) == (1, 60)
+    assert (retries.BACKOFF, retries.MAX_PAUSE) == (1, 60)
 
 
 def test_what_is_asked_for_is_waited_and_little_more(capsys):

@@ -1,4 +1,4 @@
-"""An event loop beside the caller."""
+"""An event loop in a thread."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ T = TypeVar("T")
 
 
 class Background:
-    """An event loop in a thread of its own, so that a caller may have one too (as notebooks do)."""
+    """An event loop in a thread of its own, so that a caller may have a running loop too, as notebooks do."""
 
     def __init__(self) -> None:
-        """Starts it."""
+        """Starts the thread."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T], interrupt: Callable[[], None] | None = None) -> T:
-        """Runs it to its end.
+        """Runs a coroutine to its end, and gives its result.
 
         Args:
-            work: What is to be done.
-            interrupt: Called in the loop's thread at Ctrl-C, to bring the work to a soon end, which is awaited; a
-                second Ctrl-C ends it at once.
+            work: The coroutine.
+            interrupt: Called in the loop's thread at Ctrl-C, to let the work end soon; its end is awaited. A second
+                Ctrl-C ends it at once.
         """
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:

@@ -1,4 +1,4 @@
-"""Asking an OpenAI-compatible server: many questions at once, each until it is answered, within limits."""
+"""Client of an OpenAI-compatible server: concurrent requests with retries, within limits, answers from a store."""
 
 from __future__ import annotations
 
@@ -21,50 +21,65 @@ from textclf.errors import UserError
 
 Request = Mapping[str, Any]
 Answer = dict[str, Any]
-KEY, ADDRESS = "OPENAI_API_KEY", "OPENAI_BASE_URL"
+KEY = "OPENAI_API_KEY"
+ADDRESS = "OPENAI_BASE_URL"
 GIVE_UP = 10
-"""Questions in a row that come to nothing, or first ones that are refused, before the server is held for lost."""
+"""Number of questions without an answer, in a row or as the first ones, after which the run stops."""
 SHORTEST_SECRET = 8
-"""Signs of a key that is struck out, at least; a shorter one is a dummy ('none', 'x'), and may stand in any answer."""
+"""Shortest key that is removed from texts; a shorter one is a dummy ('none', 'x'), which may be part of any text."""
 KEPT = "what was answered is kept"
 
 
 def server_url(base_url: str | None) -> str:
-    """The server's address: the one given, else `OPENAI_BASE_URL`, else OpenAI's own.
+    """The server's address: the argument, otherwise `OPENAI_BASE_URL`, otherwise OpenAI's own.
 
     Raises:
-        UserError: It is no address of the web, or holds a name, a password or a query, which would be written down.
+        UserError: It is not an http or https address, or it has a user name, a password or a query: these would be
+            written to files.
     """
-    name = "base_url" if base_url is not None else ADDRESS
-    url = base_url if base_url is not None else os.environ.get(ADDRESS) or "https://api.openai.com/v1"
-    if "@" in url or "?" in url:
+    name = "base_url"
+    if base_url is None:
+        name = ADDRESS
+        base_url = os.environ.get(ADDRESS) or "https://api.openai.com/v1"
+    if "@" in base_url or "?" in base_url:
         raise UserError(f"{name} holds more than an address: give the key as {KEY} in the environment alone")
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
-        raise UserError(f"{name} {url!r} is no address: write it as http://localhost:8000/v1, with http:// or https://")
-    return url.rstrip("/")
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise UserError(
+            f"{name} {base_url!r} is no address: write it as http://localhost:8000/v1, with http:// or https://"
+        )
+    return base_url.rstrip("/")
 
 
 class ChatServer:
     """A server, and the store of its answers.
 
-    The key is read from the environment, given to the client, and kept nowhere else; should the server write it into an
-    answer or an error, it is struck out there.
+    The key is read from the environment, passed to the client, and written nowhere; if the server repeats it in an
+    answer or an error, it is removed from there.
     """
 
     def __init__(self, base_url: str | None, store: AnswerStore, limits: Limits, replay: bool = False) -> None:
-        """Takes the address (None: `OPENAI_BASE_URL`, else OpenAI's own).
+        """Connects nothing yet.
+
+        Args:
+            base_url: Address of the server; None for `OPENAI_BASE_URL`, or OpenAI's own.
+            store: Where answers are stored.
+            limits: Limits of the run.
+            replay: Take all answers from the store; neither key nor package is needed then.
 
         Raises:
-            UserError: The address is none, there is no key, or the package `openai` is missing; with `replay` neither
-                key nor package is needed.
+            UserError: The address is invalid, there is no key, or the package `openai` is missing.
         """
         self.url = server_url(base_url)
-        self.store, self.limits, self.replay = store, limits, replay
+        self.store = store
+        self.limits = limits
+        self.replay = replay
         self.account = Account(limits)
-        self._stop: UserError | None = None
+        self._stop: UserError | None = None  # why nothing more is sent
         self._stopped = asyncio.Event()
-        self._failures, self._answered = 0, 0
-        self._doubted: list[tuple[Request, Answer]] = []
+        self._failures = 0  # in a row
+        self._answered = 0
+        self._doubted: list[tuple[Request, Answer]] = []  # refusals before the first answer
         if replay:
             return
         if find_spec("openai") is None or find_spec("tenacity") is None:
@@ -73,29 +88,33 @@ class ChatServer:
         if not self._key and not (base_url or os.environ.get(ADDRESS)):
             raise UserError(f"{KEY} is not set: export it, or pass --model.base_url of a server that needs none")
         if not (self._key.isascii() and self._key.isprintable()):
-            raise UserError(f"{KEY} holds signs that no key has, such as a line break: export it again")
+            raise UserError(f"{KEY} has characters that no key has, such as a line break: export it again")
         self._background = Background()
         self._client: Any = None
 
     def ask(self, requests: Sequence[Request]) -> list[Answer]:
-        """Gets an answer to each request, from the store or from the server; equal ones are asked once.
+        """Gets an answer to each request, from the store or from the server; equal requests are sent once.
 
         Returns:
-            The server's answers as JSON; `{"error": ...}` where it would not take the request, or it came to nothing.
+            The server's responses as JSON; `{"error": ...}` for a request that it rejected, or that got no response.
 
         Raises:
-            UserError: A limit is reached, the server is lost or takes no request at all, or `replay` lacks an answer.
-                What was answered until then is kept.
+            UserError: A limit is reached, the server does not respond or rejects every request, or an answer is
+                missing in a `replay`. The answers until then are stored.
         """
         keys = [json.dumps(request, sort_keys=True) for request in requests]
         unique = dict(zip(keys, requests, strict=True))
-        stored = ((key, self.store.get(self.url, request, self.replay)) for key, request in unique.items())
-        answers = {key: answer for key, answer in stored if answer is not None}
-        missing = [key for key in unique if key not in answers]
-        self.account.spent.cached += len(answers)
-        for answer in answers.values():
+        answers: dict[str, Answer] = {}
+        missing = []
+        for key, request in unique.items():
+            answer = self.store.get(self.url, request, self.replay)
+            if answer is None:
+                missing.append(key)
+                continue
+            answers[key] = answer
+            self.account.spent.cached += 1
             self.account.add(answer, of_run=False)
-        self._trust(sum("error" not in answer for answer in answers.values()))
+        self._count_answers(sum("error" not in answer for answer in answers.values()))
         if missing and self.replay:
             raise UserError(
                 f"replay: {len(missing)} of {len(unique)} questions have no answer in {str(self.store.path)!r}: "
@@ -113,25 +132,27 @@ class ChatServer:
         return [answers[key] for key in keys]
 
     async def _ask_all(self, requests: Sequence[Request]) -> list[Answer]:
-        """Asks as many at once as may be; where one stops the run, those under way are awaited and kept."""
+        """Sends requests concurrently; if one of them stops the run, the others in flight are awaited and stored."""
         if self._client is None:
-            from openai import AsyncOpenAI
+            from openai import AsyncOpenAI  # optional dependency
 
-            # Retries are ours: each must be counted, and a server may ask for longer pauses than the client takes.
+            # The client's own retries are off: each try must be counted, and the pauses may be longer than it allows.
             self._client = AsyncOpenAI(
                 api_key=self._key or "none", base_url=self.url, max_retries=0, timeout=self.limits.timeout
             )
-        slots, left = asyncio.Semaphore(self.limits.concurrency), list(requests)
+        slots = asyncio.Semaphore(self.limits.concurrency)
+        left = list(requests)
         found: list[Answer | None] = []
-        while left and self.account.blind and self._stop is None:  # one alone tells what one costs
+        # With a limit of cost, requests are sent one by one until an answer shows what one may cost.
+        while left and self.account.cost_is_unknown and self._stop is None:
             found.append(await self._ask_one(left.pop(0), slots))
         tasks = [asyncio.create_task(self._ask_one(request, slots)) for request in left]
         try:
             if tasks:
-                await asyncio.wait(tasks)  # all of them, whatever one says
+                await asyncio.wait(tasks)  # unlike `gather`, it waits for all of them if one raises an error
             found += [task.result() for task in tasks]
         finally:
-            for task in tasks:  # where this was given up
+            for task in tasks:  # still running if this coroutine was cancelled
                 task.cancel()
         if self._stop is not None:
             raise self._stop
@@ -140,10 +161,11 @@ class ChatServer:
                 f"{self.url} takes no request ({_one_line(self._doubted[0][1]['error'])}): change what is asked for, "
                 "by --model.answer_format text or --model.options"
             )
-        return [answer for answer in found if answer is not None]  # None is there in a stopped run alone
+        return [answer for answer in found if answer is not None]  # only a run that was stopped has None
 
     async def _ask_one(self, request: Request, slots: asyncio.Semaphore) -> Answer | None:
-        """Asks until there is an answer, and keeps it; None where the run has been stopped."""
+        """Sends a request until there is an answer, and stores that; None if the run was stopped."""
+        # Optional dependency.
         from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
         tries = AsyncRetrying(
@@ -157,19 +179,21 @@ class ChatServer:
             try:
                 answer: Answer | None = await tries(self._try, request)
             except PassingError as error:
-                answer = None if self._stop is not None else self._fail(str(error))
+                answer = None
+                if self._stop is None:
+                    answer = self._fail(str(error))
             if answer is not None:
                 self._keep(request, answer)
         return answer
 
     async def _sleep(self, seconds: float) -> None:
-        """Sleeps, but no longer than the run goes on."""
+        """Sleeps, at most until the run is stopped."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopped.wait(), seconds)
 
     async def _try(self, request: Request) -> Answer | None:
-        """Sends a request once; None where the run has been stopped."""
-        import openai
+        """Sends a request once; None if the run was stopped."""
+        import openai  # optional dependency
 
         if self._stop is None and (limit := self.account.limit_reached()):
             self._halt(f"{limit}: {KEPT}; raise it and run the command again, in another run folder, to go on")
@@ -186,24 +210,25 @@ class ChatServer:
         except (openai.APIError, TimeoutError) as error:
             why = f"{error} {error.__cause__ or ''}".strip() or "no answer in time"
             raise PassingError(self._clean(why)) from None  # `error` itself may repeat the key
-        except TypeError as error:  # the client's: nothing was sent
+        except TypeError as error:  # raised by the client, before anything was sent
             self.account.spent.requests -= 1
             self._halt(
-                f"options cannot be sent ({_one_line(self._clean(str(error)))}): mend the field, or put one that is "
-                "the server's own under extra_body"
+                f"options cannot be sent ({_one_line(self._clean(str(error)))}): correct the field, or put one that "
+                "only this server knows under extra_body"
             )
             return None
         finally:
             self.account.in_flight -= 1
 
     def _judge(self, error: Any) -> Answer | None:
-        """What a status other than 200 means: stop, try again, or this question is refused."""
-        message, wait = self._clean(str(error)), retry_after(error.response.headers)
+        """Reacts to an HTTP error: stops the run, asks for a retry, or gives the rejection of this request."""
+        message = self._clean(str(error))
+        wait = retry_after(error.response.headers)
         if error.status_code in (401, 402, 403, 404):
             self._halt(
                 f"{self.url} refuses ({message}): check {KEY} and its account, --model.base_url and --model.model"
             )
-        elif error.code == "insufficient_quota":  # a 429 that does not pass
+        elif error.code == "insufficient_quota":  # status 429 too, but waiting does not help
             self._halt(f"{self.url} refuses ({message}): {KEPT}")
         elif error.status_code in (408, 409, 429) or error.status_code >= 500:
             if wait is None or wait <= PATIENCE:
@@ -214,26 +239,26 @@ class ChatServer:
         return None
 
     def _keep(self, request: Request, answer: Answer) -> None:
-        """Adds up an answer, and stores it.
+        """Adds an answer to the account, and stores it.
 
-        A refusal holds for good only where the server has answered something: else the whole command may be wrong.
+        A rejection is final only if the server has answered some request: otherwise the command itself may be wrong.
         """
         self.account.add(answer, of_run=True)
         if "error" not in answer:
             self._failures = 0
-            self._trust(1)
+            self._count_answers(1)
         elif "again" not in answer:
             if self.account.spent.refused == 1:
-                say(f"the server would not take a question ({_one_line(answer['error'])}): it counts as invalid")
+                say(f"the server rejected a question ({_one_line(answer['error'])}): it counts as invalid")
             if not self._answered:
                 self._doubted.append((request, answer))
                 answer = {**answer, "again": "refused"}
         self.store.put(self.url, request, answer)
         if self.limits.max_cost is not None and "error" not in answer and not any(tokens_of(answer)):
-            self._halt(f"max_cost cannot be kept: {self.url} does not tell its tokens; give max_requests instead")
+            self._halt(f"max_cost cannot be kept: {self.url} does not report tokens; give max_requests instead")
 
-    def _trust(self, answers: int) -> None:
-        """Notes that there are answers: with the first one, earlier refusals hold."""
+    def _count_answers(self, answers: int) -> None:
+        """Counts answers; with the first one, earlier rejections become final."""
         self._answered += answers
         if self._answered:
             for refused in self._doubted:
@@ -241,20 +266,20 @@ class ChatServer:
             self._doubted.clear()
 
     def _fail(self, message: str) -> Answer:
-        """Notes a question that came to nothing; stops the run where many in a row do."""
+        """Notes a question without an answer; stops the run after many in a row."""
         self._failures += 1
         why = _one_line(message)
         if self.account.spent.failed == 0:
-            say(f"a question came to nothing ({why}): it counts as invalid, and is asked again next time")
+            say(f"a question got no answer ({why}): it counts as invalid, and is asked again next time")
         if self._failures >= GIVE_UP:
             self._halt(
-                f"{self.url} gave no answer to {self._failures} questions in a row ({why}): {KEPT}; see to the server "
+                f"{self.url} gave no answer to {self._failures} questions in a row ({why}): {KEPT}; check the server "
                 "and run the same command again"
             )
         return {"error": why, "again": "failed"}
 
     def _halt(self, why: str) -> None:
-        """Lets nothing more be sent."""
+        """Stops the run: nothing more is sent."""
         self._stop = self._stop or UserError(_one_line(why, 1000))
         self._stopped.set()
 
@@ -275,21 +300,24 @@ class ChatServer:
 
 
 def _checked(text: str) -> Answer:
-    """An answer as JSON, whatever it says; what is neither a chat completion nor paid for may be better next time.
+    """The response as JSON, if it has a message or was paid for.
 
     Raises:
-        PassingError: It holds neither a message nor a count of tokens.
+        PassingError: It has neither a message nor a count of tokens; a retry may give another response.
     """
-    refused = f"the answer is no chat completion: {text[:80]!r}"
+    no_completion = PassingError(f"the answer is no chat completion: {text[:80]!r}")
     try:
         answer = json.loads(text)
     except ValueError as error:
-        raise PassingError(refused) from error
-    is_object = isinstance(answer, dict)
-    if not is_object or not (isinstance(first_choice(answer).get("message"), dict) or any(tokens_of(answer))):
-        raise PassingError(refused)
-    return {name: value for name, value in answer.items() if name not in ("error", "again")}  # words of our own
+        raise no_completion from error
+    if not isinstance(answer, dict):
+        raise no_completion
+    has_message = isinstance(first_choice(answer).get("message"), dict)
+    if not has_message and not any(tokens_of(answer)):
+        raise no_completion
+    # These two fields are the store's own.
+    return {name: value for name, value in answer.items() if name not in ("error", "again")}
 
 
-def _one_line(message: str, most: int = 200) -> str:
-    return " ".join(message.split())[:most]
+def _one_line(message: str, longest: int = 200) -> str:
+    return " ".join(message.split())[:longest]

@@ -1,4 +1,4 @@
-"""What a run asks and what it costs, and how far it may go."""
+"""Counts of requests, tokens and cost, and the limits of a run."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 @dataclass
 class Spent:
-    """What was asked, and what it cost.
+    """Counts of requests, tokens and cost.
 
     Attributes:
-        requests: Sent in this run, each try counted.
-        cached: Answers that were there already.
-        failed: Questions that came to nothing, whatever was tried; they are asked again another time.
-        refused: Questions that the server would not take.
-        prompt_tokens: Of all answers, those that were there already included.
-        completion_tokens: The same.
-        cost: The same, in the currency of the prices.
-        cost_of_run: Of the answers to what was sent in this run.
+        requests: Requests that were sent in this run, every try counted.
+        cached: Answers that were found in the store.
+        failed: Questions without an answer after all retries; the next run asks them again.
+        refused: Questions that the server rejected.
+        prompt_tokens: Tokens of the prompts of all answers, those from the store included.
+        completion_tokens: Tokens of all answers, those from the store included.
+        cost: Cost of all answers, those from the store included, in the currency of the prices.
+        cost_of_run: Cost of the answers to the requests of this run.
     """
 
     requests: int = 0
@@ -35,15 +35,15 @@ class Spent:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much may be asked in a run.
+    """Limits of a run.
 
     Attributes:
-        concurrency: Questions at once.
+        concurrency: Number of requests at the same time.
         timeout: Seconds for one try.
-        max_retries: Tries after the first.
-        max_requests: Tries of the run; None for any number.
-        max_cost: Of the run; None for any.
-        prices: Of a million tokens, of the prompt and of the answer.
+        max_retries: Tries after the first one.
+        max_requests: Tries of the whole run; None for any number.
+        max_cost: Cost of the run; None for any.
+        prices: Prices of a million tokens, of the prompt and of the answer.
     """
 
     concurrency: int = 8
@@ -55,76 +55,94 @@ class Limits:
 
 
 def tokens_of(answer: Mapping[str, Any]) -> tuple[int, int]:
-    """Tokens of the prompt, and of all that the model wrote; 0 where an answer does not tell.
+    """Numbers of tokens of the prompt, and of everything that the model generated; 0 if a response has no counts.
 
-    Some servers leave reasoning out of `completion_tokens`, and count it in `total_tokens` alone.
+    Some servers count the tokens of the reasoning not in `completion_tokens`, but only in `total_tokens`.
     """
     usage = answer.get("usage")
     if not isinstance(usage, Mapping):
         return 0, 0
-    asked = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
-    written = _count(usage.get("completion_tokens", usage.get("output_tokens")))
-    return asked, max(written, _count(usage.get("total_tokens")) - asked)
+    prompt = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
+    completion = _count(usage.get("completion_tokens", usage.get("output_tokens")))
+    total = _count(usage.get("total_tokens"))
+    return prompt, max(completion, total - prompt)
 
 
 def _count(value: Any) -> int:
-    return max(0, int(value)) if isinstance(value, int | float) and math.isfinite(value) else 0
+    if isinstance(value, int | float) and math.isfinite(value):
+        return max(0, int(value))
+    return 0
 
 
 class Account:
-    """Adds up what answers cost, and tells when the next question would break a limit.
+    """Adds up what answers cost, and detects that the next request could exceed a limit.
 
     Attributes:
-        spent: So far.
-        in_flight: Tries under way.
+        limits: The limits.
+        spent: What was spent so far.
+        in_flight: Number of tries that wait for a response.
     """
 
     def __init__(self, limits: Limits) -> None:
         """Takes the limits."""
-        self.limits, self.spent, self.in_flight = limits, Spent(), 0
-        self._dearest = 0.0
+        self.limits = limits
+        self.spent = Spent()
+        self.in_flight = 0
+        self._highest_cost = 0.0
 
     @property
-    def blind(self) -> bool:
-        """Whether a cost is to be kept, and no answer has told yet what one may cost."""
-        return self.limits.max_cost is not None and not self._dearest
+    def cost_is_unknown(self) -> bool:
+        """Whether there is a limit of cost, but no answer yet from which the cost of one could be known."""
+        return self.limits.max_cost is not None and not self._highest_cost
 
     def add(self, answer: Mapping[str, Any], of_run: bool) -> None:
-        """Adds up an answer's tokens and cost.
+        """Adds an answer's tokens and cost.
 
         Args:
-            answer: The server's, or `{"error": ...}`.
-            of_run: Whether it was asked for in this run.
+            answer: The server's response, or `{"error": ...}`.
+            of_run: Whether this run sent the request.
         """
         if "error" in answer:
-            self.spent.failed += answer.get("again") == "failed"
-            self.spent.refused += answer.get("again") != "failed"
-        asked, written = tokens_of(answer)
-        cost = (asked * self.limits.prices[0] + written * self.limits.prices[1]) / 1e6
-        self.spent.prompt_tokens += asked
-        self.spent.completion_tokens += written
+            if answer.get("again") == "failed":
+                self.spent.failed += 1
+            else:
+                self.spent.refused += 1
+        prompt, completion = tokens_of(answer)
+        prompt_price, completion_price = self.limits.prices
+        cost = (prompt * prompt_price + completion * completion_price) / 1e6
+        self.spent.prompt_tokens += prompt
+        self.spent.completion_tokens += completion
         self.spent.cost += cost
-        self.spent.cost_of_run += cost if of_run else 0.0
-        self._dearest = max(self._dearest, cost)
+        if of_run:
+            self.spent.cost_of_run += cost
+        self._highest_cost = max(self._highest_cost, cost)
 
     def limit_reached(self) -> str | None:
-        """The limit that one more try might break; what is under way may cost as much as the dearest answer so far."""
-        most, dear, spent = self.limits.max_requests, self.limits.max_cost, self.spent
-        if most is not None and spent.requests >= most:
-            return f"max_requests {most} is reached"
-        if dear is not None and spent.cost_of_run + (self.in_flight + 1) * self._dearest > dear:
+        """The limit that one more try could exceed, in words; None if it can exceed none.
+
+        Every response that is waited for may cost as much as the most expensive answer so far.
+        """
+        max_requests = self.limits.max_requests
+        max_cost = self.limits.max_cost
+        spent = self.spent
+        if max_requests is not None and spent.requests >= max_requests:
+            return f"max_requests {max_requests} is reached"
+        if max_cost is not None and spent.cost_of_run + (self.in_flight + 1) * self._highest_cost > max_cost:
             waiting = f", {self.in_flight} under way" if self.in_flight else ""
-            return f"max_cost {dear} is reached ({spent.cost_of_run:.6f} spent{waiting})"
+            return f"max_cost {max_cost} is reached ({spent.cost_of_run:.6f} spent{waiting})"
         return None
 
     def figures(self) -> dict[str, float]:
-        """What was spent, by name; costs are NaN where no prices are given."""
-        costs = {} if any(self.limits.prices) else {"cost": float("nan"), "cost_of_run": float("nan")}
-        return {**asdict(self.spent), **costs}
+        """What was spent, by name; costs are NaN if no prices are given."""
+        figures = asdict(self.spent)
+        if not any(self.limits.prices):
+            figures |= {"cost": math.nan, "cost_of_run": math.nan}
+        return figures
 
     def summary(self) -> str:
         """Tokens and cost in words."""
         spent = self.spent
-        cost = f"cost {spent.cost:.4f}, of this run {spent.cost_of_run:.4f}"
         tokens = f"{spent.prompt_tokens:,} tokens asked, {spent.completion_tokens:,} answered"
-        return f"{tokens}; {cost if any(self.limits.prices) else 'no prices given'}"
+        if not any(self.limits.prices):
+            return f"{tokens}; no prices given"
+        return f"{tokens}; cost {spent.cost:.4f}, of this run {spent.cost_of_run:.4f}"

@@ -1,4 +1,4 @@
-"""Answers that were paid for, kept on disk."""
+"""Answers of chat servers, kept on disk: no question is paid for twice."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from textclf.hashing import value_hash
 
 
 def default_store() -> Path:
-    """Where answers are kept, for all runs."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "textclf", "chat.sqlite")
+    """The file of answers, for all runs."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches, "textclf", "chat.sqlite")
 
 
 class AnswerStore:
-    """Answers by all that was sent for them: the address, and the whole request (the key is no part of it).
+    """Answers by everything that was sent for them: the address and the whole request, but not the API key.
 
-    What is to be asked again another time stands there, too, marked so (`again`): a replay takes it as it was. SQLite,
-    from Python's own library: several runs may use one file at once, and nothing in it can run code.
+    Failures that the next run asks again are stored too, with the field `again`: a replay takes them as they were. It
+    is an SQLite file: several runs may use it at the same time, and nothing in it can run code.
     """
 
     def __init__(self, path: Path) -> None:
-        """Takes the file; it is made when it is first used."""
+        """Takes the path of the file, which is created when it is first used."""
         self.path = path
 
     @contextmanager
@@ -43,22 +44,39 @@ class AnswerStore:
             raise UserError(f"cache {str(self.path)!r} cannot be used ({error}): name another file") from error
 
     def get(self, url: str, request: Mapping[str, Any], replay: bool = False) -> dict[str, Any] | None:
-        """The answer to a request, if there is one; one that is marked `again` counts in a `replay` alone."""
+        """The answer to a request; None if there is none.
+
+        Args:
+            url: Address of the server.
+            request: The request.
+            replay: Whether an answer with the field `again` counts.
+
+        Raises:
+            UserError: The file cannot be used.
+        """
         with self._open() as connection:
             row = connection.execute("SELECT answer FROM answers WHERE key = ?", [_key(url, request)]).fetchone()
-        answer: dict[str, Any] | None = None if row is None else json.loads(row[0])
-        return None if answer is not None and "again" in answer and not replay else answer
+        if row is None:
+            return None
+        answer: dict[str, Any] = json.loads(row[0])
+        if "again" in answer and not replay:
+            return None
+        return answer
 
     def put(self, url: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
-        """Keeps an answer; one that is marked `again` never takes another's place."""
-        done = "IGNORE" if "again" in answer else "REPLACE"
+        """Stores an answer; one with the field `again` never replaces another one.
+
+        Raises:
+            UserError: The file cannot be used.
+        """
+        if_stored = "IGNORE" if "again" in answer else "REPLACE"
         values = [_key(url, request), _as_text(request), _as_text(answer)]
         with self._open() as connection:
-            connection.execute(f"INSERT OR {done} INTO answers VALUES (?, ?, ?)", values)
+            connection.execute(f"INSERT OR {if_stored} INTO answers VALUES (?, ?, ?)", values)
 
 
 def _as_text(value: Mapping[str, Any]) -> str:
-    """JSON that SQLite takes: half of a surrogate pair, where a token limit has cut a character, becomes `?`."""
+    """JSON in UTF-8; half of a surrogate pair, from a character that a token limit has cut, becomes `?`."""
     return json.dumps(value, ensure_ascii=False).encode(errors="replace").decode()
 
 

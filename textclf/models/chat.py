@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from textclf.chat.answers import Parse, as_scores, class_of_chat, format_fields, log_probs_of, simplified
+from textclf.chat.answer_formats import format_fields, log_probs_of
+from textclf.chat.answers import Parse, as_scores, class_of_chat, normalize_answer
 from textclf.chat.client import Answer, ChatServer, server_url
 from textclf.chat.responses import Content, content_of, steps_of
 from textclf.chat.spending import Limits
@@ -244,7 +245,7 @@ class ChatClassifier(TextClassifier):
 
 
 def _words(answers: dict[str, str], label_names: Sequence[str]) -> list[list[str]]:
-    """The answers of each class, simplified.
+    """The answers of each class, normalized.
 
     Raises:
         UserError: An answer means no label, a label has no answer, or two answers are the same.
@@ -252,7 +253,7 @@ def _words(answers: dict[str, str], label_names: Sequence[str]) -> list[list[str
     words: list[list[str]] = [[] for _ in label_names]
     for answer, name in answers.items():
         label = label_named(f"answers: {answer!r}", name, label_names)
-        words[list(label_names).index(label)].append(simplified(answer))
+        words[list(label_names).index(label)].append(normalize_answer(answer))
     flat = [word for own in words for word in own]
     if twice := [word for word in flat if not word or flat.count(word) > 1]:
         raise UserError(f"answers has {twice[0]!r} twice, or empty, but for case and marks: write them otherwise")
