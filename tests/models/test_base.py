@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from torch.nn.parallel import DistributedDataParallel
 
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
@@ -111,6 +112,17 @@ def test_loading_a_checkpoint_of_another_class(tmp_path, rows_folder):
     assert isinstance(TextClassifier.load_from_checkpoint(tmp_path / "a.ckpt"), LengthRule)
     with pytest.raises(UserError, match="no Words"):
         Words.load_from_checkpoint(tmp_path / "a.ckpt")
+
+
+def test_private_attributes_of_torch_are_still_those_that_are_used():
+    model = LengthRule(2, NAMES)
+    ignored = torch.nn.Linear(1, 1)
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(ignored, ["weight"])
+    assert ignored._ddp_params_and_buffers_to_ignore == ["weight"]
+    assert model._ddp_params_and_buffers_to_ignore == []
+    model.layer = torch.nn.Linear(1, 1)
+    light = model.for_workers()
+    assert light.layer is None and model.layer.weight.numel() == 1
 
 
 def test_importing_the_package_is_light():

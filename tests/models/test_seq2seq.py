@@ -196,7 +196,7 @@ def test_never_in_fp16(seq2seq_model, capsys):
     class Trainer:
         precision = "16-mixed"
 
-    model._trainer = Trainer()
+    model.trainer = Trainer()
     model.configure_model()
     assert model.network.dtype == torch.float32
     assert "Seq2SeqClassifier computes in fp32, not in fp16" in capsys.readouterr().err

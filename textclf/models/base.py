@@ -217,8 +217,10 @@ class TextClassifier(GuardedAttributes, LightningModule):
         large, or cannot be pickled.
         """
         light = copy(self)  # without the trainer
-        for kind in ("_parameters", "_buffers", "_modules"):
-            light.__dict__[kind] = dict.fromkeys(light.__dict__[kind])
+        # The private dictionaries of `torch.nn.Module`: its public setters would change those of the original as well,
+        # as a shallow copy shares them.
+        for tensors in ("_parameters", "_buffers", "_modules"):
+            light.__dict__[tensors] = dict.fromkeys(light.__dict__[tensors])
         return light
 
     def share_frozen(self, copy: Self) -> None:
@@ -270,11 +272,11 @@ class TextClassifier(GuardedAttributes, LightningModule):
 
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
-        """Weights that DDP does not send among processes: each process has loaded them itself.
+        """Weights that DDP must not send among processes: each process has loaded them itself.
 
         They are packed for oneDNN (`textclf.hardware.kernels`), and have no storage that could be sent. DDP reads this
-        attribute of the module; its public `_set_params_and_buffers_to_ignore_for_model` sets the same one, but must be
-        called between loading the weights and wrapping the module, where Lightning has no hook.
+        private attribute of the module, and has no public way to name such weights: an argument of
+        `DistributedDataParallel` would replace it.
         """
         return [name for name, weight in self.named_parameters() if weight.is_mkldnn]
 

@@ -97,7 +97,7 @@ class LinearProbe(EmbeddingClassifier):
         Raises:
             UserError: There are several values of `C`, and no validation rows to choose by.
         """
-        data: Any = getattr(self._trainer, "datamodule", None)
+        data = self._data_module()
         if data is not None and not data.has_split("validation"):
             self._refuse_choice()  # before the encoder runs
         self.fitted = {
