@@ -209,14 +209,14 @@ class Logits(Fair):
         return fair * 5 + 3
 
 
-class Settled(Fair):
+class WholeSplit(Fair):
     needs_whole_split = True
 
     def calibrate_split(self, log_scores):
         return log_scores.exp()
 
 
-class SettledAway(Settled):
+class ShorterSplit(WholeSplit):
     def calibrate_split(self, log_scores):
         return log_scores[:-1]
 
@@ -271,8 +271,8 @@ def data(rows_folder, **options):
     [
         (Logits, "^Logits.log_scores gave .*logits"),
         (Squeezed, "^Squeezed.log_scores gave .*squeeze"),
-        (Settled, "^Settled.calibrate_split gave .*probabilities"),
-        (SettledAway, "^SettledAway.calibrate_split gave .*of shape"),
+        (WholeSplit, "^WholeSplit.calibrate_split gave .*probabilities"),
+        (ShorterSplit, "^ShorterSplit.calibrate_split gave .*of shape"),
         (Broken, "^Broken.log_scores gave NaN for all .* rows: not one has an answer: .*may_not_answer = True"),
         (Diverged, "^Diverged.log_scores gave NaN for all .* rows: training has diverged: .*learning rate"),
     ],
