@@ -1,4 +1,4 @@
-"""`check_method`: runs a method through all that a run does, on a few invented rows, and reports what it breaks."""
+"""`check_method`: runs a method on a few invented rows, and reports each violation of the contract."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Check:
         name: What was checked, such as `batches`.
         labels: The labels that it was checked with.
         status: `passed`, `failed`, or `skipped`.
-        reason: One line: what the method gave and what is wanted, or why the check was skipped; empty where it passed.
+        reason: One line: what the method returned and what it must return, or why the check was skipped; empty where
+            it passed.
     """
 
     name: str
@@ -87,7 +88,7 @@ def _class_of(method: Any) -> type:
 
 
 def _maker(method: Any, arguments: dict[str, Any]) -> Make:
-    """How to make an object of the method for some labels.
+    """A function that makes an object of the method for some labels.
 
     Raises:
         UserError: It is no method, or an object was given together with arguments.
@@ -111,9 +112,9 @@ def _maker(method: Any, arguments: dict[str, Any]) -> Make:
 
 
 class _Checks:
-    """The checks of a method with one set of labels; what needs something that failed is left out.
+    """The checks of a method with one set of labels; checks that depend on one that failed are left out.
 
-    With other labels than the first, a method may refuse them, and what takes longest is not repeated.
+    A method may refuse the second set of labels, and the checks that take longest run with the first one only.
     """
 
     def __init__(self, subject: Subject, kind: type, first: bool, new_process: bool) -> None:
@@ -126,7 +127,7 @@ class _Checks:
     def run(self) -> list[Check]:
         """Runs them all."""
         subject = self.subject
-        model = self._value("constructor", lambda: checkpoint_rules.constructed(subject))
+        model = self._value("constructor", checkpoint_rules.constructed, subject)
         if model is None:
             return self.found
         self.kind = type(model)
@@ -135,7 +136,7 @@ class _Checks:
             ready = self._value("prepare", lambda: subject.ready(subject.new()))
         else:
             ready = run.model
-        if ready is not None and self._passes("scores", lambda: score_rules.scores(ready.eval())):
+        if ready is not None and self._passes("scores", score_rules.scores, ready.eval()):
             self._check_batches(ready)
             if run is not None and self._passed("repetition"):
                 self._check_run(run)
@@ -143,38 +144,41 @@ class _Checks:
         return self.found
 
     def _check_batches(self, model: TextClassifier) -> None:
-        self._passes("encode", lambda: encoding_rules.encoding(model))
-        if self._passes("collate", lambda: encoding_rules.collating(model)):
-            self._passes("workers", lambda: encoding_rules.workers(model))
-        repeats = self._passes("repetition", lambda: score_rules.repetition(model))
-        if repeats and self._passes("batches", lambda: score_rules.batches(model)):
+        self._passes("encode", encoding_rules.encoding, model)
+        if self._passes("collate", encoding_rules.collating, model):
+            self._passes("workers", encoding_rules.workers, model)
+        repeats = self._passes("repetition", score_rules.repetition, model)
+        if repeats and self._passes("batches", score_rules.batches, model):
             if self.first:
-                self._passes("text pairs", lambda: score_rules.pairs(self.subject))
-            self._passes("label order", lambda: score_rules.label_order(self.subject, model))
-        self._passes("encoding key", lambda: encoding_rules.encoding_key(model))
+                self._passes("text pairs", score_rules.pairs, self.subject)
+            self._passes("label order", score_rules.label_order, self.subject, model)
+        self._passes("encoding key", encoding_rules.encoding_key, model)
 
     def _check_run(self, run: Run) -> None:
         if self._passed("batches"):
-            self._passes("predictions", lambda: run_rules.predictions(run))
-        loads = self._passes("checkpoint", lambda: checkpoint_rules.checkpoint(run))
+            self._passes("predictions", run_rules.predictions, run)
+        loads = self._passes("checkpoint", checkpoint_rules.checkpoint, run)
         if loads and self.new_process:
-            self._passes("new process", lambda: checkpoint_rules.loaded_in_new_process(run))
-        self._passes("seed", lambda: run_rules.same_seed(self.subject, run))
+            self._passes("new process", checkpoint_rules.loaded_in_new_process, run)
+        self._passes("seed", run_rules.same_seed, self.subject, run)
 
     def _passed(self, name: str) -> bool:
         return any(check.name == name and check.status == "passed" for check in self.found)
 
-    def _passes(self, name: str, check: Callable[[], object]) -> bool:
-        """Runs a check, and notes what came of it."""
-        before = len(self.found)
-        self._value(name, lambda: (check(), True))
-        return self.found[before].status == "passed"
+    def _passes(self, name: str, check: Callable[..., object], *arguments: Any) -> bool:
+        """Runs a check with its arguments, and records its result; whether it passed."""
+        self._value(name, check, *arguments)
+        return self.found[-1].status == "passed"
 
-    def _value(self, name: str, check: Callable[[], T]) -> T | None:
-        """What a check gives; None where it failed."""
+    def _value(self, name: str, check: Callable[..., T], *arguments: Any) -> T | None:
+        """Runs a check with its arguments, and records its result.
+
+        Returns:
+            What the check returns; None where it failed or was skipped.
+        """
         labels = self.subject.label_names
         try:
-            value = check()
+            value = check(*arguments)
         except NotCheckable as reason:
             self.found.append(Check(name, labels, "skipped", str(reason)))
         except UserError as error:
@@ -189,7 +193,7 @@ class _Checks:
         return None
 
     def _drop_consequences(self) -> None:
-        """Drops the failed run where a check of its own names the same method."""
+        """Drops the failure of the run where another failed check names the same method."""
         failed = [check for check in self.found if check.status == "failed"]
         for check in failed:
             source = check.reason.split(" ", 1)[0]

@@ -44,7 +44,7 @@ def collating(model: TextClassifier) -> None:
     Raises:
         UserError: It does not.
     """
-    rows = encoded_rows(model)
+    rows = encoded_texts(model)
     given = deepcopy(rows)
     with seeded(1):
         first = model.collate(rows)
@@ -64,11 +64,11 @@ def workers(model: TextClassifier) -> None:
 
     Raises:
         NotCheckable: The class is not at the top of a module.
-        UserError: They cannot, or would make other batches.
+        UserError: They cannot, or would make other batches than this process.
     """
     if is_local(type(model)):
         raise NotCheckable(f"{type(model).__qualname__} is defined inside a function, so it cannot be pickled")
-    rows = encoded_rows(model) | {"id": list(TEXTS), "row": list(range(len(TEXTS))), "filler": False}
+    rows = encoded_texts(model) | {"id": list(TEXTS), "row": list(range(len(TEXTS))), "filler": False}
     try:
         sent = pickle.dumps(Collator(model.for_workers().collate))
     except Exception as error:  # objects raise errors of many kinds when they are pickled
@@ -80,8 +80,8 @@ def workers(model: TextClassifier) -> None:
         raise UserError(f"{name_of(model)}.collate gave another batch in a worker process: it may not use weights")
 
 
-def encoded_rows(model: TextClassifier) -> dict[str, list[Any]]:
-    """Columns of the test rows, with what `encode` gives."""
+def encoded_texts(model: TextClassifier) -> dict[str, list[Any]]:
+    """The texts of the test rows, with the columns that `encode` adds."""
     return {**deepcopy(TEXT_COLUMNS), **model.encode(deepcopy(TEXT_COLUMNS))}
 
 

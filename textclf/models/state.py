@@ -1,4 +1,4 @@
-"""State that the package keeps for a method, apart from the attributes that a subclass has."""
+"""State that the package keeps for a method, apart from the attributes of a subclass."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ class MethodState:
         text_steps: Cleaning steps that changed the texts it was trained on; `classify` and `predict` apply them too.
         calibrators: Corrections of its scores that were fitted to validation rows: at most one that changes the
             probabilities, and one that decides.
-        variant: The configuration that is validated next, where training tries several, such as one value of several;
-            validations are named after it.
+        variant: Name of what training is trying, such as one value of a grid; the next validation is reported with it.
         checked_splits: Splits whose loaders were checked.
         pending_batches: Rows, scores and labels of the batches so far, for a method that needs the whole split.
         score_check: The checks of the scores of the current evaluation.
@@ -65,8 +64,10 @@ class MethodState:
         Returns:
             `log_scores`, `prediction`, int64 `(batch,)`, and, where a calibrator decides, `deciding_scores`.
         """
-        scaling = self.calibrator(decides=False) if calibrate else None
-        rule = self.calibrator(decides=True) if calibrate else None
+        scaling = self.calibrator(decides=False)
+        rule = self.calibrator(decides=True)
+        if not calibrate:
+            scaling = rule = None
         scores = log_scores if scaling is None else calibrated(scaling, log_scores)
         deciding = scores if rule is None else calibrated(rule, log_scores)
         if columns is not None:
