@@ -1,4 +1,4 @@
-"""Cleaning as a recipe: named steps in order, first those that change texts, then those that drop rows."""
+"""Cleaning recipes: named steps in order, first those that change texts, then those that drop rows."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from textclf.hashing import source_of, text_hash
 
 
 class CleaningStep:
-    """One step; a subclass is a frozen dataclass, whose fields are its arguments.
+    """A step; a subclass is a frozen dataclass, whose fields are its arguments.
 
     Attributes:
-        why: The reason, for the table of what was done.
+        why: The reason for the step, for the table of steps.
     """
 
     why: ClassVar[str] = ""
@@ -33,8 +33,11 @@ class CleaningStep:
         return text_hash(f"{self!r} {source_of(type(self))}")
 
     def as_config(self) -> dict[str, Any]:
-        """Gives `class_path` and `init_args`, as a configuration has them."""
-        arguments = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}  # type: ignore[call-overload]
+        """Returns `class_path` and `init_args`, as in a configuration."""
+        arguments = asdict(self)  # type: ignore[call-overload]  # a subclass is a dataclass
+        for name, value in arguments.items():
+            if isinstance(value, tuple):
+                arguments[name] = list(value)
         return {"class_path": public_path(type(self)), "init_args": arguments}
 
 
@@ -43,22 +46,22 @@ class TextStep(CleaningStep, ABC):
 
     @abstractmethod
     def clean(self, text: str) -> str:
-        """Gives the text as it should be."""
+        """Returns the cleaned text."""
 
 
 @dataclass(frozen=True)
 class RowStep(CleaningStep, ABC):
-    """Drops rows of some splits; those of the test split are never dropped unless a recipe says so.
+    """Drops rows of some splits; by default of train alone.
 
     Attributes:
-        splits: The splits whose rows are judged. Validation rows that are held out of train are cleaned with it.
+        splits: The splits whose rows may be dropped. Validation rows that are held out of train are cleaned with it.
     """
 
     splits: Sequence[Split] = ("train",)
 
     @abstractmethod
     def keep(self, rows: KeyedRows) -> np.ndarray:
-        """Judges the rows that the steps before have left.
+        """Decides about the rows that earlier steps have left.
 
         Returns:
             Whether each stays, bool, shape `(rows,)`.
@@ -167,7 +170,7 @@ class DropEmpty(RowStep):
 
 @dataclass(frozen=True)
 class ResolveConflicts(RowStep):
-    """Settles texts that occur with different labels.
+    """Resolves texts that occur with different labels.
 
     Attributes:
         rule: `majority` keeps the rows of the most frequent label, and none where several are equally frequent;
@@ -203,7 +206,7 @@ class ResolveConflicts(RowStep):
 
 @dataclass(frozen=True)
 class DropRepeats(RowStep):
-    """Drops rows whose text and label stood before."""
+    """Drops rows whose text and label an earlier row has."""
 
     why = "exact repeats"
 
@@ -217,7 +220,7 @@ class DropRepeats(RowStep):
 
 @dataclass(frozen=True)
 class DropOverlap(RowStep):
-    """Drops rows whose text also stands in another split, which is thereby kept unseen.
+    """Drops rows whose text is also in another split, so that the texts of that split are new to the model.
 
     Attributes:
         others: The splits of the source that are compared with.
@@ -227,7 +230,7 @@ class DropOverlap(RowStep):
     others: Sequence[Split] = ("validation", "test")
 
     def keep(self, rows: KeyedRows) -> np.ndarray:
-        """Keeps rows that stand in none of the others."""
+        """Keeps rows whose texts are in none of the others."""
         kept = np.ones(len(rows.labels), dtype=bool)
         for other in self.others:
             if other != rows.split:
@@ -247,11 +250,11 @@ def pair_numbers(rows: KeyedRows) -> np.ndarray:
 TIDY: tuple[CleaningStep, ...] = (NormalizeUnicode(), RemoveControlCharacters(), StripWhitespace())
 HONEST: tuple[CleaningStep, ...] = (DropEmpty(), ResolveConflicts(), DropRepeats(), DropOverlap())
 DEFAULT: tuple[CleaningStep, ...] = (*TIDY, *HONEST)
-"""What a data set gets unless it says otherwise: texts are tidied in all splits, rows are dropped from train alone."""
+"""The recipe of a data set that has none of its own: tidies texts in all splits, and drops rows of train alone."""
 
 
 def check_recipe(steps: Sequence[CleaningStep]) -> None:
-    """Refuses an order in which a step could not do what it is for.
+    """Refuses an order in which a step would not work.
 
     Raises:
         UserError: A step on texts follows one on rows, or repeats are dropped before a majority is counted.
@@ -277,21 +280,23 @@ def clean_columns(
         steps: In order.
 
     Returns:
-        The columns, and for each row which steps changed it: bit i is set for the step at place i.
+        The columns, and for each row the steps that changed it: bit i is set for step i.
     """
-    result, changed = dict(columns), [0] * len(columns["text"])
+    result = dict(columns)
+    changed = [0] * len(columns["text"])
     for name in ("text", "text_pair"):
-        if name in columns:
-            texts: list[str] = list(columns[name])
-            for place, step in enumerate(steps):
-                for i, text in enumerate(texts):
-                    texts[i] = step.clean(text)
-                    if texts[i] != text:
-                        changed[i] |= 1 << place
-            result[name] = texts
+        if name not in columns:
+            continue
+        texts: list[str] = list(columns[name])
+        for bit, step in enumerate(steps):
+            for row, text in enumerate(texts):
+                texts[row] = step.clean(text)
+                if texts[row] != text:
+                    changed[row] |= 1 << bit
+        result[name] = texts
     return result, changed
 
 
 def text_steps(steps: Iterable[CleaningStep]) -> list[TextStep]:
-    """Those of a recipe that change texts."""
+    """The steps of a recipe that change texts."""
     return [step for step in steps if isinstance(step, TextStep)]

@@ -1,4 +1,4 @@
-"""Which encoding a file of text is in, told from its bytes."""
+"""Detection of the character encoding of a text file, from its bytes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from textclf.console import say
 from textclf.errors import UserError
 from textclf.hashing import file_hash
 
-MARKS = {  # the longer ones first: UTF-32's begins with UTF-16's
+MARKS = {  # the longer ones first: the mark of UTF-32 begins with that of UTF-16
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-LEGACY = (  # one of each family in use; where several fit equally well, the first
+LEGACY = (  # one of each family in use; of several that fit equally well, the first is taken
     "cp1252",
     "cp932",
     "euc_jp",
@@ -40,65 +40,81 @@ BLOCK = 1 << 20
 
 
 def text_encoding(path: Path, content: str | None = None) -> str:
-    """Tells a text file's encoding, and says which it is where that is not UTF-8.
+    """Detects the encoding of a text file, and reports it where it is not UTF-8.
 
-    A byte-order mark holds. Else it is UTF-16 by its zero bytes, or UTF-8 where the whole file decodes as that. Else
-    the lines that are not UTF-8 are sampled: Korean is recognised by a rule of its own, what else there is by
-    `charset-normalizer`. Whatever is found must decode the whole file. Memory grows with the longest line only.
+    A byte-order mark decides. Without one, a file is UTF-16 if its zero bytes say so, or UTF-8 if all of it decodes.
+    Otherwise the lines that are not UTF-8 are sampled: Korean is detected by a rule of this module, other encodings by
+    `charset-normalizer`. The encoding that is found must decode the whole file. Memory grows with the longest line
+    only.
 
-    Its limits: a few short lines in a Chinese, Japanese or Central European encoding may be taken for another one.
-    UTF-32 without a mark, and encodings outside `LEGACY`, are not told. Those that write everything in ASCII bytes
-    (UTF-7, ISO-2022) pass for ASCII. A line with one or two characters in another encoding than its file's may go
-    unseen.
+    Limits: a few short lines in a Chinese, Japanese or Central European encoding may be taken for another one. UTF-32
+    without a mark, and encodings that are not in `LEGACY`, are not detected. Encodings that consist of ASCII bytes
+    (UTF-7, ISO-2022) are taken for ASCII. A line with one or two characters in another encoding than the rest of the
+    file may not be noticed.
 
     Args:
         path: The file.
         content: Its `file_hash`, where that is known already.
 
     Returns:
-        A name that `open` takes: `utf-8`, `utf-8-sig` where it starts with a mark, or another.
+        A name that `open` takes: `utf-8`, `utf-8-sig` where the file starts with a mark, or another.
 
     Raises:
-        UserError: It cannot be told, or not all lines are in it.
+        UserError: The encoding cannot be detected, or some lines are not in it.
     """
-    return _tell(path, content or file_hash(path))
+    return _detected(path, content or file_hash(path))
 
 
-@lru_cache(maxsize=1024)  # so that what is read twice is scanned, and spoken of, once
-def _tell(path: Path, content: str) -> str:
+@lru_cache(maxsize=1024)  # a file that is read twice is scanned and reported once
+def _detected(path: Path, content: str) -> str:
+    """The encoding of a file; `content` is the hash of its bytes, so that a file that has changed is scanned again."""
     with path.open("rb") as file:
         head = file.read(SAMPLE)
-    encoding = next((name for mark, name in MARKS.items() if head.startswith(mark)), None) or _unmarked_utf16(head)
+    encoding = _by_mark(head) or _unmarked_utf16(head)
     wrong = _first_wrong_line(path, encoding or "utf-8")
-    if encoding is None and wrong and not _first_wrong_line(path, "utf-8", "surrogatepass"):
-        raise UserError(
-            f"{str(path)!r} is UTF-8, but line {wrong} has half of a character, such as of an emoji (a lone "
-            "surrogate): replace or delete it"
-        )
-    if encoding is None:
-        encoding = _legacy(path, wrong) if wrong else "utf-8"
-    elif wrong:
+    if encoding is not None and wrong:
         raise UserError(f"{str(path)!r} begins as {encoding}, but line {wrong} is not: write all of it in UTF-8")
+    if encoding is None and wrong:
+        if not _first_wrong_line(path, "utf-8", "surrogatepass"):
+            raise UserError(
+                f"{str(path)!r} is UTF-8, but line {wrong} has half of a character, such as of an emoji (a lone "
+                "surrogate): replace or delete it"
+            )
+        encoding = _legacy(path, wrong)
+    if encoding is None:
+        encoding = "utf-8"
     if not encoding.startswith("utf-8"):
         say(f"{str(path)!r} is read as {encoding}, judged by its bytes: if texts come out wrong, convert it to UTF-8")
     return encoding
 
 
+def _by_mark(head: bytes) -> str | None:
+    """The encoding whose byte-order mark a file starts with."""
+    for mark, encoding in MARKS.items():
+        if head.startswith(mark):
+            return encoding
+    return None
+
+
 def _unmarked_utf16(head: bytes) -> str | None:
-    """UTF-16 has a zero byte beside each ASCII character, on the same side of all (and in some letters, such as 가)."""
-    even, odd = head[::2].count(0), head[1::2].count(0)
-    if max(even, odd) * 64 < len(head) or max(even, odd) < 3 * min(even, odd) or not head:
+    """UTF-16 without a mark, by its zero bytes: ASCII characters have one each, always on the same side."""
+    even = head[::2].count(0)
+    odd = head[1::2].count(0)
+    most, least = max(even, odd), min(even, odd)
+    # Some letters, such as 가, have a zero byte on the other side.
+    if not head or most * 64 < len(head) or most < 3 * least:
         return None
     encoding = "utf-16-be" if even > odd else "utf-16-le"
     text = head.decode(encoding, "ignore")
     if b"\n" in head and "\n" not in text and "\r" not in text:
-        return None  # lines of one byte a character, with a few zero bytes in them
+        return None  # an encoding of one byte a character, with a few zero bytes
     return encoding
 
 
 def _first_wrong_line(path: Path, encoding: str, errors: str = "strict") -> int | None:
     """The number, from 1, of the first line that does not decode; None where all do."""
-    decoder, line = codecs.getincrementaldecoder(encoding)(errors), 1
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
+    line = 1
     with path.open("rb") as file:
         while True:
             block = file.read(BLOCK)
@@ -111,7 +127,7 @@ def _first_wrong_line(path: Path, encoding: str, errors: str = "strict") -> int 
 
 
 def _legacy(path: Path, first: int) -> str:
-    """Tells the encoding of a file that is not UTF-8 from line `first` on."""
+    """Detects the encoding of a file that is not UTF-8 from line `first` on."""
     sample = b""
     for _, line in _lines(path):
         if _decoded(line, "utf-8") is None:
@@ -124,16 +140,18 @@ def _legacy(path: Path, first: int) -> str:
             f"{str(path)!r} is not UTF-8 in line {first}, and its encoding cannot be told from its bytes: "
             "convert it to UTF-8, for example with iconv -f cp949 -t utf-8"
         )
-    lines, firsts = Counter[str](), dict[str, int]()
+    counts = Counter[str]()
+    first_lines = dict[str, int]()
     for number, line in _lines(path):
         kind = _kind(line, encoding)
-        lines[kind] += 1
-        firsts.setdefault(kind, number)
-    if len(lines) > 1:
-        most = lines.most_common(1)[0][0] or encoding
-        off = min(number for kind, number in firsts.items() if kind != most)
+        counts[kind] += 1
+        first_lines.setdefault(kind, number)
+    if len(counts) > 1:
+        most_common = counts.most_common(1)[0][0] or encoding
+        other = min(number for kind, number in first_lines.items() if kind != most_common)
         raise UserError(
-            f"{str(path)!r} mixes encodings: line {off} is not {most}, as most lines are: write all of it in UTF-8"
+            f"{str(path)!r} mixes encodings: line {other} is not {most_common}, as most lines are: write all of it in "
+            "UTF-8"
         )
     return encoding
 
@@ -154,37 +172,46 @@ def _decoded(line: bytes, encoding: str) -> str | None:
 
 
 def _kind(line: bytes, encoding: str) -> str:
-    """Whether a line is meant as `UTF-8` or as `encoding`; the empty string where it decodes as neither.
+    """Whether a line is in `UTF-8` or in `encoding`; the empty string where it decodes as neither.
 
-    Where both decode it, one letter for each byte shows a Western encoding, in which UTF-8 comes about by accident
-    hardly ever. In an East Asian one it does in short lines, but not with two characters of three bytes.
+    A line may decode as both. In a Western encoding, with one byte a character, valid UTF-8 hardly ever arises by
+    chance. In an East Asian one it does in short lines, but not with two characters of three bytes.
     """
-    own, utf8 = _decoded(line, encoding), _decoded(line, "utf-8")
-    if utf8 is not None and (own is None or len(own) == len(line) or sum(c >= "\u0800" for c in utf8) >= 2):
+    utf8 = _decoded(line, "utf-8")
+    legacy = _decoded(line, encoding)
+    if utf8 is None:
+        return "" if legacy is None else encoding
+    if legacy is None or len(legacy) == len(line):
         return "UTF-8"
-    return "" if own is None else encoding
+    three_bytes = sum(character >= "\u0800" for character in utf8)
+    return "UTF-8" if three_bytes >= 2 else encoding
 
 
 def _is_korean(sample: bytes) -> bool:
-    """Whether cp949 makes Korean of it: nearly all syllables are of the 2,350 common ones, and hanja are few.
+    """Whether the sample decodes as Korean: nearly all syllables are of the 2,350 common ones, and hanja are few.
 
-    Japanese read as cp949 gives rare syllables, Chinese gives hanja. (By itself `charset-normalizer` misses some Korean
-    files of a few lines.)
+    Japanese that is read as cp949 gives rare syllables, Chinese gives hanja. (`charset-normalizer` alone does not
+    detect some Korean files of a few lines.)
     """
-    codes = [c.encode("cp949", "replace") for c in sample.decode("cp949", "replace") if not c.isascii()]
-    common = sum(0xB0 <= code[0] <= 0xC8 and code[-1] >= 0xA1 for code in codes)
-    foreign = sum(code[0] >= 0xCA or min(code) < 0xA1 for code in codes)  # what does not decode included
-    return common >= 10 * foreign and 2 * common >= len(codes) > 0
+    characters = [character for character in sample.decode("cp949", "replace") if not character.isascii()]
+    common = foreign = 0
+    for character in characters:
+        code = character.encode("cp949", "replace")
+        if 0xB0 <= code[0] <= 0xC8 and code[-1] >= 0xA1:
+            common += 1
+        if code[0] >= 0xCA or min(code) < 0xA1:  # hanja, rare syllables, and characters that did not decode
+            foreign += 1
+    return common >= 10 * foreign and 2 * common >= len(characters) > 0
 
 
 def _best_guess(sample: bytes) -> str | None:
     from charset_normalizer import from_bytes
 
-    # Steps enough to look at all of the sample. Marks are rounded: encodings of related languages differ by chance.
+    # Enough steps to look at all of the sample.
     found = from_bytes(sample, steps=SAMPLE // 512, cp_isolation=list(LEGACY), enable_fallback=False)
-    marks = {
-        name: (round(match.chaos, 2), -round(match.coherence, 1), LEGACY.index(name))
-        for match in found
-        for name in match.could_be_from_charset
-    }
-    return min(marks, key=marks.__getitem__) if marks else None
+    ranks: dict[str, tuple[float, float, int]] = {}
+    for match in found:
+        for name in match.could_be_from_charset:
+            # Rounded: small differences between encodings of related languages are due to chance.
+            ranks[name] = (round(match.chaos, 2), -round(match.coherence, 1), LEGACY.index(name))
+    return min(ranks, key=ranks.__getitem__, default=None)

@@ -76,12 +76,12 @@ def with_labels_of(rows: Dataset | None, data_names: Sequence[str], model_names:
 
 
 def draw_examples(labels: np.ndarray, shots: int, seed: int, names: Sequence[str]) -> np.ndarray:
-    """Draws rows, as many of each class as of the others (one more of some, where that does not divide), in any order.
+    """Draws rows in random order, evenly over the classes; their numbers differ by at most one.
 
     Args:
         labels: Class of each row, shape `(rows,)`.
         shots: Number of rows to draw.
-        seed: Of the draw, and of the order.
+        seed: Seed of the draw and of the order.
         names: Name of each class.
 
     Returns:
@@ -92,8 +92,10 @@ def draw_examples(labels: np.ndarray, shots: int, seed: int, names: Sequence[str
     """
     generator = np.random.default_rng(seed)
     drawn = []
-    for place, label in enumerate(generator.permutation(len(names))):
-        number = shots // len(names) + (place < shots % len(names))
+    for index, label in enumerate(generator.permutation(len(names))):
+        number = shots // len(names)
+        if index < shots % len(names):
+            number += 1
         members = np.flatnonzero(labels == label)
         if len(members) < number:
             raise UserError(

@@ -1,4 +1,4 @@
-"""A person's own rows."""
+"""Rows from the user's files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from textclf.errors import UserError
 
 
 class FilesDataModule(TextDataModule):
-    """Rows from a folder of your own: `train`, `validation` and `test` as `.parquet`, `.csv`, `.tsv` or `.jsonl`.
+    """Rows from your own folder: `train`, `validation` and `test` as `.parquet`, `.csv`, `.tsv` or `.jsonl`.
 
     `dev`, `val` and `valid` are other names of `validation`.
     """
@@ -38,11 +38,9 @@ class FilesDataModule(TextDataModule):
             **kwargs: What every data set takes.
         """
         super().__init__(data_dir=data_dir, **kwargs)
-        self.text_column, self.label_column, self.text_pair_column = (
-            text_column,
-            label_column,
-            text_pair_column,
-        )
+        self.text_column = text_column
+        self.label_column = label_column
+        self.text_pair_column = text_pair_column
         self.id_column = "id"
         self._given_names = label_names
 

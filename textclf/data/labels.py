@@ -1,4 +1,4 @@
-"""Label names: one spelling of each, and from a label column to class indices."""
+"""Label names: their normal spelling, and from a label column to class indices."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from textclf.errors import UserError
 from textclf.types import Dataset
 
 MOST_LABELS = 1000
-"""More values than that, and the column is taken for one of something else."""
+"""A column with more values is taken to hold something else than labels."""
 INVISIBLE = ("Zs", "Zl", "Zp", "Cc", "Cf")
 """Unicode's categories of white space and of characters without a glyph."""
 VARIATION_SELECTORS = "\ufe0e\ufe0f"
@@ -27,10 +27,10 @@ TIDY = (RemoveControlCharacters(), NormalizeUnicode(), StripWhitespace())
 
 
 def normalized_name(name: str) -> str:
-    """Gives a label name its one spelling, as texts get theirs: composed (NFC), without white space at the ends.
+    """Normalizes a label name as texts are normalized: composed (NFC), without white space at the ends.
 
-    Names are compared in this spelling wherever two of them meet: those of a column, of `label_names`, of arguments
-    that are given by label name, and of a checkpoint.
+    Names are always compared in this spelling: those of a column, of `label_names`, of arguments that are given by
+    label name, and of a checkpoint.
     """
     name = mended(name)
     for step in TIDY:
@@ -39,10 +39,10 @@ def normalized_name(name: str) -> str:
 
 
 def normalized_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Gives several label names their one spelling.
+    """Normalizes several label names.
 
     Raises:
-        UserError: Two of them are the same then, or one is empty.
+        UserError: Two of them become the same, or one becomes empty.
     """
     first: dict[str, str] = {}
     if isinstance(names, str | Mapping | set | frozenset):
@@ -61,25 +61,28 @@ def normalized_names(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _skeleton(name: str) -> str:
-    """A name without what readers overlook: case, width, white space and invisible characters."""
+    """A name without the differences that readers overlook: case, width, white space and invisible characters."""
     folded = unicodedata.normalize("NFKC", name).casefold()
     return "".join(c for c in folded if unicodedata.category(c) not in INVISIBLE and c not in VARIATION_SELECTORS)
 
 
 def looks_like(name: str, other: str) -> bool:
-    """Whether a reader may take one name for the other.
+    """Whether a reader may mistake one name for the other.
 
     They may differ in case, width, spaces and invisible characters, or in Cyrillic or Greek letters among Latin ones.
     """
     if _skeleton(name) == _skeleton(other):
         return True
-    different = [(a, b) for a, b in zip(name, other, strict=False) if a != b]
-    two_scripts = all(min(a, b).isascii() and "\u0370" <= max(a, b) <= "\u052f" for a, b in different)
-    return len(name) == len(other) and two_scripts and 2 * len(different) <= len(name)
+    if len(name) != len(other):
+        return False
+    different = [sorted(pair) for pair in zip(name, other, strict=True) if pair[0] != pair[1]]
+    # U+0370 to U+052F are Greek and Cyrillic.
+    two_scripts = all(low.isascii() and "\u0370" <= high <= "\u052f" for low, high in different)
+    return two_scripts and 2 * len(different) <= len(name)
 
 
 def say_alike(names: Sequence[str]) -> None:
-    """Reports names that differ only in what readers overlook; they stay different classes."""
+    """Reports names that readers may mistake for each other; they stay different classes."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(_skeleton(name), []).append(name)
@@ -92,9 +95,9 @@ def say_alike(names: Sequence[str]) -> None:
 
 
 def near_known(name: str, known: Sequence[str]) -> str:
-    """Names the known label that is nearest to an unknown one, for the end of a message; nothing where none is near.
+    """Suggests the known label that is most similar to an unknown one, for the end of a message; else an empty string.
 
-    Where the two look alike, both are spelt in ASCII.
+    Where the two look alike, both are also spelt in ASCII.
     """
     for other in known:
         if looks_like(name, other):
@@ -104,15 +107,17 @@ def near_known(name: str, known: Sequence[str]) -> str:
 
 
 def _spelt(name: str) -> str:
+    """A name in quotation marks, with its ASCII spelling where it has other characters."""
     return repr(name) if name.isascii() else f"{name!r} ({name!a})"
 
 
 def listed(names: Iterable[str], others: Sequence[str] = ()) -> str:
-    """Lists names for a message; one that looks like one of the others, but is not, is spelt in ASCII as well."""
-    return ", ".join(
-        _spelt(name) if name not in others and any(looks_like(name, other) for other in others) else name
-        for name in names
-    )
+    """Lists names for a message; one that looks like another one of `others` is also spelt in ASCII."""
+    shown = []
+    for name in names:
+        may_confuse = name not in others and any(looks_like(name, other) for other in others)
+        shown.append(_spelt(name) if may_confuse else name)
+    return ", ".join(shown)
 
 
 def refuse_other_labels(owner: str, names: Sequence[str], of_data: Sequence[str]) -> None:
@@ -137,19 +142,17 @@ def refuse_other_labels(owner: str, names: Sequence[str], of_data: Sequence[str]
 
 
 def distinct_labels(source: Dataset, column: str, remedy: str, ignore_missing: bool = False) -> list[str]:
-    """Gives the values of a label column as label names, sorted.
+    """Returns the values of a label column as label names, sorted.
 
     Args:
-        source: Rows as they were read.
-        column: Its label column.
+        source: The rows as they were read.
+        column: Their label column.
         remedy: How to name another column, as an imperative.
-        ignore_missing: Whether rows without a label are left out of account; else they are refused.
+        ignore_missing: Whether rows without a label are ignored; else they are refused.
 
     Raises:
-        UserError: The column is not there, has rows without a label, or so many values that it holds no labels.
+        UserError: The column is missing, has rows without a label, or so many values that it holds no labels.
     """
-    import pyarrow.compute as pc
-
     if column not in source.column_names:
         found = ", ".join(source.column_names)
         raise UserError(f"there is no label column {column!r}: the rows have {found}; {remedy}")
@@ -158,15 +161,14 @@ def distinct_labels(source: Dataset, column: str, remedy: str, ignore_missing: b
         return list(dict.fromkeys(map(normalized_name, feature.names)))
     if not has_single_values(feature):
         raise UserError(f"column {column!r} holds {content_of(feature)}, no single labels: {remedy}")
-    names: dict[str, None] = {}
+    names: dict[str, None] = {}  # in order of their first row
     rows = 0
     for batch in source.select_columns(column).with_format("arrow").iter(batch_size=10_000):
-        texts = {value: label_text(value) for value in pc.unique(batch[column]).to_pylist()}
-        missing = [value for value, text in texts.items() if text is None]
-        if missing and not ignore_missing:
+        texts = [label_text(value) for value in batch[column].unique().to_pylist()]
+        if None in texts and not ignore_missing:
             first = next(i for i, value in enumerate(batch[column].to_pylist()) if label_text(value) is None)
             raise UserError(without_label(rows + first, column, remedy))
-        names |= dict.fromkeys(text for text in texts.values() if text is not None)
+        names |= dict.fromkeys(text for text in texts if text is not None)
         rows += len(batch)
         if len(names) > MOST_LABELS:
             first_name, second_name = list(names)[:2]
@@ -178,7 +180,7 @@ def distinct_labels(source: Dataset, column: str, remedy: str, ignore_missing: b
 
 
 def without_label(row: int, column: str, remedy: str) -> str:
-    """The message about a row that has no label; rows are counted from 0, as ids are."""
+    """The message about a row without a label; rows are counted from 0, as in ids."""
     return (
         f"row {row} (counted from 0) has no label in column {column!r}: give it one, leave the row out, drop such rows "
         f"with the cleaning step DropUnknownLabels, or, if that is not the label column, {remedy}"
@@ -186,7 +188,7 @@ def without_label(row: int, column: str, remedy: str) -> str:
 
 
 def label_text(value: Any) -> str | None:
-    """Gives a value of a label column as a label name; None where there is none: NaN, or nothing but white space."""
+    """Turns a value of a label column into a label name; None for a missing one: NaN, or nothing but white space."""
     return normalized_name(as_text(value) or "") or None
 
 
@@ -195,37 +197,31 @@ def label_indexer(
 ) -> Callable[[list[Any], list[int]], list[int]]:
     """Makes the function from a source's labels to class indices; unknown ones are refused, or become -1.
 
-    Names are matched as names, whatever their order in the source. Indices are taken as they are. Where the source's
-    own names are others than ours (`neg` for `negative`), its order holds.
+    Names are matched by name: their order in the source does not matter. Indices are used as they are, in the source's
+    order where its own names differ from ours (`neg` for `negative`).
 
     Args:
-        source: Rows as they were read.
-        column: Its label column.
+        source: The rows as they were read.
+        column: Their label column.
         label_names: Name of each class.
         remedy: How to name another column, as an imperative.
         keep_unknown: Whether an unknown or missing label becomes -1.
+
+    Returns:
+        A function from labels, and the indices of their rows for messages, to class indices.
     """
-    feature = source.features[column]
-    names = [normalized_name(name) for name in getattr(feature, "names", None) or []]
-    index = {normalized_name(name): i for i, name in enumerate(label_names)}
-    known = {str(i): i for i in range(len(label_names))}
-    if set(names) & set(index):
-        known = {str(i): index[name] for i, name in enumerate(names) if name in index}
-    elif not names and any(re.fullmatch(r"-?\d+(\.\d+)?", name) for name in label_names):
-        known = index
-    elif not names:
-        known |= index
+    known = _known_labels(source.features[column], label_names)
 
     @lru_cache(maxsize=2 * MOST_LABELS, typed=True)
     def index_of(value: Any) -> int | None:
         return next((known[text] for text in _spellings(value) if text in known), None)
 
-    def indices(labels: list[Any], places: list[int]) -> list[int]:
+    def class_indices(labels: list[Any], rows: list[int]) -> list[int]:
         result = []
-        for label, place in zip(labels, places, strict=True):
+        for label, row in zip(labels, rows, strict=True):
             found = index_of(label)
             if found is None and not keep_unknown:
-                raise UserError(_why_refused(label, place))
+                raise UserError(_why_refused(label, row))
             result.append(-1 if found is None else found)
         return result
 
@@ -240,11 +236,31 @@ def label_indexer(
             "all labels in label_names, or drop such rows with the cleaning step DropUnknownLabels"
         )
 
-    return indices
+    return class_indices
+
+
+def _known_labels(feature: Any, label_names: Sequence[str]) -> dict[str, int]:
+    """The class index of each label that a column may have, as text.
+
+    Args:
+        feature: The type of the column, as `datasets` describes it; it has names where the labels are a `ClassLabel`.
+        label_names: Name of each class.
+    """
+    names = [normalized_name(name) for name in getattr(feature, "names", None) or []]
+    by_name = {normalized_name(name): index for index, name in enumerate(label_names)}
+    by_index = {str(index): index for index in range(len(label_names))}
+    if set(names) & set(by_name):
+        return {str(index): by_name[name] for index, name in enumerate(names) if name in by_name}
+    if names:
+        return by_index
+    # A number among the names could be meant as a name or as an index: it is a name.
+    if any(re.fullmatch(r"-?\d+(\.\d+)?", name) for name in label_names):
+        return by_name
+    return by_index | by_name
 
 
 def _spellings(value: Any) -> list[str]:
-    """How a label may be written elsewhere: a truth value as Python writes it, a whole number with and without `.0`.
+    """Other spellings of a label: a truth value as Python writes it, a whole number with and without `.0`.
 
     (Missing values turn a column of whole numbers into one of floats.)
     """

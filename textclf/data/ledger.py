@@ -1,4 +1,4 @@
-"""What became of the rows of each split, counted step by step."""
+"""Counts of the rows of each split after each step of reading and cleaning."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Entry:
     """One step on one split.
 
     Attributes:
-        split: Of the rows.
+        split: The split.
         step: Name of the step.
-        changed: Rows whose text it changed.
-        dropped: Rows that it took away.
-        rows: Rows that are left.
-        why: The reason.
-        first: Whether the split has its rows from this step.
+        changed: Number of rows whose text the step changed.
+        dropped: Number of rows that it removed.
+        rows: Number of rows that are left.
+        why: The reason for the step.
+        first: Whether this is the split's first step.
     """
 
     split: Split
@@ -35,14 +35,22 @@ class Entry:
 
 
 class Ledger:
-    """The entries of all splits that were read; no row goes without one."""
+    """The entries of all splits that were read; every row that is dropped is counted in one."""
 
     def __init__(self) -> None:
         """Starts empty."""
         self.entries: list[Entry] = []
 
     def add(self, split: Split, step: str, rows: int, *, why: str = "", changed: int = 0) -> None:
-        """Notes a step: `rows` are left after it."""
+        """Adds an entry.
+
+        Args:
+            split: The split.
+            step: Name of the step.
+            rows: Number of rows that are left after it.
+            why: The reason for the step.
+            changed: Number of rows whose text it changed.
+        """
         before = next((entry.rows for entry in reversed(self.entries) if entry.split == split), None)
         dropped = 0 if before is None else before - rows
         self.entries.append(Entry(split, step, changed, dropped, rows, why, first=before is None))
@@ -66,26 +74,36 @@ class Ledger:
             since: The number of entries to leave out, such as those that were shown before.
         """
         shown = self.entries[since:]
-        left = {entry.split: f"{entry.rows:,}" for entry in shown}
-        splits = [split for split in SPLITS if split in left]
-        steps: dict[str, list[str]] = {}
+        rows_left: dict[str, str] = {}
+        cells: dict[str, dict[str, str]] = {}  # by step and split
+        reasons: dict[str, list[str]] = {}
         for entry in sorted(shown, key=lambda entry: entry.step != READ):
-            reasons = steps.setdefault(entry.step, [])
-            if entry.why and entry.why not in reasons:
-                reasons.append(entry.why)
-        cells = {(entry.step, entry.split): _cell(entry) for entry in shown}
-        idle = [step for step in steps if {cells.get((step, split), "0") for split in splits} == {"0"}]
+            rows_left[entry.split] = f"{entry.rows:,}"
+            cells.setdefault(entry.step, {})[entry.split] = _cell(entry)
+            of_step = reasons.setdefault(entry.step, [])
+            if entry.why and entry.why not in of_step:
+                of_step.append(entry.why)
+        splits = [split for split in SPLITS if split in rows_left]
         lines = [["", *splits, ""]]
-        for step, reasons in steps.items():
-            if step not in idle:
-                lines.append([step, *(cells.get((step, split), "") for split in splits), "; ".join(reasons)])
-        lines.append(["rows used", *(left[split] for split in splits), ""])
+        without_effect = []
+        for step, of_split in cells.items():
+            if set(of_split.values()) == {"0"}:
+                without_effect.append(step)
+            else:
+                lines.append([step, *(of_split.get(split, "") for split in splits), "; ".join(reasons[step])])
+        lines.append(["rows used", *(rows_left[split] for split in splits), ""])
         text = align_table(lines, "<" + ">" * len(splits) + "<")
-        return "\n".join([*text, f"without effect: {', '.join(idle)}"] if idle else text)
+        if without_effect:
+            text.append(f"without effect: {', '.join(without_effect)}")
+        return "\n".join(text)
 
 
 def _cell(entry: Entry) -> str:
     if entry.first:
         return f"{entry.rows:,}"
-    marks = [f"~{entry.changed:,}"] * (entry.changed > 0) + [f"-{entry.dropped:,}"] * (entry.dropped > 0)
+    marks = []
+    if entry.changed:
+        marks.append(f"~{entry.changed:,}")
+    if entry.dropped:
+        marks.append(f"-{entry.dropped:,}")
     return " ".join(marks) or "0"

@@ -1,11 +1,11 @@
-"""How a value becomes text: the one rule for texts, labels and ids, in training, testing, `predict` and `classify`.
+"""How values become text: one rule for texts, labels and ids, in training, testing, `predict` and `classify`.
 
 - A missing value (None, NaN) is an empty text; as a label, it is missing.
 - Numbers, truth values and dates among texts become text: `7`, `1.5`, `true`, `2024-01-01`. A column that holds nothing
-  else is refused, since it is not the column of texts.
+  else is refused, since it is not a column of texts.
 - Invalid characters (half of an emoji as JSON can escape it, strings of Parquet that are no UTF-8) become U+FFFD, and
-  one line says in how many rows. In a file of plain text such bytes are refused with their line, since they may as well
-  be another encoding.
+  one line reports the number of rows. In a file of plain text such bytes are refused with their line, since the file
+  may be in another encoding.
 - Lists, objects and bytes are refused, with their row.
 """
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 NUMBER = r"^[-+]?[0-9.,]*[0-9][0-9.,]*([eE][-+]?[0-9]+)?%?$"
-"""A text that is a number, as people write them."""
+"""Pattern of a text that is a number, as people write it."""
 
 
 def as_text(value: Any) -> str | None:
-    """Gives a single value as text.
+    """Turns a single value into text.
 
     Strings stay as they are. Truth values become `true` and `false`, dates and times ISO 8601, other numbers what
     Python writes.
 
     Args:
-        value: Of one cell, as JSON, Arrow, NumPy or pandas gives it.
+        value: The value of a cell, as JSON, Arrow, NumPy or pandas gives it.
 
     Returns:
         The text; None for a missing value, which NaN is too.
@@ -65,15 +65,15 @@ def as_text(value: Any) -> str | None:
 
 
 def refuse_numbers(texts: Iterable[str | None], column: str, remedy: str) -> None:
-    """Refuses a column of texts that are all numbers: in a CSV file those are text too. Empty ones do not count.
+    """Refuses a column of texts that are all numbers, which are text in a CSV file. Empty texts do not count.
 
     Args:
-        texts: Its texts; they are read up to the first one that is no number.
-        column: Names it in the message.
+        texts: The texts of the column; they are read up to the first one that is not a number.
+        column: The column, for the message.
         remedy: How to name another column, as an imperative.
 
     Raises:
-        UserError: They are; the message has one of them.
+        UserError: All are numbers; the message has one of them.
     """
     example = ""
     for text in texts:
@@ -86,9 +86,9 @@ def refuse_numbers(texts: Iterable[str | None], column: str, remedy: str) -> Non
 
 
 def json_value(value: Any) -> Any:
-    """Gives a value as JSON has it.
+    """Turns a value into one that JSON has.
 
-    NaN is null. Infinite numbers, dates and the like are text, bytes are Base64; so also inside lists and objects.
+    NaN becomes null, infinite numbers, dates and the like become text, and bytes Base64; also inside lists and objects.
     """
     if isinstance(value, Mapping):
         return {str(name): json_value(entry) for name, entry in value.items()}
@@ -109,14 +109,14 @@ def json_value(value: Any) -> Any:
 
 
 def mended(text: str) -> str:
-    """Puts U+FFFD for each half of a character (lone surrogate); two halves that belong together are joined."""
+    """Replaces each half of a character (lone surrogate) by U+FFFD; two halves that belong together are joined."""
     if text.isascii() or not SURROGATE.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def mended_values(value: Any) -> Any:
-    """Mends all strings in a value of JSON, names of fields included."""
+    """Mends all strings in a JSON value, names of fields included."""
     if isinstance(value, str):
         return mended(value)
     if isinstance(value, list):
@@ -127,7 +127,7 @@ def mended_values(value: Any) -> Any:
 
 
 def mended_column(column: pa.Array) -> pa.Array:
-    """Mends a column of Arrow whose strings are not all UTF-8; any other column is given back itself."""
+    """Mends an Arrow column whose strings are not all UTF-8; any other column is returned itself."""
     import pyarrow as pa
 
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
@@ -135,8 +135,8 @@ def mended_column(column: pa.Array) -> pa.Array:
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:
-        values = column.cast(pa.binary()).to_pylist()
-        return pa.array([None if value is None else _decoded(value) for value in values], column.type)
+        texts = [_decoded(value) for value in column.cast(pa.binary()).to_pylist()]
+        return pa.array(texts, column.type)
     return column
 
 
@@ -146,11 +146,14 @@ def mended_rows(column: pa.Array, valid: pa.Array) -> np.ndarray:
 
     if valid is column:
         return np.zeros(len(column), dtype=bool)
-    pairs = zip(column.cast(pa.binary()).to_pylist(), valid.cast(pa.binary()).to_pylist(), strict=True)
-    return np.array([before != after for before, after in pairs])
+    before = column.cast(pa.binary()).to_pylist()
+    after = valid.cast(pa.binary()).to_pylist()
+    return np.array([old != new for old, new in zip(before, after, strict=True)])
 
 
-def _decoded(value: bytes) -> str:
+def _decoded(value: bytes | None) -> str | None:
+    if value is None:
+        return None
     try:
         return mended(value.decode("utf-8", "surrogatepass"))
     except UnicodeDecodeError:
@@ -158,14 +161,14 @@ def _decoded(value: bytes) -> str:
 
 
 def say_mended(rows: int, where: str) -> None:
-    """Says in how many rows characters were mended; nothing if in none."""
+    """Reports the number of rows in which characters were mended, unless it is 0."""
     if rows:
         number = "1 row" if rows == 1 else f"{rows:,} rows"
         say(f"{where}: invalid characters, such as half of an emoji, in {number} are read as U+FFFD")
 
 
 def has_single_values(feature: Any) -> bool:
-    """Whether the values of a column of a `Dataset` can be text, as `as_text` has it.
+    """Whether the values of a column of a `Dataset` are single ones, which `as_text` takes.
 
     Args:
         feature: The column's type, as `datasets` describes it.
@@ -176,13 +179,13 @@ def has_single_values(feature: Any) -> bool:
 
 
 def content_of(feature: Any) -> str:
-    """Names what a column of a `Dataset` holds, for messages."""
+    """Names the content of a column of a `Dataset`, for messages."""
     kind = str(getattr(feature, "dtype", feature))
     return "lists, objects or bytes" if "binary" in kind else kind
 
 
 def kind_of(value: Any) -> str:
-    """Names what a value is that is no text, for messages."""
+    """Names the kind of a value that is not a text, for messages."""
     if isinstance(value, (list, tuple)):
         return "a list"
     if isinstance(value, dict):
