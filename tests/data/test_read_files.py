@@ -104,7 +104,7 @@ def test_delimited_files_are_read_as_meant(tmp_path, name, content, expected):
 
 REFUSED = [
     ("a.csv", "text,label\na, b,x\nc,y\n", "line 2 has 3 fields, .* 2 columns .text, label.: put texts that"),
-    ("a.csv", 'id,text\n1, "a, b"\n2,c\n', "line 2 has 3 fields, .*: no space may stand before the quotation mark"),
+    ("a.csv", 'id,text\n1, "a, b"\n2,c\n', "line 2 has 3 fields, .*: no space may come before the quotation mark"),
     ("a.csv", "text,label\na,x\nb\n", "line 3 has 1 field, but .* 2 columns"),
     ("a.csv", 'text,label\n"a\nb",x\n\nc, d,x\n', "line 5 has 3 fields"),
     ("a.csv", "text,label\na,x,\nb,y,\n", "line 2 has 3 fields, .* take out a comma at the end of the row"),

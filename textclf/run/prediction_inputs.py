@@ -1,4 +1,4 @@
-"""The inputs of `predict`, in flat memory."""
+"""Inputs of `predict`, read in constant memory."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Inputs:
     """The rows to classify.
 
     Attributes:
-        rows: One by one: `id`, `text`, `text_pair` where there is one, and `kept`, the values of the columns that are
-            carried along, where there are some.
+        rows: The rows one by one: `id`, `text`, `text_pair` where there is one, and `kept`, the values of the columns
+            that are copied to the output, where there are some.
         kept: The Arrow type of each of these columns, by its name in the output.
     """
 
@@ -48,26 +48,26 @@ def read_texts(
     reserved: Sequence[str] = (),
     options: Mapping[str, str] | None = None,
 ) -> Inputs:
-    """Reads the rows to classify, in flat memory.
+    """Reads the rows to classify, in constant memory.
 
-    A file is read once before its first row is given: its encoding is told from all of its bytes, and the columns of a
-    `.jsonl` file are those of all its lines. Standard input is given as it comes.
+    A file is read once before its first row is yielded: its encoding is detected from all of its bytes, and the columns
+    of a `.jsonl` file are those of all its lines. Standard input is read line by line.
 
-    A column that is carried along and has the name of an output, such as `label`, is called `input_label` there.
+    A column that is copied to the output and has the name of an output, such as `label`, becomes `input_label`.
 
     Args:
         texts: The texts themselves, or None.
         source: A file of them; `-` is standard input, one text a line.
         text_column: The file's column of texts; `text` where it has none of that name.
         text_pair_column: Its column of second texts.
-        keep: Its columns that are carried along; `all` are those that are not `id` or the column of texts.
-        reserved: Names that columns of the output have.
+        keep: Its columns that are copied to the output; `all` are those that are not `id` or the column of texts.
+        reserved: Names of other columns of the output.
         options: The options that name the columns of `text` and `text_pair`, where there are such, for messages.
 
     Raises:
         UserError: Neither or both are given, the file cannot be read as its suffix says, its encoding is not clear, or
-            it lacks a column. For a row that does not fit, the message names its line. The rows before it are given,
-            but for a line that is no JSON object: it is refused here.
+            it lacks a column. For a row that does not fit, the message names its line. The rows before it are yielded,
+            except for a line that is not a JSON object, which is refused at once.
     """
     if (texts is None) == (source is None):
         raise UserError(
@@ -79,10 +79,17 @@ def read_texts(
     if path is not None and not path.is_file():
         raise UserError(f"--input {source!r} is not there: give a file that exists, or - for standard input")
     if path is not None and path.suffix != ".txt":
-        columns = {"text": text_column} | ({"text_pair": text_pair_column} if text_pair_column else {})
+        columns = {"text": text_column}
+        if text_pair_column:
+            columns["text_pair"] = text_pair_column
         return _from_file(open_rows(path), columns, keep, reserved, options or {})
     if keep:
-        given = "--texts" if source is None else "standard input" if path is None else f"--input {source!r}"
+        if source is None:
+            given = "--texts"
+        elif path is None:
+            given = "standard input"
+        else:
+            given = f"--input {source!r}"
         raise UserError(f"{given} has no columns to keep: leave --keep and --keep_all out, or give a file with columns")
     if texts is not None:
         return Inputs({"id": str(i), "text": text} for i, text in enumerate(texts))
@@ -111,7 +118,10 @@ def _guarded(rows: Rows, source: str) -> Rows:
 
 
 def _lines(file: TextIO) -> Rows:
-    return ({"id": str(i), "text": line.rstrip("\r\n").removeprefix("" if i else BOM)} for i, line in enumerate(file))
+    for number, line in enumerate(file):
+        if number == 0:
+            line = line.removeprefix(BOM)
+        yield {"id": str(number), "text": line.rstrip("\r\n")}
 
 
 # Files with columns
@@ -159,15 +169,18 @@ def _check_text(rows: FileRows, column: str, remedy: str) -> None:
 
 
 def _kept(rows: FileRows, keep: Sequence[str] | Literal["all"], text: str, reserved: Sequence[str]) -> dict[str, str]:
-    """The columns that are carried along, by their names in the output."""
-    wanted = [name for name in rows.columns if name not in ("id", text)] if keep == "all" else list(dict.fromkeys(keep))
-    for column in wanted:
+    """The columns that are copied to the output, by their names there."""
+    if keep == "all":
+        requested = [name for name in rows.columns if name not in ("id", text)]
+    else:
+        requested = list(dict.fromkeys(keep))
+    for column in requested:
         if column not in rows.columns:
             raise UserError(f"--keep: {str(rows.path)!r} has no column {column!r}: it has {', '.join(rows.columns)}")
     kept: dict[str, str] = {}
-    for column in wanted:
+    for column in requested:
         name = column
-        while name in reserved or name in kept or (name != column and name in wanted):
+        while name in reserved or name in kept or (name != column and name in requested):
             name = f"input_{name}"
         kept[name] = column
     return kept
@@ -184,8 +197,10 @@ def _rows(rows: FileRows, columns: Mapping[str, str], kept: Mapping[str, str]) -
     with loading("file", str(rows.path), REMEDY):
         for number, row in enumerate(rows):
             texts = {role: _cell(rows, row, column) or "" for role, column in columns.items()}
-            carried = {"kept": {name: row.values.get(column) for name, column in kept.items()}} if kept else {}
-            yield {"id": _cell(rows, row, "id") or str(number), **texts, **carried}
+            fields: dict[str, Any] = {"id": _cell(rows, row, "id") or str(number), **texts}
+            if kept:
+                fields["kept"] = {name: row.values.get(column) for name, column in kept.items()}
+            yield fields
         rows.say_found(rows.found)
 
 

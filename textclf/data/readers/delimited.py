@@ -1,4 +1,4 @@
-"""CSV and TSV: every row must have as many fields as the header, or the file is refused."""
+"""CSV and TSV files: a file with a row that has more or fewer fields than the header is refused."""
 
 from __future__ import annotations
 
@@ -19,42 +19,45 @@ from textclf.data.readers.file_rows import FileRow, FileRows
 from textclf.errors import UserError
 
 SEPARATOR_LINE = re.compile(r'\ufeff?"?sep=(.)"?[\r\n]*', re.IGNORECASE)
-"""What Excel takes as a first line that names the delimiter."""
+"""A first line that names the delimiter, as Excel writes and reads it."""
 SAMPLE = 10_000
-"""Lines of a `.tsv` file from which it is judged whether it was written with quoting."""
+"""Lines of a `.tsv` file that are examined for quoting."""
 NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 
 
 class DelimitedRows(FileRows):
     r"""The rows of a `.csv` or `.tsv` file; all values are text, and an empty field is the empty string.
 
-    The header is the first line that is not blank; blank lines are skipped. Nothing is guessed where a row does not fit
-    the header: it is refused with its line.
+    The header is the first line that is not blank; blank lines are skipped. A row that does not fit the header is
+    refused with its line; its fields are not guessed.
 
     - A `.csv` file is quoted as in RFC 4180. A header without commas may be separated by semicolons or tabs, which is
-      said, and a first line `sep=;` names the delimiter.
-    - A `.tsv` file has no quoting: a quotation mark is a character like others.
-    - Columns without a name before the first one that has one are an index, as pandas writes it, and are left out.
-      Elsewhere they must be empty.
+      reported, and a first line `sep=;` names the delimiter.
+    - A `.tsv` file has no quoting: a quotation mark is an ordinary character.
+    - Columns without a name before the first one that has a name are an index, as pandas writes it, and are left out.
+      Columns without a name after it must be empty.
     - Where the header names one column, a line that does not begin with a quotation mark is read whole, with commas.
 
     Args:
         path: The file.
-        encoding: Of its characters.
+        encoding: Its character encoding.
 
     Raises:
         UserError: The header names a column twice, or is quoted in a `.tsv` file.
     """
 
-    def __init__(self, path: Path, encoding: str) -> None:  # noqa: D107  # the class says it
-        self.path, self._encoding = path, encoding
-        self._quoted, self._said_whole = path.suffix != ".tsv", False
+    def __init__(self, path: Path, encoding: str) -> None:  # noqa: D107  # the class describes it
+        self.path = path
+        self._encoding = encoding
+        self._quoted = path.suffix != ".tsv"
+        self._reported_whole = False
         self._delimiter, skipped = self._find_delimiter()
         self._header, self._header_lines = self._read_header(self._delimiter, skipped)
         self._check_header()
-        named = [place for place, name in enumerate(self._header) if name.strip()]
-        self._named = [(place, self._header[place]) for place in named]
-        self._must_be_empty = [place for place in range(min(named, default=0), len(self._header)) if place not in named]
+        self._named = [(index, name) for index, name in enumerate(self._header) if name.strip()]
+        first = self._named[0][0] if self._named else 0
+        unnamed = [index for index, name in enumerate(self._header) if not name.strip()]
+        self._must_be_empty = [index for index in unnamed if index >= first]
         self.columns = tuple(name for _, name in self._named)
         if not self._quoted:
             self._say_if_quoted()
@@ -69,19 +72,20 @@ class DelimitedRows(FileRows):
 
         Raises:
             UserError: A row has more or fewer fields than the header, a quotation mark is not closed, or the header is
-                there again.
+                repeated.
         """
         self.found = Counter()
         with self._open() as file:
             lines = islice(file, self._header_lines, None)
             records = self._whole_lines(lines) if len(self._header) == 1 else self._records(lines)
             for line, fields in records:
-                yield FileRow(line, {name: fields[place] for place, name in self._named})
+                yield FileRow(line, {name: fields[index] for index, name in self._named})
 
     def _records(self, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
         """The line on which each record begins, and its fields."""
         reader = self._reader(lines, self._delimiter)
-        header, width = self._header, len(self._header)
+        header = self._header
+        width = len(header)
         while True:
             line = self._header_lines + reader.line_num + 1
             try:
@@ -94,7 +98,7 @@ class DelimitedRows(FileRows):
                 if len(fields) <= 1 and not "".join(fields).strip():
                     continue
                 self._refuse_width(line, fields)
-            if fields[0] == header[0] and fields == header:
+            if fields[0] == header[0] and fields == header:  # comparing the first fields alone is faster
                 raise UserError(f"{self._place(line)} is the header again: take it out")
             if self._must_be_empty:
                 self._check_unnamed(line, fields)
@@ -128,19 +132,23 @@ class DelimitedRows(FileRows):
         if not self._quoted:
             return "\t", 0
         with self._open() as file:
-            number, first = next(((n, line) for n, line in enumerate(file, start=1) if line.strip()), (0, ""))
-        if match := SEPARATOR_LINE.fullmatch(first):
-            return match[1], number
-        # Not strict: the quotation marks of a header with another delimiter look misplaced to this one.
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    separator = SEPARATOR_LINE.fullmatch(line)
+                    if separator is not None:
+                        return separator[1], number
+                    break
+        # Not strict: read with a wrong delimiter, the quotation marks of a header look misplaced.
         names, _ = self._read_header(",", strict=False)
-        for other in ";\t":
-            if len(names) == 1 and len(self._read_header(other, strict=False)[0]) > 1:
-                say(f"{str(self.path)!r} is read with {NAMES[other]} between fields, since its header has no comma")
-                return other, 0
+        if len(names) == 1:
+            for other in ";\t":
+                if len(self._read_header(other, strict=False)[0]) > 1:
+                    say(f"{str(self.path)!r} is read with {NAMES[other]} between fields, since its header has no comma")
+                    return other, 0
         return ",", 0
 
     def _read_header(self, delimiter: str, skipped: int = 0, strict: bool = True) -> tuple[list[str], int]:
-        """The names of the columns, and the number of lines up to and including them; none where there is no header."""
+        """The names of the columns, and the number of lines up to and including them; no names without a header."""
         with self._open() as file:
             reader = self._reader(islice(file, skipped, None), delimiter, strict)
             while True:
@@ -169,13 +177,13 @@ class DelimitedRows(FileRows):
                 "rename it to .csv, where fields are quoted and a tab may separate them"
             )
 
-    # What does not fit
+    # Rows that do not fit
 
     def _check_unnamed(self, line: int, fields: list[str]) -> None:
-        for place in self._must_be_empty:
-            if fields[place].strip():
+        for index in self._must_be_empty:
+            if fields[index].strip():
                 raise UserError(
-                    f"{self._place(line)} has {fields[place]!r} in column {place + 1}, which has no name in the "
+                    f"{self._place(line)} has {fields[index]!r} in column {index + 1}, which has no name in the "
                     "header: name it, or put texts that contain the delimiter in quotation marks"
                 )
 
@@ -191,7 +199,7 @@ class DelimitedRows(FileRows):
                 "quotation marks around fields, rename it to .csv, where a tab may separate fields"
             )
         elif any(re.match(r'\s+"', field) for field in fields):
-            remedy = "no space may stand before the quotation mark that begins a field"
+            remedy = "no space may come before the quotation mark that begins a field"
         elif len(fields) > width:
             remedy = f'put texts that contain {self._mark} in quotation marks ("...")'
         else:
@@ -199,6 +207,7 @@ class DelimitedRows(FileRows):
         raise UserError(f"{self._place(line)} has {found}, but the header names {names}: {remedy}")
 
     def _refuse_quoting(self, line: int, error: csv.Error) -> NoReturn:
+        # The csv module has one error class for all its errors.
         if "unexpected end" in str(error):
             problem = "has a quotation mark that is never closed"
         else:
@@ -208,14 +217,15 @@ class DelimitedRows(FileRows):
         ) from error
 
     def _say_if_quoted(self) -> None:
-        """Says that a `.tsv` file seems to be quoted, where most fields that begin with a quotation mark do."""
+        """Reports that a `.tsv` file seems to be quoted: most fields that begin with a quotation mark are."""
         begin = quoted = 0
         with self._open() as file:
             for line in islice(file, SAMPLE):
-                if '"' in line:
-                    fields = [field for field in line.rstrip("\r\n").split("\t") if field.startswith('"')]
-                    begin += len(fields)
-                    quoted += sum(map(_is_quoted, fields))
+                if '"' not in line:
+                    continue
+                for field in line.rstrip("\r\n").split("\t"):
+                    begin += field.startswith('"')
+                    quoted += _is_quoted(field)
         if 2 * quoted > begin:
             say(
                 f"{str(self.path)!r} is read as it is, without quoting, but {quoted} of its first {begin} fields that "
@@ -224,10 +234,10 @@ class DelimitedRows(FileRows):
             )
 
     def say_found(self, found: Mapping[str, int]) -> None:
-        """Says, once, that lines with delimiters are read as one text; `whole` is the first of them."""
+        """Reports, once, that lines with delimiters are read as one text; `whole` is the first of them."""
         super().say_found(found)
-        if found.get("whole") and not self._said_whole:
-            self._said_whole = True
+        if found.get("whole") and not self._reported_whole:
+            self._reported_whole = True
             say(
                 f"{self._place(found['whole'])} has {self._mark} outside quotation marks: the header names one column, "
                 "so such lines are read whole, as one text"
@@ -243,7 +253,7 @@ class DelimitedRows(FileRows):
         return self.path.open(encoding=self._encoding, newline="")
 
     def _reader(self, lines: Iterable[str], delimiter: str, strict: bool = True) -> Any:
-        csv.field_size_limit(sys.maxsize)  # 128 KiB by default, and the same for all of the process
+        csv.field_size_limit(sys.maxsize)  # 128 KiB by default; a setting of the whole process
         quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self._quoted else csv.QUOTE_NONE
         return csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=strict)
 
@@ -252,6 +262,8 @@ class DelimitedRows(FileRows):
 
 
 def _is_quoted(field: str) -> bool:
-    """Whether a field is within quotation marks, with marks inside, all of them doubled."""
+    """Whether a field is in quotation marks and has marks inside, all of them doubled."""
+    if len(field) <= 3 or not field.startswith('"') or not field.endswith('"'):
+        return False
     inside = field[1:-1]
-    return len(field) > 3 and field.endswith('"') and '""' in inside and '"' not in inside.replace('""', "")
+    return '""' in inside and '"' not in inside.replace('""', "")

@@ -1,4 +1,4 @@
-"""Rows of a file, read one at a time: what training and prediction have in common."""
+"""Rows of a file, read one at a time, for training and for prediction."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class FileRow(NamedTuple):
     """One row of a file.
 
     Attributes:
-        number: Where it is, from 1: the line on which it begins, or the row of a Parquet file.
-        values: By column, as the file gives them; a missing value is None.
+        number: Its position, from 1: the line on which it begins, or the row of a Parquet file.
+        values: The values by column, as the file gives them; a missing value is None.
     """
 
     number: int
@@ -32,15 +32,15 @@ class FileRow(NamedTuple):
 
 
 class FileRows(ABC):
-    """The rows of one file, in order; they can be read any number of times, in flat memory.
+    """The rows of one file, in order; they can be read any number of times, in constant memory.
 
     Attributes:
         path: The file.
-        content: The hash of its bytes when it was opened; `open_rows` sets it.
+        content: Hash of its bytes when it was opened; `open_rows` sets it.
         columns: Names of its columns; none where the file is empty.
-        unit: What `FileRow.number` counts, for messages.
-        found: What the latest pass has found that `say_found` tells the user, by kind: `mended`, the number of rows in
-            which invalid characters were replaced; `whole`, the first line that was read whole in spite of delimiters.
+        unit: The unit of `FileRow.number`, for messages.
+        found: Findings of the last pass that `say_found` reports: `mended` is the number of rows in which invalid
+            characters were replaced; `whole` the first line that was read whole in spite of delimiters.
     """
 
     unit: ClassVar[Literal["line", "row"]] = "line"
@@ -54,38 +54,39 @@ class FileRows(ABC):
         """Yields the rows.
 
         Raises:
-            UserError: A row is not as the kind of file demands; the message names file and line.
+            UserError: A row does not follow the file format; the message names file and line.
         """
 
     @property
     @abstractmethod
     def schema(self) -> pa.Schema:
-        """The type of each column in Arrow; see `is_json` for lists and objects."""
+        """The Arrow type of each column; see `is_json` for lists and objects."""
 
     def is_json(self, column: str) -> bool:
-        """Whether the schema has a column as `binary` because its lists and objects are stored as JSON there.
+        """Whether a column is `binary` in the schema because its lists and objects are stored as JSON.
 
-        The rows of the file hold the lists and objects themselves.
+        Iterating over the rows yields the lists and objects themselves.
         """
         return False
 
     def say_found(self, found: Mapping[str, int]) -> None:
-        """Tells the user what was found in this file.
+        """Reports what was found in this file.
 
         Args:
-            found: `self.found`, or what was stored of it by an earlier command that has read the same file.
+            found: `self.found`, or a copy that was stored by an earlier command that has read the same file.
         """
         say_mended(found.get("mended", 0), repr(str(self.path)))
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yields the rows as columns of Arrow, some thousands at a time.
+        """Yields the rows as Arrow columns, some thousands at a time.
 
         Raises:
             UserError: As `__iter__`.
         """
-        rows, schema = iter(self), self.schema
+        rows = iter(self)
+        schema = self.schema
         while True:
-            # Not the rows but their values are kept: thousands of objects more would slow Python's garbage collector.
+            # Only the values of the rows are kept: thousands of further objects would slow Python's garbage collector.
             columns: dict[str, list[Any]] = {name: [] for name in schema.names}
             for row in islice(rows, BATCH):
                 for name, values in columns.items():
@@ -97,14 +98,18 @@ class FileRows(ABC):
 
 
 def arrow_column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Makes a column of Arrow from the values of some rows; NaN becomes a missing value."""
+    """Makes an Arrow column from the values of some rows; NaN becomes a missing value."""
     if pa.types.is_string(kind):
         try:
             return pa.array(values, kind)
         except (TypeError, ValueError):  # not all of them are strings
             return pa.array([as_text(value) for value in values], kind)
     if pa.types.is_binary(kind):
-        values = [None if value is None else json.dumps(json_value(value)).encode() for value in values]
+        values = [_json_bytes(value) for value in values]
     elif pa.types.is_floating(kind):
         values = [None if value is None or math.isnan(value) else value for value in values]
     return pa.array(values, kind)
+
+
+def _json_bytes(value: Any) -> bytes | None:
+    return None if value is None else json.dumps(json_value(value)).encode()

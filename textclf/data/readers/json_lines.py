@@ -1,4 +1,4 @@
-"""JSON Lines: one object a line, whose values keep the types that JSON gives them."""
+"""JSON Lines files: one object a line, whose values keep their JSON types."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ class JsonRows(FileRows):
 
     Args:
         path: The file.
-        encoding: Of its characters.
+        encoding: Its character encoding.
     """
 
-    def __init__(self, path: Path, encoding: str) -> None:  # noqa: D107  # the class says it
-        self.path, self._encoding = path, encoding
+    def __init__(self, path: Path, encoding: str) -> None:  # noqa: D107  # the class describes it
+        self.path = path
+        self._encoding = encoding
         self._decode = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant).decode
 
     @cached_property
@@ -45,23 +46,16 @@ class JsonRows(FileRows):
         kinds: dict[str, set[type]] = defaultdict(set)
         for row in self:
             for name, value in row.values.items():
-                kinds[name].add(str if type(value) is int and value not in INT64 else type(value))
+                kind = type(value)
+                if kind is int and value not in INT64:
+                    kind = str  # Arrow has no larger integers
+                kinds[name].add(kind)
         return dict(kinds)
 
     @cached_property
     def schema(self) -> pa.Schema:
         """One type for each field: that of all its values, else text; JSON where some are lists or objects."""
-        own = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
-
-        def arrow_type(kinds: set[type]) -> pa.DataType:
-            kinds = kinds - {type(None)}
-            if not kinds:
-                return pa.null()
-            if kinds & {list, dict}:
-                return pa.binary()
-            return own.get(next(iter(kinds)), pa.string()) if len(kinds) == 1 else pa.string()
-
-        return pa.schema([(name, arrow_type(kinds)) for name, kinds in self._kinds.items()])
+        return pa.schema([(name, _arrow_type(kinds)) for name, kinds in self._kinds.items()])
 
     def is_json(self, column: str) -> bool:
         """Whether some values of a column are lists or objects."""
@@ -93,7 +87,9 @@ class JsonRows(FileRows):
             place = f"{str(self.path)!r} line {number}"
             if line.lstrip().startswith("["):
                 raise UserError(f"{place} begins a JSON list: {REMEDY}") from error
-            reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+            reason = str(error)
+            if isinstance(error, json.JSONDecodeError):
+                reason = f"{error.msg}, column {error.colno}"
             raise UserError(f"{place} is no JSON object ({reason}): {REMEDY}") from error
         if not isinstance(value, dict):
             kind = kind_of(value) if isinstance(value, list) else repr(value)
@@ -101,11 +97,27 @@ class JsonRows(FileRows):
         return value
 
 
+def _arrow_type(kinds: set[type]) -> pa.DataType:
+    """The Arrow type of a field whose values have these Python types."""
+    kinds = kinds - {type(None)}
+    if not kinds:
+        return pa.null()
+    if kinds & {list, dict}:
+        return pa.binary()
+    if kinds == {bool}:
+        return pa.bool_()
+    if kinds == {int}:
+        return pa.int64()
+    if kinds == {float}:
+        return pa.float64()
+    return pa.string()
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Makes an object of its fields.
 
     Raises:
-        ValueError: One is there twice.
+        ValueError: A field occurs twice.
     """
     result = dict(pairs)
     if len(result) < len(pairs):
@@ -116,5 +128,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _constant(name: str) -> float | None:
-    """What `NaN`, `Infinity` and `-Infinity` stand for; NaN is a missing value."""
+    """The values of `NaN`, `Infinity` and `-Infinity`; NaN is a missing value."""
     return None if name == "NaN" else float(name)

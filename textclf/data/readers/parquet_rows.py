@@ -1,4 +1,4 @@
-"""Parquet: columns with types, which are kept."""
+"""Parquet files: the types of their columns are kept."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from textclf.data.text_values import mended_column, mended_rows
 from textclf.errors import UserError
 
 BUFFER = 1 << 20
-"""Bytes of a column that are read at once."""
+"""Size of the read buffer of a column, in bytes."""
 
 
 class ParquetRows(FileRows):
-    """The rows of a `.parquet` file. Categories become the values that they stand for.
+    """The rows of a `.parquet` file. Categories (dictionary-encoded columns) become their values.
 
     Args:
         path: The file.
@@ -32,7 +32,7 @@ class ParquetRows(FileRows):
 
     unit = "row"
 
-    def __init__(self, path: Path) -> None:  # noqa: D107  # the class says it
+    def __init__(self, path: Path) -> None:  # noqa: D107  # the class describes it
         self.path = path
         self.columns = tuple(self._file_schema.names)
         twice = [name for name, count in Counter(self.columns).items() if count > 1]
@@ -45,7 +45,7 @@ class ParquetRows(FileRows):
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """The file's types, as far as `datasets` has them; JSON for those that it has not, such as maps."""
+        """The file's types; JSON in place of those that `datasets` does not have, such as maps."""
         from datasets import Features
 
         fields = [
@@ -66,16 +66,19 @@ class ParquetRows(FileRows):
 
     def __iter__(self) -> Iterator[FileRow]:
         """Yields the rows; a map is an object."""
-        rows = (values for batch in self.batches() for values in batch.to_pylist())
-        for number, values in enumerate(rows, start=1):
-            for name in self._json_columns:
-                values[name] = None if values[name] is None else json.loads(values[name])
-            yield FileRow(number, values)
+        number = 0
+        for batch in self.batches():
+            for values in batch.to_pylist():
+                number += 1
+                for name in self._json_columns:
+                    if values[name] is not None:
+                        values[name] = json.loads(values[name])
+                yield FileRow(number, values)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yields the rows as columns of Arrow.
+        """Yields the rows as Arrow columns, decoded some thousands at a time.
 
-        They are decoded some thousands at a time. (`datasets` decodes a row group at once, which can be a million.)
+        (`datasets` decodes a row group at once, which can be a million rows.)
         """
         self.found = Counter()
         with pq.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False) as file:
