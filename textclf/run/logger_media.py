@@ -34,8 +34,8 @@ def record_config(logger: Logger, config: dict[str, Any], parameters: dict[str, 
         if isinstance(logger, TensorBoardLogger):  # whose hyper-parameters are flat
             text = dump(config)
             logger.experiment.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()))
-        if isinstance(logger, WandbLogger) and not getattr(logger.experiment, "offline", True):
-            say(f"W&B: {logger.experiment.url}")
+        if isinstance(logger, WandbLogger) and (url := getattr(logger.experiment, "url", None)):  # none offline
+            say(f"W&B: {url}")
 
 
 def record_picture(logger: Logger, name: str, path: Path, step: int) -> None:
