@@ -182,9 +182,9 @@ def classified(folder: str, prompts: Sequence[str], sizes: Sizes) -> Row:
     model = CausalLMClassifier(len(names), names, folder, prompt=PROMPT, load_options=options).to(sizes.device)
 
     def work() -> Counts:
-        before = model.scorer.counters.tokens
+        before = model.scorer.label_scorer.counters.tokens
         model.classify(prompts)
-        counters = model.scorer.counters
+        counters = model.scorer.label_scorer.counters
         return {"rows": len(prompts), "tokens": counters.tokens - before, "padding": round(counters.padding_share, 4)}
 
     return timed("CausalLMClassifier.classify", work, sizes.repeats)

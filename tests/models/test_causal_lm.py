@@ -23,7 +23,7 @@ from textclf.data.examples import draw_examples
 from textclf.errors import UserError
 from textclf.evaluation.prediction_table import read_predictions
 from textclf.evaluation.rescoring import rescore
-from textclf.models import CausalLMClassifier, numerics
+from textclf.models import CausalLMClassifier, prompt_scorer
 from textclf.scoring import rules
 from textclf.scoring.rules import RULES, class_scores
 from textclf.scoring.score_file import read_scores
@@ -172,14 +172,18 @@ def test_work_and_the_price_of_rounding_are_reported(lm, rows_folder, tmp_path, 
     assert "labels are scored packed (one pass for a prompt and all labels)" in capsys.readouterr().err
 
 
-def test_each_precision_is_judged_by_references_of_its_own(lm, monkeypatch):
+def test_each_precision_is_compared_with_references_of_its_own(lm, monkeypatch):
     given = {"pretrained": str(lm), "prompt": PROMPT, "rule": "pmi"}
     model = CausalLMClassifier(2, NAMES, **given, load_options={"dtype": "bfloat16"})
-    judged = []
-    monkeypatch.setattr(numerics, "class_scores", lambda rule, given: judged.append(given) or class_scores(rule, given))
-    numerics.price_of_rounding(model, ["Film: a joy\nIt is"])
-    own, exact = (each.empty for each in judged)
-    expected = CausalLMClassifier(2, NAMES, **given).reference("empty")["empty"]
+    used = []
+    monkeypatch.setattr(
+        prompt_scorer,
+        "class_scores",
+        lambda rule, likelihoods: used.append(likelihoods) or class_scores(rule, likelihoods),
+    )
+    model.measure_rounding(Dataset.from_dict({"text": ["a joy"]}))
+    own, exact = (likelihoods.empty for likelihoods in used)
+    expected = CausalLMClassifier(2, NAMES, **given).scorer.reference("empty")["empty"]
     np.testing.assert_allclose(exact, expected, atol=1e-4)
     assert np.abs(own - expected).max() > 1e-3
 
@@ -190,7 +194,7 @@ def test_a_prior_is_fitted_once(lm, monkeypatch):
     calls, fit = [], rules.fit_shift
     monkeypatch.setattr(rules, "fit_shift", lambda *given: calls.append(given) or fit(*given))
     for text in ("a joy", "dull"):
-        model.log_scores({"prompt": [f"Film: {text}\nIt is"]})
+        model.log_scores(model.collate(model.encode({"text": [text]})))
     assert len(calls) == 1
 
 
@@ -314,10 +318,10 @@ def test_the_policy_of_bos_reaches_tokens_and_key(lm):
     lengths = {bos: model.encode({"text": ["a joy"]})["length"] for bos, model in models.items()}
     assert lengths == {"tokenizer": [18], "always": [18], "never": [17]}
     assert len({model.encoding_key() for model in models.values()}) == 3
-    sums = [model.score(["Film: a joy\nIt is"])["sums"] for model in models.values()]
+    sums = [model.word_scores(model.encode({"text": ["a joy"]}))["sums"] for model in models.values()]
     np.testing.assert_allclose(sums[0], sums[1])
     assert np.abs(sums[0] - sums[2]).max() > 0.01
-    assert models["never"].reference("empty")["empty"].shape == (2,)
+    assert models["never"].scorer.reference("empty")["empty"].shape == (2,)
 
 
 # Examples

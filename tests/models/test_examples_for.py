@@ -57,6 +57,10 @@ def build(kind, lm, **arguments):
     return kind(2, NAMES, pretrained=str(lm), **{"prompt": PROMPT, "shots": 2, **arguments})
 
 
+def prompts_of(model, rows):
+    return [fitted.prompt for fitted in model.prompts(rows)]
+
+
 def measured(model, rows_folder, folder, **options):
     data = FilesDataModule(str(rows_folder), label_names=list(NAMES), **options)
     plain = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
@@ -71,7 +75,7 @@ def test_each_text_has_its_nearest_train_rows_before_it(lm, rows_folder, tmp_pat
     assert model.examples["text"] == train["text"]
     assert model.textclf.train_rows == len(train) == 60
     expected = model.examples_for(test["text"])
-    for i, prompt in enumerate(model.prompts(test)):
+    for i, prompt in enumerate(prompts_of(model, test[:])):
         shown = [f"Film: {train[int(j)]['text']}\nIt is {NAMES[train[int(j)]['label']]}\n\n" for j in expected[i]]
         assert prompt == "".join(shown) + f"Film: {test[i]['text']}\nIt is"
     assert len({tuple(row) for row in expected.tolist()}) > 5
@@ -96,7 +100,7 @@ def test_scores_are_those_of_plain_passes(strategy, lm, rows_folder, tmp_path):
 def test_a_text_is_never_its_own_example(lm):
     model = build(Nearest, lm)
     model.see(POOL, None)
-    (prompt,) = model.prompts(Dataset.from_dict({"text": ["a joy"], "label": [1]}))
+    (prompt,) = prompts_of(model, {"text": ["a joy"], "label": [1]})
     assert prompt.count("a joy") == 1
     assert prompt.endswith("\n\nFilm: a joy\nIt is")
 
@@ -107,7 +111,7 @@ def test_pairs_are_the_same_only_if_both_texts_are(lm):
     model.see(pool, None)
     rows = {"text": ["a", "a"], "text_pair": ["b", "c"]}
     model.given = [[0], [0]]
-    assert model.prompts(Dataset.from_dict(rows)) == ["a / b:", "a / b: negative\n\na / c:"]
+    assert prompts_of(model, rows) == ["a / b:", "a / b: negative\n\na / c:"]
 
 
 def test_long_texts_are_shortened_by_the_room_that_their_own_examples_leave(lm):
@@ -116,11 +120,11 @@ def test_long_texts_are_shortened_by_the_room_that_their_own_examples_leave(lm):
     model.given = [[0], [3], [0]]
     rows = {"text": ["x" * 100, "y" * 100, "z"]}
     encoded = model.encode(rows)
-    assert encoded["examples"] == model.given
     assert encoded["length"][:2] == [60, 60]
-    prompts = model.collate(rows | encoded)["prompt"]
-    assert [len(model.tokenizer(prompt)["input_ids"]) for prompt in prompts] == encoded["length"]
-    assert encoded["kept"][0] - encoded["kept"][1] == len("great fun") - len("a joy")
+    prompts = prompts_of(model, rows)
+    assert model.tokenizer(prompts)["input_ids"] == encoded["input_ids"]
+    assert [prompt.partition("Film: ")[2].partition("\n")[0] for prompt in prompts] == ["a joy", "great fun", "a joy"]
+    assert prompts[0].count("x") - prompts[1].count("y") == len("great fun") - len("a joy")
     with pytest.raises(UserError, match="no room for the text"):
         build_and_see(lm, max_length=20).encode(rows)
 
@@ -154,7 +158,7 @@ def test_the_key_of_cached_rows_knows_the_pool_and_the_class(lm):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ([[0]], "gave 1 lists: wanted a list for each of the 2 texts, of row numbers of self.examples .0 to 3."),
+        ([[0]], "gave 1 lists: expected a list for each of the 2 texts, of row numbers of self.examples .0 to 3."),
         ([[0], [4]], "gave the row number 4"),
         ([[0], [-1]], "gave the row number -1"),
         ([0, 1], "gave no lists of whole numbers"),
@@ -175,7 +179,8 @@ def test_arrays_tensors_and_ranges_are_taken(given, lm):
     model = build(First, lm)
     model.see(POOL, None)
     model.given = given
-    assert model.encode({"text": ["a", "b"]})["examples"] == [[2, 0], [2, 0]]
+    _, chosen = model.templates_for([{"text": "a"}, {"text": "b"}])
+    assert chosen == [[2, 0], [2, 0]]
 
 
 def test_without_shots_or_without_rows(lm):

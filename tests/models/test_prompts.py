@@ -49,15 +49,16 @@ def test_only_the_text_is_shortened(lm):
     tokenizer = byte_tokenizer()
     template = PromptTemplate(("시작: ", "text", " 끝"))
     texts = ["짧다", "가나다라마바사" * 30, "abc" * 100]
-    kept, lengths, cut = fit_texts([template] * len(texts), tokenizer, [{"text": text} for text in texts], 80)
-    for text, number, length, lost in zip(texts, kept, lengths, cut, strict=True):
-        prompt = template.fill(shortened(template, {"text": text}, number))
-        assert prompt.startswith("시작: ")
-        assert prompt.endswith(" 끝")
-        assert length == 1 + len(prompt.encode()) <= 80
-        assert lost == len(text.encode()) - len(text[:number].encode())
-        assert number == len(text) or 1 + len(template.fill({"text": text[: number + 1]}).encode()) > 80
-    assert kept[0] == 2
+    fitted = fit_texts([template] * len(texts), tokenizer, [{"text": text} for text in texts], 80)
+    for text, found in zip(texts, fitted, strict=True):
+        left = found.prompt.removeprefix("시작: ").removesuffix(" 끝")
+        assert template.fill({"text": left}) == found.prompt
+        assert text.startswith(left)
+        assert found.input_ids == tokenizer(found.prompt)["input_ids"]
+        assert len(found.input_ids) == 1 + len(found.prompt.encode()) <= 80
+        assert found.cut == len(text.encode()) - len(left.encode())
+        assert left == text or 1 + len(template.fill({"text": text[: len(left) + 1]}).encode()) > 80
+    assert fitted[0].prompt == "시작: 짧다 끝"
 
 
 def test_the_longer_of_two_texts_is_shortened_first():

@@ -59,7 +59,8 @@ def scores(model, texts):
     model.configure_model()
     model.eval()
     rows = {"text": texts}
-    return model.log_scores(model.collate({**rows, **model.encode(rows)})), model.prompts(rows)[0]
+    found = model.log_scores(model.collate({**rows, **model.encode(rows)}))
+    return found, [prompt.prompt for prompt in model.prompts(rows)]
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -93,10 +94,13 @@ def test_the_oracle_is_what_transformers_says_itself(seq2seq_model):
 
 def test_only_the_text_is_shortened(seq2seq_model):
     model = Seq2SeqClassifier(3, NAMES, seq2seq_model("t5"), 100, PROMPT, WORDS)
-    prompts, cut = model.prompts({"text": ["영화 " * 200, "short"]})
-    assert prompts[0].startswith("영화: 영화 ") and prompts[0].endswith(" (bad, good, 부정)")
+    long, short = model.prompts({"text": ["영화 " * 200, "short"]})
+    assert long.prompt.startswith("영화: 영화 ")
+    assert long.prompt.endswith(" (bad, good, 부정)")
     encoded = model.encode({"text": ["영화 " * 200, "short"]})
-    assert encoded["length"][0] <= 100 and encoded["cut"] == cut and cut[0] > 1000 and cut[1] == 0
+    assert (
+        encoded["length"][0] <= 100 and encoded["cut"] == [long.cut, short.cut] and long.cut > 1000 and short.cut == 0
+    )
     assert [row[-1] for row in encoded["input_ids"]] == [1, 1]
 
 

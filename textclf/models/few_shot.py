@@ -1,4 +1,4 @@
-"""Labelled examples in prompts: the same ones before every text, or others for each."""
+"""Labelled examples in prompts: the same ones for every text, or chosen for each."""
 
 from __future__ import annotations
 
@@ -9,45 +9,63 @@ from typing import Any
 
 from textclf.errors import UserError
 from textclf.hashing import rows_hash
-from textclf.models.prompts import PromptTemplate, Row, with_examples
+from textclf.models.prompts import TEXTS, PromptTemplate, Row, rows_of, with_examples
 from textclf.types import Dataset, PreTrainedTokenizerBase
 
 
 class FewShotPrompts:
-    """Prompts with `shots` labelled train rows in them; a base class of methods that ask with a prompt.
+    """Prompts with `shots` labelled train rows in them; a mixin of methods that ask with a prompt.
 
-    By default the rows are drawn once, as many of each class as of the others, and every text has the same ones. A
-    subclass that overrides `examples_for` chooses other ones for each text, out of all train rows. Where `shots` is 0,
-    there are no examples, and `examples_for` is not called.
+    By default the rows are drawn once, evenly over the classes, and are the same for every text. A subclass that
+    overrides `examples_for` chooses them for each text, out of all train rows. Where `shots` is 0, there are no
+    examples, and `examples_for` is not called.
 
     Attributes:
-        asked: The prompt as it was given, without examples.
+        prompt_template: The prompt as the user wrote it, without examples.
         shots: Number of examples.
-        examples: The rows that may be shown, with `text`, `label` (an index into the method's `label_names`), and
-            `text_pair` where there are two texts: all train rows if `examples_for` is overridden, else those drawn.
-            None until `see` was called.
+        examples: The rows to show, or to choose from, with `text`, `label` (an index into the method's `label_names`),
+            and `text_pair` where there are two texts: all train rows if `examples_for` is overridden, else those drawn.
+            None until the data module has given them.
     """
 
-    asked: PromptTemplate
+    prompt_template: PromptTemplate
     shots: int
     label_names: tuple[str, ...]
     fitted: dict[str, Any]
     examples: Dataset | None = None
 
+    # What a subclass defines
+
     def examples_for(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
         """Chooses the examples of each text; a subclass overrides it, for instance by nearest neighbours.
 
         It is called in `encode`, with up to 1,000 texts at once, and its choice is part of the encoded rows that are
-        cached on disk. Examples that say the same as the text itself are left out afterwards.
+        cached on disk. Examples with the same text as the row itself are left out afterwards.
 
         Args:
-            texts: The texts that will be scored (the first ones, where there are two).
+            texts: The texts to score (the first ones, where there are two).
 
         Returns:
             For each text, row numbers of `self.examples`, in the order in which they are shown; by default all of them.
-            NumPy arrays and tensors of whole numbers will do.
+            NumPy arrays and tensors of whole numbers are accepted.
         """
         return [range(self.shots)] * len(texts)
+
+    def answer(self, label: str) -> str:
+        """The answer of an example with this label, with the delimiter that separates it from the prompt."""
+        raise NotImplementedError
+
+    @property
+    def labels_text(self) -> str:
+        """What `{labels}` is replaced by."""
+        return ", ".join(self.label_names)
+
+    @property
+    def chat(self) -> PreTrainedTokenizerBase | None:
+        """The tokenizer whose chat template wraps prompt and examples; None for plain text."""
+        return None
+
+    # Templates
 
     @property
     def chooses_examples(self) -> bool:
@@ -55,16 +73,17 @@ class FewShotPrompts:
         return self.shots > 0 and type(self).examples_for is not FewShotPrompts.examples_for
 
     def keep_examples(self, rows: Dataset | None) -> None:
-        """Takes the rows that may be shown; they are part of the prompts from now on.
+        """Stores the rows to show, or to choose from; they are part of the prompts from now on.
 
         Args:
             rows: All train rows if the method chooses, else those that were drawn; None for no examples.
         """
+        # Both are cached properties that depend on the rows.
         self.__dict__.pop("template", None)
         self.__dict__.pop("examples_key", None)
         self.examples = rows
         if rows is not None and not self.chooses_examples:
-            self.fitted = {**self.fitted, "shots": [self._named(row) for row in rows]}
+            self.fitted = {**self.fitted, "shots": [self._with_label_name(row) for row in rows]}
 
     @cached_property
     def examples_key(self) -> str:
@@ -73,14 +92,16 @@ class FewShotPrompts:
 
     @cached_property
     def template(self) -> PromptTemplate:
-        """The prompt with the labels in it, and with the examples where they are the same for every text."""
-        examples = [] if self.chooses_examples else self.fitted.get("shots", [])
-        if len(examples) != self.shots and not self.chooses_examples:
+        """The prompt with the labels filled in, and with the examples where they are the same for every text."""
+        if self.chooses_examples:
+            return self._template_with([])
+        examples = self.fitted.get("shots", [])
+        if len(examples) != self.shots:
             raise self._no_examples()
-        return self._with(examples)
+        return self._template_with(examples)
 
     def templates_for(self, rows: Sequence[Row]) -> tuple[list[PromptTemplate], list[list[int]]]:
-        """The prompt of each text with its examples: only the row's own texts are missing.
+        """The prompt of each text with its examples; only the row's own texts are left to fill in.
 
         Args:
             rows: With `text`, and `text_pair` where there are two.
@@ -91,38 +112,18 @@ class FewShotPrompts:
         """
         if not self.chooses_examples:
             return [self.template] * len(rows), [[] for _ in rows]
-        places = self._chosen(rows)
-        return [self.template_with(each) for each in places], places
+        chosen = self._chosen(rows)
+        templates = []
+        for indices in chosen:
+            examples = [self._with_label_name(example) for example in self._rows_at(indices)]
+            templates.append(self._template_with(examples))
+        return templates, chosen
 
-    def template_with(self, places: Sequence[int]) -> PromptTemplate:
-        """The prompt with chosen examples.
-
-        Args:
-            places: Their row numbers in `examples`; of no meaning where all rows have the same examples.
-        """
-        if not self.chooses_examples:
-            return self.template
-        return self._with([self._named(row) for row in self._rows_at(places)])
-
-    def answer(self, label: str) -> str:
-        """How an example of a label is answered, with what divides the answer from the prompt."""
-        raise NotImplementedError
-
-    @property
-    def labels_text(self) -> str:
-        """What stands for `{labels}` in the prompt."""
-        return ", ".join(self.label_names)
-
-    @property
-    def chat(self) -> PreTrainedTokenizerBase | None:
-        """The tokenizer whose chat template wraps prompt and examples; None for plain text."""
-        return None
-
-    def _with(self, examples: Sequence[Row]) -> PromptTemplate:
+    def _template_with(self, examples: Sequence[Row]) -> PromptTemplate:
         answered = [(row, self.answer(row["label"])) for row in examples]
-        return with_examples(self.asked, self.labels_text, answered, self.chat)
+        return with_examples(self.prompt_template, self.labels_text, answered, self.chat)
 
-    def _named(self, row: Row) -> dict[str, Any]:
+    def _with_label_name(self, row: Row) -> dict[str, Any]:
         return {**row, "label": self.label_names[row["label"]]}
 
     def _no_examples(self) -> UserError:
@@ -133,37 +134,40 @@ class FewShotPrompts:
             raise self._no_examples()
         return self.examples
 
-    def _rows_at(self, places: Sequence[int]) -> list[dict[str, Any]]:
-        columns = self._known_examples()[list(places)]
-        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    def _rows_at(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        return rows_of(self._known_examples()[list(indices)])
+
+    # The choice of a subclass
 
     def _chosen(self, rows: Sequence[Row]) -> list[list[int]]:
-        """The row numbers that `examples_for` gives, checked, without examples that are the text itself.
+        """The row numbers that `examples_for` returns, checked, without examples that are the text itself.
 
         Raises:
-            UserError: They are no list of row numbers for each text.
+            UserError: They are not a list of row numbers for each text.
         """
         size = len(self._known_examples())
-        called = f"{type(self).__name__}.examples_for"
-        wanted = f"wanted a list for each of the {len(rows)} texts, of row numbers of self.examples (0 to {size - 1})"
-        given = self.examples_for([row["text"] for row in rows])
+        source = f"{type(self).__name__}.examples_for"
+        expected = (
+            f"expected a list for each of the {len(rows)} texts, of row numbers of self.examples (0 to {size - 1})"
+        )
+        chosen = self.examples_for([row["text"] for row in rows])
         try:
-            places = [[index(place) for place in each] for each in given]
+            lists = [[index(number) for number in numbers] for numbers in chosen]
         except TypeError as error:
-            raise UserError(f"{called} gave no lists of whole numbers ({error}): {wanted}") from error
-        if len(places) != len(rows):
-            raise UserError(f"{called} gave {len(places)} lists: {wanted}")
-        for each in places:
-            if outside := [place for place in each if not 0 <= place < size]:
-                raise UserError(f"{called} gave the row number {outside[0]}: {wanted}")
-        return [self._without_itself(row, each) for row, each in zip(rows, places, strict=True)]
+            raise UserError(f"{source} gave no lists of whole numbers ({error}): {expected}") from error
+        if len(lists) != len(rows):
+            raise UserError(f"{source} gave {len(lists)} lists: {expected}")
+        for numbers in lists:
+            for number in numbers:
+                if not 0 <= number < size:
+                    raise UserError(f"{source} gave the row number {number}: {expected}")
+        return [self._without_itself(row, numbers) for row, numbers in zip(rows, lists, strict=True)]
 
-    def _without_itself(self, row: Row, places: list[int]) -> list[int]:
+    def _without_itself(self, row: Row, indices: list[int]) -> list[int]:
         """Leaves out examples with the same text (and pair): they would give the answer away."""
-        shown = self._rows_at(places)
-        names = [name for name in ("text", "text_pair") if name in row and (not shown or name in shown[0])]
-        return [
-            place
-            for place, example in zip(places, shown, strict=True)
-            if any(example[name] != row[name] for name in names)
-        ]
+        kept = []
+        for i, example in zip(indices, self._rows_at(indices), strict=True):
+            names = [name for name in TEXTS if name in row and name in example]
+            if any(example[name] != row[name] for name in names):
+                kept.append(i)
+        return kept

@@ -1,4 +1,12 @@
-"""Prompts: templates that are filled once, examples that stand before them, and texts that are shortened to fit."""
+"""Prompts: templates that are filled once, examples before the text, and texts that are shortened to fit.
+
+Everything but the text to classify is filled in beforehand, once for all texts with the same examples. With one
+example, the prompt `Film: {text} It is` becomes the template
+
+    Film: a bore It is negative
+
+    Film: {text} It is
+"""
 
 from __future__ import annotations
 
@@ -11,34 +19,39 @@ from textclf.errors import UserError
 from textclf.scoring.tokens import Bos, prompt_token_ids
 from textclf.types import PreTrainedTokenizerBase
 
+TEXTS = ("text", "text_pair")
 SLOTS = re.compile(r"\{(text|text_pair|labels)\}")
 MARKS = re.compile("\ue000(text|text_pair)\ue001")
-"""What stands for a slot where a slot's own name could stand in a text: characters that no text has."""
+"""What is written for a slot while examples, which may contain a slot's name, are filled in: private-use characters."""
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class PromptTemplate:
-    """A text with slots; it is filled once, so that a text which holds a slot's name stays as it is.
+    """A text with slots; it is filled once, so that a text which contains a slot's name stays as it is.
 
     Attributes:
-        parts: What is written, and names of slots, in turn; the first and the last are written.
+        parts: Literal text and names of slots, in turn; the first and the last part are literal.
     """
 
     parts: tuple[str, ...]
 
     @classmethod
     def of(cls, template: str) -> PromptTemplate:
-        """Reads a template as a person writes it: `{text}`, `{text_pair}`, `{labels}`.
+        """Parses a template as a user writes it, with `{text}`, `{text_pair}` and `{labels}`.
 
         Raises:
             UserError: It has no `{text}`.
         """
         parts = tuple(SLOTS.split(template))
         if "text" not in parts[1::2]:
-            raise UserError(f"prompt {template[:60]!r} has no {{text}}: write it where the text is to stand")
+            raise UserError(f"prompt {template[:60]!r} has no {{text}}: write it where the text is to be put")
         return cls(parts)
+
+    def __str__(self) -> str:
+        """The template as a user writes it."""
+        return self.fill({name: f"{{{name}}}" for name in self.slots})
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -47,24 +60,48 @@ class PromptTemplate:
 
     @property
     def tail(self) -> str:
-        """What is written behind the last slot."""
+        """The literal text behind the last slot."""
         return self.parts[-1]
 
     def fill(self, values: Row) -> str:
         """The text with a value in each slot."""
-        return "".join(values[part] if i % 2 else part for i, part in enumerate(self.parts))
+        filled = list(self.parts)
+        for place in range(1, len(filled), 2):
+            filled[place] = values[filled[place]]
+        return "".join(filled)
+
+    def rows(self, columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+        """The texts of each row, from columns: `text`, and `text_pair` where there is one.
+
+        Raises:
+            UserError: The template has a slot for a second text, and the rows have none.
+        """
+        if "text_pair" in self.slots and "text_pair" not in columns:
+            raise UserError("prompt has {text_pair}, but the rows have one text each: leave it out")
+        texts = {"text": columns["text"]}
+        if "text_pair" in columns:
+            texts["text_pair"] = columns["text_pair"]
+        return rows_of(texts)
+
+
+def rows_of(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Rows as dictionaries, from columns of equal length."""
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+# Examples and chat templates
 
 
 def with_examples(
     template: PromptTemplate, labels: str, examples: Sequence[tuple[Row, str]], chat: PreTrainedTokenizerBase | None
 ) -> PromptTemplate:
-    """Puts the names of the labels and answered examples before a prompt.
+    """Fills in the names of the labels, and puts answered examples before a prompt.
 
     Args:
         template: The prompt of one text.
-        labels: What stands for `{labels}`.
-        examples: Rows and their answers, each answer with what divides it from its prompt. Between two examples there
-            is an empty line; in a chat each is a turn of the user's and one of the assistant's.
+        labels: What `{labels}` is replaced by.
+        examples: Rows and their answers, each answer with the delimiter that separates it from its prompt. Between two
+            examples there is an empty line; in a chat, each is a turn of the user and one of the assistant.
         chat: The tokenizer whose chat template wraps it all; None for plain text.
 
     Returns:
@@ -73,33 +110,38 @@ def with_examples(
     Raises:
         UserError: The tokenizer has no chat template, or it changes what the user says.
     """
-    asked = [(template.fill({**row, "labels": labels}), answer) for row, answer in examples]
-    open_prompt = template.fill(
-        {"labels": labels, **{name: f"\ue000{name}\ue001" for name in ("text", "text_pair")}},
-    )
+    marks = {name: f"\ue000{name}\ue001" for name in TEXTS}
+    question = template.fill({**marks, "labels": labels})
+    answered = [(template.fill({**row, "labels": labels}), answer) for row, answer in examples]
     if chat is None:
-        whole = "".join(f"{prompt}{answer}\n\n" for prompt, answer in asked) + open_prompt
+        whole = "".join(f"{prompt}{answer}\n\n" for prompt, answer in answered) + question
     else:
-        if not chat.chat_template:
-            raise UserError("chat_template is true, but the tokenizer has no chat template: set it to false")
-        turns = [(("user", prompt), ("assistant", answer.strip())) for prompt, answer in asked]
-        messages = [{"role": role, "content": text} for turn in turns for role, text in turn]
-        messages.append({"role": "user", "content": open_prompt})
-        whole = as_chat(messages, chat)
-        if MARKS.findall(whole) != MARKS.findall(open_prompt):
-            raise UserError(
-                "the tokenizer's chat template leaves out or repeats the prompt: set chat_template to false"
-            )
+        whole = _in_chat(answered, question, chat)
     return PromptTemplate(tuple(MARKS.split(whole)))
+
+
+def _in_chat(answered: Sequence[tuple[str, str]], question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Wraps examples and the question as the turns of a chat."""
+    if not tokenizer.chat_template:
+        raise UserError("chat_template is true, but the tokenizer has no chat template: set it to false")
+    messages = []
+    for prompt, answer in answered:
+        messages.append({"role": "user", "content": prompt})
+        messages.append({"role": "assistant", "content": answer.strip()})
+    messages.append({"role": "user", "content": question})
+    whole = as_chat(messages, tokenizer)
+    if MARKS.findall(whole) != MARKS.findall(question):
+        raise UserError("the tokenizer's chat template leaves out or repeats the prompt: set chat_template to false")
+    return whole
 
 
 def as_chat(messages: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokenizerBase) -> str:
     """Wraps turns in a tokenizer's chat template, up to where the assistant would answer.
 
-    Templates may strip white space around what is said, and nothing else.
+    Templates may strip white space around a turn's content; any other change is refused.
 
     Raises:
-        UserError: The template fails, or changes what is said.
+        UserError: The template fails, or changes the content of a turn.
     """
     from jinja2 import TemplateError
 
@@ -110,8 +152,9 @@ def as_chat(messages: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokenize
         reason = str(error).partition("\n")[0]
         raise UserError(f"the tokenizer's chat template fails ({reason}): set chat_template to false") from error
     for message in messages:
-        if (said := message["content"].strip()) not in whole:
-            shown = MARKS.sub(r"{\1}", said)[:60]
+        content = message["content"].strip()
+        if content not in whole:
+            shown = MARKS.sub(r"{\1}", content)[:60]
             raise UserError(
                 f"the tokenizer's chat template changes what the {message['role']} says ({shown!r}): "
                 "set chat_template to false"
@@ -119,19 +162,22 @@ def as_chat(messages: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokenize
     return whole
 
 
-def shortened(template: PromptTemplate, row: Row, kept: int) -> dict[str, str]:
-    """A row whose texts have `kept` characters in all: of two the longer one is shortened first."""
-    if "text_pair" not in template.slots:
-        return {"text": row["text"][:kept]}
-    first, second = len(row["text"]), len(row["text_pair"])
-    mine = min(first, max(kept - second, kept - kept // 2))
-    return {"text": row["text"][:mine], "text_pair": row["text_pair"][: kept - mine]}
+# Texts that fit
 
 
-def rows_of(columns: Mapping[str, Sequence[Any]]) -> list[Row]:
-    """The texts of each row, from columns: `text`, and `text_pair` where there is one."""
-    names = [name for name in ("text", "text_pair") if name in columns]
-    return [dict(zip(names, texts, strict=True)) for texts in zip(*(columns[name] for name in names), strict=True)]
+@dataclass(frozen=True)
+class FittedPrompt:
+    """The prompt of a text that has been shortened to fit.
+
+    Attributes:
+        prompt: The prompt.
+        input_ids: Its token ids.
+        cut: Number of tokens that were cut off.
+    """
+
+    prompt: str
+    input_ids: list[int]
+    cut: int
 
 
 def fit_texts(
@@ -140,45 +186,102 @@ def fit_texts(
     rows: Sequence[Row],
     limit: int | None,
     bos: Bos = "tokenizer",
-) -> tuple[list[int], list[int], list[int]]:
-    """Finds how much of each text fits; nothing else of a prompt is ever cut.
+) -> list[FittedPrompt]:
+    """Makes prompts, and shortens their texts where they are too long; nothing else of a prompt is ever cut.
 
     Args:
         templates: The prompt of each row.
-        tokenizer: What counts its tokens.
+        tokenizer: The tokenizer that counts the tokens.
         rows: With `text`, and `text_pair` where the prompt has it.
         limit: Most tokens of a prompt; None for no limit.
-        bos: Policy of BOS, as in `prompt_token_ids`.
+        bos: BOS policy, as in `prompt_token_ids`.
 
     Returns:
-        Characters kept, tokens of the prompt then, and tokens cut off, of each row.
+        The prompt of each row.
 
     Raises:
         UserError: There is no room for any text.
     """
+    prompts = [template.fill(row) for template, row in zip(templates, rows, strict=True)]
+    token_ids = prompt_token_ids(tokenizer, prompts, bos)
+    fitted = [FittedPrompt(prompt, ids, 0) for prompt, ids in zip(prompts, token_ids, strict=True)]
+    if limit is None:
+        return fitted
+    too_long = [i for i, ids in enumerate(token_ids) if len(ids) > limit]
+    if too_long:
+        shortest = _without_text([templates[i] for i in too_long], tokenizer, limit, bos)
+        longest = _bisect([(templates[i], rows[i]) for i in too_long], shortest, tokenizer, limit, bos)
+        for i, (prompt, ids) in zip(too_long, longest, strict=True):
+            fitted[i] = FittedPrompt(prompt, ids, len(token_ids[i]) - len(ids))
+    return fitted
 
-    def lengths(kept: Mapping[int, int]) -> dict[int, int]:
-        prompts = [templates[i].fill(shortened(templates[i], rows[i], n)) for i, n in kept.items()]
-        return dict(zip(kept, map(len, prompt_token_ids(tokenizer, prompts, bos)), strict=True))
 
-    sizes = {i: sum(len(row[name]) for name in {*templates[i].slots}) for i, row in enumerate(rows)}
-    whole = lengths(sizes)
-    kept, found = dict(sizes), dict(whole)
-    if limit is not None and (long := [i for i, length in whole.items() if length > limit]):
-        one_of_each = {templates[i]: i for i in long}
-        bare = lengths(dict.fromkeys(one_of_each.values(), 0))
-        if (most := max(bare.values())) >= limit:
-            raise UserError(
-                f"prompt leaves no room for the text: it has {most} tokens without one, and {limit} fit; shorten the "
-                "prompt, show fewer shots, or give a larger max_length or a model with a longer context"
-            )
-        fits, too_many = dict.fromkeys(long, 0), {i: sizes[i] for i in long}
-        found.update({i: bare[one_of_each[templates[i]]] for i in long})
-        while trial := {i: (fits[i] + too_many[i]) // 2 for i in long if too_many[i] - fits[i] > 1}:
-            for i, length in lengths(trial).items():
-                if length <= limit:
-                    fits[i], found[i] = trial[i], length
-                else:
-                    too_many[i] = trial[i]
-        kept.update(fits)
-    return list(kept.values()), list(found.values()), [whole[i] - found[i] for i in whole]
+def _without_text(
+    templates: Sequence[PromptTemplate], tokenizer: PreTrainedTokenizerBase, limit: int, bos: Bos
+) -> list[tuple[str, list[int]]]:
+    """The prompt of each template without a text, and its token ids.
+
+    Raises:
+        UserError: One of them leaves no room for a text.
+    """
+    prompts = {template: template.fill(dict.fromkeys(TEXTS, "")) for template in templates}
+    token_ids = dict(zip(prompts, prompt_token_ids(tokenizer, list(prompts.values()), bos), strict=True))
+    most = max(map(len, token_ids.values()))
+    if most >= limit:
+        raise UserError(
+            f"prompt leaves no room for the text: it has {most} tokens without one, and {limit} fit; shorten the "
+            "prompt, show fewer shots, or give a larger max_length or a model with a longer context"
+        )
+    return [(prompts[template], token_ids[template]) for template in templates]
+
+
+def _bisect(
+    pairs: Sequence[tuple[PromptTemplate, Row]],
+    shortest: Sequence[tuple[str, list[int]]],
+    tokenizer: PreTrainedTokenizerBase,
+    limit: int,
+    bos: Bos,
+) -> list[tuple[str, list[int]]]:
+    """Finds the longest beginning of each text that fits.
+
+    By bisection over the number of characters, for all rows at once: a tokenizer is much faster with many texts.
+
+    Args:
+        pairs: Template and row of each prompt that is too long.
+        shortest: The same prompts without a text, which fit.
+        tokenizer: The tokenizer.
+        limit: Most tokens of a prompt.
+        bos: BOS policy.
+
+    Returns:
+        Prompts that fit, and their token ids.
+    """
+    found = list(shortest)
+    fits = [0] * len(pairs)  # characters of the texts of `found`
+    too_many = [sum(len(row[name]) for name in set(template.slots)) for template, row in pairs]
+    while True:
+        undecided = [i for i in range(len(pairs)) if too_many[i] - fits[i] > 1]
+        if not undecided:
+            return found
+        middles = [(fits[i] + too_many[i]) // 2 for i in undecided]
+        prompts = []
+        for i, middle in zip(undecided, middles, strict=True):
+            template, row = pairs[i]
+            prompts.append(template.fill(shortened(template, row, middle)))
+        token_ids = prompt_token_ids(tokenizer, prompts, bos)
+        for i, middle, prompt, ids in zip(undecided, middles, prompts, token_ids, strict=True):
+            if len(ids) <= limit:
+                fits[i] = middle
+                found[i] = (prompt, ids)
+            else:
+                too_many[i] = middle
+
+
+def shortened(template: PromptTemplate, row: Row, kept: int) -> dict[str, str]:
+    """A row whose texts have `kept` characters in all: of two texts, the longer one is shortened first."""
+    if "text_pair" not in template.slots:
+        return {"text": row["text"][:kept]}
+    text, pair = row["text"], row["text_pair"]
+    # Both get half (the text the larger one); what the shorter one does not need is the other's.
+    of_text = min(len(text), max(kept - len(pair), kept - kept // 2))
+    return {"text": text[:of_text], "text_pair": pair[: kept - of_text]}

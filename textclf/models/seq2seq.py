@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from textclf.models.arguments import check_least
 from textclf.models.hooks import required_hook
 from textclf.models.inference import InferenceClassifier
 from textclf.models.label_arguments import by_label_name, label_named, words_of
-from textclf.models.prompts import PromptTemplate, fit_texts, shortened, with_examples
+from textclf.models.prompts import FittedPrompt, PromptTemplate, fit_texts, with_examples
 from textclf.scoring.planning import default_budget
 from textclf.scoring.seq2seq import decoder_start, seq2seq_scores, target_token_ids
 from textclf.scoring.tokens import prompt_token_ids
@@ -78,24 +78,21 @@ class Seq2SeqClassifier(InferenceClassifier):
         if otherwise is not None and mode == "likelihood":
             raise UserError(f"otherwise {otherwise!r} needs mode generate: a likelihood always decides; leave it out")
         default = None if otherwise is None else label_named("otherwise", otherwise, self.label_names)
-        self.mode, self.parse = mode, parse
+        self.mode = mode
+        self.parse: Parse = parse
         self.otherwise = None if default is None else self.label_names.index(default)
-        if label_words is not None:
-            label_words = by_label_name("label_words", label_words, self.label_names)
-        asked = [name for name in self.label_names if name != default or label_words is None or name in label_words]
-        given = dict(zip(asked, words_of(label_words, asked), strict=True))
-        self.words = [given.get(name, []) for name in self.label_names]
-        labels = ", ".join(
-            words[0] if words else name for words, name in zip(self.words, self.label_names, strict=True)
-        )
-        self.template = with_examples(PromptTemplate.of(prompt), labels, [], None)
-        self.max_new_tokens, self.max_batch_tokens = max_new_tokens, max_batch_tokens
+        self.words = words_by_class(label_words, self.label_names, default)
+        shown = [words[0] if words else name for words, name in zip(self.words, self.label_names, strict=True)]
+        self.template = with_examples(PromptTemplate.of(prompt), ", ".join(shown), [], None)
+        self.max_new_tokens = max_new_tokens
+        self.max_batch_tokens = max_batch_tokens
         self._counts = {"otherwise": 0, "no_label": 0}
 
     @cached_property
     def trie(self) -> LabelTrie:
         """All label words as a tree of tokens."""
-        return build_trie(target_token_ids(self.tokenizer, [word for words in self.words for word in words]))
+        words = [word for class_words in self.words for word in class_words]
+        return build_trie(target_token_ids(self.tokenizer, words))
 
     def adopt(self, network: PreTrainedModel) -> None:
         """Lets the model generate greedily."""
@@ -107,25 +104,31 @@ class Seq2SeqClassifier(InferenceClassifier):
         """The prompt, the tokenizer's files and the length."""
         return ["filled", self.template.parts, self.max_length, self.matched.files]
 
-    def prompts(self, rows: dict[str, list[Any]]) -> tuple[list[str], list[int]]:
-        """The prompt of each row, its text shortened to fit, and the tokens cut off."""
-        if "text_pair" in self.template.slots and "text_pair" not in rows:
-            raise UserError("prompt has {text_pair}, but the rows have one text each: leave it out")
-        names = [name for name in ("text", "text_pair") if name in rows]
-        each = [dict(zip(names, texts, strict=True)) for texts in zip(*(rows[name] for name in names), strict=True)]
-        ends = len(self.tokenizer("a")["input_ids"]) - len(prompt_token_ids(self.tokenizer, ["a"])[0])
-        kept, _, cut = fit_texts([self.template] * len(each), self.tokenizer, each, self.max_length - ends)
-        pairs = zip(each, kept, strict=True)
-        return [self.template.fill(shortened(self.template, row, count)) for row, count in pairs], cut
+    def prompts(self, rows: Mapping[str, Sequence[Any]]) -> list[FittedPrompt]:
+        """The prompt of each row, its text shortened to fit; the token ids are those without the appended EOS.
+
+        Args:
+            rows: Columns `text`, and `text_pair` where the prompt has it.
+
+        Raises:
+            UserError: The rows have no second text, or there is no room for any text.
+        """
+        texts = self.template.rows(rows)
+        appended = len(self.tokenizer("a")["input_ids"]) - len(prompt_token_ids(self.tokenizer, ["a"])[0])
+        return fit_texts([self.template] * len(texts), self.tokenizer, texts, self.max_length - appended)
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """Token ids of the filled prompts, `length` in tokens, and those `cut` off."""
-        prompts, cut = self.prompts(rows)
-        ids = self.matched(prompts, return_token_type_ids=False)["input_ids"]
-        return {"input_ids": ids, "length": [len(row) for row in ids], "cut": cut}
+        """Token ids of the filled prompts, their number as `length`, and the number of tokens `cut` off the texts."""
+        prompts = self.prompts(rows)
+        ids = self.matched([prompt.prompt for prompt in prompts], return_token_type_ids=False)["input_ids"]
+        return {
+            "input_ids": ids,
+            "length": [len(row) for row in ids],
+            "cut": [prompt.cut for prompt in prompts],
+        }
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
-        """Cuts rows into `chunks`, each with int64 `(rows, seq)`, and tells their `order`."""
+        """Splits rows into `chunks`, each with int64 `(rows, seq)`, and gives their `order`."""
         budget = self.max_batch_tokens or default_budget(self.device)
         chunks, order = pad_in_chunks({"input_ids": rows["input_ids"]}, self.tokenizer.pad_token_id, budget)
         return {"chunks": chunks, "order": order}
@@ -140,49 +143,62 @@ class Seq2SeqClassifier(InferenceClassifier):
         assert self.network is not None, "configure_model comes first"
         with own_precision(self.network):
             if self.mode == "generate":
-                answers = [answer for chunk in batch["chunks"] for answer in self.write(chunk)]
-                classes = [self.decide(answer) for answer in answers]
-                if not batch.get("filler"):
-                    self._count(answers, classes)
-                scores = as_scores([self.otherwise if c is None else c for c in classes], self.num_classes)
+                scores = self._scores_of_answers(batch["chunks"], counted=not batch.get("filler"))
             else:
-                totals = torch.cat([seq2seq_scores(self.network, chunk, self.trie) for chunk in batch["chunks"]])
-                of_class = torch.split(totals, [len(words) for words in self.words], dim=1)
-                scores = torch.stack([words.logsumexp(1) for words in of_class], dim=1).log_softmax(1)
+                scores = self._likelihoods(batch["chunks"])
         in_order = torch.empty_like(scores)
         in_order[batch["order"].cpu()] = scores
         return in_order.to(self.device, torch.float32 if self.device.type == "mps" else None)
 
+    def _likelihoods(self, chunks: Sequence[dict[str, Tensor]]) -> Tensor:
+        assert self.network is not None
+        of_words = torch.cat([seq2seq_scores(self.network, chunk, self.trie) for chunk in chunks])
+        per_class = torch.split(of_words, [len(words) for words in self.words], dim=1)
+        of_classes = torch.stack([scores.logsumexp(1) for scores in per_class], dim=1)
+        return of_classes.log_softmax(1)
+
+    def _scores_of_answers(self, chunks: Sequence[dict[str, Tensor]], counted: bool) -> Tensor:
+        answers: list[str] = []
+        for chunk in chunks:
+            answers += self.write(chunk)
+        classes = [self.decide(answer) for answer in answers]
+        if counted:
+            self._count(answers, classes)
+        return as_scores([self.otherwise if c is None else c for c in classes], self.num_classes)
+
     def write(self, chunk: dict[str, Tensor]) -> list[str]:
-        """What the model writes, greedily, to each prompt of a chunk."""
+        """The model's answers, decoded greedily, to the prompts of a chunk."""
         network: Any = self.network
         ids = network.generate(**chunk, max_new_tokens=self.max_new_tokens)
         return [str(answer) for answer in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
     def decide(self, answer: str) -> int | None:
-        """The class that a written answer fits; None where it fits none, or several."""
+        """The class that an answer fits; None where it fits none, or several."""
         return class_of(answer, self.words, self.parse)
 
-    # A test's figures
+    # Figures of an evaluation
 
     def _count(self, answers: Sequence[str], classes: Sequence[int | None]) -> None:
-        """Counts what fits no class, and what has no label's name or word in it, whatever the case."""
-        known = {word.casefold() for words in (self.label_names, *self.words) for word in words}
-        self._counts["otherwise"] += sum(each is None for each in classes)
-        self._counts["no_label"] += sum(not any(word in answer.casefold() for word in known) for answer in answers)
+        """Counts answers that fit no class, and those that contain no label's name or word, in any case."""
+        known = {name.casefold() for name in self.label_names}
+        known.update(word.casefold() for words in self.words for word in words)
+        for answer, c in zip(answers, classes, strict=True):
+            folded = answer.casefold()
+            self._counts["otherwise"] += c is None
+            self._counts["no_label"] += not any(word in folded for word in known)
 
     @required_hook
     def on_validation_epoch_start(self) -> None:
-        """Starts counting."""
+        """Sets the counts to 0."""
         self._counts = dict.fromkeys(self._counts, 0)
 
     @required_hook
     def on_test_epoch_start(self) -> None:
-        """Starts counting."""
+        """Sets the counts to 0."""
         self._counts = dict.fromkeys(self._counts, 0)
 
     def figures(self, split: Literal["validation", "test"]) -> dict[str, float]:
-        """Over all processes: answers that were given to `otherwise`, and those that name no label at all."""
+        """Over all processes: answers that were replaced by `otherwise`, and those that name no label at all."""
         if self.otherwise is None:
             return {}
         counts: Any = self.all_gather(torch.tensor(list(self._counts.values()), device=self.device))
@@ -190,17 +206,41 @@ class Seq2SeqClassifier(InferenceClassifier):
         return {f"{split}/{name}": total for name, total in zip(self._counts, totals, strict=True)}
 
 
-def greedy(network: PreTrainedModel) -> Any:
-    """Settings of generation with a model's own marks and nothing else.
+def words_by_class(
+    label_words: Mapping[str, str | list[str]] | None, label_names: Sequence[str], default: str | None
+) -> list[list[str]]:
+    """The words of each class, in the order of `label_names`.
 
-    (What else its files bring, such as a least length or words that are not to come again, would bend the answers.)
+    Args:
+        label_words: One word or several by label name; the names themselves where nothing is given.
+        label_names: Name of each class.
+        default: The class of answers that fit no class; it needs no words.
+
+    Raises:
+        UserError: A name is no label, a label has no word, or a word is empty.
+    """
+    if label_words is None:
+        return words_of(None, label_names)
+    given = by_label_name("label_words", label_words, label_names)
+    with_words = [name for name in label_names if name != default or name in given]
+    words = dict(zip(with_words, words_of(given, with_words), strict=True))
+    return [words.get(name, []) for name in label_names]
+
+
+def greedy(network: PreTrainedModel) -> Any:
+    """Settings of greedy generation, with a model's own special tokens and nothing else of its settings.
+
+    (A minimum length, or n-grams that may not repeat, which its files may contain, would distort the answers.)
     """
     from transformers import GenerationConfig
 
     own: Any = network.generation_config
-    marks: dict[str, Any] = {
-        name: getattr(own, name, None) for name in ("bos_token_id", "eos_token_id", "pad_token_id")
-    }
     start = getattr(own, "decoder_start_token_id", None)
-    marks["decoder_start_token_id"] = decoder_start(network) if start is None else start
-    return GenerationConfig(**marks, do_sample=False, num_beams=1)  # type: ignore[no-untyped-call]
+    return GenerationConfig(  # type: ignore[no-untyped-call]
+        bos_token_id=getattr(own, "bos_token_id", None),
+        eos_token_id=getattr(own, "eos_token_id", None),
+        pad_token_id=getattr(own, "pad_token_id", None),
+        decoder_start_token_id=decoder_start(network) if start is None else start,
+        do_sample=False,
+        num_beams=1,
+    )

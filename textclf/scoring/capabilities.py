@@ -37,6 +37,8 @@ from textclf.types import PreTrainedModel
 
 Strategy = Literal["packed", "cached", "plain"]
 """The strategies, the fastest first; `plain` is correct for every causal model."""
+StrategyChoice = Literal["auto", "packed", "cached", "plain"]
+"""A strategy, or `auto` for the first one that is correct."""
 ScoreBatch = Callable[[Forward, Batch, LabelTrie, Any], tuple[Tensor, Tensor]]
 
 TRIAL_LENGTH = 12

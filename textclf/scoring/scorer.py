@@ -6,14 +6,14 @@ import gc
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from textclf.errors import UserError
 from textclf.hardware.memory import trim_heap
-from textclf.scoring.capabilities import Strategy, UnsupportedModelError, capabilities_of
+from textclf.scoring.capabilities import Strategy, StrategyChoice, UnsupportedModelError, capabilities_of
 from textclf.scoring.forward import Batch, Forward, check_prompts, context_length, evaluating
 from textclf.scoring.kv_cache import PrefixCache
 from textclf.scoring.planning import by_length, default_budget, is_out_of_memory, plan_batches
@@ -47,7 +47,7 @@ def label_log_likelihoods(
     prompts: Sequence[str],
     labels: Sequence[str],
     *,
-    strategy: Literal["auto", "packed", "cached", "plain"] = "auto",
+    strategy: StrategyChoice = "auto",
     max_batch_tokens: int | None = None,
 ) -> Tensor:
     """Scores every label after every prompt.
@@ -90,7 +90,7 @@ class LabelScorer:
         tokenizer: PreTrainedTokenizerBase,
         labels: Sequence[str],
         *,
-        strategy: Literal["auto", "packed", "cached", "plain"] = "auto",
+        strategy: StrategyChoice = "auto",
         max_batch_tokens: int | None = None,
         bos: Bos = "tokenizer",
     ) -> None:
@@ -100,7 +100,7 @@ class LabelScorer:
             ValueError: An unknown strategy, a budget below 1, no label, a label without tokens, or two with the same.
             UnsupportedModelError: The model is no causal language model.
         """
-        if strategy not in ("auto", *get_args(Strategy)):
+        if strategy not in get_args(StrategyChoice):
             raise UserError(f"strategy is {strategy!r}: choose auto, packed, cached or plain")
         if max_batch_tokens is not None and max_batch_tokens < 1:
             raise UserError(f"max_batch_tokens is {max_batch_tokens}: it must be 1 or more")
