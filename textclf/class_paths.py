@@ -44,7 +44,8 @@ FORMER_MODULES: dict[str, dict[str, str]] = {
         "textclf.models.seq2seq": "Seq2SeqClassifier",
         "textclf.models.tfidf": "TfidfClassifier",
     },
-    "textclf.models.score_record": {
+    "textclf.models.label_scores": {
+        "textclf.models.score_record": "ScoreRecord",
         "textclf.score_record": "ScoreRecord",
     },
     "textclf.run": {

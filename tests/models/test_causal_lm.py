@@ -154,7 +154,7 @@ def test_several_words_of_a_class_are_added_up(lm, rows_folder, tmp_path):
     np.testing.assert_allclose(table.log_scores, both - np.logaddexp(*both.T)[:, None])
 
 
-def test_work_and_the_price_of_rounding_are_reported(lm, rows_folder, tmp_path, capsys):
+def test_work_and_the_cost_of_rounding_are_reported(lm, rows_folder, tmp_path, capsys):
     more = ("--model.numerics", "5", "--trainer.precision", "bf16-mixed")
     metrics, table, stored = run(lm, rows_folder, tmp_path / "run", *more)
     assert metrics["numerics/examples"] == 5

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -46,9 +47,11 @@ def built(method, folder):
 
 
 def same(one, other):
-    """Whether two batches are equal, tensors in lists and dictionaries included."""
+    """Whether two batches are equal, tensors and arrays in lists and dictionaries included."""
     if isinstance(one, torch.Tensor):
         return torch.equal(one, other)
+    if isinstance(one, np.ndarray):
+        return np.array_equal(one, other)
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
     if isinstance(one, list):
