@@ -1,7 +1,8 @@
-"""What the machine refuses is named as such, with its remedy, and not blamed on what was given."""
+"""Errors of the user and of the machine: each is one line that names the cause and the remedy."""
 
 import errno
 import json
+import math
 import os
 import subprocess
 import sys
@@ -12,11 +13,28 @@ import torch
 from datasets import config
 
 from textclf.cli import main
-from textclf.errors import UserError, check_home, machine_error, user_error
+from textclf.errors import UserError, check_home, check_least, check_range, machine_error, user_error
 from textclf.hub import loading
 from textclf.run.folder import claim_run_folder
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+@pytest.mark.parametrize("value", [None, 0, 1, 2.5])
+def test_values_that_are_not_too_small(value):
+    check_least("shots", value, 0)
+
+
+@pytest.mark.parametrize("value", [-1, -0.5, math.nan])
+def test_values_that_are_too_small(value):
+    with pytest.raises(UserError, match=rf"^shots {value} is too small: give 0 or more, or null$"):
+        check_least("shots", value, 0, ", or null")
+
+
+def test_a_value_out_of_range_is_named_with_what_is_allowed():
+    check_range("val_size", 0.5, True, "a share")
+    with pytest.raises(UserError, match=r"^val_size 1\.5 is out of range: give a share$"):
+        check_range("val_size", 1.5, False, "a share")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,38 @@ class UserError(ValueError):
     """
 
 
+def check_range(argument: str, value: object, valid: bool, allowed: str) -> None:
+    """Refuses a value that is out of range.
+
+    Args:
+        argument: The argument's name.
+        value: Its value.
+        valid: Whether the value is in range.
+        allowed: The range in words, such as `1 or more`.
+
+    Raises:
+        UserError: It is not.
+    """
+    if not valid:
+        raise UserError(f"{argument} {value!r} is out of range: give {allowed}")
+
+
+def check_least(argument: str, value: float | None, least: int, hint: str = "") -> None:
+    """Refuses a number that is too small; None passes.
+
+    Args:
+        argument: The argument's name.
+        value: Its value.
+        least: The smallest value that is allowed.
+        hint: More about the allowed values, appended to the message.
+
+    Raises:
+        UserError: It is smaller.
+    """
+    if value is not None and not value >= least:  # NaN is not in range either
+        raise UserError(f"{argument} {value!r} is too small: give {least} or more{hint}")
+
+
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """An error, what caused it, the cause of that, and so on; none that `raise ... from None` has hidden."""
     while error is not None:

@@ -126,8 +126,8 @@ def test_split_without_rows(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"val_size": 1.0}, "val_size 1.0 is not a share"),
-        ({"val_size": -0.1}, "val_size -0.1 is not a share"),
+        ({"val_size": 1.0}, "val_size 1.0 is out of range: give a share"),
+        ({"val_size": -0.1}, "val_size -0.1 is out of range: give a share"),
         ({"batch_size": 0}, "batch_size 0 is too small: give 1 or more"),
         ({"eval_batch_size": -1}, "eval_batch_size -1 is too small"),
         ({"max_batch_tokens": 0}, "max_batch_tokens 0 is too small"),

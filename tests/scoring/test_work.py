@@ -161,7 +161,7 @@ def test_a_prompt_beyond_the_context_is_named():
         ({"prompts": "abc"}, "expected a list of texts, not the string 'abc'"),
         ({"labels": ["a", ""]}, "label '' has no tokens"),
         ({"strategy": "fast"}, "strategy is 'fast'"),
-        ({"max_batch_tokens": 0}, "max_batch_tokens is 0"),
+        ({"max_batch_tokens": 0}, "max_batch_tokens 0 is too small"),
         ({"labels": ["b", "a", "b"]}, r"labels 'b' and 'b' have the same tokens \[\d+\]: give labels"),
         ({"tokenizer": byte_tokenizer(bos=False), "prompts": ["a", ""]}, r"prompt 1 \(''\) has no tokens"),
     ],

@@ -15,7 +15,7 @@ from textclf.console import say
 from textclf.data.cleaning import CleaningStep, RowStep
 from textclf.data.contract import Method
 from textclf.data.splitting import SPLITS, LimitBy, Split
-from textclf.errors import UserError
+from textclf.errors import UserError, check_least, check_range
 
 BATCH_SIZE = 32
 EVAL_BATCH_SIZE = 64
@@ -58,18 +58,13 @@ def check_options(data: Options) -> None:
     Raises:
         UserError: A value is out of range, or one option leaves another without effect.
     """
-    if not 0 <= data.val_size < 1:
-        raise UserError(f"val_size {data.val_size} is not a share: give a number from 0 up to, not including, 1")
-    for name, value, least in (
-        ("batch_size", data.batch_size, 1),
-        ("eval_batch_size", data.eval_batch_size, 1),
-        ("max_batch_tokens", data.max_batch_tokens, 1),
-        ("num_workers", data.num_workers, 0),
-        ("seed", data.seed, 0),
-        ("shots_per_class", data.shots_per_class, 1),
-    ):
-        if value is not None and value < least:
-            raise UserError(f"{name} {value} is too small: give {least} or more")
+    check_range("val_size", data.val_size, 0 <= data.val_size < 1, "a share, 0 or more and less than 1")
+    check_least("batch_size", data.batch_size, 1)
+    check_least("eval_batch_size", data.eval_batch_size, 1)
+    check_least("max_batch_tokens", data.max_batch_tokens, 1)
+    check_least("num_workers", data.num_workers, 0)
+    check_least("seed", data.seed, 0)
+    check_least("shots_per_class", data.shots_per_class, 1)
     if data.balanced and data.max_batch_tokens is not None:
         raise UserError("balanced draws other rows in each epoch: give batch_size instead of max_batch_tokens")
     if data.limit_by != "stratified" and not data.limit:

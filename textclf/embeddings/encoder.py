@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
@@ -19,10 +20,10 @@ from textclf.backbones.compatibility import check_match, refuse_beyond, token_li
 from textclf.backbones.tokenizer_files import tokenizer_files
 from textclf.data.batching import batch_starts
 from textclf.embeddings.cache import Embedded, VectorCache
-from textclf.errors import UserError
+from textclf.errors import UserError, check_range
 from textclf.hardware.kernels import reorder_weights
 from textclf.hardware.precision import choose_precision
-from textclf.hashing import text_key, value_hash, weights_hash
+from textclf.hashing import text_hash, text_key, value_hash, weights_hash
 from textclf.hub import cache_folder, loading, local_reference
 
 Pooling = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
@@ -71,8 +72,8 @@ class EmbeddingSettings:
                 raise UserError(f"embedding: {name} {value!r} is unknown: give one of {', '.join(get_args(allowed))}")
         for name in ("truncate_dim", "max_batch_tokens"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int) and value >= 1):
-                raise UserError(f"embedding: {name} {value!r} is out of range: give 1 or more, or null")
+            valid = value is None or (isinstance(value, int) and value >= 1)
+            check_range(f"embedding: {name}", value, valid, "1 or more, or null")
         if self.prompt is not None and self.prompt_name is not None:
             raise UserError(f"embedding: prompt_name {self.prompt_name!r} stands beside a prompt: give one of the two")
 
@@ -111,9 +112,9 @@ class Embedder:
         prompt = self._prompt()
         self._set_pooling(pretrained)
         self.weights = weights_hash(self.model)
-        self.configuration = value_hash(configuration(self.model))[
-            :32
-        ]  # before use, which leaves traces in a tokenizer
+        # Before the first use, which changes settings of a tokenizer. A configuration may hold any objects.
+        facts = json.dumps(configuration(self.model), sort_keys=True, default=str)
+        self.configuration = text_hash(facts)[:32]
         self._match(pretrained)
         self._set_length(pretrained, max_length)
         self.dtype = self._set_dtype()

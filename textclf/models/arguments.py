@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from textclf.errors import UserError
+from textclf.errors import UserError, check_range
 
 T = TypeVar("T")
 KINDS: dict[str, tuple[str, type | tuple[type, ...]]] = {
@@ -40,38 +40,6 @@ def build_settings(kind: type[T], argument: str, values: Mapping[str, Any]) -> T
         if bool_as_number or not isinstance(value, types):
             raise UserError(f"{argument}: {key} is {value!r}: give {wanted}")
     return kind(**values)
-
-
-def check_range(argument: str, value: object, valid: bool, allowed: str) -> None:
-    """Refuses a value that is out of range.
-
-    Args:
-        argument: The argument's name.
-        value: Its value.
-        valid: Whether the value is in range.
-        allowed: The range in words, such as `1 or more`.
-
-    Raises:
-        UserError: It is not.
-    """
-    if not valid:
-        raise UserError(f"{argument} {value} is out of range: give {allowed}")
-
-
-def check_least(argument: str, value: float | None, least: int, hint: str = "") -> None:
-    """Refuses a number that is too small; None passes.
-
-    Args:
-        argument: The argument's name.
-        value: Its value.
-        least: The smallest value that is allowed.
-        hint: More about the allowed values, appended to the message.
-
-    Raises:
-        UserError: It is smaller.
-    """
-    if value is not None and not value >= least:  # NaN is not in range either
-        raise UserError(f"{argument} {value} is too small: give {least} or more{hint}")
 
 
 def check_temperature(temperature: float) -> None:

@@ -16,8 +16,7 @@ from textclf.backbones.tokenizer_files import tokenizer_files
 from textclf.backbones.weights import CAUSAL_REMEDY, dtype_of, load_causal, load_config, load_tokenizer
 from textclf.console import say
 from textclf.data.contract import Wanted
-from textclf.errors import UserError
-from textclf.models.arguments import check_least
+from textclf.errors import UserError, check_least
 from textclf.models.base import TextClassifier
 from textclf.models.few_shot import FewShotPrompts
 from textclf.models.hooks import required_hook

@@ -18,8 +18,7 @@ from textclf.chat.responses import Content, content_of, steps_of
 from textclf.chat.spending import Limits
 from textclf.chat.store import AnswerStore, default_store
 from textclf.console import say
-from textclf.errors import UserError
-from textclf.models.arguments import check_least, check_range
+from textclf.errors import UserError, check_least, check_range
 from textclf.models.base import TextClassifier
 from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import label_named

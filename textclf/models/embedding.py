@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from textclf.console import say
 from textclf.embeddings import Embedder, EmbeddingSettings
 from textclf.embeddings.cache import seal, unseal
-from textclf.errors import UserError
-from textclf.models.arguments import build_settings, check_least
+from textclf.errors import UserError, check_least
+from textclf.models.arguments import build_settings
 from textclf.models.base import TextClassifier
 
 

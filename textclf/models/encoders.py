@@ -18,9 +18,8 @@ from torch import nn
 from textclf.backbones.compatibility import embedded_tokens, padding_id
 from textclf.backbones.weights import REMEDY, attend_fully
 from textclf.console import say
-from textclf.errors import UserError
+from textclf.errors import UserError, check_least, check_range
 from textclf.hub import loading, local_reference
-from textclf.models.arguments import check_least, check_range
 from textclf.types import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 MAX_NAMES = 4

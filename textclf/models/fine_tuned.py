@@ -19,11 +19,11 @@ from textclf.backbones.tokenizer_files import tokenizer_files, tokenizer_from_fi
 from textclf.backbones.weights import load_config, load_tokenizer, skeleton
 from textclf.backbones.wordpiece import train_wordpiece
 from textclf.data.columns import class_counts
-from textclf.errors import UserError
+from textclf.errors import UserError, check_least, check_range
 from textclf.hardware.kernels import use_fast_dropout
 from textclf.hashing import value_hash
 from textclf.models import encoders
-from textclf.models.arguments import build_settings, check_least, check_range
+from textclf.models.arguments import build_settings
 from textclf.models.base import TextClassifier
 from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import check_class_weights, weights_in_loss

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from textclf.console import say
 from textclf.data.columns import class_counts
-from textclf.errors import UserError
-from textclf.models.arguments import check_range
+from textclf.errors import UserError, check_range
 from textclf.models.checkpoint import read_checkpoint
 from textclf.models.embedding import EmbeddingClassifier, facts
 from textclf.models.hooks import required_hook

@@ -12,8 +12,7 @@ from textclf.backbones.classification_head import class_logits
 from textclf.backbones.language import report_unknown_language, sample_texts
 from textclf.backbones.padding import pad
 from textclf.backbones.weights import own_precision
-from textclf.errors import UserError
-from textclf.models.arguments import check_least
+from textclf.errors import UserError, check_least
 from textclf.models.dataloaders import encoded_rows
 from textclf.models.inference import InferenceClassifier
 from textclf.models.label_arguments import map_labels

@@ -12,8 +12,7 @@ from torch import Tensor
 from textclf.backbones.padding import pad_in_chunks
 from textclf.backbones.weights import own_precision
 from textclf.chat.answers import Parse, as_scores, class_of
-from textclf.errors import UserError
-from textclf.models.arguments import check_least
+from textclf.errors import UserError, check_least
 from textclf.models.hooks import required_hook
 from textclf.models.inference import InferenceClassifier
 from textclf.models.label_arguments import by_label_name, label_named, words_of

@@ -11,8 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from textclf.errors import UserError
-from textclf.models.arguments import check_least, check_range
+from textclf.errors import UserError, check_least, check_range
 from textclf.models.label_arguments import check_class_weights, weights_in_loss
 from textclf.models.preparation import PreparedClassifier
 from textclf.types import Dataset, LogisticRegression, TfidfVectorizer

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from textclf.errors import UserError
+from textclf.errors import UserError, check_least
 from textclf.hardware.memory import trim_heap
 from textclf.scoring.capabilities import Strategy, StrategyChoice, UnsupportedModelError, capabilities_of
 from textclf.scoring.forward import Batch, Forward, check_prompts, context_length, evaluating
@@ -102,8 +102,7 @@ class LabelScorer:
         """
         if strategy not in get_args(StrategyChoice):
             raise UserError(f"strategy is {strategy!r}: choose auto, packed, cached or plain")
-        if max_batch_tokens is not None and max_batch_tokens < 1:
-            raise UserError(f"max_batch_tokens is {max_batch_tokens}: it must be 1 or more")
+        check_least("max_batch_tokens", max_batch_tokens, 1)
         self.model = model
         self.tokenizer = tokenizer
         self.requested = strategy
