@@ -280,4 +280,4 @@ def test_how_r10_decides():
         (5.0, 5.0 - math.log(3)): 0.25,
     }.items():
         logits = torch.tensor([[[negative, 7.0, 1.0], [positive, -3.0, 9.0]]])  # only entailment counts
-        assert model.judged(logits)[0].exp().tolist() == pytest.approx([1 - wanted, wanted])
+        assert model.label_log_probs(logits)[0].exp().tolist() == pytest.approx([1 - wanted, wanted])

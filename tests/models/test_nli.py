@@ -16,7 +16,7 @@ from textclf.cli import main
 from textclf.errors import UserError
 from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import NLIClassifier
-from textclf.models.nli import entailment_places
+from textclf.models.nli import entailment_indices
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = ("negative", "positive", "mixed")
@@ -122,11 +122,11 @@ def test_contradiction_is_found_by_name_where_the_pipeline_assumes_its_place(mul
 
 
 def test_entailment_is_found_by_name():
-    assert entailment_places({0: "ENTAILMENT", 1: "Neutral", 2: "CONTRADICTION"}, "m") == (0, 2)
-    assert entailment_places({0: "not_entailment", 1: "entailment"}, "m") == (1, 0)
+    assert entailment_indices({0: "ENTAILMENT", 1: "Neutral", 2: "CONTRADICTION"}, "m") == (0, 2)
+    assert entailment_indices({0: "not_entailment", 1: "entailment"}, "m") == (1, 0)
     for names in ({0: "LABEL_0", 1: "LABEL_1"}, {0: "entailment", 1: "neutral"}, {0: "entailment", 1: "entails"}):
         with pytest.raises(UserError, match=", ".join(names.values())):
-            entailment_places(names, "m")
+            entailment_indices(names, "m")
 
 
 @pytest.mark.slow

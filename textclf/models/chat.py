@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -23,19 +24,20 @@ from textclf.models.base import TextClassifier
 from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import label_named
 from textclf.models.prompts import PromptTemplate
+from textclf.processes import attached_trainer
 
 PROMPT = "Classify the text into one of these categories: {labels}.\n\nText: {text}\n\nAnswer with the category alone."
 REFUSED = ("extra_headers", "extra_query", "stream")
-"""Not taken as `options`: the first two may hold a key, and would be written down; a stream comes in bits."""
+"""Refused in `options`: the first two may contain a key, which would be saved; streamed answers come in parts."""
 EQUAL_LENGTH = 64
-"""Of every text: they are asked in their own order, and 64 at a time where a batch is 4,096 tokens."""
+"""The `length` of every text, so that texts keep their order, and a batch of 4,096 tokens has 64 texts."""
 
 
 class ChatClassifier(TextClassifier):
     """Asks any OpenAI-compatible server for the label of each text; nothing is trained.
 
-    Answers are kept on disk by all that was sent, so that no question is paid for twice, and a run that was stopped
-    goes on where it stood. The key comes from the environment (`OPENAI_API_KEY`) and is written nowhere.
+    Answers are cached on disk by the whole request, so that no request is paid for twice, and an interrupted run
+    continues where it stopped. The key is read from the environment (`OPENAI_API_KEY`) and never saved.
     """
 
     may_not_answer = True
@@ -63,34 +65,34 @@ class ChatClassifier(TextClassifier):
         replay: bool = False,
         cache: str | None = None,
     ) -> None:
-        """Takes the question and the limits; the server is asked when the test starts.
+        """Stores the prompt and the limits; requests are sent when the test starts.
 
         Args:
             num_classes: Number of labels, linked from the data.
             label_names: Name of each class, linked from the data.
-            model: As the server calls it.
-            base_url: Of the server, such as `http://localhost:8000/v1`; by default `OPENAI_BASE_URL`,
-                else OpenAI's own.
-            system: What the system says, before the question; `{labels}` stands for the answers.
-            prompt: What the user says: with `{text}` or `[DOCUMENT]`, and `{text_pair}` and `{labels}` where wanted.
-            answers: From answers to labels; several may mean one. The labels' names by default.
-            parse: Whether an answer `equals` one of `answers` or `contains` it; case and marks around it do not count,
-                nor does the model's reasoning. An answer that the token limit cut off must equal one.
-            answer_format: What the server is asked for: `text`, one of the answers by `json_schema`, or `logprobs` of
-                the answers' tokens, which alone give probabilities. Choose what the server can; one that cannot says so
-                (or ignores it: answers are then read as text).
-            temperature: Of the server's draw; null leaves it to the server.
-            options: More fields of the request, such as `{max_tokens: 5, seed: 1}`; the server's own stand under
-                `extra_body`.
-            concurrency: Questions at once.
-            timeout: Seconds for one try.
-            max_retries: Tries after the first, after pauses that grow, or that the server asks for.
-            max_requests: Stop before more tries than these.
-            max_cost: Stop before the run costs more, by the prices and the dearest answer so far.
-            input_price: Of a million tokens of prompts.
-            output_price: Of a million tokens of answers.
-            replay: Take all answers from the cache, and ask nothing.
-            cache: File of answers; `~/.cache/textclf/chat.sqlite` by default.
+            model: Name of the model on the server.
+            base_url: URL of the server, such as `http://localhost:8000/v1`; by default `OPENAI_BASE_URL`,
+                else OpenAI's.
+            system: System message; `{labels}` is replaced by the answers.
+            prompt: User message, with `{text}` or `[DOCUMENT]`, and optionally `{text_pair}` and `{labels}`.
+            answers: From answers to labels; several answers may mean one label. The label names by default.
+            parse: Whether an answer must be equal to one of `answers` (`equals`) or contain it (`contains`), ignoring
+                case, punctuation around it, and the model's reasoning. A truncated answer must be equal to one.
+            answer_format: Format of the answers: `text`, one of the answers by `json_schema`, or `logprobs` of the
+                answers' tokens, the only one that gives probabilities. A server that does not support the format
+                returns an error, or ignores it: answers are then read as text.
+            temperature: Sampling temperature; null for the server's default.
+            options: More fields of the request, such as `{max_tokens: 5, seed: 1}`; fields that only this server knows
+                under `extra_body`.
+            concurrency: Number of concurrent requests.
+            timeout: Seconds for one attempt.
+            max_retries: Attempts after the first, after growing pauses, or pauses that the server asks for.
+            max_requests: Maximum number of attempts in a run.
+            max_cost: Maximum cost of a run, estimated by the prices and the most expensive answer so far.
+            input_price: Price of a million prompt tokens.
+            output_price: Price of a million answer tokens.
+            replay: Use cached answers only, and send no requests.
+            cache: File of cached answers; `~/.cache/textclf/chat.sqlite` by default.
 
         Raises:
             UserError: A value is out of range, the prompt has no slot for the text, or the answers do not fit the
@@ -106,145 +108,171 @@ class ChatClassifier(TextClassifier):
         check_least("input_price", input_price, 0)
         check_least("output_price", output_price, 0)
         check_range("max_cost", max_cost, countable, "more than 0, and input_price and output_price, too")
-        if wrong := [name for name in REFUSED if name in (options or {})]:
-            raise UserError(f"options cannot have {wrong[0]}: leave it out, and give the key as OPENAI_API_KEY alone")
-        server_url(base_url)  # complains before anything is written
+        for name in REFUSED:
+            if name in (options or {}):
+                raise UserError(f"options cannot have {name}: leave it out, and give the key as OPENAI_API_KEY alone")
+        server_url(base_url)  # raises its error before anything is written
         self.template = PromptTemplate.of(prompt.replace("[DOCUMENT]", "{text}"))
-        answers = {name: name for name in self.label_names} if answers is None else answers
+        if answers is None:
+            answers = {name: name for name in self.label_names}
         self.answers = {str(answer): name for answer, name in answers.items()}
         self.words = _words(self.answers, self.label_names)
-        self.model, self.base_url, self.system, self.parse = model, base_url, system, parse
-        self.answer_format, self.options = answer_format, options or {}
+        self.model = model
+        self.base_url = base_url
+        self.system = system
+        self.parse = parse
+        self.answer_format = answer_format
+        self.options = options or {}
         self.temperature = temperature
         self.limits = Limits(concurrency, timeout, max_retries, max_requests, max_cost, (input_price, output_price))
-        self.replay, self.cache = replay, cache
+        self.replay = replay
+        self.cache = cache
         self.server: ChatServer | None = None
-        self._shown = False
-        self._unread: set[str] = set()
+        self._has_logprobs = False
+        self._reported_reasons: set[str] = set()
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """The same `length` for every text."""
+        """Gives every text the same `length`."""
         return {"length": [EQUAL_LENGTH] * len(rows["text"])}
 
     @required_hook
     def setup(self, stage: str) -> None:
-        """Refuses several processes: each would ask for itself, with limits of its own."""
+        """Refuses several processes: each would have limits of its own."""
         super().setup(stage)
-        if self._trainer is not None and self.trainer.world_size > 1:
+        trainer = attached_trainer(self)
+        if trainer is not None and trainer.world_size > 1:
             raise UserError("ChatClassifier asks from one process: pass --trainer.devices 1, and a higher concurrency")
 
     def configure_model(self) -> None:
-        """Looks for the key and the package before anything is asked."""
+        """Checks the key and the package before any request is sent."""
         if self.server is None:
             store = AnswerStore(Path(self.cache).expanduser() if self.cache else default_store())
             self.server = ChatServer(self.base_url, store, self.limits, self.replay)
 
     def request(self, row: dict[str, str]) -> dict[str, Any]:
-        """All that is sent for a row: `text`, and `text_pair` where the prompt has it."""
+        """The whole request for a row.
+
+        Args:
+            row: `text`, and `text_pair` if the prompt contains it.
+        """
         labels = ", ".join(self.answers)
-        system = [] if self.system is None else [{"role": "system", "content": self.system.replace("{labels}", labels)}]
-        question = {"role": "user", "content": self.template.fill({**row, "labels": labels})}
-        drawn = {} if self.temperature is None else {"temperature": self.temperature}
-        form = format_fields(self.answer_format, list(self.answers))
-        return {"model": self.model, "messages": [*system, question], **drawn, **form, **self.options}
+        messages = []
+        if self.system is not None:
+            messages.append({"role": "system", "content": self.system.replace("{labels}", labels)})
+        messages.append({"role": "user", "content": self.template.fill({**row, "labels": labels})})
+        request: dict[str, Any] = {"model": self.model, "messages": messages}
+        if self.temperature is not None:
+            request["temperature"] = self.temperature
+        request.update(format_fields(self.answer_format, list(self.answers)))
+        request.update(self.options)
+        return request
 
     def for_workers(self) -> Self:
-        """Leaves the connection to the server out."""
+        """A copy without the connection to the server."""
         light = super().for_workers()
         light.server = None
         return light
 
     def log_scores(self, batch: dict[str, Any]) -> Tensor:
-        """Asks for all rows of a batch.
+        """Sends the requests of a batch.
 
         Returns:
-            Log-probabilities in nats, float64, `(batch, num_classes)`; 0 and -inf where there are only answers; NaN for
-            an answer that fits no label.
+            Log-probabilities in nats, float64, `(batch, num_classes)`; 0 and -inf for answers without probabilities;
+            NaN for an answer that fits no label.
         """
         if self.server is None:
             self.configure_model()
         assert self.server is not None
         if "text_pair" in self.template.slots and "text_pair" not in batch:
             raise UserError("prompt has {text_pair}, but the rows have one text each: leave it out")
-        columns = [name for name in ("text", "text_pair") if name in batch]
-        rows = [
-            dict(zip(columns, texts, strict=True)) for texts in zip(*(batch[name] for name in columns), strict=True)
-        ]
+        requests = []
+        for i, text in enumerate(batch["text"]):
+            row = {"text": text}
+            if "text_pair" in batch:
+                row["text_pair"] = batch["text_pair"][i]
+            requests.append(self.request(row))
         try:
-            answers = self.server.ask([self.request(row) for row in rows])
+            answers = self.server.ask(requests)
         except (UserError, KeyboardInterrupt):
-            self._say_what_it_came_to()
+            self._report_cost()
             raise
         if self.has_probabilities:
-            self._shown = self._shown or any("error" not in each and steps_of(each) is not None for each in answers)
-            return torch.from_numpy(np.stack([self._probable(answer) for answer in answers])).to(self.device)
+            for answer in answers:
+                if "error" not in answer and steps_of(answer) is not None:
+                    self._has_logprobs = True
+            log_probs = [self._log_probs_of(answer) for answer in answers]
+            return torch.from_numpy(np.stack(log_probs)).to(self.device)
         return as_scores([self.read(answer) for answer in answers], self.num_classes).to(self.device)
 
     def read(self, answer: Answer) -> int | None:
-        """The class that an answer means; None where it fits none."""
+        """The class that an answer means; None if it fits none."""
         content = content_of(answer)
         found = class_of_chat(content.text, self.words, self.parse, content.cut)
         if found is None and "error" not in answer:
-            self._say_unread(content)
+            self._report_unreadable(content)
         return found
 
-    def _say_unread(self, content: Content) -> None:
-        """Says why an answer cannot be read, each reason once."""
+    def _report_unreadable(self, content: Content) -> None:
+        """Reports why an answer cannot be read, each reason once."""
         why = content.missing
         if content.cut:
             why = f"{why or 'it is not complete'}: the token limit cut it off; raise max_tokens in --model.options"
-        if why and why not in self._unread:
-            self._unread.add(why)
+        if why and why not in self._reported_reasons:
+            self._reported_reasons.add(why)
             say(f"an answer counts as invalid: {why}")
 
-    def _probable(self, answer: Answer) -> np.ndarray:
-        """Log-probabilities of the classes, `(num_classes,)`; NaN where the answer fits none of the classes.
+    def _log_probs_of(self, answer: Answer) -> np.ndarray:
+        """Log-probabilities of the classes, `(num_classes,)`; NaN if the answer fits none of them.
 
         Raises:
-            UserError: The server has answered, and not shown log-probabilities with any answer of the run.
+            UserError: The server has answered, but no answer of the run has log-probabilities.
         """
-        invalid, content = np.full(self.num_classes, np.nan), content_of(answer)
+        content = content_of(answer)
         steps = None if "error" in answer else steps_of(answer)
         if steps is None:
-            if content.text and not self._shown:
+            if content.text and not self._has_logprobs:
                 raise UserError(f"{self.model!r} gives no log-probabilities there: pass --model.answer_format text")
             found = None
         else:
             try:
                 found = log_probs_of(steps, [word for own in self.words for word in own])
-            except (LookupError, TypeError, ValueError, AttributeError):  # steps that are not as they should be
+            except (LookupError, TypeError, ValueError, AttributeError):  # steps of another form than OpenAI's
                 found = None
         if found is None:
             if "error" not in answer:
-                self._say_unread(content)
-            return invalid
+                self._report_unreadable(content)
+            return np.full(self.num_classes, np.nan)
         ends = np.cumsum([0, *map(len, self.words)])
-        scores = np.array([np.logaddexp.reduce(found[a:b]) for a, b in pairwise(ends)])
+        scores = np.array([np.logaddexp.reduce(found[start:stop]) for start, stop in pairwise(ends)])
         return np.asarray(scores - np.logaddexp.reduce(scores))
 
     def figures(self, split: Literal["validation", "test"]) -> dict[str, float]:
-        """What was asked, tokens and cost (null without prices)."""
-        spent = {} if self.server is None else self.server.account.figures()
-        return {f"chat/{name}": value for name, value in spent.items()}
+        """Numbers of requests and tokens, and the cost (null without prices)."""
+        if self.server is None:
+            return {}
+        return {f"chat/{name}": value for name, value in self.server.account.figures().items()}
 
     @required_hook
     def teardown(self, stage: str) -> None:
-        """Says what it came to, and ends the connections."""
+        """Reports requests and cost, and closes the connections."""
         if self.server is None:
             return
-        self._say_what_it_came_to()
+        self._report_cost()
         self.server.close()
         self.server = None
 
-    def _say_what_it_came_to(self) -> None:
+    def _report_cost(self) -> None:
         assert self.server is not None
-        account, place = self.server.account, str(self.server.store.path)
-        asked = f"{account.spent.requests:,} requests sent, {account.spent.cached:,} answers from {place!r}"
-        say(f"{asked}; {account.summary()}")
+        account = self.server.account
+        path = str(self.server.store.path)
+        say(
+            f"{account.spent.requests:,} requests sent, {account.spent.cached:,} answers from {path!r}; "
+            f"{account.summary()}"
+        )
 
 
 def _words(answers: dict[str, str], label_names: Sequence[str]) -> list[list[str]]:
-    """The answers of each class, normalized.
+    """The answers of each class, without case and surrounding punctuation.
 
     Raises:
         UserError: An answer means no label, a label has no answer, or two answers are the same.
@@ -253,9 +281,11 @@ def _words(answers: dict[str, str], label_names: Sequence[str]) -> list[list[str
     for answer, name in answers.items():
         label = label_named(f"answers: {answer!r}", name, label_names)
         words[list(label_names).index(label)].append(normalize_answer(answer))
-    flat = [word for own in words for word in own]
-    if twice := [word for word in flat if not word or flat.count(word) > 1]:
-        raise UserError(f"answers has {twice[0]!r} twice, or empty, but for case and marks: write them otherwise")
-    if lost := [name for name, own in zip(label_names, words, strict=True) if not own]:
+    counts = Counter(chain.from_iterable(words))
+    for word, count in counts.items():
+        if not word or count > 1:
+            raise UserError(f"answers has {word!r} twice, or empty, apart from case and punctuation: change one")
+    lost = [name for name, class_words in zip(label_names, words, strict=True) if not class_words]
+    if lost:
         raise UserError(f"no answer means {', '.join(lost)}: give answers {{answer: label}} for every label")
     return words

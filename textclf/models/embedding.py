@@ -1,9 +1,9 @@
-"""What methods on frozen embeddings share: texts become vectors once, and batches carry the vectors."""
+"""Base class of the methods on frozen embeddings: each text is embedded once, and batches hold the vectors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -24,16 +24,16 @@ class EmbeddingClassifier(TextClassifier):
     A text's features are its vector. Those of a pair are both vectors, their absolute difference and their product
     (Conneau et al., 2017, https://arxiv.org/abs/1705.02364).
 
-    The encoder is no part of the module, nor of its checkpoints: they know it by the hash of its weights, of its
-    configuration, and by the length that it reads.
+    The encoder is not part of the module, nor of its checkpoints: they hold hashes of its weights and configuration,
+    and its maximum length.
 
     Attributes:
-        pairs: Whether it takes pairs of texts.
+        pairs: Whether the method takes pairs of texts.
     """
 
     architecture: ClassVar[tuple[str, ...]] = ("max_length",)
     pairs: ClassVar[bool] = True
-    encoded_together = 8192  # many texts, so that those of one batch are nearly of one length
+    encoded_together = 8192  # enough texts for batches of nearly equal length
 
     def __init__(
         self,
@@ -43,21 +43,22 @@ class EmbeddingClassifier(TextClassifier):
         max_length: int | None,
         embedding: dict[str, Any] | None,
     ) -> None:
-        """Takes what each of these methods takes; the encoder is loaded when the first row is encoded.
+        """Stores the arguments that these methods have in common; the encoder is loaded for the first row.
 
         Args:
             num_classes: Number of labels.
             label_names: Name of each class.
             pretrained: Hub id, folder, or `package://module/path`.
-            max_length: Tokens of a text that are read; as many as the encoder's own configuration says where null.
-            embedding: Any of the names of `EmbeddingSettings`.
+            max_length: Maximum length of a text in tokens; None for that of the encoder's configuration.
+            embedding: Fields of `EmbeddingSettings`.
 
         Raises:
             UserError: A value is out of range, or unknown.
         """
         super().__init__(num_classes, label_names)
         check_least("max_length", max_length, 3, ", or null for the encoder's own")
-        self.pretrained, self.max_length = pretrained, max_length
+        self.pretrained = pretrained
+        self.max_length = max_length
         self.settings = build_settings(EmbeddingSettings, "embedding", embedding or {})
         self._embedder: Embedder | None = None
 
@@ -66,19 +67,20 @@ class EmbeddingClassifier(TextClassifier):
         """The frozen encoder.
 
         Raises:
-            UserError: It cannot be loaded, or is another one than the method was fitted on.
+            UserError: It cannot be loaded, or is not the one that the method was fitted with.
         """
         if self._embedder is None:
             self._embedder = Embedder(self.pretrained, self.max_length, self.settings)
-            found = self._embedder.configuration
-            if self.fitted.get("encoder_configuration", found) != found:  # a new version of transformers may do that
+            configuration = self._embedder.configuration
+            # A new version of transformers may change the configuration without changing vectors: no error.
+            if self.fitted.get("encoder_configuration", configuration) != configuration:
                 say(
                     f"pretrained {self.pretrained!r} has another tokenizer or configuration than the checkpoint was "
                     "trained with: scores may differ"
                 )
         for name, value in facts(self._embedder).items():
             if name != "encoder_configuration" and self.fitted.get(name, value) != value:
-                what = {"encoder": "other weights", "encoder_length": "another maximum length"}[name]
+                what = "other weights" if name == "encoder" else "another maximum length"
                 raise UserError(
                     f"pretrained {self.pretrained!r} has {what} than the checkpoint was trained with: "
                     "pass --model.pretrained with the place of the old encoder"
@@ -86,69 +88,74 @@ class EmbeddingClassifier(TextClassifier):
         return self._embedder
 
     def restore(self, checkpoint: Mapping[str, Any]) -> None:
-        """Refuses other settings of the vectors, too; the size of a batch is none of them."""
+        """Restores a checkpoint; other settings of the embeddings are refused, apart from the batch size."""
         super().restore(checkpoint)
         given = checkpoint["hyper_parameters"].get("embedding") or {}
-        theirs, ours = (replace(s, max_batch_tokens=None) for s in (EmbeddingSettings(**given), self.settings))
-        for name, value in asdict(theirs).items():
-            if value != getattr(ours, name):
+        settings = asdict(self.settings)
+        for name, trained_with in asdict(EmbeddingSettings(**given)).items():
+            if name != "max_batch_tokens" and trained_with != settings[name]:
                 raise UserError(
-                    f"the checkpoint was trained with the {name} {value!r} of embedding, the configuration says "
-                    f"{getattr(ours, name)!r}: use the config.yaml of the checkpoint's own run"
+                    f"the checkpoint was trained with the {name} {trained_with!r} of embedding, the configuration says "
+                    f"{settings[name]!r}: use the config.yaml of the checkpoint's own run"
                 )
 
     def encoding_facts(self) -> list[Any]:
-        """What a vector depends on."""
+        """The key of the vectors in the cache."""
         return ["embedded and sealed", self.embedder.key]
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """Features as bytes of float32 with a checksum, `length` in tokens, and those `cut` off.
+        """Features as bytes of float32 with a checksum, `length` in tokens, and number of tokens `cut` off.
 
         Raises:
-            UserError: There are pairs, and it takes none.
+            UserError: There are pairs of texts, and the method takes single texts.
         """
         if "text_pair" in rows and not self.pairs:
             raise UserError(f"{type(self).__name__} takes single texts: leave text_pair_column out")
         columns = [self.embedder.embed(rows[name]) for name in ("text", "text_pair") if name in rows]
-        return {
-            "embedding": [seal(features([one.vector for one in row]).tobytes()) for row in zip(*columns, strict=True)],
-            "length": [max(1, sum(one.length for one in row)) for row in zip(*columns, strict=True)],
-            "cut": [sum(one.cut for one in row) for row in zip(*columns, strict=True)],
-        }
+        encoded: dict[str, list[Any]] = {"embedding": [], "length": [], "cut": []}
+        for row in zip(*columns, strict=True):  # one or two texts
+            encoded["embedding"].append(seal(features([text.vector for text in row]).tobytes()))
+            encoded["length"].append(max(1, sum(text.length for text in row)))
+            encoded["cut"].append(sum(text.cut for text in row))
+        return encoded
 
     def share_frozen(self, copy: Self) -> None:
-        """The encoder."""
+        """Shares the encoder."""
         copy._embedder = self._embedder
 
     def for_workers(self) -> Self:
-        """Leaves the encoder out: a worker that needs it loads its own."""
+        """A copy without the encoder: a worker that needs it loads its own."""
         light = super().for_workers()
         light._embedder = None
         return light
 
     @property
     def fitted_features(self) -> int | None:
-        """Number of features that it was fitted on; None where it is not fitted."""
+        """Number of features that it was fitted on; None if it is not fitted."""
         return None
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
-        """`embeddings`, float32 `(batch, features)`; what was damaged on disk is embedded again.
+        """`embeddings`, float32 `(batch, features)`; rows that were damaged on disk are embedded again.
 
         Raises:
             UserError: The rows have two texts and the method was fitted on one, or the other way round.
         """
-        found = [unseal(sealed) for sealed in rows["embedding"]]
-        if damaged := [place for place, content in enumerate(found) if content is None]:
+        contents = [unseal(sealed) for sealed in rows["embedding"]]
+        damaged = [i for i, content in enumerate(contents) if content is None]
+        if damaged:
             say(f"{len(damaged)} encoded rows are damaged on disk: they are embedded again")
-            texts: dict[str, list[Any]] = {
-                name: [rows[name][i] for i in damaged] for name in ("text", "text_pair") if name in rows
-            }
-            for place, sealed in zip(damaged, self.encode(texts)["embedding"], strict=True):
-                found[place] = unseal(sealed)
-        content = bytearray(b"".join(part for part in found if part is not None))
-        embeddings = torch.frombuffer(content, dtype=torch.float32).view(len(found), -1)
+            texts: dict[str, list[Any]] = {}
+            for name in ("text", "text_pair"):
+                if name in rows:
+                    texts[name] = [rows[name][i] for i in damaged]
+            for i, sealed in zip(damaged, self.encode(texts)["embedding"], strict=True):
+                contents[i] = unseal(sealed)
+        buffer = bytearray(b"".join(content for content in contents if content is not None))
+        embeddings = torch.frombuffer(buffer, dtype=torch.float32).view(len(contents), -1)
         if self.fitted_features not in (None, embeddings.shape[1]):
-            given, fitted = ("text pairs", "single texts") if "text_pair" in rows else ("single texts", "text pairs")
+            given, fitted = "single texts", "text pairs"
+            if "text_pair" in rows:
+                given, fitted = fitted, given
             raise UserError(
                 f"{type(self).__name__} was fitted on {fitted}, and is given {given}: give rows with the same columns"
             )
@@ -156,12 +163,16 @@ class EmbeddingClassifier(TextClassifier):
 
 
 def facts(embedder: Embedder) -> dict[str, Any]:
-    """What a checkpoint knows an encoder by; part of `fitted`."""
+    """The properties by which a checkpoint identifies an encoder; part of `fitted`."""
     return {
         "encoder": embedder.weights,
         "encoder_length": embedder.model.max_seq_length,
         "encoder_configuration": embedder.configuration,
     }
+
+
+FEATURES_OF_PAIR = 4
+"""Number of vectors in the features of a pair."""
 
 
 def features(vectors: Sequence[np.ndarray]) -> np.ndarray:

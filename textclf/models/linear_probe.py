@@ -13,26 +13,29 @@ from textclf.console import say
 from textclf.data.columns import class_counts
 from textclf.errors import UserError, check_range
 from textclf.models.checkpoint import read_checkpoint
-from textclf.models.embedding import EmbeddingClassifier, facts
+from textclf.models.embedding import FEATURES_OF_PAIR, EmbeddingClassifier, facts
 from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import check_class_weights, weights_in_loss
 from textclf.types import Dataset
 
 TOLERANCE = 1e-9
-"""Largest entry of the gradient of the mean loss at which L-BFGS is done."""
+"""L-BFGS stops when no entry of the gradient of the mean loss is larger."""
+NOT_CONVERGED = 100 * TOLERANCE
+"""A larger gradient after the last iteration is reported."""
 
 
 class LinearProbe(EmbeddingClassifier):
-    """Multinomial logistic regression with an L2 penalty of the weights: the head alone is trained.
+    """Multinomial logistic regression with an L2 penalty of the weights: only the head is trained.
 
     It has the optimum of scikit-learn's `LogisticRegression` at the same `C`: the sum of the rows' losses, times `C`,
     plus half the squared norm of the weights, without the intercepts. Two classes share one vector, the log-odds of
     the second. A class without train rows has the probability 0.
 
-    `lbfgs` collects the rows of an epoch and, at its last batch, goes to the optimum; with several values of `C` each
-    gets an epoch, from the smallest, and the best checkpoint has the one of the lowest `val/nll`, which is smooth in
-    `C`, where macro-F1 jumps with single rows.
-    `adamw` follows the same loss by mini-batches at a falling rate, for rows that do not fit into memory.
+    `lbfgs` collects the rows of an epoch and solves for the optimum at its last batch. With several values of `C` each
+    gets an epoch, from the smallest on, so that each is validated and logged like any epoch; the best checkpoint is the
+    one with the lowest `val/nll`, which is smooth in `C`, whereas macro-F1 jumps with single rows.
+    `adamw` minimizes the same loss by mini-batches with a decreasing learning rate, for rows that do not fit into
+    memory.
 
     Source: Alain and Bengio, 2016, https://arxiv.org/abs/1610.01644.
     """
@@ -53,22 +56,22 @@ class LinearProbe(EmbeddingClassifier):
         max_iterations: int = 1000,
         learning_rate: float = 1e-2,
     ) -> None:
-        """Takes the recipe; nothing of `lbfgs` is drawn at random.
+        """Stores the hyperparameters; `lbfgs` uses no random numbers.
 
         Args:
             num_classes: Number of labels, linked from the data.
             label_names: Name of each class, linked from the data.
             pretrained: Any encoder of sentence-transformers: hub id, folder, or `package://module/path`.
-            max_length: Tokens of a text that are read; as many as the encoder's own configuration says where null.
-            embedding: How texts become vectors: any of `prompt`, `prompt_name`, `pooling`, `normalize`,
+            max_length: Maximum length of a text in tokens; null for that of the encoder's configuration.
+            embedding: How texts are embedded: any of `prompt`, `prompt_name`, `pooling`, `normalize`,
                 `truncate_dim`, `dtype`, `max_batch_tokens`.
-            C: Inverse strength of the L2 regularisation; smaller is stronger. Of several, the one of the lowest
-                `val/nll` is chosen.
+            C: Inverse strength of the L2 regularisation; smaller is stronger. Of several values, the one with the
+                lowest `val/nll` is selected.
             class_weights: Weights of the classes in the loss by name, 1 for those not named; `balanced`
-                takes them inverse to the counts.
+                for weights inverse to the counts.
             optimizer: `lbfgs`, over all rows at once, or `adamw`, by mini-batches for `trainer.max_epochs`.
-            max_iterations: Most steps of `lbfgs`.
-            learning_rate: Of `adamw`, at first; it falls to 0 in a line.
+            max_iterations: Maximum number of iterations of `lbfgs`.
+            learning_rate: Initial learning rate of `adamw`; it decreases to 0 linearly.
 
         Raises:
             UserError: A value is out of range, or a weight's name is no label.
@@ -91,17 +94,18 @@ class LinearProbe(EmbeddingClassifier):
             self.best_by = ("val/nll", "min")
 
     def prepare(self, train_rows: Dataset) -> None:
-        """Counts the classes, and keeps which encoder the head is made for.
+        """Counts the classes, and stores which encoder the head belongs to.
 
         Raises:
-            UserError: There are several values of `C`, and no validation rows to choose by.
+            UserError: There are several values of `C`, and no validation rows to select by.
         """
         data = self._data_module()
         if data is not None and not data.has_split("validation"):
-            self._refuse_choice()  # before the encoder runs
+            self._refuse_selection()  # before the encoder runs, which may take long
+        vectors = FEATURES_OF_PAIR if "text_pair" in train_rows.column_names else 1
         self.fitted = {
             **facts(self.embedder),
-            "features": self.embedder.dimension * (4 if "text_pair" in train_rows.column_names else 1),
+            "features": self.embedder.dimension * vectors,
             "class_counts": class_counts(train_rows, self.num_classes),
         }
 
@@ -112,13 +116,13 @@ class LinearProbe(EmbeddingClassifier):
 
     @property
     def trains_by_batches(self) -> bool:
-        """Whether it does: `lbfgs` takes all rows at once."""
+        """Whether mini-batches are used for training; `lbfgs` uses all rows at once."""
         return self.optimizer == "adamw"
 
     def configure_model(self) -> None:
-        """Makes the head: zeros, float64; it is small. One of the right shape is kept, and training goes on from it."""
-        outputs = len(self.present)
-        outputs = 1 if outputs == 2 else outputs
+        """Builds the head: zeros, float64. A head of the right shape is kept, and training continues from it."""
+        present = len(self.present)
+        outputs = 1 if present == 2 else present
         shape = (outputs, self.fitted["features"])
         if "weights" in self._parameters and self.weights.shape == shape:
             return
@@ -156,30 +160,32 @@ class LinearProbe(EmbeddingClassifier):
     # Training
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
-        """One step of `adamw`; or a batch is kept, and after the last one L-BFGS solves the whole."""
+        """One step of `adamw`; or collects a batch, and solves for the optimum after the last one."""
         if self.optimizer == "adamw":
             loss = self.loss(batch["embeddings"], batch["labels"], self.grid[0], sum(self.fitted["class_counts"]))
             self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch["labels"]))
             return loss
         self._collected.append((batch["embeddings"], batch["labels"]))
         if self.trainer.is_last_batch:
-            embeddings, labels = (torch.cat(parts) for parts in zip(*self._collected, strict=True))
+            embeddings = torch.cat([vectors for vectors, _ in self._collected])
+            labels = torch.cat([targets for _, targets in self._collected])
             self._collected = []
             with torch.autocast(embeddings.device.type, enabled=False):  # the backward pass, too
                 self.solve(embeddings.double(), labels, self.grid[self.current_epoch])
         return None
 
     def solve(self, embeddings: Tensor, labels: Tensor, C: float) -> None:
-        """Goes to the optimum, from where the head is.
+        """Solves for the optimum, starting at the current weights.
 
         Args:
-            embeddings: All rows, float64: where C is large, float32 stops short of it. Shape `(rows, features)`.
+            embeddings: All rows, float64 (with a large `C`, float32 does not converge), shape `(rows, features)`.
             labels: Class indices, shape `(rows,)`.
             C: Inverse strength of the regularisation.
         """
         optimizer: Any = self.optimizers()
-        if len(labels) != (expected := sum(self.fitted["class_counts"])) and self.grid[0] == C:
-            say(f"L-BFGS was given {len(labels)} of {expected} train rows: the optimum is that of these alone")
+        expected = sum(self.fitted["class_counts"])
+        if len(labels) != expected and self.grid[0] == C:
+            say(f"L-BFGS was given {len(labels)} of {expected} train rows: the optimum is that of these rows only")
 
         def closure() -> Tensor:
             optimizer.zero_grad()
@@ -188,28 +194,30 @@ class LinearProbe(EmbeddingClassifier):
             return loss
 
         optimizer.step(closure=closure)
-        optimizer.optimizer.state.clear()  # the curvature at this C is not that at the next
+        optimizer.optimizer.state.clear()  # the curvature estimated for this C does not fit the next one
         self.fitted = {**self.fitted, "C": C}
-        self.textclf.variant = f"C {C:g}" if len(self.grid) > 1 else ""
+        if len(self.grid) > 1:
+            self.textclf.variant = f"C {C:g}"
         loss = closure()
-        steepest = max(float(p.grad.abs().max()) for p in (self.weights, self.intercepts) if p.grad is not None)
+        gradients = [self.weights.grad, self.intercepts.grad]
+        largest = max(float(gradient.abs().max()) for gradient in gradients if gradient is not None)
         self.log_dict(
             {"train/loss": loss.detach().float(), "train/C": C}, on_step=False, on_epoch=True, batch_size=len(labels)
         )
-        if steepest > 100 * TOLERANCE:
+        if largest > NOT_CONVERGED:
             say(
-                f"L-BFGS has not converged at C {C:g}: the gradient is still {steepest:.1e} after at most "
+                f"L-BFGS has not converged at C {C:g}: the gradient is still {largest:.1e} after at most "
                 f"{self.max_iterations} iterations; give more max_iterations, or a smaller C"
             )
 
     def loss(self, embeddings: Tensor, labels: Tensor, C: float, rows: int) -> Tensor:
-        """The mean of the rows' losses in nats, and their share of the penalty; float64.
+        """The mean of the rows' losses in nats, plus the penalty divided by the number of rows; float64.
 
         Args:
             embeddings: Some or all rows, shape `(batch, features)`.
             labels: Class indices, shape `(batch,)`.
             C: Inverse strength of the regularisation.
-            rows: All rows that are learnt from, which share the penalty.
+            rows: Number of all train rows, by which the penalty is divided.
         """
         log_probs = self.forward(embeddings).log_softmax(dim=1)
         # `forward` has columns for the classes with train rows only.
@@ -229,29 +237,30 @@ class LinearProbe(EmbeddingClassifier):
 
     @required_hook
     def on_fit_start(self) -> None:
-        """Gives each `C` its epoch.
+        """Sets the number of epochs for `lbfgs`: one for each `C`.
 
         Raises:
-            UserError: There are several processes, or several values of `C` and nothing to choose by.
+            UserError: There are several processes.
         """
         if self.optimizer != "lbfgs":
             return
         if self.trainer.world_size > 1:
             raise UserError("fit: lbfgs takes all rows in one process: pass --trainer.devices 1, or optimizer adamw")
+        # Whatever `max_epochs` is: a smaller one would leave values of C out, a larger one would run out of them.
         self.trainer.fit_loop.max_epochs = len(self.grid)
 
     @required_hook
     def on_train_epoch_start(self) -> None:
-        """Starts with no rows: an interrupted epoch is begun anew.
+        """Starts with no rows: an epoch that was interrupted is repeated.
 
         Raises:
-            UserError: There are several values of `C`, and no validation rows to choose by.
+            UserError: There are several values of `C`, and no validation rows to select by.
         """
         self._collected = []
         if not sum(self.trainer.num_val_batches):
-            self._refuse_choice()
+            self._refuse_selection()
 
-    def _refuse_choice(self) -> None:
+    def _refuse_selection(self) -> None:
         if len(self.grid) > 1:
             raise UserError(
                 f"C {self.grid} is a choice, and there is no validation split to choose by: give one number, or "
@@ -260,27 +269,38 @@ class LinearProbe(EmbeddingClassifier):
 
     @required_hook
     def on_fit_end(self) -> None:
-        """Says which `C` was chosen."""
-        keepers: list[Any] = list(self.trainer.checkpoint_callbacks)
-        kept = [c for c in keepers if getattr(c, "monitor", None) == self.best_by[0] and c.best_model_path]
-        if len(self.grid) == 1 or not kept:
+        """Reports which `C` was selected."""
+        if len(self.grid) == 1:
             return
-        chosen = read_checkpoint(kept[0].best_model_path)["textclf"]["fitted"]["C"]
-        score = f"{self.best_by[0]}, {float(kept[0].best_model_score):.4f}"
-        line = f"C {chosen:g} was chosen of {', '.join(f'{C:g}' for C in self.grid)} by {score}"
-        if chosen in (self.grid[0], self.grid[-1]):
-            line += f": try {'smaller' if chosen == self.grid[0] else 'larger'} ones, too"
+        best = self._best_checkpoint()
+        if best is None:
+            return
+        selected = read_checkpoint(best.best_model_path)["textclf"]["fitted"]["C"]
+        candidates = ", ".join(f"{C:g}" for C in self.grid)
+        score = f"{self.best_by[0]}, {float(best.best_model_score):.4f}"
+        line = f"C {selected:g} was chosen of {candidates} by {score}"
+        if selected == self.grid[0]:
+            line += ": try smaller ones, too"
+        elif selected == self.grid[-1]:
+            line += ": try larger ones, too"
         say(line)
 
+    def _best_checkpoint(self) -> Any:
+        """The callback that has kept the checkpoint of the selected `C`; None if there is none."""
+        for callback in self.trainer.checkpoint_callbacks:
+            if getattr(callback, "monitor", None) == self.best_by[0] and getattr(callback, "best_model_path", None):
+                return callback
+        return None
+
     def configure_optimizers(self) -> Any:
-        """L-BFGS, one step of which is the whole training, or AdamW, whose decay is in the loss."""
+        """L-BFGS, one step of which is the whole training, or AdamW; the penalty is part of the loss."""
         if self.optimizer == "adamw":
             optimizer = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=0.0)
             steps = self.trainer.estimated_stepping_batches
             if steps == float("inf"):
-                raise UserError("adamw goes to the optimum at a falling rate: set trainer.max_epochs or max_steps")
-            falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, int(steps))
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": falling, "interval": "step"}}
+                raise UserError("adamw needs an end for its learning rate: set trainer.max_epochs or max_steps")
+            schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, int(steps))
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
         return torch.optim.LBFGS(
             self.parameters(),
             max_iter=self.max_iterations,

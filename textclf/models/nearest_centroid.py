@@ -19,8 +19,8 @@ from textclf.types import Dataset
 class NearestCentroid(EmbeddingClassifier, PreparedClassifier):
     """Compares a text's embedding with the mean embedding of each class, fitted in one pass over the train rows.
 
-    Few shots: `--data.shots_per_class k`; `scripts/learning_curve.py` averages seeds. Scores are a softmax of
-    similarities over the temperature; the answer does not depend on it. A class without train rows has the
+    For few shots: `--data.shots_per_class k`; `scripts/learning_curve.py` averages over seeds. Scores are a softmax of
+    similarities divided by the temperature, on which predictions do not depend. A class without train rows has the
     probability 0.
 
     Source: Snell et al., 2017, https://arxiv.org/abs/1703.05175, without its training.
@@ -38,17 +38,17 @@ class NearestCentroid(EmbeddingClassifier, PreparedClassifier):
         metric: Literal["cosine", "euclidean"] = "cosine",
         temperature: float = 0.05,
     ) -> None:
-        """Takes the recipe.
+        """Stores the hyperparameters.
 
         Args:
             num_classes: Number of labels, linked from the data.
             label_names: Name of each class, linked from the data.
             pretrained: Any encoder of sentence-transformers: hub id, folder, or `package://module/path`.
-            max_length: Tokens of a text that are read; as many as the encoder's own configuration says where null.
-            embedding: How texts become vectors: any of `prompt`, `prompt_name`, `pooling`, `normalize`,
+            max_length: Maximum length of a text in tokens; null for that of the encoder's configuration.
+            embedding: How texts are embedded: any of `prompt`, `prompt_name`, `pooling`, `normalize`,
                 `truncate_dim`, `dtype`, `max_batch_tokens`.
             metric: Similarity is the cosine of the angle, or minus the squared Euclidean distance.
-            temperature: What similarities are divided by before the softmax; smaller is surer.
+            temperature: Divisor of similarities in the softmax; smaller values give more confident probabilities.
 
         Raises:
             UserError: A value is out of range.
@@ -59,12 +59,13 @@ class NearestCentroid(EmbeddingClassifier, PreparedClassifier):
         self.temperature = temperature
 
     def prepare(self, train_rows: Dataset) -> None:
-        """Takes the mean of each class, in float64; rows are read a part at a time."""
+        """Computes the mean embedding of each class, in float64, a part of the rows at a time."""
         counts = np.zeros(self.num_classes, dtype=np.int64)
         sums: np.ndarray | None = None
         for rows in train_rows.iter(batch_size=self.encoded_together):
             vectors = self.collate(self.encode(rows))["embeddings"].double().numpy()
-            sums = np.zeros((self.num_classes, vectors.shape[1])) if sums is None else sums
+            if sums is None:
+                sums = np.zeros((self.num_classes, vectors.shape[1]))
             np.add.at(sums, rows["label"], vectors)
             counts += np.bincount(rows["label"], minlength=self.num_classes)
         assert sums is not None
@@ -73,14 +74,16 @@ class NearestCentroid(EmbeddingClassifier, PreparedClassifier):
 
     @property
     def fitted_features(self) -> int | None:
-        """Number of features of a centroid; None where there are none yet."""
-        return self.fitted["centroids"].shape[1] if self.fitted else None
+        """Number of features of a centroid; None before it is fitted."""
+        if not self.fitted:
+            return None
+        return int(self.fitted["centroids"].shape[1])
 
     def log_scores(self, batch: dict[str, Any]) -> Tensor:
         """Log-probabilities in nats, float64, shape `(batch, num_classes)`.
 
         Raises:
-            UserError: Nothing is fitted yet.
+            UserError: It is not fitted.
         """
         if not self.fitted:
             raise UserError(f"{type(self).__name__} is not fitted: run `fit` first, or load a checkpoint")

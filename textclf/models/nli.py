@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from textclf.types import PreTrainedModel
 
 
 class NLIClassifier(InferenceClassifier):
-    """Asks an NLI model how far a text entails each label's hypothesis.
+    """Scores each label by how strongly the text entails its hypothesis, according to an NLI model.
 
     Each text is paired with each hypothesis; a batch's pairs run sorted by length, under a token budget. Source: Yin et
     al., 2019, https://arxiv.org/abs/1909.00161.
@@ -40,34 +41,36 @@ class NLIClassifier(InferenceClassifier):
         multi_label: bool = False,
         max_batch_tokens: int | None = None,
     ) -> None:
-        """Takes the hypotheses; the model is loaded when it is needed.
+        """Stores the hypotheses; weights are loaded in `configure_model`.
 
         Args:
             num_classes: Number of labels, linked from the data.
             label_names: Name of each class, linked from the data.
             pretrained: Hub id, folder, or `package://module/path` of a model whose labels name entailment.
-            max_length: Tokens of text and hypothesis that are read; the text is cut, never the hypothesis. Null for
-                512, or as many as the model can read where those are fewer.
-            hypothesis_template: What is asked; `{label}` stands for the label, or `{}`, as transformers writes it.
-            label_texts: What stands for a label in the template, by name; the name itself by default.
-            multi_label: Whether each label is judged alone, entailment against contradiction (and the results then
-                normalised); else the labels' entailment logits compete in one softmax.
-            max_batch_tokens: Tokens of pairs that run together, padding included; by default few on a CPU.
+            max_length: Maximum length of text and hypothesis together, in tokens; the text is cut, never the
+                hypothesis. Null for 512, or the model's limit if that is lower.
+            hypothesis_template: The hypothesis, with `{label}`, or `{}` as in transformers, for the label.
+            label_texts: Texts that replace `{label}`, by label name; the name itself by default.
+            multi_label: Whether each label is scored alone, entailment against contradiction (and the results then
+                normalised); by default one softmax is taken over the labels' entailment logits.
+            max_batch_tokens: Tokens of the pairs in a forward pass, padding included; the default is small on a CPU.
 
         Raises:
-            UserError: The template has no one slot, a label's text is for no label, or two labels have the same text.
+            UserError: The template does not have exactly one slot, a text is for no label, or two labels have the same
+                hypothesis.
         """
         super().__init__(num_classes, label_names, pretrained, max_length)
         parts = re.split(r"\{(?:label)?\}", hypothesis_template)
         if len(parts) != 2:
             raise UserError(
-                f"hypothesis_template {hypothesis_template!r} must have one {{label}}, where it is to stand"
+                f"hypothesis_template {hypothesis_template!r} must have one {{label}}, in the place of the label"
             )
         texts = by_label_name("label_texts", label_texts or {}, self.label_names)
         self.hypotheses = [texts.get(name, name).join(parts) for name in self.label_names]
         if len(set(self.hypotheses)) < num_classes:
             raise UserError(f"label_texts {texts} give two labels the same hypothesis: write others")
-        self.multi_label, self.max_batch_tokens = multi_label, max_batch_tokens
+        self.multi_label = multi_label
+        self.max_batch_tokens = max_batch_tokens
 
     def load_tokenizer(self) -> ModelTokenizer:
         """Loads the tokenizer.
@@ -77,22 +80,25 @@ class NLIClassifier(InferenceClassifier):
         """
         matched = super().load_tokenizer()
         count = len(self.hypotheses)
-        longest = max(len(ids) for ids in matched.tokenizer([""] * count, self.hypotheses)["input_ids"])
+        without_text = matched.tokenizer([""] * count, self.hypotheses)["input_ids"]
+        longest = max(len(ids) for ids in without_text)
         if longest >= matched.max_length:
             raise UserError(f"max_length {matched.max_length}: a hypothesis alone has {longest} tokens: give more")
         return matched
 
     def adopt(self, network: PreTrainedModel) -> None:
         """Finds entailment among the model's labels."""
-        names: Any = network.config.id2label  # keys are ints once a configuration is loaded
-        self.entailment, self.contradiction = entailment_places(names, self.pretrained)
+        id2label: Any = network.config.id2label  # the keys are ints, unlike in config.json
+        entailment, contradiction = entailment_indices(id2label, self.pretrained)
+        self.entailment = entailment
+        self.contradiction = contradiction
 
     def encoding_facts(self) -> list[Any]:
-        """The hypotheses, the tokenizer's files and the length."""
+        """The hypotheses, the tokenizer's files and the maximum length."""
         return ["pairs", self.hypotheses, self.max_length, self.matched.files]
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """Each text with each hypothesis: per row a list of token ids per label, `length` and `cut` of all together."""
+        """Each text with each hypothesis: per row one list of token ids per label; `length` and `cut` are sums."""
         if "text_pair" in rows:
             raise UserError("NLIClassifier reads one text: the hypothesis is the second; leave text_pair_column out")
         count = len(self.hypotheses)
@@ -101,25 +107,26 @@ class NLIClassifier(InferenceClassifier):
         encoded = self.matched(texts, pairs, truncation="only_first", max_length=self.max_length)
         lengths = [len(ids) for ids in encoded["input_ids"]]
         cut = self.matched.count_cut(texts, pairs, lengths)
-        starts = range(0, len(texts), count)
-        return {
-            **{name: [field[i : i + count] for i in starts] for name, field in encoded.items()},
-            "length": [sum(lengths[i : i + count]) for i in starts],
-            "cut": [sum(cut[i : i + count]) for i in starts],
-        }
+        columns: dict[str, list[Any]] = {}
+        for name, field in encoded.items():
+            columns[name] = _in_groups(field, count)
+        columns["length"] = [sum(group) for group in _in_groups(lengths, count)]
+        columns["cut"] = [sum(group) for group in _in_groups(cut, count)]
+        return columns
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
-        """Flattens, sorts and cuts pairs.
+        """Flattens the pairs, sorts them by length, and divides them into chunks for one forward pass each.
 
         Returns:
-            `chunks`, each with `input_ids` and the like, int64 `(pairs, seq)`, and `order`, the place of each pair in
+            `chunks`, each with `input_ids` and the like, int64 `(pairs, seq)`, and `order`, the index of each pair in
             the flattened batch, int64 `(batch * num_classes,)`.
         """
-        names = [name for name in ("input_ids", "token_type_ids") if name in rows]
-        fields: dict[str, list[Any]] = {name: [ids for row in rows[name] for ids in row] for name in names}
-        chunks, order = pad_in_chunks(
-            fields, self.tokenizer.pad_token_id, self.max_batch_tokens or default_budget(self.device)
-        )
+        fields: dict[str, list[Any]] = {}
+        for name in ("input_ids", "token_type_ids"):
+            if name in rows:
+                fields[name] = list(chain.from_iterable(rows[name]))
+        budget = self.max_batch_tokens or default_budget(self.device)
+        chunks, order = pad_in_chunks(fields, self.tokenizer.pad_token_id, budget)
         return {"chunks": chunks, "order": order}
 
     def log_scores(self, batch: dict[str, Any]) -> Tensor:
@@ -129,32 +136,50 @@ class NLIClassifier(InferenceClassifier):
             sorted_logits = torch.cat([class_logits(self.network, chunk).float() for chunk in batch["chunks"]])
         logits = torch.empty_like(sorted_logits)
         logits[batch["order"]] = sorted_logits
-        return self.judged(logits.view(-1, self.num_classes, logits.shape[-1]))
+        return self.label_log_probs(logits.view(-1, self.num_classes, logits.shape[-1]))
 
-    def judged(self, logits: Tensor) -> Tensor:
-        """From the model's logits `(batch, num_classes, theirs)` to log-probabilities `(batch, num_classes)`."""
+    def label_log_probs(self, logits: Tensor) -> Tensor:
+        """Converts the model's logits to log-probabilities of the labels.
+
+        Args:
+            logits: Shape `(batch, num_classes, model labels)`.
+
+        Returns:
+            In nats, shape `(batch, num_classes)`.
+        """
         entailed = logits[..., self.entailment]
         if self.multi_label:
             entailed = torch.nn.functional.logsigmoid(entailed - logits[..., self.contradiction])
         return entailed.log_softmax(-1)
 
 
-def entailment_places(id2label: dict[int, str], reference: str) -> tuple[int, int]:
-    """Finds entailment, and its contrary, among a model's labels by their names.
+def _in_groups(values: list[Any], size: int) -> list[list[Any]]:
+    return [values[start : start + size] for start in range(0, len(values), size)]
 
-    (Their places differ from model to model.) Where there is no contradiction, what is not entailed is the contrary.
+
+def entailment_indices(id2label: Mapping[int, str], reference: str) -> tuple[int, int]:
+    """Finds entailment and contradiction among a model's labels by name: their order differs between models.
+
+    A model without contradiction has "not entailment" instead.
 
     Raises:
-        UserError: There is no one of a kind.
+        UserError: There is no such label, or more than one.
     """
+    entailment = _index_of_prefix(("entail",), id2label, reference)
+    contradiction = _index_of_prefix(("contradict", "not entail", "non entail"), id2label, reference)
+    return entailment, contradiction
+
+
+def _index_of_prefix(prefixes: Sequence[str], id2label: Mapping[int, str], reference: str) -> int:
+    """Index of the one label that begins with the first prefix that any label begins with."""
     names = {i: folded(name).replace("-", " ") for i, name in id2label.items()}
-    found = []
-    for kinds in (("entail",), ("contradict", "not entail", "non entail")):
-        places = next((p for kind in kinds if (p := [i for i, n in names.items() if n.startswith(kind)])), [])
-        if len(places) != 1:
-            raise UserError(
-                f"the labels of {reference!r} are {', '.join(id2label.values())}: none, or no one of them, is "
-                f"{kinds[0]}...: name an NLI model whose config names entailment and contradiction"
-            )
-        found += places
-    return found[0], found[1]
+    for prefix in prefixes:
+        indices = [i for i, name in names.items() if name.startswith(prefix)]
+        if len(indices) == 1:
+            return indices[0]
+        if indices:
+            break
+    raise UserError(
+        f"the labels of {reference!r} are {', '.join(id2label.values())}: none, or more than one of them, is "
+        f"{prefixes[0]}...: name an NLI model whose config names entailment and contradiction"
+    )

@@ -1,4 +1,4 @@
-"""TF-IDF of n-grams with logistic regression: the baseline that every neural figure is read against."""
+"""TF-IDF of n-grams with logistic regression: the baseline for neural methods."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from textclf.types import Dataset, LogisticRegression, TfidfVectorizer
 
 Matrix = Any  # scipy.sparse.csr_matrix
 Block = tuple[str, TfidfVectorizer]
-"""The column that is read, and what reads it."""
+"""A column of texts, and its vectorizer."""
 
-MAX_ITERATIONS = 1000  # scikit-learn's own 100 do not always end a fit with little regularisation
+MAX_ITERATIONS = 1000
+"""scikit-learn's default of 100 is not always enough with weak regularisation."""
 
 
 class TfidfClassifier(PreparedClassifier):
@@ -28,8 +29,8 @@ class TfidfClassifier(PreparedClassifier):
 
     How strong such baselines are: Wang and Manning, 2012, https://aclanthology.org/P12-2018.
 
-    All n-grams of a row together have the Euclidean norm 1. A text pair's n-grams are features of their own:
-    the same word counts separately in `text` and in `text_pair`, and no n-gram crosses from one to the other.
+    All n-grams of a row together have the Euclidean norm 1. `text` and `text_pair` have separate features: the same
+    word counts separately in both, and no n-gram spans both.
 
     A class without train rows keeps its column: its probability is 0, its log-probability -inf.
     """
@@ -48,19 +49,19 @@ class TfidfClassifier(PreparedClassifier):
         C: float = 5.0,
         class_weights: Literal["balanced"] | dict[str, float] | None = None,
     ) -> None:
-        """Takes the recipe; nothing of it is drawn at random.
+        """Stores the hyperparameters; fitting uses no random numbers.
 
         Args:
             num_classes: Number of labels, linked from the data.
             label_names: Name of each class, linked from the data.
-            word_ngrams: Fewest and most words in an n-gram; null leaves words out.
-            char_ngrams: Fewest and most characters in an n-gram, spaces included; null leaves them out.
-            min_df: Train rows that an n-gram must be in.
-            max_features: Keep the most frequent n-grams only, this many of words and as many of characters.
-            sublinear_tf: Take 1 + log(count) for the count.
+            word_ngrams: Minimum and maximum number of words in an n-gram; null for no word n-grams.
+            char_ngrams: Minimum and maximum number of characters in an n-gram, spaces included; null for none.
+            min_df: Minimum number of train rows that contain an n-gram.
+            max_features: Keep only the most frequent n-grams, this many of words and as many of characters.
+            sublinear_tf: Replace a count by 1 + log(count).
             C: Inverse strength of the L2 regularisation; smaller is stronger.
             class_weights: Weights of the classes in the loss by name, 1 for those not named; `balanced`
-                takes them inverse to the counts.
+                for weights inverse to the counts.
 
         Raises:
             UserError: A value is out of range, or a weight's name is no label.
@@ -89,7 +90,7 @@ class TfidfClassifier(PreparedClassifier):
         """Counts the n-grams of the train rows, and fits the regression.
 
         Raises:
-            UserError: Only one class has rows, or no n-gram is in `min_df` of them.
+            UserError: Only one class has rows, or no n-gram is in at least `min_df` of them.
         """
         from sklearn.linear_model import LogisticRegression
 
@@ -98,7 +99,8 @@ class TfidfClassifier(PreparedClassifier):
         if len(present) < 2:
             names = ", ".join(self.label_names[label] for label in present) or "none"
             raise UserError(f"the train rows have one class only ({names}): give rows of two or more classes")
-        stored, matrices = [], []
+        stored = []
+        matrices = []
         for column in ("text", "text_pair"):
             if column in train_rows.column_names:
                 texts = list(train_rows[column])
@@ -106,7 +108,7 @@ class TfidfClassifier(PreparedClassifier):
                     vectorizer = self._vectorizer(analyzer, min_df=self.min_df, max_features=self.max_features)
                     matrices.append(_fit_transform(vectorizer, column, texts))
                     stored.append(_stored(column, vectorizer))
-        # With several classes L-BFGS takes a multiple of the time, and liblinear refuses them.
+        # For several classes L-BFGS takes several times as long, and liblinear does not support them.
         regression = LogisticRegression(
             C=self.C, class_weight=self._class_weight(labels), solver="newton-cg", max_iter=MAX_ITERATIONS
         )
@@ -122,10 +124,11 @@ class TfidfClassifier(PreparedClassifier):
         """Log-probabilities in nats, float64 (float32 on MPS), shape `(batch, num_classes)`.
 
         Raises:
-            UserError: The model was fitted on text pairs, and there are none here, or the other way round.
+            UserError: The model was fitted on text pairs, and the rows have single texts, or the other way round.
         """
         blocks, regression = self._rebuild()
-        fitted, given = {column for column, _ in blocks}, {"text", "text_pair"} & batch.keys()
+        fitted = {column for column, _ in blocks}
+        given = {"text", "text_pair"} & batch.keys()
         if fitted != given:
             raise UserError(
                 f"the rows have {' and '.join(sorted(given))}, but the model was fitted on "
@@ -133,11 +136,12 @@ class TfidfClassifier(PreparedClassifier):
             )
         matrix = _joined([vectorizer.transform(batch[column]) for column, vectorizer in blocks])
         logits = torch.from_numpy(regression.decision_function(matrix))
-        if logits.ndim == 1:  # two classes: scikit-learn gives the log-odds of the second
+        if logits.ndim == 1:  # two classes: scikit-learn returns the log-odds of the second
             logits = torch.stack([torch.zeros_like(logits), logits], dim=1)
         log_scores = torch.full((len(logits), self.num_classes), -torch.inf, dtype=torch.float64)
         log_scores[:, regression.classes_] = logits.log_softmax(dim=1)
-        return log_scores.to(self.device, torch.float32 if self.device.type == "mps" else torch.float64)
+        dtype = torch.float32 if self.device.type == "mps" else torch.float64  # MPS has no float64
+        return log_scores.to(self.device, dtype)
 
     # Fitting
 
@@ -149,7 +153,7 @@ class TfidfClassifier(PreparedClassifier):
             ngram_range=self.ngrams[analyzer],
             token_pattern=r"(?u)\b\w+\b" if analyzer == "word" else None,  # words of one letter too
             sublinear_tf=self.sublinear_tf,
-            norm=None,  # of the whole row instead
+            norm=None,  # `_joined` normalises the whole row
             **options,
         )
 
@@ -161,7 +165,7 @@ class TfidfClassifier(PreparedClassifier):
         return dict(zip(counts, weights, strict=True))
 
     def _rebuild(self) -> tuple[list[Block], LogisticRegression]:
-        """scikit-learn's objects, built from `self.fitted` alone, and again only after it was replaced."""
+        """Builds scikit-learn's objects from `self.fitted`, again only after it was replaced."""
         if self._rebuilt is None or self._rebuilt[0] is not self.fitted:
             from sklearn.linear_model import LogisticRegression
 
@@ -183,8 +187,9 @@ class TfidfClassifier(PreparedClassifier):
 def _fit_transform(vectorizer: TfidfVectorizer, column: str, texts: list[str]) -> Matrix:
     try:
         return vectorizer.fit_transform(texts)
-    except ValueError as error:  # scikit-learn's way to say that the vocabulary is empty
-        name, ngrams = f"{vectorizer.analyzer}_ngrams", list(vectorizer.ngram_range)
+    except ValueError as error:  # scikit-learn raises it for an empty vocabulary
+        name = f"{vectorizer.analyzer}_ngrams"
+        ngrams = list(vectorizer.ngram_range)
         raise UserError(
             f"min_df {vectorizer.min_df} with {name} {ngrams} keeps no n-gram of {column} "
             f"in {len(texts)} train rows: lower min_df, or set {name} to null"
@@ -199,7 +204,7 @@ def _joined(matrices: list[Matrix]) -> Matrix:
 
 
 def _stored(column: str, vectorizer: TfidfVectorizer) -> dict[str, Any]:
-    # One string: torch.load(weights_only=True) takes seconds for a list of a million.
+    # One string: torch.load(weights_only=True) takes seconds for a list of a million strings.
     vocabulary = json.dumps(vectorizer.get_feature_names_out().tolist(), ensure_ascii=False)
     idf = torch.tensor(vectorizer.idf_)
     return {"column": column, "analyzer": vectorizer.analyzer, "vocabulary": vocabulary, "idf": idf}
@@ -207,5 +212,5 @@ def _stored(column: str, vectorizer: TfidfVectorizer) -> dict[str, Any]:
 
 def _ngram_range(name: str, ngrams: Sequence[int]) -> tuple[int, int]:
     if len(ngrams) != 2 or not 1 <= ngrams[0] <= ngrams[1]:
-        raise UserError(f"{name} {list(ngrams)} is no range: give the fewest and the most, such as [1, 4], or null")
+        raise UserError(f"{name} {list(ngrams)} is no range: give the minimum and the maximum, such as [1, 4], or null")
     return ngrams[0], ngrams[1]
