@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
 from tests.contract.basis import SKIES, Forecasts, Letters, Means, means_of, nearest
@@ -28,7 +29,7 @@ from textclf.models import (
     read_back,
 )
 from textclf.run.calibration import Calibration
-from textclf.run.checkpoints import LastCheckpoint
+from textclf.run.checkpoints import BestCheckpoint, LastCheckpoint
 
 QUIET = {"logger": False, "accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
 
@@ -130,6 +131,45 @@ def test_what_a_checkpoint_lacks(kind, message, tmp_path):
         fit(kind, tmp_path)
     assert "\n" not in str(caught.value)
     assert (tmp_path / "checkpoints" / "last.ckpt").is_file()
+
+
+@pytest.mark.parametrize("kind", [RandomProjection, LayersInList])
+def test_the_last_checkpoint_is_compared_whatever_the_best_epoch(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(BestCheckpoint, "on_validation_end", best_is_the_first)
+    with pytest.raises(UserError, match=f"^{kind.__name__} scores rows in another way"):
+        fit(kind, tmp_path, BestCheckpoint(), max_epochs=3)
+
+
+def best_is_the_first(self, trainer, pl_module):
+    """Saves the first checkpoint, and no other."""
+    if trainer.current_epoch == 0:
+        ModelCheckpoint.on_validation_end(self, trainer, pl_module)
+
+
+class UpdatedInTraining(Letters):
+    """A prior that is updated in each epoch, and kept."""
+
+    def on_train_epoch_end(self):
+        self.fitted = {"prior": [float(self.current_epoch), 0.0]}
+
+    def log_scores(self, batch):
+        prior = torch.tensor(self.fitted.get("prior", [0.0, 0.0]))
+        return (super().log_scores(batch) + prior).log_softmax(-1)
+
+
+def test_state_that_changes_after_the_best_epoch_is_no_fault(tmp_path, monkeypatch):
+    monkeypatch.setattr(BestCheckpoint, "on_validation_end", best_is_the_first)
+    assert fit(UpdatedInTraining, tmp_path, BestCheckpoint(), max_epochs=3).state.finished
+
+
+def test_a_checkpoint_of_an_earlier_step_is_said(tmp_path, capsys):
+    class First(ModelCheckpoint):
+        on_validation_end = best_is_the_first
+
+    Trainer(default_root_dir=tmp_path, max_epochs=3, callbacks=[First(save_on_train_epoch_end=False)], **QUIET).fit(
+        Letters(2, SKIES), datamodule=Forecasts(batch_size=11)
+    )
+    assert "not compared with those of the trained method: it was saved at step 3, and" in capsys.readouterr().err
 
 
 class Dropped(Letters):

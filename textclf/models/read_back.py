@@ -70,18 +70,25 @@ class CheckpointReadBack(Callback):
             np.random.seed(OTHER_SEED)
             random.seed(OTHER_SEED)
             copy = rebuilt(model, checkpoint)
-            if checkpoint["global_step"] == trainer.global_step and trainer.datamodule is not None:
+            if checkpoint["global_step"] != trainer.global_step:
+                say(
+                    f"the scores of the checkpoint are not compared with those of the trained method: it was saved at "
+                    f"step {checkpoint['global_step']}, and training ended at step {trainer.global_step}"
+                )
+            elif trainer.datamodule is not None:
                 compare_scores(model, copy, some_rows(trainer.datamodule), trainer)
 
 
 def saved_checkpoint(trainer: Any) -> Path | None:
-    """The last checkpoint that a trainer has saved; None where there is none."""
-    for callback in trainer.checkpoint_callbacks:
-        for name in ("path", "last_model_path", "best_model_path"):
+    """The checkpoint that a trainer has saved last; None where there is none."""
+    found = []
+    for name in ("path", "last_model_path", "best_model_path"):
+        for callback in trainer.checkpoint_callbacks:
             path = getattr(callback, name, None)
             if path and Path(path).is_file():
-                return Path(path)
-    return None
+                found.append(Path(path))
+    # Of files that were written at the same time, the first one: `path` is that of `last.ckpt`.
+    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
 def some_rows(data: Any) -> dict[str, Any]:
