@@ -27,10 +27,12 @@ class GuardedAttributes:
 
     Attributes:
         attribute_types: The type that an attribute of the base class keeps, and what it holds.
+        former_names: The present name of each attribute for subclasses that had another name in an earlier version.
         init_call: How a subclass calls the base class, for messages.
     """
 
     attribute_types: ClassVar[Mapping[str, tuple[type | tuple[type, ...], str]]] = {}
+    former_names: ClassVar[Mapping[str, str]] = {}
     init_call: ClassVar[str] = "super().__init__()"
     _base_ready = False
 
@@ -38,13 +40,16 @@ class GuardedAttributes:
         """Lets attributes be set from now on; the first thing in the `__init__` of the base class.
 
         Raises:
-            UserError: A subclass has a private name of the base class, or a class attribute of another type.
+            UserError: A subclass has a private name of the base class, a class attribute of another type, or a former
+                name of an attribute.
         """
         self.__dict__["_base_ready"] = True
         for kind in type(self).__mro__:
             if kind.__module__ in BASES:
                 break
             for name, value in vars(kind).items():
+                if name in self.former_names:
+                    raise UserError(f"{kind.__name__}.{name} is called {self.former_names[name]!r} now: rename it")
                 _check_type(type(self), name, value)
                 _check_private(type(self), kind, name)
 

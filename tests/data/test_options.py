@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer
 
 from textclf.data import FilesDataModule, KorSAEDataModule
 from textclf.data.cleaning import DropEmpty, DropRepeats, StripWhitespace
-from textclf.data.contract import Wanted
+from textclf.data.contract import ExampleRequest
 from textclf.data.options import refuse_for_method
 from textclf.data.splitting import draw_sample
 from textclf.errors import UserError
@@ -297,8 +297,8 @@ class ZeroShot(TextClassifier):
 
     shots = fit = None
 
-    def wanted(self):
-        return None if self.shots is None else Wanted(self.shots, 0, bool(self.fit))
+    def example_request(self):
+        return None if self.shots is None else ExampleRequest(self.shots, 0, bool(self.fit))
 
 
 class Examples(ZeroShot):

@@ -190,7 +190,7 @@ def test_each_precision_is_compared_with_references_of_its_own(lm, monkeypatch):
 
 def test_a_prior_is_fitted_once(lm, monkeypatch):
     model = CausalLMClassifier(2, NAMES, pretrained=str(lm), prompt=PROMPT, rule="fitted_prior")
-    model.see(None, Dataset.from_dict({"text": ["a bore", "a joy", "fine"], "label": [0, 1, 1]}))
+    model.set_examples(None, Dataset.from_dict({"text": ["a bore", "a joy", "fine"], "label": [0, 1, 1]}))
     calls, fit = [], rules.fit_shift
     monkeypatch.setattr(rules, "fit_shift", lambda *given: calls.append(given) or fit(*given))
     for text in ("a joy", "dull"):
@@ -553,10 +553,10 @@ def test_the_published_anchor_can_be_computed_by_one_line(lm, capsys):
 
 def test_examples_are_given_by_hand(lm):
     model = CausalLMClassifier(2, NAMES, pretrained=str(lm), prompt=PROMPT, shots=2)
-    model.see(Dataset.from_dict({"text": ["a bore", "a joy"], "label": [0, 1]}), None)
+    model.set_examples(Dataset.from_dict({"text": ["a bore", "a joy"], "label": [0, 1]}), None)
     before = model.encoding_key()
     assert model.template.parts[0] == "Film: a bore\nIt is negative\n\nFilm: a joy\nIt is positive\n\nFilm: "
-    model.see(Dataset.from_dict({"text": ["a joy", "a bore"], "label": [1, 0]}), None)
+    model.set_examples(Dataset.from_dict({"text": ["a joy", "a bore"], "label": [1, 0]}), None)
     assert model.encoding_key() != before
     assert len(model.classify(["fine"])) == 1
 

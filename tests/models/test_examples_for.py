@@ -99,7 +99,7 @@ def test_scores_are_those_of_plain_passes(strategy, lm, rows_folder, tmp_path):
 
 def test_a_text_is_never_its_own_example(lm):
     model = build(Nearest, lm)
-    model.see(POOL, None)
+    model.set_examples(POOL, None)
     (prompt,) = prompts_of(model, {"text": ["a joy"], "label": [1]})
     assert prompt.count("a joy") == 1
     assert prompt.endswith("\n\nFilm: a joy\nIt is")
@@ -108,7 +108,7 @@ def test_a_text_is_never_its_own_example(lm):
 def test_pairs_are_the_same_only_if_both_texts_are(lm):
     model = build(First, lm, prompt="{text} / {text_pair}:", shots=1)
     pool = Dataset.from_dict({"text": ["a"], "text_pair": ["b"], "label": [0]})
-    model.see(pool, None)
+    model.set_examples(pool, None)
     rows = {"text": ["a", "a"], "text_pair": ["b", "c"]}
     model.given = [[0], [0]]
     assert prompts_of(model, rows) == ["a / b:", "a / b: negative\n\na / c:"]
@@ -116,7 +116,7 @@ def test_pairs_are_the_same_only_if_both_texts_are(lm):
 
 def test_long_texts_are_shortened_by_the_room_that_their_own_examples_leave(lm):
     model = build(First, lm, max_length=60, shots=1)
-    model.see(POOL, None)
+    model.set_examples(POOL, None)
     model.given = [[0], [3], [0]]
     rows = {"text": ["x" * 100, "y" * 100, "z"]}
     encoded = model.encode(rows)
@@ -131,7 +131,7 @@ def test_long_texts_are_shortened_by_the_room_that_their_own_examples_leave(lm):
 
 def build_and_see(lm, **arguments):
     model = build(First, lm, shots=1, **arguments)
-    model.see(POOL, None)
+    model.set_examples(POOL, None)
     model.given = [[0]] * 3
     return model
 
@@ -139,7 +139,7 @@ def build_and_see(lm, **arguments):
 def test_the_key_of_cached_rows_knows_the_pool_and_the_class(lm):
     def key(kind, rows, **arguments):
         model = build(kind, lm, **arguments)
-        model.see(rows, None)
+        model.set_examples(rows, None)
         return model.encoding_key()
 
     class Other(Nearest):
@@ -168,7 +168,7 @@ def test_the_key_of_cached_rows_knows_the_pool_and_the_class(lm):
 )
 def test_what_is_no_choice_is_refused(given, words, lm):
     model = build(First, lm, shots=1)
-    model.see(POOL, None)
+    model.set_examples(POOL, None)
     model.given = given
     with pytest.raises(UserError, match=rf"^First\.examples_for {words}"):
         model.encode({"text": ["a", "b"]})
@@ -177,7 +177,7 @@ def test_what_is_no_choice_is_refused(given, words, lm):
 @pytest.mark.parametrize("given", [np.array([[2, 0]] * 2), torch.tensor([[2, 0]] * 2), [(2, 0), range(2, -1, -2)]])
 def test_arrays_tensors_and_ranges_are_taken(given, lm):
     model = build(First, lm)
-    model.see(POOL, None)
+    model.set_examples(POOL, None)
     model.given = given
     _, chosen = model.templates_for([{"text": "a"}, {"text": "b"}])
     assert chosen == [[2, 0], [2, 0]]
@@ -186,7 +186,7 @@ def test_arrays_tensors_and_ranges_are_taken(given, lm):
 def test_without_shots_or_without_rows(lm):
     zero_shot = build(Nearest, lm, shots=0)
     assert zero_shot.encode({"text": ["a"]})["length"] == [len(PROMPT.replace("{text}", "a")) + 1]
-    assert not zero_shot.wanted().all_rows
+    assert not zero_shot.example_request().all_rows
     with pytest.raises(UserError, match="no examples are known here"):
         build(Nearest, lm).encode({"text": ["a"]})
 

@@ -134,6 +134,21 @@ def test_other_private_names_are_free(base, name):
     assert getattr(type("Own", (base,), {name: 1})(*arguments), name) == 1
 
 
+@pytest.mark.parametrize(
+    ("former", "name"),
+    [
+        ("wanted", "example_request"),
+        ("see", "set_examples"),
+        ("settle", "calibrate_split"),
+        ("judged_together", "needs_whole_split"),
+    ],
+)
+def test_a_former_name_of_a_hook_is_refused(former, name):
+    kind = type("Former", (Letters,), {former: True})
+    with pytest.raises(UserError, match=rf"^Former.{former} is called '{name}' now: rename it$"):
+        kind(2, ["a", "b"])
+
+
 @pytest.mark.parametrize("value", [3, [1], nn.Linear(1, 1), nn.Parameter(torch.zeros(1)), {"a": 1}, "text", None])
 @pytest.mark.parametrize("name", ["layer", "knob", "temperature", "fitted"])
 @pytest.mark.parametrize(("base", "call"), [(Letters, r"num_classes, label_names"), (Forecasts, r"\*\*kwargs")])

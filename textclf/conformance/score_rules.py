@@ -94,7 +94,8 @@ def label_order(subject: Subject, model: TextClassifier) -> None:
         NotCheckable: What the method knows of the labels, it learns from rows, or it does not take other labels.
         UserError: The columns stay in place where the labels change theirs.
     """
-    if model.trains_by_batches or type(model).prepare is not TextClassifier.prepare or model.wanted() is not None:
+    prepares = type(model).prepare is not TextClassifier.prepare
+    if model.trains_by_batches or prepares or model.example_request() is not None:
         raise NotCheckable("it learns the order of the labels from rows")
     names = subject.label_names
     tolerance = tolerance_of(model)

@@ -13,6 +13,7 @@ from textclf.data.cleaning import (
     StripWhitespace,
     TextStep,
 )
+from textclf.data.contract import ExampleRequest
 from textclf.data.files import FilesDataModule
 from textclf.data.sets.ag_news import AGNewsDataModule
 from textclf.data.sets.bbc_news import BBCNewsDataModule
@@ -34,6 +35,7 @@ __all__ = [
     "DropRepeats",
     "DropUnknownLabels",
     "EmotionDataModule",
+    "ExampleRequest",
     "FilesDataModule",
     "JoinLines",
     "Kor3i4kDataModule",

@@ -21,7 +21,7 @@ from textclf.data.batching import (
 )
 from textclf.data.cleaning import CleaningStep, check_recipe, text_steps
 from textclf.data.columns import int_column
-from textclf.data.contract import Method, Wanted
+from textclf.data.contract import ExampleRequest, Method
 from textclf.data.examples import FIT_ROWS, rows_to_show, sample_to_fit, with_labels_of
 from textclf.data.labels import listed, normalized_names
 from textclf.data.ledger import Ledger
@@ -237,35 +237,35 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         Raises:
             UserError: There are no such rows, or too few.
         """
-        wanted = model.wanted()
-        if wanted is None:
+        request = model.example_request()
+        if request is None:
             return
-        if stage == "validate" and wanted.fit:
+        if stage == "validate" and request.fit:
             raise UserError("validate: the validation rows are what this rule is fitted to: run `test`")
         test_alone = self.source_splits() == ("test",)
         if test_alone:
-            if not (wanted.shots or wanted.fit or self.shots_per_class):
+            if not (request.shots or request.fit or self.shots_per_class):
                 return
             self.take_slice()
         shown = None
         drawn = np.empty(0, dtype=np.int64)
-        if wanted.shots:
+        if request.shots:
             train = self._read_once("train")
-            drawn = rows_to_show(wanted, int_column(train, "label"), self.label_names, of_slice=test_alone)
+            drawn = rows_to_show(request, int_column(train, "label"), self.label_names, of_slice=test_alone)
             shown = train.select(drawn)
         fit = None
-        if wanted.fit or (stage == "test" and (test_alone or self.has_split("validation"))):
-            fit = self._rows_to_fit(wanted, drawn)
+        if request.fit or (stage == "test" and (test_alone or self.has_split("validation"))):
+            fit = self._rows_to_fit(request, drawn)
         model.textclf.train_rows = len(drawn)
-        if wanted.fit and fit is not None:
+        if request.fit and fit is not None:
             model.textclf.train_rows += len(fit)
-        model.see(
+        model.set_examples(
             with_labels_of(shown, self.label_names, model.label_names),
             with_labels_of(fit, self.label_names, model.label_names),
-            of_test=self.sliced and not wanted.shots,
+            of_test=self.sliced and not request.shots,
         )
 
-    def _rows_to_fit(self, wanted: Wanted, drawn: np.ndarray) -> Dataset | None:
+    def _rows_to_fit(self, request: ExampleRequest, drawn: np.ndarray) -> Dataset | None:
         """The rows that a few numbers are fitted to, without the examples that were drawn; None where none are left."""
         if self.source_splits() == ("test",):
             rows = self._read_once("train")
@@ -275,7 +275,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         if not len(rows):
             return None
         most = FIT_ROWS
-        if not wanted.fit:  # optional rows: scoring them takes no longer than the test itself
+        if not request.fit:  # optional rows: scoring them takes no longer than the test itself
             most = min(FIT_ROWS, len(self._read_once("test")))
         return rows.select(sample_to_fit(int_column(rows, "label"), most, self.seed))
 

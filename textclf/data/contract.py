@@ -26,8 +26,8 @@ NUMBERS = (int, float)
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A request for labelled rows, by a method that is not trained; see `Method.wanted`.
+class ExampleRequest:
+    """A request for labelled rows, by a method that is not trained; see `Method.example_request`.
 
     Attributes:
         shots: Number of examples in its prompts, drawn evenly over the classes.
@@ -70,7 +70,7 @@ class Method(Encoder, Protocol):
     """What a data module needs of a method; `textclf.models.base.TextClassifier` provides it.
 
     In `fit` the calls are: `prepare` once with the train rows, `encode` for each split, `collate` for each batch. A
-    method without training is asked for its examples (`wanted`, `see`) instead of being prepared.
+    method without training is asked for its examples (`example_request`, `set_examples`) instead of being prepared.
 
     Attributes:
         encoded_together: Rows that `encode` is given at once, at most.
@@ -95,10 +95,10 @@ class Method(Encoder, Protocol):
     def prepare(self, train_rows: Dataset) -> None:
         """Fits what must be known before rows can be encoded, and puts it into `fitted`."""
 
-    def wanted(self) -> Wanted | None:
+    def example_request(self) -> ExampleRequest | None:
         """Requests labelled rows; None where it needs none."""
 
-    def see(self, shown: Dataset | None, fit: Dataset | None, of_test: bool = False) -> None:
+    def set_examples(self, shown: Dataset | None, fit: Dataset | None, of_test: bool = False) -> None:
         """Takes the requested rows."""
 
     def encoding_key(self) -> str:

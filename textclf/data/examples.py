@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from textclf.data.columns import int_column
-from textclf.data.contract import Wanted
+from textclf.data.contract import ExampleRequest
 from textclf.data.labels import normalized_names
 from textclf.data.splitting import stratified_split
 from textclf.errors import UserError
@@ -17,11 +17,11 @@ FIT_ROWS = 1000
 """Most rows that a few numbers are fitted to: more would cost much, and change little."""
 
 
-def rows_to_show(wanted: Wanted, labels: np.ndarray, names: Sequence[str], of_slice: bool) -> np.ndarray:
+def rows_to_show(request: ExampleRequest, labels: np.ndarray, names: Sequence[str], of_slice: bool) -> np.ndarray:
     """Chooses the examples, or all rows that the method chooses from itself.
 
     Args:
-        wanted: The request.
+        request: The request.
         labels: Class of each train row, shape `(rows,)`.
         names: Name of each class.
         of_slice: Whether the rows that numbers are fitted to come from the same ones.
@@ -32,12 +32,12 @@ def rows_to_show(wanted: Wanted, labels: np.ndarray, names: Sequence[str], of_sl
     Raises:
         UserError: There are too few rows.
     """
-    if not wanted.all_rows:
-        return draw_examples(labels, wanted.shots, wanted.seed, names)
-    if len(labels) < wanted.shots:
-        raise UserError(f"shots {wanted.shots}: there are {len(labels)} train rows to choose from: give fewer shots")
-    if of_slice and wanted.fit:  # a row that numbers are fitted to must not be an example
-        return stratified_split(labels, 0.5, wanted.seed)[0]
+    if not request.all_rows:
+        return draw_examples(labels, request.shots, request.seed, names)
+    if len(labels) < request.shots:
+        raise UserError(f"shots {request.shots}: there are {len(labels)} train rows to choose from: give fewer shots")
+    if of_slice and request.fit:  # a row that numbers are fitted to must not be an example
+        return stratified_split(labels, 0.5, request.seed)[0]
     return np.arange(len(labels))
 
 

@@ -169,15 +169,15 @@ def refuse_for_method(data: Options, model: Method, stage: str) -> None:
     if data.balanced:
         raise UserError(f"balanced has no effect: {name} is not trained; leave it out")
     test_alone = data.source_splits() == ("test",)
-    wanted = model.wanted()
-    if not test_alone and not (wanted and wanted.shots):
+    request = model.example_request()
+    if not test_alone and not (request and request.shots):
         if data.shots_per_class is not None:
             raise UserError(
                 f"shots_per_class {data.shots_per_class} has no effect: {name} reads no train rows; leave it out"
             )
         if "train" in data.limit:
             say(f"limit of train is not used: {name} reads no train rows")
-    if test_alone and wanted is None and data.shots_per_class is None:
+    if test_alone and request is None and data.shots_per_class is None:
         if data.val_size not in (0, VAL_SIZE):
             raise UserError(
                 f"val_size {data.val_size} has no effect: there is a test split only, and {name} needs no rows of it; "

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import textclf
 from textclf.class_paths import public_path
-from textclf.data.contract import Wanted
+from textclf.data.contract import ExampleRequest
 from textclf.data.labels import normalized_names, refuse_other_labels
 from textclf.errors import UserError
 from textclf.evaluation.metrics import ClassificationMetrics
@@ -96,6 +96,12 @@ class TextClassifier(GuardedAttributes, LightningModule):
         "textclf": (MethodState, "what the package keeps of the method"),
         "textclf_metrics": (nn.ModuleDict, "what the package counts"),
     }
+    former_names = {
+        "judged_together": "needs_whole_split",
+        "see": "set_examples",
+        "settle": "calibrate_split",
+        "wanted": "example_request",
+    }
     init_call = "super().__init__(num_classes, label_names)"
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -172,21 +178,21 @@ class TextClassifier(GuardedAttributes, LightningModule):
             train_rows: The train split, on disk: columns `id`, `text`, `label`, and `text_pair` where there is one.
         """
 
-    def wanted(self) -> Wanted | None:
+    def example_request(self) -> ExampleRequest | None:
         """Requests labelled rows for a method without training; by default it needs none.
 
         The data module asks for it in `test`, `validate` and `predict`, before any row is encoded, and answers by
-        calling `see`. Rows that are scored are never among those it gives.
+        calling `set_examples`. Rows that are scored are never among those it gives.
         """
         return None
 
-    def see(self, shown: Dataset | None, fit: Dataset | None, of_test: bool = False) -> None:
+    def set_examples(self, shown: Dataset | None, fit: Dataset | None, of_test: bool = False) -> None:
         """Takes the requested rows; called on every process, with the same ones. May also be called by hand.
 
         Rows have the columns `id`, `text`, `label` (an index into `label_names`), and `text_pair` where there is one.
 
         Args:
-            shown: Examples for the prompts, in this order, or all train rows to choose from (`Wanted.all_rows`).
+            shown: Examples for the prompts, in this order; all train rows, if `ExampleRequest.all_rows` asks for them.
             fit: Rows to fit a few numbers to, or None where there are none.
             of_test: Whether `fit` was taken out of the test split for this purpose alone.
         """

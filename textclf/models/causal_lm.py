@@ -15,7 +15,7 @@ from textclf.backbones.compatibility import check_embeddings
 from textclf.backbones.tokenizer_files import tokenizer_files
 from textclf.backbones.weights import CAUSAL_REMEDY, dtype_of, load_causal, load_config, load_tokenizer
 from textclf.console import say
-from textclf.data.contract import Wanted
+from textclf.data.contract import ExampleRequest
 from textclf.errors import UserError, check_least
 from textclf.models.base import TextClassifier
 from textclf.models.few_shot import FewShotPrompts
@@ -189,11 +189,11 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
 
     # Labelled rows
 
-    def wanted(self) -> Wanted:
+    def example_request(self) -> ExampleRequest:
         """Shots; and rows to fit a prior to, of which every test stores some where they cost no test row."""
-        return Wanted(self.shots, self.shot_seed, self.score_rule.fits, all_rows=self.chooses_examples)
+        return ExampleRequest(self.shots, self.shot_seed, self.score_rule.fits, all_rows=self.chooses_examples)
 
-    def see(self, shown: Dataset | None, fit: Dataset | None, of_test: bool = False) -> None:
+    def set_examples(self, shown: Dataset | None, fit: Dataset | None, of_test: bool = False) -> None:
         """Stores the examples, and the rows that a rule is fitted to.
 
         Args:
