@@ -127,7 +127,9 @@ class FewShotPrompts:
         return {**row, "label": self.label_names[row["label"]]}
 
     def _no_examples(self) -> UserError:
-        return UserError(f"shots {self.shots}: no examples are known here; run `test` or `predict`, or call `set_examples`")
+        return UserError(
+            f"shots {self.shots}: no examples are known here; run `test` or `predict`, or call `set_examples`"
+        )
 
     def _known_examples(self) -> Dataset:
         if self.examples is None:
