@@ -24,14 +24,14 @@ class Steps:
     def __init__(self, monkeypatch, lr=0.1, world_size=1):
         self.logged, self.now, self.speed = [], 0.0, TrainingSpeed()
         optimizers = [SimpleNamespace(param_groups=[{"lr": lr}, {"lr": lr / 2}] if lr else [{}])]
-        connector = SimpleNamespace(should_update_logs=False)
-        self.trainer = SimpleNamespace(optimizers=optimizers, world_size=world_size, _logger_connector=connector)
+        self.trainer = SimpleNamespace(optimizers=optimizers, world_size=world_size, global_step=0, should_stop=False)
         self.model = SimpleNamespace(log_dict=self.logged.append)
         monkeypatch.setattr("textclf.run.monitors.time.perf_counter", lambda: self.now)
         self.speed.on_train_start(self.trainer, self.model)
 
     def step(self, wait, seconds, batch, log=False):
-        self.trainer._logger_connector.should_update_logs = log
+        self.trainer.global_step += 1
+        self.trainer.log_every_n_steps = 1 if log else 1000
         self.now += wait
         self.speed.on_train_batch_start(self.trainer, self.model, batch, 0)
         self.now += seconds
@@ -70,3 +70,12 @@ def test_batches_without_tokens_and_methods_without_steps(monkeypatch):
     fitted_whole = Steps(monkeypatch, lr=None)
     fitted_whole.step(0, 1, {"labels": torch.zeros(4)}, log=True)
     assert fitted_whole.logged == []
+
+
+def test_batches_of_one_step_are_logged_once(monkeypatch):
+    steps = Steps(monkeypatch)
+    for _ in range(2):
+        steps.step(0, 1, batch(), log=True)
+        steps.trainer.global_step -= 1  # the next batch is accumulated
+        steps.step(0, 1, batch(), log=True)
+    assert [values["train/examples_per_second"] for values in steps.logged] == [2, 2]

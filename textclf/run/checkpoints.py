@@ -19,26 +19,27 @@ from textclf.processes import run_folder
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and renames it.
+    """Writes checkpoints atomically: to a temporary file in the same folder, which is then renamed.
 
-    (Lightning's own way writes to the system's temporary folder; from another file system that is copied over the old
-    one.)
+    (Lightning writes to the system's temporary folder. Where that is another file system, the file is copied over the
+    old checkpoint, which is lost if the copy fails.)
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Saves it; what stood at `path` stays whole until then."""
-        with atomic_path(path) as temporary, temporary.open("wb") as file:  # given a path, torch hides why it failed
+        """Saves a checkpoint; an older one at `path` is replaced once the new one is complete."""
+        # Given a path instead of a file, torch hides the reason of a failure.
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
             torch.save(checkpoint, file)
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps `checkpoints/best.ckpt`: the highest `val/macro_f1`, or what the model names in `best_by`.
+    """Keeps `checkpoints/best.ckpt`: the highest `val/macro_f1`, or the best by what the model names in `best_by`.
 
-    It holds what evaluation and prediction need; the states of optimizer and callbacks are in `last.ckpt` alone.
+    It holds what evaluation and prediction need; the states of the optimizer and of callbacks are in `last.ckpt` alone.
     """
 
     def __init__(self) -> None:
-        """Nothing is left to choose."""
+        """Takes no options."""
         super().__init__(
             filename="best",
             monitor="val/macro_f1",
@@ -50,51 +51,69 @@ class BestCheckpoint(ModelCheckpoint):
         )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Finds the run folder, and what the model is judged by."""
+        """Finds the run folder, and the metric by which checkpoints of the model are compared."""
         self.dirpath = str(run_folder(trainer) / "checkpoints")
-        self.monitor, self.mode = getattr(pl_module, "best_by", (self.monitor, self.mode))
+        monitor, mode = getattr(pl_module, "best_by", (self.monitor, self.mode))
+        self.monitor = monitor
+        self.mode = mode
         super().setup(trainer, pl_module, stage)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keeps the best score where the run folder is now written otherwise, or has moved."""
-        path, best = str(Path(self.dirpath or "", "best.ckpt")), state_dict["best_model_score"]
-        paths = {"best_model_path": path, "kth_best_model_path": path}
-        known = {"dirpath": self.dirpath, "best_k_models": {} if best is None else {path: best}}
-        super().load_state_dict({**state_dict, **paths, **known})
+        """Keeps the best score where the run folder has moved, or its path is now spelled differently.
+
+        (Lightning forgets the best score where `dirpath` is not equal to the one in the checkpoint.)
+        """
+        path = str(Path(self.dirpath or "", "best.ckpt"))
+        best = state_dict["best_model_score"]
+        moved: dict[str, Any] = {
+            "dirpath": self.dirpath,
+            "best_model_path": path,
+            "kth_best_model_path": path,
+            "best_k_models": {},
+        }
+        if best is not None:
+            moved["best_k_models"] = {path: best}
+        super().load_state_dict({**state_dict, **moved})
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves the checkpoint if it is the best so far, and says what the validation gave."""
+        """Saves the checkpoint if it is the best so far, and prints the metrics of the validation."""
         super().on_validation_end(trainer, pl_module)
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             variant = getattr(getattr(pl_module, "textclf", None), "variant", "")
             say(validation_line(trainer, variant, self.monitor, self.best_model_score))
 
 
-FIGURES = {"val/nll": "loss", "val/accuracy": "accuracy", "val/macro_f1": "macro-F1"}
-"""The figures that are said after each validation, and what they are called there."""
+SHOWN_METRICS = {"val/nll": "loss", "val/accuracy": "accuracy", "val/macro_f1": "macro-F1"}
+"""The metrics that are printed after each validation, and their names there."""
 
 
 def validation_line(trainer: Trainer, variant: str, monitor: str | None, best: torch.Tensor | None) -> str:
-    """What a validation in `fit` gave, in a line.
+    """The metrics of a validation in `fit`, in one line.
 
     Args:
         trainer: After the validation.
         variant: What the method tried in it; may be empty.
-        monitor: The figure by which checkpoints are compared.
+        monitor: The metric by which checkpoints are compared.
         best: Its best value so far; None where no checkpoint is kept.
     """
     logged = trainer.callback_metrics
-    found = [f"{name} {float(logged[key]):.4f}" for key, name in FIGURES.items() if key in logged]
-    line = f"validation at epoch {trainer.current_epoch + 1}, step {trainer.global_step}: "
-    line += ", ".join([variant, *found] if variant else found)
-    return line if best is None else f"{line} (best {FIGURES.get(monitor or '', monitor)} so far: {float(best):.4f})"
+    found = [variant] if variant else []
+    found += [f"{name} {float(logged[key]):.4f}" for key, name in SHOWN_METRICS.items() if key in logged]
+    line = f"validation at epoch {trainer.current_epoch + 1}, step {trainer.global_step}: {', '.join(found)}"
+    if best is not None:
+        line += f" (best {SHOWN_METRICS.get(monitor or '', monitor)} so far: {float(best):.4f})"
+    return line
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps `checkpoints/last.ckpt`: after every 100 steps, each validation, and the end of training."""
+    """Keeps `checkpoints/last.ckpt`: after every 100 steps, after each validation, and at the end of training."""
 
     def __init__(self, every_n_steps: int = 100) -> None:
-        """Takes the number of optimiser steps between two savings."""
+        """Stores the interval.
+
+        Args:
+            every_n_steps: Number of optimiser steps after which the checkpoint is saved.
+        """
         self.every_n_steps = every_n_steps
         self._saved_at = 0
 
@@ -103,21 +122,21 @@ class LastCheckpoint(Checkpoint):
         self.path = run_folder(trainer) / "checkpoints" / "last.ckpt"
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Knows that what was resumed from is saved."""
+        """Does not save again the step that was resumed from."""
         self._saved_at = trainer.global_step
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        """Saves in mid-epoch."""
+        """Saves during an epoch."""
         if trainer.global_step % self.every_n_steps == 0 and trainer.global_step != self._saved_at:
             self._save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves what was just measured."""
+        """Saves the state that was just validated."""
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self._save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves the end."""
+        """Saves the final state."""
         self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
@@ -130,11 +149,11 @@ class RandomStates(Callback):
     """Keeps the random states in checkpoints: Lightning does not, and dropout would differ after a resume."""
 
     def __init__(self) -> None:
-        """Starts with nothing to give back."""
+        """Starts without a state to restore."""
         self._loaded: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """States of Python, NumPy, torch, and each CUDA device, as tensors and lists."""
+        """The states of Python, NumPy, torch, and each CUDA device, as tensors and lists."""
         version, internal, gauss = random.getstate()
         _, keys, position, has_gauss, cached = np.random.get_state()
         return {
@@ -145,18 +164,19 @@ class RandomStates(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keeps them until the first batch: what comes before it draws numbers too."""
+        """Keeps the states until the first batch: code that runs before it draws random numbers too."""
         self._loaded = state_dict
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Gives them back."""
+        """Restores the states before the first batch."""
         if self._loaded is None:
             return
-        state, self._loaded = self._loaded, None
+        state = self._loaded
+        self._loaded = None
         version, internal, gauss = state["python"]
         random.setstate((version, tuple(internal), gauss))
         keys, *rest = state["numpy"]
         np.random.set_state(("MT19937", keys.cpu().numpy().astype(np.uint32), *rest))
         torch.set_rng_state(state["torch"].cpu())
         if len(state["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+            torch.cuda.set_rng_state_all([each.cpu() for each in state["cuda"]])

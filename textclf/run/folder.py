@@ -1,4 +1,4 @@
-"""The run folder: its name, who may use it, and its `config.yaml`."""
+"""The run folder: its name, the claim of one run to it, its checkpoints, and its `config.yaml`."""
 
 from __future__ import annotations
 
@@ -23,35 +23,43 @@ from textclf.run.yaml_values import dump, is_inline
 
 ROOT = Path("runs")
 RECORDS = ("wandb", "tensorboard")
-"""What loggers begin in a run folder before anything was read or trained."""
+"""Folders of a run folder that loggers make before anything was read or trained."""
 
 
 def is_first_process() -> bool:
     """Whether this is the first of the processes that a launcher such as torchrun started, or the only one."""
-    node = os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0"))  # of Lightning's launcher and torchrun
-    return node == "0" and bool(getattr(rank_zero_only, "rank", 0) == 0)  # from the launcher's environment variables
+    # Lightning's launcher sets the first variable, torchrun the second.
+    node = os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0"))
+    # Lightning reads the rank from the launcher's variables, and leaves the attribute out where there are none.
+    rank = getattr(rank_zero_only, "rank", 0)
+    return node == "0" and rank == 0
 
 
 def run_name(configs: list[str], checkpoint: Path | None = None) -> str:
-    """A run's name.
+    """The default name of a run.
 
     Args:
-        configs: The configuration files. The name is their stems, joined by `-`; one that is written out as JSON has
-            none.
+        configs: The configuration files, whose stems are joined by `-`. A configuration in braces has no stem.
         checkpoint: Where there are no such files, the run of this checkpoint gives the name: `nsmc` for
             `runs/nsmc/0/checkpoints/best.ckpt`, and `mine` for `mine/checkpoints/best.ckpt`.
     """
     stems = [Path(config).stem for config in configs if not is_inline(config)]
-    if stems or checkpoint is None:
-        return "-".join(stems) or "run"
-    folders = [folder.name for folder in checkpoint.resolve().parents if folder.name != "checkpoints"]
-    is_version = folders[0].isdecimal() and len(folders) > 1
-    return (folders[1] if is_version else folders[0]) or "run"
+    name = "-".join(stems)
+    if not stems and checkpoint is not None:
+        folders = [folder.name for folder in checkpoint.resolve().parents if folder.name != "checkpoints"]
+        name = folders[0]
+        if name.isdecimal() and len(folders) > 1:  # the version of a run
+            name = folders[1]
+    return name or "run"
 
 
 def run_group(config: dict[str, Any]) -> str:
-    """Names the data set and the method, which many runs share: by their classes, or the folder of a person's own."""
-    data, method = (config[axis]["class_path"].rpartition(".")[2] for axis in ("data", "model"))
+    """Names the data set and the method, which several runs share.
+
+    A data set is named by its class, or by its folder where it is the user's own files.
+    """
+    data = config["data"]["class_path"].rpartition(".")[2]
+    method = config["model"]["class_path"].rpartition(".")[2]
     if data == "FilesDataModule":
         data = Path(config["data"]["init_args"]["data_dir"]).resolve().name
     return f"{data.removesuffix('DataModule')} {method}"
@@ -70,16 +78,17 @@ class RunFolder:
     made: tuple[Path, ...] = ()
 
     def remove_if_empty(self) -> None:
-        """Removes what was made for a run that has left nothing worth keeping: a failed command calls it.
+        """Removes the folders that were made for a run that failed before it wrote a file.
 
-        Records of loggers count as nothing, and so do folders without files. A folder that was there before stays.
+        Records of loggers do not count as files of the run. A folder that existed before is kept.
         """
         if not self.made or not self.path.is_dir():
             return
         records = [self.path / name for name in RECORDS]
-        files = (file for file in self.path.rglob("*") if not file.is_dir() or file.is_symlink())
-        if any(not set(records) & set(file.parents) for file in files):
-            return
+        for path in self.path.rglob("*"):
+            is_file = not path.is_dir() or path.is_symlink()
+            if is_file and not set(records) & set(path.parents):
+                return
         shutil.rmtree(self.path, ignore_errors=True)
         for folder in reversed(self.made):
             with suppress(OSError):  # another run is in it
@@ -87,18 +96,20 @@ class RunFolder:
 
 
 def claim_run_folder(name: str, run_dir: str | None, resumed: Path | None) -> RunFolder:
-    """Makes the folder of a run; only the first process does, the others are told later.
+    """Makes the folder of a run; only the first process does, and broadcasts its path later.
 
     Args:
         name: Of the run; its versions are `runs/<name>/0`, `1`, ...
-        run_dir: Take this folder instead.
-        resumed: The checkpoint that training goes on from, if it does.
+        run_dir: The folder to use instead.
+        resumed: The checkpoint that training resumes from; its own folder may be claimed again.
 
     Raises:
         UserError: `run_dir` holds another run, or its name is not UTF-8.
     """
     if run_dir is None:
-        return _next_version(ROOT / name) if is_first_process() else RunFolder(ROOT / name)
+        if is_first_process():
+            return _next_version(ROOT / name)
+        return RunFolder(ROOT / name)
     folder = Path(run_dir)
     if mended(run_dir) != run_dir:
         raise UserError(f"run_dir {run_dir!r} is not UTF-8, which Parquet files must be named in: name another")
@@ -110,10 +121,10 @@ def claim_run_folder(name: str, run_dir: str | None, resumed: Path | None) -> Ru
                 f"run_dir {str(folder)!r} holds a run already: name another folder, or resume it with "
                 f"`fit --config {folder}/config.yaml --run_dir {folder} --ckpt_path last`"
             )
-        with _told(f"run_dir {str(folder)!r} cannot be made", "name another"):
+        with _errors_name(f"run_dir {str(folder)!r} cannot be made", "name another"):
             made = _missing(folder)
             folder.mkdir(parents=True, exist_ok=True)
-            with TemporaryFile(dir=folder):  # where it was there already, perhaps of another user
+            with TemporaryFile(dir=folder):  # fails in an existing folder that this user may not write to
                 pass
     return RunFolder(folder, made)
 
@@ -125,7 +136,7 @@ def _next_version(parent: Path) -> RunFolder:
         UserError: It cannot be made.
     """
     version = 0
-    with _told(f"the run folder {str(parent)!r} cannot be made in {str(Path.cwd())!r}", "pass --run_dir"):
+    with _errors_name(f"the run folder {str(parent)!r} cannot be made in {str(Path.cwd())!r}", "pass --run_dir"):
         made = _missing(parent)
         parent.mkdir(parents=True, exist_ok=True)
         while True:
@@ -137,7 +148,8 @@ def _next_version(parent: Path) -> RunFolder:
 
 
 @contextmanager
-def _told(what: str, remedy: str) -> Iterator[None]:
+def _errors_name(what: str, remedy: str) -> Iterator[None]:
+    """Turns an error of the file system into a `UserError`."""
     try:
         yield
     except OSError as error:
@@ -145,8 +157,9 @@ def _told(what: str, remedy: str) -> Iterator[None]:
 
 
 def _missing(folder: Path) -> tuple[Path, ...]:
-    """The folder and those around it, as far as they are not there; the outermost first."""
-    return tuple(path for path in reversed([folder, *folder.parents]) if not path.exists())
+    """The folder and its parents, as far as they do not exist; the outermost first."""
+    outermost_first = reversed([folder, *folder.parents])
+    return tuple(path for path in outermost_first if not path.exists())
 
 
 def find_checkpoint(given: str, run_dir: str | None, configs: list[str]) -> Path:
@@ -162,51 +175,57 @@ def find_checkpoint(given: str, run_dir: str | None, configs: list[str]) -> Path
     """
     if given not in ("best", "last"):
         return Path(given)
-    folders = [Path(run_dir)] if run_dir else []
+    folders: list[Path] = []
+    if run_dir:
+        folders.append(Path(run_dir))
     folders += [Path(config).parent for config in configs if not is_inline(config)]
     for folder in folders:
         if (path := folder / "checkpoints" / f"{given}.ckpt").is_file():
             return path
+    searched = ", ".join(map(str, folders)) or "any folder named"
     raise UserError(
-        f"--ckpt_path {given}: no checkpoints/{given}.ckpt in {', '.join(map(str, folders)) or 'any folder named'}: "
+        f"--ckpt_path {given}: no checkpoints/{given}.ckpt in {searched}: "
         "give the path of the file, or --run_dir or --config of its run"
     )
 
 
 def parameter_counts(model: LightningModule) -> dict[str, int]:
     """The number of parameters: `total`, and those that are `trainable`."""
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    return {"total": sum(n for n, _ in sizes), "trainable": sum(n for n, trained in sizes if trained)}
+    counts = {"total": 0, "trainable": 0}
+    for parameter in model.parameters():
+        counts["total"] += parameter.numel()
+        if parameter.requires_grad:
+            counts["trainable"] += parameter.numel()
+    return counts
 
 
 class ConfigWriter(Callback):
-    """Writes the whole configuration to `config.yaml` and to the loggers, once data and model are there."""
+    """Writes the whole configuration to `config.yaml` and to the loggers, once data and model are built."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        """Takes the configuration as plain values."""
+        """Stores the configuration.
+
+        Args:
+            config: Plain values only.
+        """
         self.config = config
         self._written = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes it before training, and says how large the network is."""
-        self._write(trainer, pl_module)
+        """Writes the configuration before training, and prints the number of parameters."""
+        self.on_validation_start(trainer, pl_module)
         parameters = parameter_counts(pl_module)
         if parameters["total"]:
             say(f"{parameters['total']:,} parameters, {parameters['trainable']:,} of them are trained")
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes it where there was no training."""
-        self._write(trainer, pl_module)
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes it where there was no training."""
-        self._write(trainer, pl_module)
-
-    def _write(self, trainer: Trainer, model: LightningModule) -> None:
+        """Writes the configuration where there was no training."""
         if self._written or not trainer.is_global_zero:
             return
         self._written = True
         with atomic_path(Path(trainer.default_root_dir, "config.yaml")) as path:
             path.write_text(dump(self.config), encoding="utf-8")
         for logger in trainer.loggers:
-            record_config(logger, self.config, parameter_counts(model))
+            record_config(logger, self.config, parameter_counts(pl_module))
+
+    on_test_start = on_validation_start
