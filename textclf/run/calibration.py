@@ -21,8 +21,8 @@ class Calibration(Callback):
     """Fits a calibrator in each validation of `fit` to the scores of all rows, and sets it on the model.
 
     The checkpoint keeps it; it is applied in every later evaluation and prediction. The validations of `fit` themselves
-    score without calibration, so that what is fitted depends on the method's own scores alone, and `val/...` of two
-    epochs compare.
+    score without calibration: the calibrator is fitted to the method's own scores, and `val/...` of two epochs can be
+    compared.
 
     On the command line: `--trainer.callbacks+=Calibration --trainer.callbacks.calibrator=my_package.VectorScaling`.
     """
@@ -31,7 +31,7 @@ class Calibration(Callback):
         """Takes the calibrator to fit.
 
         Args:
-            calibrator: Fitted anew in each validation; see `textclf.evaluation.calibration.Calibrator`.
+            calibrator: A copy of it is fitted in each validation; see `textclf.evaluation.calibration.Calibrator`.
         """
         self.calibrator = calibrator
         self._parts: list[tuple[np.ndarray, np.ndarray]] = []
@@ -42,9 +42,11 @@ class Calibration(Callback):
         Raises:
             UserError: The method has no probabilities to change, or two callbacks fit the same.
         """
-        name, decides = type(self.calibrator).__name__, self.calibrator.decides
+        decides = self.calibrator.decides
         if stage == "fit" and not decides and not pl_module.has_probabilities:
-            raise UserError(f"{name}: {type(pl_module).__name__} gives no probabilities: leave it out")
+            raise UserError(
+                f"{type(self.calibrator).__name__}: {type(pl_module).__name__} gives no probabilities: leave it out"
+            )
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
         fitted = [each.calibrator for each in callbacks if isinstance(each, Calibration)]
         same = [type(each).__name__ for each in fitted if each.decides == decides]
@@ -69,7 +71,8 @@ class Calibration(Callback):
             model: Any = pl_module
             outputs = model.checked_outputs("validation_step", outputs, batch)
             scores = outputs["log_scores"].double().cpu().numpy()
-            self._parts.append((scores, batch["labels"][: len(scores)].cpu().numpy()))  # a filler has no scores
+            # Rows that fill the last batches of several processes have labels, but no scores.
+            self._parts.append((scores, batch["labels"][: len(scores)].cpu().numpy()))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Fits on the first process, and sets the same calibrator on all."""
@@ -78,25 +81,28 @@ class Calibration(Callback):
         pl_module.check_evaluation()
         parts = [part for process in gather(self._parts, trainer) for part in process]
         state = on_first_process(partial(self._fit, trainer, pl_module, parts), trainer)
-        kept = [each for each in pl_module.textclf.calibrators if each.decides != self.calibrator.decides]
-        if state is not None:  # built from what the checkpoint keeps, so that later uses give the same
-            kept.append(type(self.calibrator).from_state(state))
-        pl_module.textclf.calibrators = tuple(kept)
+        calibrators = [each for each in pl_module.textclf.calibrators if each.decides != self.calibrator.decides]
+        if state is not None:
+            # From the state that a checkpoint keeps, so that it gives the same here and after loading.
+            calibrators.append(type(self.calibrator).from_state(state))
+        pl_module.textclf.calibrators = tuple(calibrators)
 
     def _fit(self, trainer: Any, model: Any, parts: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any] | None:
         """The state of a newly fitted calibrator; None where there are no rows with an answer."""
         if not parts:
             return None
-        scores, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        # Scores come in the order of the data's labels; a calibrator keeps to that of the method.
-        names = list(
-            model.label_names if trainer.datamodule is None else normalized_names(trainer.datamodule.label_names)
-        )
-        places = [names.index(name) for name in model.label_names]
+        scores = np.concatenate([part[0] for part in parts])
+        labels = np.concatenate([part[1] for part in parts])
         answered = ~np.isnan(scores).any(axis=1)
-        scores, labels = scores[answered][:, places], np.argsort(places)[labels[answered]]
-        if not len(labels):
+        if not answered.any():
             return None
+        # Scores and labels are in the order of the data's label names; a calibrator has that of the method.
+        names = list(model.label_names)
+        if trainer.datamodule is not None:
+            names = list(normalized_names(trainer.datamodule.label_names))
+        order = [names.index(name) for name in model.label_names]
+        scores = scores[answered][:, order]
+        labels = np.argsort(order)[labels[answered]]
         calibrator = deepcopy(self.calibrator)
         fitted = calibrator.fit(scores, labels) or calibrator
         if type(fitted) is not type(calibrator):
@@ -121,19 +127,21 @@ class TemperatureScaling(Calibration):
         super().__init__(Temperature())
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Fits it, and logs it."""
+        """Fits the temperature, and logs it as `val/temperature`."""
         super().on_validation_epoch_end(trainer, pl_module)
         if is_fitting(trainer):
+            temperature = 1.0  # where there were no rows to fit it to
             fitted = self.calibrator_of(pl_module)
-            temperature = fitted.temperature if isinstance(fitted, Temperature) else 1.0
+            if isinstance(fitted, Temperature):
+                temperature = fitted.temperature
             pl_module.log("val/temperature", temperature, sync_dist=True)
 
 
 class TunedThresholds(Calibration):
-    """Tunes a threshold for each class for macro-F1 at every validation in `fit`; checkpoints keep them with the model.
+    """Tunes a threshold for each class for macro-F1 in each validation of `fit`; checkpoints keep the thresholds.
 
-    `val/macro_f1` stays that of the most probable class, so that the best checkpoint is chosen without them. Add it
-    with `--trainer.callbacks+=TunedThresholds`. Scores stay as they are: NLL and ECE do not change.
+    `val/macro_f1` is still that of the most probable class, so that the best checkpoint is chosen without thresholds.
+    Scores do not change, and neither do NLL and ECE. Add it with `--trainer.callbacks+=TunedThresholds`.
     """
 
     def __init__(self) -> None:
@@ -141,7 +149,7 @@ class TunedThresholds(Calibration):
         super().__init__(Thresholds())
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Tunes them, and says what was found."""
+        """Tunes the thresholds, and prints them."""
         super().on_validation_epoch_end(trainer, pl_module)
         fitted = self.calibrator_of(pl_module)
         if isinstance(fitted, Thresholds) and trainer.is_global_zero:

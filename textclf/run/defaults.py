@@ -1,4 +1,4 @@
-"""What every run has unless it says otherwise: trainer options, precision, callbacks and plugins."""
+"""Defaults of every run: trainer options, precision, callbacks and plugins."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEFAULTS = Path(__file__).with_name("defaults.yaml")
 
 
 def resolve_precision(given: Any, accelerator: Any) -> Any:
-    """The trainer's precision: the given one, or else one that suits the hardware, which a line reports."""
+    """The trainer's precision: the given one, or one that suits the hardware, which is printed with the reason."""
     if given is not None:
         return given
     precision, reason = choose_precision(str(accelerator))
@@ -32,11 +32,11 @@ def resolve_precision(given: Any, accelerator: Any) -> Any:
 
 
 def default_callbacks() -> list[Callback]:
-    """The callbacks of every run, in the order in which they must be called, for a `Trainer` of one's own.
+    """The callbacks of every run, in the order in which they must be called; for your own `Trainer`.
 
-    They write the run folder, which is the trainer's `default_root_dir`: checkpoints, `cleaning.csv` and the report;
-    they log the training speed, and save what resuming needs. A trainer with `callbacks=default_callbacks()` needs its
-    rows from a `TextDataModule`.
+    They write checkpoints, `cleaning.csv` and the report to the run folder, the trainer's `default_root_dir`; they log
+    the training speed, and save the state that resuming needs. A trainer with `callbacks=default_callbacks()` needs a
+    `TextDataModule`.
     """
     return [
         CleaningRecord(),
@@ -62,13 +62,20 @@ def run_callbacks(config: dict[str, Any], given: Sequence[Callback], progress_ba
 
 
 def progress_lines(given: Sequence[Any], progress_bar: bool | None) -> list[Callback]:
-    """Progress as lines, where no bar is drawn and the user has neither a bar of their own nor switched it off."""
+    """The callback that prints progress as lines, where no progress bar is drawn.
+
+    Args:
+        given: The user's own callbacks; a progress bar among them is used instead.
+        progress_bar: The trainer's `enable_progress_bar`; False switches progress off.
+    """
     has_bar = any(isinstance(callback, ProgressBar) for callback in given)
-    return [] if has_bar or progress_bar is False or on_terminal() else [ProgressLines()]
+    if has_bar or progress_bar is False or on_terminal():
+        return []
+    return [ProgressLines()]
 
 
 def run_plugins(given: Any) -> list[Any]:
-    """The trainer's plugins, with one that writes checkpoints whole where the user has none that writes them."""
+    """The trainer's plugins; one that writes checkpoints atomically is added where none of them writes checkpoints."""
     plugins = as_list(given)
     if any(isinstance(plugin, CheckpointIO) for plugin in plugins):
         return plugins
@@ -76,7 +83,9 @@ def run_plugins(given: Any) -> list[Any]:
 
 
 def as_list(value: Any) -> list[Any]:
-    """An option that takes nothing, one or several, as a list."""
+    """An option that is None, one value or several values, as a list."""
     if value is None:
         return []
-    return list(value) if isinstance(value, list | tuple) else [value]
+    if isinstance(value, list | tuple):
+        return list(value)
+    return [value]

@@ -1,4 +1,4 @@
-"""How a run is checked, made and carried out, from the command line or from Python."""
+"""A run, from the command line or from Python: checks before it, its commands, and what ends it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping
-from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher  # no public name tells such a strategy
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
@@ -33,7 +33,7 @@ Command = Literal["fit", "validate", "test"]
 def check_command(
     command: str, model: TextClassifier, data: TextDataModule, checkpoint: Mapping[str, Any] | None, path: Path | None
 ) -> None:
-    """Refuses a command that cannot work; restores all but the weights from the checkpoint.
+    """Refuses a command that cannot work; restores the method from the checkpoint, all but its weights.
 
     Args:
         command: `fit`, `validate`, `test` or `predict`.
@@ -59,7 +59,7 @@ def check_command(
     elif command != "fit" and trains and not is_trained(model):
         raise UserError(f"{command}: {name} must be trained first; run `fit`, then pass its --ckpt_path")
     if command != "predict":
-        data.source_splits()  # complains of a folder that is not there
+        data.source_splits()  # raises an error where the data folder does not exist
 
 
 def is_trained(model: TextClassifier) -> bool:
@@ -73,9 +73,12 @@ def _restore(
     try:
         model.restore(checkpoint)
     except UserError as error:
+        message = str(error)
         assert path is not None
         config = path.resolve().parent.parent / "config.yaml"
-        raise UserError(f"{error} ({config})" if config.is_file() else str(error)) from error
+        if config.is_file():
+            message += f" ({config})"
+        raise UserError(message) from error
     data_names = normalized_names(data.label_names)
     if command == "fit" and model.label_names != data_names:
         raise UserError(
@@ -97,7 +100,7 @@ def execute(
     checkpoint_path: Path | None,
     test_after_fit: bool,
 ) -> Reported | None:
-    """Runs a command whose model, data and trainer are made.
+    """Runs a command with the given model, data and trainer.
 
     `fit` trains, then tests the best checkpoint, or the last where there was no validation. Where there is no test
     split, the report is of the validation split.
@@ -107,21 +110,23 @@ def execute(
         trainer: With the callbacks of `run_callbacks`.
         model: The method.
         data: The rows.
-        checkpoint_path: The checkpoint to measure, or to resume from.
+        checkpoint_path: The checkpoint to evaluate, or to resume from.
         test_after_fit: Whether `fit` ends with a test.
 
     Returns:
-        The split that was measured; None where none was.
+        The split that was evaluated; None where none was.
 
     Raises:
         UserError: The command cannot run in these processes.
     """
     _check_processes(trainer)
-    path = str(checkpoint_path) if checkpoint_path else None
-    if command != "fit":
-        measured = trainer.test if command == "test" else trainer.validate
-        measured(model, datamodule=data, ckpt_path=path, verbose=False)
-        return "test" if command == "test" else "validation"
+    path = None if checkpoint_path is None else str(checkpoint_path)
+    if command == "test":
+        trainer.test(model, datamodule=data, ckpt_path=path, verbose=False)
+        return "test"
+    if command == "validate":
+        trainer.validate(model, datamodule=data, ckpt_path=path, verbose=False)
+        return "validation"
     if isinstance(model, PreparedClassifier) and trainer.world_size > 1:
         raise UserError(f"fit: {type(model).__name__} is fitted in one process: pass --trainer.devices 1")
     trainer.fit(model, datamodule=data, ckpt_path=path)
@@ -130,11 +135,19 @@ def execute(
             say(f"training stopped early: {rule.monitor} did not improve in {rule.wait_count} validations")
     if not test_after_fit or trainer.interrupted:
         return None
-    return _measure_after_fit(trainer, model, data)
+    return _evaluate_after_fit(trainer, model, data)
+
+
+def _starts_processes_in_python(trainer: Trainer) -> bool:
+    """Whether the strategy forks or spawns its processes (`ddp_spawn`, `ddp_fork`, `ddp_notebook`).
+
+    Lightning has no public name for such strategies. `Strategy.launcher` is public, and its class says it.
+    """
+    return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
 
 
 def _check_processes(trainer: Trainer) -> None:
-    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+    if _starts_processes_in_python(trainer):
         raise UserError(
             "this strategy trains in forked or spawned processes, and what is fitted there is lost: run a script with "
             "strategy ddp, or one process (devices 1)"
@@ -146,18 +159,20 @@ def _check_processes(trainer: Trainer) -> None:
         )
 
 
-def _measure_after_fit(trainer: Trainer, model: TextClassifier, data: TextDataModule) -> Reported | None:
+def _evaluate_after_fit(trainer: Trainer, model: TextClassifier, data: TextDataModule) -> Reported | None:
+    options: dict[str, Any] = {"datamodule": data, "ckpt_path": None, "verbose": False}
     folder = run_folder(trainer) / "checkpoints"
-    found = [str(path) for path in (folder / "best.ckpt", folder / "last.ckpt") if path.is_file()]
-    measured: Any = {"datamodule": data, "ckpt_path": found[0] if found else None, "verbose": False}
+    for path in (folder / "last.ckpt", folder / "best.ckpt"):  # the best one is preferred
+        if path.is_file():
+            options["ckpt_path"] = str(path)
     if data.has_split("test"):
         if not data.has_split("validation"):
             say("there is no validation split: the last checkpoint is tested")
-        trainer.test(model, **measured)
+        trainer.test(model, **options)
         return "test"
     if data.has_split("validation"):
         say("there is no test split: the report is of the validation split")
-        trainer.validate(model, **measured)
+        trainer.validate(model, **options)
         return "validation"
     say("there is no test split and no validation split: nothing is measured")
     return None
@@ -165,7 +180,7 @@ def _measure_after_fit(trainer: Trainer, model: TextClassifier, data: TextDataMo
 
 @contextmanager
 def recorded(trainer: Trainer) -> Iterator[None]:
-    """Ends the loggers' records with a run: the next one in this process has its own."""
+    """Ends the loggers' records with the run, so that the next run in this process starts its own."""
     failed = True
     try:
         yield
@@ -175,8 +190,11 @@ def recorded(trainer: Trainer) -> Iterator[None]:
 
 
 def interruption(error: BaseException) -> signal.Signals | None:
-    """The signal that stopped a run, which Lightning makes exits of; None for any other error."""
-    if isinstance(error, SIGTERMException):  # whose own exit code is 0
+    """The signal that stopped a run; None for any other error.
+
+    Lightning turns Ctrl-C into an exit of the process with the code 1, and SIGTERM into one with the code 0.
+    """
+    if isinstance(error, SIGTERMException):
         return signal.SIGTERM
     if isinstance(error, KeyboardInterrupt):
         return signal.SIGINT
@@ -186,32 +204,37 @@ def interruption(error: BaseException) -> signal.Signals | None:
 
 
 def say_what_is_run(command: str, what: str, folder: Path, checkpoint: Path | None) -> None:
-    """Says in a line what is run: the command, method and data, the run folder, and the checkpoint."""
-    say(f"{command}: {what}, run folder {folder}{f', checkpoint {checkpoint}' if checkpoint else ''}")
+    """Prints a line with the command, the method and data, the run folder, and the checkpoint."""
+    line = f"{command}: {what}, run folder {folder}"
+    if checkpoint is not None:
+        line += f", checkpoint {checkpoint}"
+    say(line)
 
 
 def say_interrupted(number: signal.Signals, command: str, run: str | Path, again: str, another: str) -> None:
-    """Says that a run was stopped, and how to go on.
+    """Prints that a run was stopped, and how to resume it.
 
     Args:
         number: The signal.
-        command: What was run.
+        command: The command that was run.
         run: The run folder.
         again: How to resume training.
         another: What to change to train again from the beginning; may be empty.
     """
-    name = "Ctrl-C" if number == signal.SIGINT else number.name
-    hint = ""
-    if command == "fit":
-        saved = Path(run, "checkpoints", "last.ckpt").is_file()
-        restart = f"start again{another}"
-        hint = f": go on with `{again}`" if saved else f": no checkpoint is saved yet, so {restart}"
-    say(f"stopped by {name}{hint}")
+    line = "stopped by Ctrl-C" if number == signal.SIGINT else f"stopped by {number.name}"
+    if command == "fit" and Path(run, "checkpoints", "last.ckpt").is_file():
+        line += f": go on with `{again}`"
+    elif command == "fit":
+        line += f": no checkpoint is saved yet, so start again{another}"
+    say(line)
 
 
 def as_user_error(error: BaseException) -> UserError | None:
-    """An error as one line, where the user can mend it; None for any other."""
+    """An error that the user can fix, as one line; None for any other error."""
     ours = user_error(error) or refusal(error)
-    # Lightning says these two kinds of a user's mistake well.
-    theirs = isinstance(error, MisconfigurationException) or str(error).startswith("Early stopping conditioned")
-    return UserError(str(error)) if ours is None and theirs else ours
+    if ours is not None:
+        return ours
+    # Lightning's own messages for these two kinds of a user's mistake are clear.
+    if isinstance(error, MisconfigurationException) or str(error).startswith("Early stopping conditioned"):
+        return UserError(str(error))
+    return None

@@ -1,4 +1,4 @@
-"""How far a command is, where no progress bar can be drawn."""
+"""Progress as lines of text, where no progress bar can be drawn."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from textclf.console import say
 
-SOONEST, SHARE = 60.0, 0.1
-"""Seconds between two lines at least, and share of the time so far: a long run does not fill its log file."""
+SHORTEST_WAIT = 60.0
+"""Seconds between two lines, at least."""
+SHARE = 0.1
+"""Share of the time so far that passes between two lines, at least: a long run does not fill its log file."""
 
 
 class ProgressLines(ProgressBar):
-    """Says in a line now and then how far a training or an evaluation is; nothing in a short one."""
+    """Prints a line from time to time in training and evaluation; none in a short run."""
 
     def __init__(self) -> None:
-        """Nothing is left to choose."""
+        """Takes no options."""
         super().__init__()
         self._enabled = True
         self._start()
 
     def enable(self) -> None:
-        """Lets lines be said."""
+        """Prints lines from now on."""
         self._enabled = True
 
     def disable(self) -> None:
-        """Lets no lines be said."""
+        """Prints no lines from now on."""
         self._enabled = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -46,35 +48,40 @@ class ProgressLines(ProgressBar):
         self._start()
 
     def _start(self) -> None:
-        self._started = self._said = time.monotonic()
+        self._started = time.monotonic()
+        self._last_line = self._started
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Says the batch, and the loss where it is logged."""
+        """Prints the number of the batch, and the loss where it is logged."""
         loss = trainer.progress_bar_metrics.get("train/loss")
-        more = f", loss {loss:.4f}" if isinstance(loss, float) else ""
-        self._tell(f"training, epoch {trainer.current_epoch + 1}", batch_idx, self.total_train_batches, more)
+        more = ""
+        if isinstance(loss, float):
+            more = f", loss {loss:.4f}"
+        self._report(f"training, epoch {trainer.current_epoch + 1}", batch_idx, self.total_train_batches, more)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
     ) -> None:
-        """Says the batch."""
-        self._tell("validation", batch_idx, _total(trainer.num_val_batches))
+        """Prints the number of the batch."""
+        self._report("validation", batch_idx, _total(trainer.num_val_batches))
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
     ) -> None:
-        """Says the batch."""
-        self._tell("test", batch_idx, _total(trainer.num_test_batches))
+        """Prints the number of the batch."""
+        self._report("test", batch_idx, _total(trainer.num_test_batches))
 
-    def _tell(self, what: str, batch_idx: int, total: float, more: str = "") -> None:
+    def _report(self, what: str, batch_idx: int, total: float, more: str = "") -> None:
         now = time.monotonic()
-        if self._enabled and now - self._said >= max(SOONEST, SHARE * (now - self._started)):
-            self._said = now
+        wait = max(SHORTEST_WAIT, SHARE * (now - self._started))
+        if self._enabled and now - self._last_line >= wait:
+            self._last_line = now
             say(f"{what}: batch {batch_idx + 1:,} of {total:,}{more}")
 
 
 def _total(batches: Any) -> float:
     """The number of batches of all loaders."""
-    return sum(batches) if isinstance(batches, list) else batches
+    loaders: list[float] = batches if isinstance(batches, list) else [batches]
+    return sum(loaders)
