@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from textclf.errors import UserError
 
@@ -21,6 +21,12 @@ def attached_trainer(module: LightningModule) -> Trainer | None:
         return module.trainer
     except RuntimeError:
         return None
+
+
+def callbacks_of(trainer: Trainer) -> list[Callback]:
+    """All callbacks of a trainer, those of the method included."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it untyped
+    return callbacks
 
 
 def run_folder(trainer: Trainer) -> Path:

@@ -412,3 +412,9 @@ def _plain_fitted(model: Method) -> dict[str, Any]:
     if not isinstance(fitted, dict):
         raise UserError(f"{where} is a {type(model.fitted).__name__}: keep a dictionary of what is fitted, by name")
     return fitted
+
+
+def data_module_of(trainer: Trainer) -> TextDataModule | None:
+    """The data module that a trainer runs with; None where it was given dataloaders."""
+    data: TextDataModule | None = getattr(trainer, "datamodule", None)  # an attribute that Lightning sets untyped
+    return data

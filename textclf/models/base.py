@@ -39,7 +39,7 @@ from textclf.models.state import MethodState
 from textclf.models.streaming import score_rows, text_rows
 from textclf.models.truncation import cut_counters
 from textclf.plain_values import plain_arguments, plain_state
-from textclf.processes import attached_trainer
+from textclf.processes import attached_trainer, callbacks_of
 from textclf.subclassing import GuardedAttributes
 from textclf.types import Dataset
 
@@ -303,8 +303,7 @@ class TextClassifier(GuardedAttributes, LightningModule):
     @required_hook
     def configure_callbacks(self) -> Sequence[Callback] | Callback:
         """The check of the checkpoint at the end of `fit`."""
-        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
-        known = any(isinstance(callback, CheckpointReadBack) for callback in callbacks)
+        known = any(isinstance(callback, CheckpointReadBack) for callback in callbacks_of(self.trainer))
         return [] if known else [CheckpointReadBack()]
 
     @required_hook

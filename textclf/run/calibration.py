@@ -11,10 +11,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from textclf.console import say
+from textclf.data.base import data_module_of
 from textclf.data.labels import normalized_names
 from textclf.errors import UserError
 from textclf.evaluation.calibration import Calibrator, Temperature, Thresholds
-from textclf.processes import gather, on_first_process
+from textclf.processes import callbacks_of, gather, on_first_process
 
 
 class Calibration(Callback):
@@ -47,8 +48,7 @@ class Calibration(Callback):
             raise UserError(
                 f"{type(self.calibrator).__name__}: {type(pl_module).__name__} gives no probabilities: leave it out"
             )
-        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
-        fitted = [each.calibrator for each in callbacks if isinstance(each, Calibration)]
+        fitted = [each.calibrator for each in callbacks_of(trainer) if isinstance(each, Calibration)]
         same = [type(each).__name__ for each in fitted if each.decides == decides]
         if len(same) > 1:
             effect = "choose the answer" if decides else "change the probabilities"
@@ -87,7 +87,7 @@ class Calibration(Callback):
             calibrators.append(type(self.calibrator).from_state(state))
         pl_module.textclf.calibrators = tuple(calibrators)
 
-    def _fit(self, trainer: Any, model: Any, parts: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any] | None:
+    def _fit(self, trainer: Trainer, model: Any, parts: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any] | None:
         """The state of a newly fitted calibrator; None where there are no rows with an answer."""
         if not parts:
             return None
@@ -98,8 +98,9 @@ class Calibration(Callback):
             return None
         # Scores and labels are in the order of the data's label names; a calibrator has that of the method.
         names = list(model.label_names)
-        if trainer.datamodule is not None:
-            names = list(normalized_names(trainer.datamodule.label_names))
+        data = data_module_of(trainer)
+        if data is not None:
+            names = list(normalized_names(data.label_names))
         order = [names.index(name) for name in model.label_names]
         scores = scores[answered][:, order]
         labels = np.argsort(order)[labels[answered]]

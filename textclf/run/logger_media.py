@@ -1,7 +1,7 @@
-"""The configuration, pictures and tables of a run, for whatever logger can take them.
+"""Logs the configuration, pictures and tables of a run with any logger that has a method for them.
 
-Lightning's loggers share methods for metrics and hyper-parameters alone. A logger of one's own is given pictures and
-tables where it has `log_image` or `log_table`, with the arguments that Lightning's `WandbLogger` gives them.
+Lightning's loggers share methods for metrics and hyperparameters alone. A logger of the user gets pictures and tables
+where it has `log_image` or `log_table`, with the arguments of these methods of Lightning's `WandbLogger`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Rows = Sequence[Sequence[Any]]
 
 
 def record_config(logger: Logger, config: dict[str, Any], parameters: dict[str, int]) -> None:
-    """Hands a logger the whole configuration.
+    """Logs the whole configuration.
 
     Args:
-        logger: Any.
+        logger: Any logger.
         config: As in `config.yaml`.
         parameters: Numbers of parameters of the model.
     """
@@ -39,10 +39,10 @@ def record_config(logger: Logger, config: dict[str, Any], parameters: dict[str, 
 
 
 def record_picture(logger: Logger, name: str, path: Path, step: int) -> None:
-    """Hands a PNG file to a logger that takes pictures.
+    """Logs a PNG file, where the logger takes pictures.
 
     Args:
-        logger: Any.
+        logger: Any logger.
         name: Such as `test/confusion_matrix`.
         path: The file.
         step: The trainer's step.
@@ -53,10 +53,10 @@ def record_picture(logger: Logger, name: str, path: Path, step: int) -> None:
 
 
 def record_table(logger: Logger, name: str, columns: list[str], rows: Rows, step: int) -> None:
-    """Hands a table to a logger that takes tables.
+    """Logs a table, where the logger takes tables.
 
     Args:
-        logger: Any.
+        logger: Any logger.
         name: Such as `test/sample`.
         columns: Names of the columns.
         rows: Texts, numbers and None.
@@ -74,10 +74,10 @@ def takes_media(logger: Logger) -> bool:
 
 @contextmanager
 def _reported_failure(logger: Logger, what: str) -> Iterator[None]:
-    """Reports a failure of a logger in a line: it may not end a run, whose own files hold the same."""
+    """Reports a failure of a logger in a line: it must not end a run, whose own files hold the same."""
     try:
         yield
-    except Exception as error:  # each service has its own kinds
+    except Exception as error:  # each service has its own classes of errors
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         say(f"{type(logger).__name__} did not take {what} ({reason}): the run goes on")
 
@@ -93,10 +93,12 @@ def _media(logger: Logger) -> Media:
     for kind, media in MEDIA.items():
         if isinstance(logger, kind):
             return media
-    return Media(
-        _picture_by_method if hasattr(logger, "log_image") else None,
-        _table_by_method if hasattr(logger, "log_table") else None,
-    )
+    media = Media(None, None)
+    if hasattr(logger, "log_image"):
+        media = media._replace(picture=_picture_by_method)
+    if hasattr(logger, "log_table"):
+        media = media._replace(table=_table_by_method)
+    return media
 
 
 def _picture_by_method(logger: Any, name: str, path: Path, step: int) -> None:
@@ -119,7 +121,9 @@ def _table_to_tensorboard(logger: TensorBoardLogger, name: str, columns: list[st
 
 
 def _cell(value: Any) -> str:
-    text = "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+    if value is None:
+        return ""
+    text = f"{value:.4f}" if isinstance(value, float) else str(value)
     return " ".join(text.split()).replace("|", "\\|")
 
 
@@ -128,7 +132,7 @@ def _picture_to_mlflow(logger: MLFlowLogger, name: str, path: Path, step: int) -
 
 
 def _table_to_mlflow(logger: MLFlowLogger, name: str, columns: list[str], rows: Rows, step: int) -> None:
-    data = {column: [row[place] for row in rows] for place, column in enumerate(columns)}
+    data = {column: [row[index] for row in rows] for index, column in enumerate(columns)}
     logger.experiment.log_table(logger.run_id, data=data, artifact_file=f"{name}.json")
 
 
@@ -137,20 +141,20 @@ def _picture_to_comet(logger: CometLogger, name: str, path: Path, step: int) -> 
 
 
 def _table_to_comet(logger: CometLogger, name: str, columns: list[str], rows: Rows, step: int) -> None:
-    # Comet fails on a list without rows, so that the names of the columns are its first one.
+    # Comet fails on a list without rows, so the names of the columns are passed as the first row.
     logger.experiment.log_table(f"{name}.csv", tabular_data=[columns, *map(list, rows)], headers=False)
 
 
 def _table_to_wandb(logger: WandbLogger, name: str, columns: list[str], rows: Rows, step: int) -> None:
-    """Logs a table, and keeps the copy that W&B is to send in the run folder, not in the home folder.
+    """Logs a table; the copy that W&B sends later is kept in the run folder, not in the home folder.
 
-    W&B makes two copies of each table, sends one (and removes it then), and leaves the other for good.
+    W&B makes two copies of each table. It sends one, and removes it then; the other would stay for ever.
     """
     import wandb
 
     table = wandb.Table(columns=[*columns], data=[list(row) for row in rows])
     metrics: Any = {name: table}  # the logger is typed for numbers alone
-    if "WANDB_DATA_DIR" in os.environ:  # a folder of the user's own, which other runs may be using
+    if "WANDB_DATA_DIR" in os.environ:  # a folder of the user, where other runs may have copies
         logger.log_metrics(metrics, step)
         return
     folder = Path(logger.save_dir or ".", "wandb").resolve()
@@ -161,11 +165,21 @@ def _table_to_wandb(logger: WandbLogger, name: str, columns: list[str], rows: Ro
         logger.log_metrics(metrics, step)
     finally:
         del os.environ["WANDB_DATA_DIR"]
-    artifact = getattr(getattr(table, "_artifact_target", None), "artifact", None)
-    if artifact is not None:  # else this version of W&B may need both
-        sent = {Path(entry.local_path) for entry in artifact.manifest.entries.values() if entry.local_path}
+    sent = _copies_to_send(table)
+    if sent:
         for spare in set(copies.glob("*")) - before - sent:
             spare.unlink()
+
+
+def _copies_to_send(table: Any) -> set[Path]:
+    """The files that W&B sends of a table that was logged; none where this version of W&B does not say.
+
+    W&B has no public way from a table to its artifact, whose manifest lists the files.
+    """
+    artifact = getattr(getattr(table, "_artifact_target", None), "artifact", None)
+    if artifact is None:
+        return set()
+    return {Path(entry.local_path) for entry in artifact.manifest.entries.values() if entry.local_path}
 
 
 MEDIA: dict[type[Logger], Media] = {

@@ -1,4 +1,4 @@
-"""The record of a run in its own folder, and W&B where nobody is logged in."""
+"""Loggers of a run: `metrics.csv`, W&B (offline where it cannot be reached), and any other of Lightning."""
 
 from __future__ import annotations
 
@@ -27,39 +27,40 @@ from textclf.run.wandb_server import why_offline
 
 ROOT_NAME = "lightning_logs"
 """Lightning's default name of a folder of all runs."""
-PACKAGES = {
+PACKAGES: dict[str, tuple[tuple[str, ...], str]] = {
     "TensorBoardLogger": (("tensorboard", "tensorboardX"), "'textclf[tensorboard]'"),
     "MLFlowLogger": (("mlflow",), "mlflow"),
     "CometLogger": (("comet_ml",), "comet_ml"),
 }
-"""Of loggers of Lightning: the modules one of which they need, and the package that has it."""
+"""Loggers of Lightning that need another package: modules, one of which must be there, and the package to install."""
 
 
 class MetricsCSV(Logger):
-    """Writes `metrics.csv`: one row per logged step, whole at any moment; a resumed run goes on in it.
+    """Writes `metrics.csv`, one row per logged step; the file is replaced atomically, and a resumed run continues it.
 
     (Lightning's own CSV logger deletes what an interrupted run has written.)
     """
 
     def __init__(self, save_dir: str = ".") -> None:
-        """Takes the run folder.
+        """Stores the folder.
 
         Args:
-            save_dir: The folder; the command line gives the run's.
+            save_dir: The folder; the command line gives the run folder.
         """
         super().__init__()
         self.path = Path(save_dir, "metrics.csv")
         self._rows: list[dict[str, Any]] | None = None
-        self._written_at = self._seconds = 0.0
+        self._written_at = 0.0
+        self._seconds = 0.0  # that writing took the last time
 
     @property
     def name(self) -> str:
-        """Nothing stands between the folder and the file."""
+        """Empty: the file is in the folder itself."""
         return ""
 
     @property
     def version(self) -> str:
-        """Nothing stands between the folder and the file."""
+        """Empty: the file is in the folder itself."""
         return ""
 
     @property
@@ -68,18 +69,20 @@ class MetricsCSV(Logger):
         return str(self.path.parent)
 
     def log_hyperparams(self, params: dict[str, Any] | argparse.Namespace, *args: Any, **kwargs: Any) -> None:
-        """Leaves them to `config.yaml`."""
+        """Writes nothing: hyperparameters are in `config.yaml`."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Adds a row; the trainer calls `save` after it."""
         if self._rows is None:
             self._rows = self._rows_before(step or 0)
-        values = {k: v.item() if isinstance(v, torch.Tensor) else v for k, v in metrics.items()}
-        self._rows.append({"step": step, **values})
+        row: dict[str, Any] = {"step": step}
+        for name, value in metrics.items():
+            row[name] = value.item() if isinstance(value, torch.Tensor) else value
+        self._rows.append(row)
 
     def _rows_before(self, step: int) -> list[dict[str, Any]]:
-        """What an interrupted run wrote before the step that this one goes on from."""
+        """The rows that an interrupted run wrote before the step that this one resumes from."""
         if not self.path.is_file():
             return []
         with self.path.open(newline="", encoding="utf-8") as file:
@@ -87,8 +90,9 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Writes the file; a long one no oftener than takes a twentieth of the time."""
-        if len(self._rows or ()) <= 1000 or time.monotonic() - self._written_at > 20 * self._seconds:
+        """Writes the file; a long one so seldom that writing takes at most a twentieth of the time."""
+        is_short = len(self._rows or ()) <= 1000
+        if is_short or time.monotonic() - self._written_at > 20 * self._seconds:
             self._write()
 
     def _write(self) -> None:
@@ -105,15 +109,15 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Writes what is left."""
+        """Writes the rows that are not written yet."""
         self._write()
 
 
 class WandbRunLogger(WandbLogger):
     """Lightning's W&B logger with the arguments that a run needs.
 
-    (Lightning's own takes all of `wandb.init`'s: each command would import wandb to parse them, and each `config.yaml`
-    list them. Where one is needed, name `WandbLogger` instead.)
+    (Lightning's own takes all arguments of `wandb.init`: each command would import wandb to parse them, and each
+    `config.yaml` would list them. Where one of them is needed, name `WandbLogger` instead.)
     """
 
     def __init__(
@@ -129,28 +133,42 @@ class WandbRunLogger(WandbLogger):
         offline: bool = False,
         save_dir: str = ".",
     ) -> None:
-        """Takes where the record goes.
+        """Stores the arguments of the record.
 
         Args:
-            project: Of W&B.
-            name: Of the run; by default that of the run folder.
+            project: Project of W&B.
+            name: Name of the run; by default that of the run folder.
             entity: User or team; your own by default.
             group: Runs that belong together; by default those of one data set and one method.
-            job_type: What they do; the command by default.
-            tags: Of the run.
-            notes: On the run.
-            id: Of a run to go on with; a run that is resumed keeps its own.
-            offline: Keep the record here, for `wandb sync`; it is so anyway where there is no key.
-            save_dir: Folder of the record; the command line gives the run's.
+            job_type: What the run does; the command by default.
+            tags: Tags of the run.
+            notes: Notes on the run.
+            id: Id of a run to continue; a resumed run keeps its own.
+            offline: Whether to keep the record on this machine, for `wandb sync`; always so where there is no key.
+            save_dir: Folder of the record; the command line gives the run folder.
         """
         more: dict[str, Any] = {"entity": entity, "group": group, "job_type": job_type, "tags": tags, "notes": notes}
-        mode: dict[str, Any] = {"mode": "offline"} if offline else {}
-        super().__init__(name=name, save_dir=save_dir, project=project, id=id, offline=offline, **more, **mode)
-        self._wandb_init.pop("anonymous", None)  # W&B warns of it in each run, whatever its value
+        if offline:
+            more["mode"] = "offline"
+        super().__init__(name=name, save_dir=save_dir, project=project, id=id, offline=offline, **more)
+        _leave_out_anonymous(self)
+
+
+def _leave_out_anonymous(logger: WandbLogger) -> None:
+    """Takes a deprecated argument of `wandb.init` away, of which W&B warns in each run, even where it is None.
+
+    Lightning always passes it, and has no public way to leave it out.
+    """
+    logger._wandb_init.pop("anonymous", None)
+
+
+def _started_record(logger: WandbLogger) -> Any:
+    """The W&B run of a logger; None where it was not started. The public `experiment` would start it."""
+    return logger._experiment
 
 
 def set_up(configured: Any, run_dir: Path, labels: Mapping[str, str]) -> Any:
-    """Points configured loggers at the run folder, adds `metrics.csv`, and takes W&B offline without a key or a server.
+    """Sets the folder of configured loggers, adds `metrics.csv`, and takes W&B offline without a key or a server.
 
     Args:
         configured: The trainer's `logger` as the command line parsed it; changed in place.
@@ -158,7 +176,7 @@ def set_up(configured: Any, run_dir: Path, labels: Mapping[str, str]) -> Any:
         labels: W&B's `group` and `job_type`, where the user gave none.
 
     Returns:
-        The loggers; what holds no configured logger stays as it is.
+        The loggers; `configured` itself where it holds no configuration of a logger.
 
     Raises:
         UserError: A logger's package is missing.
@@ -169,7 +187,9 @@ def set_up(configured: Any, run_dir: Path, labels: Mapping[str, str]) -> Any:
         _fill_in(logger, run_dir, labels)
     if not ours or any(logger.class_path.endswith(MetricsCSV.__name__) for logger in ours):
         return configured
-    return [*loggers, type(ours[0])(class_path=public_path(MetricsCSV), init_args=type(ours[0])(save_dir=str(run_dir)))]
+    namespace = type(ours[0])
+    arguments = namespace(save_dir=str(run_dir))
+    return [*loggers, namespace(class_path=public_path(MetricsCSV), init_args=arguments)]
 
 
 def run_loggers(
@@ -178,24 +198,23 @@ def run_loggers(
     run_dir: Path,
     labels: Mapping[str, str],
 ) -> list[Logger] | Literal[False]:
-    """The loggers of a run that has no command line.
+    """The loggers of a run from Python.
 
     Args:
         given: The user's own, to which `metrics.csv` is added; False for none, True for the configured ones.
-        configured: The command line's, by their class paths.
+        configured: Those of the command line, by their class paths.
         run_dir: The run folder.
         labels: W&B's `group` and `job_type`.
 
     Raises:
-        UserError: What is given is no logger.
+        UserError: An object that is given is no logger.
     """
     if given is False:
         return False
-    own: list[Any]
     if given is True:
         parsed = [_with_defaults(entry["class_path"]) for entry in configured]
         return [_made(logger) for logger in set_up(parsed, run_dir, labels)]
-    own = list(given) if isinstance(given, list | tuple) else [given]
+    own: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
     for logger in own:
         if not isinstance(logger, Logger):
             raise UserError(f"logger {logger!r}: give an object of a lightning.pytorch.loggers.Logger, True or False")
@@ -205,11 +224,13 @@ def run_loggers(
 
 
 def _with_defaults(class_path: str) -> Namespace:
-    """A logger as the command line's parser gives it."""
+    """A logger's class path and default arguments, as the parser of the command line gives them."""
     kind: Any = locate(class_path)
-    arguments = {name: each.default for name, each in inspect.signature(kind).parameters.items()}
-    parsed: Any = Namespace  # its constructor has no types
-    return cast(Namespace, parsed(class_path=class_path, init_args=parsed(**arguments)))
+    namespace: Any = Namespace  # its constructor has no types
+    arguments = namespace()
+    for name, parameter in inspect.signature(kind).parameters.items():
+        arguments[name] = parameter.default
+    return cast(Namespace, namespace(class_path=class_path, init_args=arguments))
 
 
 def _made(logger: Namespace) -> Logger:
@@ -224,7 +245,9 @@ def _fill_in(logger: Any, run_dir: Path, labels: Mapping[str, str]) -> None:
     if "save_dir" in arguments and arguments.save_dir in (None, ".", "./"):
         arguments.save_dir = str(run_dir)
     if "TensorBoard" in logger.class_path and (arguments.get("name"), arguments.get("version")) == (ROOT_NAME, None):
-        arguments.name, arguments.version = "", "tensorboard"  # a folder of the run's, and the same after a resume
+        # In the run folder, and the same folder after a resume.
+        arguments.name = ""
+        arguments.version = "tensorboard"
     if "Wandb" in logger.class_path:
         _fill_in_wandb(arguments, run_dir, labels)
 
@@ -241,12 +264,10 @@ def _fill_in_wandb(arguments: Any, run_dir: Path, labels: Mapping[str, str]) -> 
     for name, variable in (("group", "WANDB_RUN_GROUP"), ("job_type", "WANDB_JOB_TYPE")):
         if name in arguments and arguments[name] is None and variable not in os.environ:
             arguments[name] = labels[name]
-    if (
-        not arguments.get("offline")
-        and not arguments.get("mode")
-        and "WANDB_MODE" not in os.environ
-        and (why := why_offline()) is not None
-    ):
+    if arguments.get("offline") or arguments.get("mode") or "WANDB_MODE" in os.environ:
+        return  # the user has decided
+    why = why_offline()
+    if why is not None:
         say(f"{why}: logging offline; `wandb login`, then `wandb sync`, sends it later")
         arguments.offline = True
         if "mode" in arguments:
@@ -254,22 +275,23 @@ def _fill_in_wandb(arguments: Any, run_dir: Path, labels: Mapping[str, str]) -> 
 
 
 def _recorded_id(run_dir: Path) -> str | None:
-    """The W&B id of the run that is resumed: the folder of its record is named after it."""
+    """The W&B id of the run that is resumed, from the name of the folder of its newest record."""
     if not (run_dir / "config.yaml").is_file():  # a new run
         return None
-    records = sorted((run_dir / "wandb").glob("*run-*"))
-    found = [match[2] for r in records if (match := re.fullmatch(r"(offline-)?run-\d+_\d+-(.+)", r.name))]
-    return found[-1] if found else None
+    newest_first = sorted((run_dir / "wandb").glob("*run-*"), reverse=True)
+    for record in newest_first:
+        if match := re.fullmatch(r"(offline-)?run-\d+_\d+-(.+)", record.name):
+            return match[2]
+    return None
 
 
 def finish(loggers: Sequence[Any], failed: bool) -> None:
     """Ends W&B's records, so that another run in this process gets one of its own.
 
     Args:
-        loggers: The trainer's.
-        failed: Whether the command did.
+        loggers: Those of the trainer.
+        failed: Whether the run failed.
     """
     for logger in loggers:
-        record = getattr(logger, "_experiment", None)
-        if isinstance(logger, WandbLogger) and record is not None:
+        if isinstance(logger, WandbLogger) and (record := _started_record(logger)) is not None:
             record.finish(exit_code=int(failed))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from textclf.data.base import data_module_of
 from textclf.files import atomic_path
 from textclf.hardware.memory import trim_heap
 from textclf.run.logger_media import record_table
@@ -25,9 +26,10 @@ class CleaningRecord(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes what is new: `fit` reads the test split after training alone."""
-        ledger = getattr(getattr(trainer, "datamodule", None), "ledger", None)
-        if ledger is None or not trainer.is_global_zero or len(ledger.entries) == self._written:
+        data = data_module_of(trainer)
+        if data is None or not trainer.is_global_zero or len(data.ledger.entries) == self._written:
             return
+        ledger = data.ledger
         print(ledger.table(self._written), file=sys.stderr, flush=True)
         self._written = len(ledger.entries)
         records = ledger.records()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -15,6 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from textclf.console import say
+from textclf.data.base import data_module_of
 from textclf.data.text_values import mended
 from textclf.errors import UserError
 from textclf.evaluation.calibration import stored_calibrators
@@ -28,21 +29,30 @@ Reported = Literal["validation", "test"]
 
 
 class Scored(NamedTuple):
-    """The rows of a split, in its order, as they were scored."""
+    """The scored rows of a split, in the order of the split.
+
+    Attributes:
+        rows: Their places in the split, `(rows,)`.
+        predictions: Predicted classes, `(rows,)`; -1 where the answer fits no class.
+        log_scores: Float64, `(rows, num_classes)`.
+        seconds: Time that scoring took.
+    """
 
     rows: np.ndarray
     predictions: np.ndarray
     log_scores: np.ndarray
-    examples_per_second: float
+    seconds: float
 
 
 def report_folder(run: str | Path, split: Reported) -> Path:
-    """Where the report of a split is: `report/` for the test, a folder in it for validation."""
-    return Path(run, "report") if split == "test" else Path(run, "report", split)
+    """The folder of a report: `report/` of the test split, `report/validation/` of the validation split."""
+    if split == "test":
+        return Path(run, "report")
+    return Path(run, "report", split)
 
 
 def is_reported(trainer: Trainer) -> bool:
-    """Whether a validation is one by itself; those in `fit` have no report."""
+    """Whether this is a validation of the command `validate`; those of `fit` have no report."""
     return trainer.state.fn == TrainerFn.VALIDATING
 
 
@@ -85,12 +95,13 @@ class ReportWriter(Callback):
         self._end(trainer, pl_module, "test")
 
     def _start(self, trainer: Trainer, split: Reported) -> None:
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's data connector
+        data = data_module_of(trainer)
         if data is None:
             raise UserError("a report needs the rows of a data module: pass the trainer datamodule=data")
         size = len(data.rows(split))
-        # Room for all at once: many small arrays among the freed ones of each batch would keep the memory in pieces.
-        self._rows, self._predictions = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64)
+        # Allocated at once: small arrays that are kept for each batch would fragment the heap.
+        self._rows = np.empty(size, dtype=np.int64)
+        self._predictions = np.empty(size, dtype=np.int64)
         self._scores = np.empty((size, data.num_classes))
         self._count = 0
         self._started = time.perf_counter()
@@ -106,19 +117,18 @@ class ReportWriter(Callback):
     def _end(self, trainer: Trainer, model: Any, split: Reported) -> None:
         seconds = time.perf_counter() - self._started
         model.check_evaluation()
-        mine = [column[: self._count] for column in (self._rows, self._predictions, self._scores)]
+        rows = self._rows[: self._count]
+        predictions = self._predictions[: self._count]
+        scores = self._scores[: self._count]
         if model.needs_whole_split:
-            settled = model.checked_split_scores(torch.from_numpy(mine[2]), torch.from_numpy(mine[0])).double()
-            mine[1:] = [predicted_classes(settled).numpy(), settled.numpy()]
-        figures, extra = figures_of(model, split), extra_metrics(trainer, model)
-        gathered = gather((mine, seconds), trainer)
+            log_scores = model.checked_split_scores(torch.from_numpy(scores), torch.from_numpy(rows)).double()
+            predictions = predicted_classes(log_scores).numpy()
+            scores = log_scores.numpy()
+        figures = figures_of(model, split)
+        extra = extra_metrics(trainer, model)
+        gathered = gather(Scored(rows, predictions, scores, seconds), trainer)
         if trainer.is_global_zero:
-            rows, *columns = (np.concatenate(parts) for parts in zip(*(own for own, _ in gathered), strict=True))
-            order = np.argsort(rows)
-            speed = len(rows) / max(seconds for _, seconds in gathered)
-            predictions, log_scores = (column[order] for column in columns)
-            scored = Scored(rows[order], predictions, log_scores, speed)
-            self._write(trainer, model, split, scored, figures, extra)
+            self._write(trainer, model, split, in_order(gathered), figures, extra)
         trainer.strategy.barrier("report")
 
     def _write(
@@ -133,7 +143,8 @@ class ReportWriter(Callback):
         from textclf.evaluation.prediction_table import write_predictions  # noqa: PLC0415 - imports pyarrow
         from textclf.evaluation.report import write_report  # noqa: PLC0415 - imports matplotlib
 
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's data connector
+        data = data_module_of(trainer)
+        assert data is not None  # checked at the start
         folder = report_folder(self.run, split)
         path = folder / "predictions.parquet"
         write_predictions(
@@ -145,9 +156,33 @@ class ReportWriter(Callback):
             has_probabilities=model.has_probabilities,
             **stored_calibrators(model.textclf.calibrators, model.label_names),
         )
-        write_report(folder, path, provenance_of(trainer, model, split), scored.examples_per_second, figures, extra)
+        write_report(
+            folder,
+            path,
+            provenance_of(trainer, model, split),
+            examples_per_second=len(scored.rows) / scored.seconds,
+            figures=figures,
+            extra_metrics=extra,
+        )
         say(f"the report is in {folder}")
         print((folder / "report.txt").read_text(encoding="utf-8"), flush=True)
+
+
+def in_order(parts: Sequence[Scored]) -> Scored:
+    """Joins what the processes of a run have scored.
+
+    Args:
+        parts: One of each process.
+
+    Returns:
+        The rows of all of them, in the order of the split.
+    """
+    rows = np.concatenate([part.rows for part in parts])
+    order = np.argsort(rows)
+    predictions = np.concatenate([part.predictions for part in parts])
+    log_scores = np.concatenate([part.log_scores for part in parts])
+    seconds = max(part.seconds for part in parts)
+    return Scored(rows[order], predictions[order], log_scores[order], seconds)
 
 
 def figures_of(model: Any, split: Reported) -> dict[str, float]:
@@ -172,43 +207,48 @@ def figures_of(model: Any, split: Reported) -> dict[str, float]:
 
 
 def provenance_of(trainer: Trainer, model: Any, split: Reported) -> Provenance:
-    """What the trainer is measuring.
+    """What a report is of.
 
     Args:
-        trainer: In a test or a validation.
+        trainer: In a test or a validation with a data module.
         model: The classifier.
         split: The split whose rows are scored.
     """
-    data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's data connector
+    data = data_module_of(trainer)
+    checkpoint = None
+    if trainer.ckpt_path is not None:
+        checkpoint = mended(str(trainer.ckpt_path))
+    seed = global_seed()
+    if is_overridden("training_step", model):
+        seed = model.textclf.train_seed
     return Provenance(
         split=split,
-        data=described_data(type(data).__name__, data.hparams),
+        data=described_data(type(data).__name__, data.hparams if data is not None else {}),
         method=described_method(type(model).__name__, model.hparams),
-        checkpoint=None if trainer.ckpt_path is None else mended(str(trainer.ckpt_path)),
-        seed=model.textclf.train_seed if is_overridden("training_step", model) else global_seed(),
+        checkpoint=checkpoint,
+        seed=seed,
         train_rows=model.textclf.train_rows,
         time=datetime.now().astimezone().isoformat(timespec="seconds"),
     )
 
 
-SAMPLE, MISTAKES = 100, 100
-"""Rows of a test's two tables at most."""
-
-
 class ReportRecord(Callback):
-    """Hands a report to the loggers: the confusion matrix, a sample of the rows, and the worst mistakes."""
+    """Logs a report: the confusion matrix, a sample of the rows, and the worst mistakes."""
+
+    TABLE_ROWS = 100
+    """Rows of each of the two tables, at most."""
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hands over the report of a validation by itself."""
+        """Logs the report of the command `validate`."""
         if is_reported(trainer):
             self._record(trainer, "validation")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hands over the report of a test."""
+        """Logs the report of a test."""
         self._record(trainer, "test")
 
     def _record(self, trainer: Trainer, split: Reported) -> None:
-        """Reads what the writer of the report, which comes before this, has written."""
+        """Reads what `ReportWriter`, which comes before this callback, has written."""
         loggers = [logger for logger in trainer.loggers if takes_media(logger)]
         if not loggers or not trainer.is_global_zero:
             return
@@ -219,13 +259,16 @@ class ReportRecord(Callback):
             worst_mistakes,
         )
 
-        report, step = report_folder(trainer.default_root_dir, split), trainer.global_step
+        report = report_folder(trainer.default_root_dir, split)
+        step = trainer.global_step
         path = report / "predictions.parquet"
         numbers = read_predictions(path, texts=False)
-        sample, mistakes = sample_rows(numbers, SAMPLE), worst_mistakes(numbers, MISTAKES)
+        tables = {
+            "sample": sample_rows(numbers, self.TABLE_ROWS),
+            "worst_mistakes": worst_mistakes(numbers, self.TABLE_ROWS),
+        }
         for logger in loggers:
             record_picture(logger, f"{split}/confusion_matrix", report / "confusion_matrix.png", step)
-            for name, rows in (("sample", sample), ("worst_mistakes", mistakes)):
-                record_table(
-                    logger, f"{split}/{name}", *readable(read_predictions(path, rows), np.arange(len(rows))), step
-                )
+            for name, rows in tables.items():
+                columns, values = readable(read_predictions(path, rows), np.arange(len(rows)))
+                record_table(logger, f"{split}/{name}", columns, values, step)

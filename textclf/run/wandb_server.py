@@ -1,4 +1,4 @@
-"""Whether W&B's server can be used, told without starting W&B: once started, it takes no more settings."""
+"""Whether W&B's server can be used, found out without starting W&B: once started, it takes no more settings."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from textclf.errors import UserError
 
 PUBLIC = "https://api.wandb.ai"
 PATIENCE = 5.0
-"""Seconds that the server has to answer; W&B itself would try for 90 s, and then fail."""
+"""Seconds to wait for an answer of the server; W&B itself would wait for 90 s, and then fail."""
 PROXY_REFUSES = 407
 
 
 def why_offline() -> str | None:
-    """Why the record has to stay on this machine: no key, or no server; None where W&B can be used."""
+    """Why a record has to stay on this machine: no key, or no server; None where W&B can be used."""
     address = _address()
     if not _has_key(address):
         return "no W&B key was found"
     reason = _unreachable(address)
-    return None if reason is None else f"W&B cannot be reached at {address} ({reason})"
+    if reason is None:
+        return None
+    return f"W&B cannot be reached at {address} ({reason})"
 
 
 def refusal(error: BaseException) -> UserError | None:
-    """W&B's own error, such as that of a key that is not valid, as one line; None where it is something else."""
+    """An error of W&B, such as that of an invalid key, as one line; None for any other error."""
     errors = sys.modules.get("wandb.errors")
     if errors is None or not isinstance(error, errors.Error):
         return None
@@ -64,9 +66,9 @@ def _has_key(address: str) -> bool:
 
 
 def _unreachable(address: str) -> str | None:
-    """Why a server gives no answer; None where it gives one, be it a refusal."""
+    """Why a server does not answer; None where it does, even with a refusal."""
     found: list[str | None] = []
-    # In a thread: looking up a name has no time limit of its own.
+    # In a thread, because the lookup of a host name cannot be given a time limit.
     probe = threading.Thread(target=lambda: found.append(_probe(address)), daemon=True)
     probe.start()
     probe.join(PATIENCE)
@@ -79,7 +81,9 @@ def _probe(address: str) -> str | None:
     try:
         build_opener().open(address, timeout=PATIENCE).close()  # through the proxy of the environment, if there is one
     except HTTPError as error:
-        return f"HTTP {error.code}" if error.code >= 500 or error.code == PROXY_REFUSES else None
+        if error.code >= 500 or error.code == PROXY_REFUSES:
+            return f"HTTP {error.code}"
+        return None
     except URLError as error:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
             return None  # W&B has certificates of its own
