@@ -30,13 +30,13 @@ Write = Callable[[Iterable[dict[str, Any]]], None]
 
 @dataclass(frozen=True)
 class OutputColumns:
-    """What the rows of an output have beside `id`, `text`, `label`, `score` and `scores`.
+    """The columns of an output in addition to `id`, `text`, `label`, `score` and `scores`.
 
     Attributes:
         label_names: Name of each class.
         thresholds: Whether thresholds (or another calibrator) decide, so that rows have `decision` and
             `thresholded_scores`.
-        kept: The Arrow type of each column of the input that is carried along, by its name in the output.
+        kept: The Arrow type of each column of the input that is kept, by its name in the output.
     """
 
     label_names: Sequence[str] = ()
@@ -45,13 +45,14 @@ class OutputColumns:
 
 
 def reserved_names(label_names: Sequence[str]) -> tuple[str, ...]:
-    """The names that columns of some output may have, so that columns of the input get other ones there."""
-    scores = (f"{kind}_{name}" for kind in ("score", "thresholded_score") for name in label_names)
-    return ("id", "text", "label", "score", "scores", "decision", "thresholded_scores", *scores)
+    """The names of columns that an output of any format may have; kept columns of the input get other names."""
+    scores = [f"score_{name}" for name in label_names]
+    thresholded = [f"thresholded_score_{name}" for name in label_names]
+    return ("id", "text", "label", "score", "scores", "decision", "thresholded_scores", *scores, *thresholded)
 
 
 def check_output(output: str | None) -> None:
-    """Refuses an output that cannot be, before any work is done for it.
+    """Refuses an output that cannot be written, before any work is done.
 
     Raises:
         UserError: Its suffix is none of `OUTPUTS`, it is a folder, or standard output is closed.
@@ -66,18 +67,18 @@ def check_output(output: str | None) -> None:
 
 @contextmanager
 def open_sink(output: str | None, columns: OutputColumns | None = None) -> Iterator[Write]:
-    """Opens a place for predictions: a file, by its suffix, that is whole once it exists, or standard output.
+    """Opens the output of predictions: a file, written atomically in the format of its suffix, or standard output.
 
     A `.csv` or `.tsv` file has a column for the score of each label, `score_<label>`, in place of `scores`. A `.tsv`
     file has no quoting, as in `textclf.data.readers.delimited`: a tab or line break in a value is written as a space.
 
     Args:
         output: The file; None is standard output, as JSON Lines.
-        columns: What the rows have.
+        columns: The further columns of the rows.
 
     Yields:
         A function that takes rows with `id` and `text`, what `textclf.models.streaming.prediction_of` gives, and the
-        columns that are carried along.
+        columns that are kept.
 
     Raises:
         UserError: It cannot be written.
@@ -96,8 +97,7 @@ def open_sink(output: str | None, columns: OutputColumns | None = None) -> Itera
             yield stack.enter_context(_ParquetSink(path, columns)).add
             return
         file = stack.enter_context(path.open("w", encoding="utf-8", newline=""))
-        kind = _JsonSink if path.suffix == ".jsonl" else _CsvSink if path.suffix == ".csv" else _TsvSink
-        sink = kind(file, columns)
+        sink = TEXT_SINKS[path.suffix](file, columns)
         yield sink.add
         sink.finish()
 
@@ -106,7 +106,8 @@ class _TextSink:
     """Writes each row as text."""
 
     def __init__(self, file: TextIO, columns: OutputColumns) -> None:
-        self.file, self.columns = file, columns
+        self.file = file
+        self.columns = columns
 
     def write(self, row: dict[str, Any]) -> None:
         raise NotImplementedError
@@ -117,7 +118,7 @@ class _TextSink:
         self.file.flush()
 
     def finish(self) -> None:
-        """Says what there is to say once all rows are written."""
+        """Called once all rows are written."""
 
 
 class _JsonSink(_TextSink):
@@ -132,7 +133,7 @@ class _CsvSink(_TextSink):
 
     def __init__(self, file: TextIO, columns: OutputColumns) -> None:
         super().__init__(file, columns)
-        # With its default line ends, also a value with a carriage return alone is quoted.
+        # With its default line ends, a value with a carriage return alone is quoted too.
         self.writer = csv.writer(file)
         names = ["id", "text", "label", "score", *(f"score_{name}" for name in columns.label_names)]
         if columns.thresholds:
@@ -146,7 +147,9 @@ class _CsvSink(_TextSink):
         self.write_fields([*fields, *(row[name] for name in self.columns.kept)])
 
     def _scores(self, scores: Mapping[str, float] | None) -> list[float | None]:
-        return [scores[name] if scores else None for name in self.columns.label_names]
+        if not scores:  # the answer fits no class
+            return [None] * len(self.columns.label_names)
+        return [scores[name] for name in self.columns.label_names]
 
     def write_fields(self, fields: Sequence[Any]) -> None:
         self.writer.writerow([_text(value) or "" for value in fields])
@@ -165,16 +168,22 @@ class _TsvSink(_CsvSink):
 
     def finish(self) -> None:
         if self.changed:
-            number = "1 row has" if self.changed == 1 else f"{self.changed:,} rows have"
+            rows = "1 row has" if self.changed == 1 else f"{self.changed:,} rows have"
             say(
-                f"{number} tabs or line breaks, which are written as spaces: a .tsv file has no "
+                f"{rows} tabs or line breaks, which are written as spaces: a .tsv file has no "
                 "quoting; a .csv, .jsonl or .parquet file keeps them"
             )
 
 
+TEXT_SINKS: dict[str, type[_TextSink]] = {".jsonl": _JsonSink, ".csv": _CsvSink, ".tsv": _TsvSink}
+"""The writer of each text format, by the suffix of the file."""
+
+
 def _text(value: Any) -> str | None:
     """A value as text: lists, objects and bytes as JSON."""
-    return _json(value) if isinstance(value, list | dict | tuple | bytes) else as_text(value)
+    if isinstance(value, list | dict | tuple | bytes):
+        return _json(value)
+    return as_text(value)
 
 
 def _json(value: Any) -> str:
@@ -191,7 +200,7 @@ class _ParquetSink:
         import pyarrow.parquet as pq
 
         self._rows: list[dict[str, Any]] = []
-        self._maps = ["scores", "thresholded_scores"] if columns.thresholds else ["scores"]
+        self._maps = ["scores"]
         self._texts = [name for name, kind in columns.kept.items() if pa.types.is_string(kind)]
         scores = pa.map_(pa.string(), pa.float64())
         fields = [
@@ -202,6 +211,7 @@ class _ParquetSink:
             ("scores", scores),
         ]
         if columns.thresholds:
+            self._maps.append("thresholded_scores")
             fields += [("decision", pa.string()), ("thresholded_scores", scores)]
         self._schema = pa.schema([*fields, *columns.kept.items()])
         self._writer = pq.ParquetWriter(path, self._schema)
@@ -217,12 +227,18 @@ class _ParquetSink:
     def _flush(self) -> None:
         import pyarrow as pa
 
-        self._writer.write_table(pa.Table.from_pylist(list(map(self._converted, self._rows)), schema=self._schema))
+        rows = [self._converted(row) for row in self._rows]
+        self._writer.write_table(pa.Table.from_pylist(rows, schema=self._schema))
         self._rows = []
 
     def _converted(self, row: dict[str, Any]) -> dict[str, Any]:
-        maps = {name: row[name] and list(row[name].items()) for name in self._maps}
-        return {**row, **maps, **{name: _text(row[name]) for name in self._texts}}
+        """A row with the values that Arrow takes: pairs for maps, and text for lists and objects of JSON."""
+        converted = dict(row)
+        for name in self._maps:
+            converted[name] = row[name] and list(row[name].items())
+        for name in self._texts:
+            converted[name] = _text(row[name])
+        return converted
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if kind is None and self._rows:
@@ -231,26 +247,27 @@ class _ParquetSink:
 
 
 class PredictionStream(Callback):
-    """Writes the labels of streamed texts as they come, in order.
+    """Writes the predictions of streamed texts as they come, in the order of the input.
 
     Attributes:
-        kept: The Arrow type of each column of the input that is carried along, by its name in the output.
+        kept: The Arrow type of each column of the input that is kept, by its name in the output.
     """
 
     def __init__(self, output: str | None) -> None:
-        """Stores the file to write; None is standard output.
+        """Stores the file to write.
 
         Args:
-            output: A `.jsonl`, `.csv`, `.tsv` or `.parquet` file.
+            output: A `.jsonl`, `.csv`, `.tsv` or `.parquet` file; None is standard output.
         """
         self.output = output
         self.kept: Mapping[str, Any] = {}
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Opens the output under a temporary name."""
+        """Opens the output."""
         from tqdm.auto import tqdm
 
-        self._in_order, self._stack = InOrder(), ExitStack()
+        self._in_order = InOrder()
+        self._stack = ExitStack()
         self._bar = self._stack.enter_context(tqdm(unit="text", disable=None))
         model: Any = pl_module
         columns = OutputColumns(model.label_names, model.textclf.calibrator(decides=True) is not None, self.kept)
@@ -259,7 +276,7 @@ class PredictionStream(Callback):
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *args: Any
     ) -> None:
-        """Writes the rows whose turn has come."""
+        """Writes the rows that no earlier row is missing before."""
         self._sink(self._ready(pl_module, outputs, batch))
         self._bar.update(len(batch["row"]))
 
@@ -271,10 +288,10 @@ class PredictionStream(Callback):
             yield {"id": id_, "text": text, **prediction, **columns}
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Closes the output and gives it its name."""
+        """Closes the output, which is complete."""
         self._stack.close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leaves no half-written output."""
+        """Removes the output that is not complete."""
         if hasattr(self, "_stack"):
             self._stack.__exit__(type(exception), exception, exception.__traceback__)
