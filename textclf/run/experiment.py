@@ -1,4 +1,4 @@
-"""`run_experiment`: what the command line does, for objects that are made in Python."""
+"""`run_experiment`: a run of the command line for a model and data that are made in Python."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ class Experiment:
 
     Attributes:
         run_dir: The run folder.
-        metrics: What `metrics.json` of the report holds; empty where nothing was measured.
-        checkpoint: The checkpoint that was measured, or else the newest one; None for a method that has none.
-        split: The split that was measured; None where none was.
+        metrics: The content of the report's `metrics.json`; empty where nothing was evaluated.
+        checkpoint: The checkpoint that was evaluated, or the newest one; None for a method that has none.
+        split: The split that was evaluated; None where none was.
     """
 
     run_dir: Path
@@ -69,10 +69,10 @@ class Experiment:
 
     @cached_property
     def predictions(self) -> DataFrame:
-        """The rows of the measured split, as `PredictionTable.to_pandas` gives them.
+        """The rows of the evaluated split, as `PredictionTable.to_pandas` gives them.
 
         Raises:
-            UserError: Nothing was measured.
+            UserError: Nothing was evaluated.
         """
         if self.split is None:
             raise UserError(f"the run in {str(self.run_dir)!r} measured no split, so there are no predictions")
@@ -93,20 +93,20 @@ def run_experiment(
     logger: Logger | Sequence[Logger] | bool = True,
     **trainer: Any,
 ) -> Experiment:
-    """Runs a method on a data set as the command line does, and returns what was measured.
+    """Runs a method on a data set as the command line does, and returns the results.
 
     A method that trains is trained, then its best checkpoint is tested; any other method is tested. The run folder
     holds what the command writes: `config.yaml`, checkpoints, logs and the report. The trainer has the command line's
     defaults (`textclf/run/defaults.yaml`), and a precision that suits the hardware.
 
     Args:
-        model: The method, made with the data's `num_classes` and `label_names`.
+        model: The method, made with `num_classes` and `label_names` of the data.
         data: The rows.
         run_dir: Folder of the run; by default `runs/<run_name>/<version>`.
         run_name: Folder under `runs/`; by default that of the checkpoint's run, or `run`.
         command: `fit`, `validate` or `test`; by default `fit` for a method that trains, else `test`, and `test` for a
             checkpoint.
-        ckpt_path: Checkpoint to measure, or, with `command="fit"`, to resume from: a path, or `best` or `last` of
+        ckpt_path: Checkpoint to evaluate, or, with `command="fit"`, to resume from: a path, or `best` or `last` of
             `run_dir`.
         seed: Seed of all random numbers of the run; None leaves the generators as they are.
         test_after_fit: Whether `fit` ends with a test.
@@ -119,9 +119,9 @@ def run_experiment(
         The run folder, the metrics, the predictions and the checkpoint.
 
     Raises:
-        UserError: An argument, the data or the machine is at fault; its message is one line. A run folder in which
+        UserError: The cause is an argument, the data or the machine; its message is one line. A run folder in which
             nothing was written is removed.
-        KeyboardInterrupt: The run was interrupted; a line says how to resume it.
+        KeyboardInterrupt: The run was interrupted; a line is printed that says how to resume it.
     """
     _check_arguments(model, data, callbacks, trainer)
     with _readable_errors():
@@ -151,10 +151,12 @@ def run_experiment(
 
 
 def _check_arguments(model: Any, data: Any, callbacks: Any, trainer: Mapping[str, Any]) -> None:
-    """Refuses what no run can be made of, before anything is written."""
+    """Refuses wrong arguments, before anything is written."""
     for name, value, kind in (("model", model, TextClassifier), ("data", data, TextDataModule)):
         if not isinstance(value, kind):
-            given = f"the class {value.__name__}" if isinstance(value, type) else f"of type {type(value).__name__}"
+            given = f"of type {type(value).__name__}"
+            if isinstance(value, type):
+                given = f"the class {value.__name__}"
             raise UserError(f"run_experiment(model, data): {name} is {given}: give an object of a {kind.__name__}")
     if "default_root_dir" in trainer:
         raise UserError(f"default_root_dir {str(trainer['default_root_dir'])!r}: the run folder is given as run_dir")
@@ -164,16 +166,17 @@ def _check_arguments(model: Any, data: Any, callbacks: Any, trainer: Mapping[str
     known = list(inspect.signature(Trainer).parameters)
     for name in trainer:
         if name not in known:
-            close = get_close_matches(name, [*known, *inspect.signature(run_experiment).parameters], 1)
-            meant = f": did you mean {close[0]!r}?" if close else ": it takes those of lightning.pytorch.Trainer"
-            raise UserError(f"run_experiment has no argument {name!r}{meant}")
+            hint = "it takes those of lightning.pytorch.Trainer"
+            if close := get_close_matches(name, [*known, *inspect.signature(run_experiment).parameters], 1):
+                hint = f"did you mean {close[0]!r}?"
+            raise UserError(f"run_experiment has no argument {name!r}: {hint}")
 
 
 @contextmanager
 def _readable_errors() -> Iterator[None]:
-    """Runs quietly; errors that the user can mend become one line, and Ctrl-C stays a `KeyboardInterrupt`.
+    """Runs without warnings; errors that the user can fix become one line, and Ctrl-C a `KeyboardInterrupt`.
 
-    (Lightning makes an exit of it, which would end a notebook's kernel, and ignores any further Ctrl-C.)
+    (Lightning turns Ctrl-C into an exit, which would end a notebook's kernel, and ignores any further Ctrl-C.)
     """
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -185,8 +188,7 @@ def _readable_errors() -> Iterator[None]:
             raise KeyboardInterrupt from error
         if number is not None:
             sys.exit(128 + number)
-        ours = None if isinstance(error, UserError) else as_user_error(error)
-        if ours is None:
+        if isinstance(error, UserError) or (ours := as_user_error(error)) is None:
             raise
         raise ours from error
     finally:
@@ -223,8 +225,10 @@ def _trainer(
     configured = defaults.pop("logger")
     options = {**defaults, **given}
     options["precision"] = resolve_precision(options.get("precision"), options.get("accelerator", "auto"))
-    named = {"logger": configured if logger is True else logger, **({"callbacks": callbacks} if callbacks else {})}
-    config = {**general, **_configuration(model, data, {**options, **named})}
+    written = {**options, "logger": configured if logger is True else logger}
+    if callbacks:
+        written["callbacks"] = callbacks
+    config = {**general, **_configuration(model, data, written)}
     labels = {"group": run_group(config), "job_type": command}
     options["logger"] = loggers.run_loggers(logger, configured, folder, labels)
     options["plugins"] = run_plugins(options.get("plugins"))
@@ -236,9 +240,12 @@ def _trainer(
 
 
 def _configuration(model: TextClassifier, data: TextDataModule, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What `config.yaml` holds: classes, arguments and plain options; a line says what it cannot hold."""
-    arguments = {"trainer": dict(options), "model": accepted(type(model), model.hparams)}
-    arguments["data"] = accepted(type(data), {**data.hparams, "label_names": list(data.label_names)})
+    """The content of `config.yaml`: classes and plain arguments; a line names the arguments that it cannot hold."""
+    arguments = {
+        "trainer": dict(options),
+        "model": accepted(type(model), model.hparams),
+        "data": accepted(type(data), {**data.hparams, "label_names": list(data.label_names)}),
+    }
     kept: dict[str, dict[str, Any]] = {}
     left_out: list[str] = []
     for key, values in arguments.items():
@@ -254,10 +261,11 @@ def _configuration(model: TextClassifier, data: TextDataModule, options: Mapping
 
 
 def class_path(value: Any) -> str:
-    """The full name of an object's class; a line says where another process could not find it by that name."""
+    """The class path of an object; a line is printed where another process could not import it by that path."""
     kind = type(value)
     path = public_path(kind)
-    if kind.__module__ == "__main__" or getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is not kind:
+    found = getattr(sys.modules.get(kind.__module__), kind.__qualname__, None)
+    if kind.__module__ == "__main__" or found is not kind:
         say(
             f"{path} cannot be imported by the command line, so that config.yaml is of use here alone: move "
             f"{kind.__name__} to the top of a module"
@@ -271,8 +279,10 @@ def _experiment(trainer: Trainer, split: Reported | None) -> Experiment:
     if split is not None and trainer.is_global_zero:
         metrics = json.loads((report_folder(folder, split) / "metrics.json").read_text(encoding="utf-8"))
     metrics = trainer.strategy.broadcast(metrics)
-    measured = metrics.get("checkpoint")
+    checkpoint = None
     newest = folder / "checkpoints" / "last.ckpt"
     if split is None and newest.is_file():
-        measured = str(newest)
-    return Experiment(folder, metrics, None if measured is None else Path(str(measured)), split)
+        checkpoint = newest
+    elif metrics.get("checkpoint") is not None:
+        checkpoint = Path(str(metrics["checkpoint"]))
+    return Experiment(folder, metrics, checkpoint, split)
