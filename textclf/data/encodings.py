@@ -137,7 +137,7 @@ def _legacy(path: Path, first: int) -> str:
     encoding = "cp949" if _is_korean(sample) else _best_guess(sample)
     if encoding is None:
         raise UserError(
-            f"{str(path)!r} is not UTF-8 in line {first}, and its encoding cannot be told from its bytes: "
+            f"{str(path)!r} is not UTF-8 in line {first}, and its encoding cannot be detected from its bytes: "
             "convert it to UTF-8, for example with iconv -f cp949 -t utf-8"
         )
     counts = Counter[str]()

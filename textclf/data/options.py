@@ -184,4 +184,4 @@ def refuse_for_method(data: Options, model: Method, stage: str) -> None:
                 "leave it out"
             )
         if data.seed != SEED:
-            say(f"seed {data.seed} of the data is not used: nothing is drawn from a test split that stands alone")
+            say(f"seed {data.seed} of the data is not used: nothing is drawn from the test split alone")

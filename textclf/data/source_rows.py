@@ -73,10 +73,10 @@ def _from_dictionaries(given: list[Mapping[str, Any]], gave: str) -> Dataset:
     import datasets
 
     names = set(given[0])
-    for place, row in enumerate(given):
+    for index, row in enumerate(given):
         if set(row) != names:
             raise UserError(
-                f"{gave} row {place} with the keys {', '.join(map(repr, row))}, and row 0 with "
+                f"{gave} row {index} with the keys {', '.join(map(repr, row))}, and row 0 with "
                 f"{', '.join(map(repr, given[0]))}: wanted the same keys in each row"
             )
     return datasets.Dataset.from_list([dict(row) for row in given])

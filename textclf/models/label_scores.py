@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from textclf.class_paths import public_path
 from textclf.console import say
+from textclf.data.base import data_module_of
 from textclf.data.columns import int_column, text_keys
 from textclf.data.labels import normalized_names
 from textclf.data.splitting import stratified_split
@@ -45,9 +46,10 @@ class ScoreRecord(Callback):
         """
         model: Any = pl_module
         self._batches: list[Scores] = []
-        if _data(trainer) is None:
+        data = data_module_of(trainer)
+        if data is None:
             return
-        rows = _data(trainer).rows("test")
+        rows = data.rows("test")
         prompts = [fitted.prompt for fitted in model.prompts(_spread(rows, AUDITED_PROMPTS)[:])]
         audit = audit_labels(model.tokenizer, prompts, model.words, model.bos)
         if audit.errors:
@@ -64,7 +66,7 @@ class ScoreRecord(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
     ) -> None:
         """Keeps a batch's scores."""
-        if _data(trainer) is None:
+        if data_module_of(trainer) is None:
             return
         kept = ["row", "log_scores", *(name for name in MATRICES if name in outputs)]
         self._batches.append({name: outputs[name].cpu().numpy() for name in kept})
@@ -73,7 +75,8 @@ class ScoreRecord(Callback):
         """Gathers the scores of all processes, and writes them."""
         model: Any = pl_module
         model.check_evaluation()
-        if _data(trainer) is None:
+        data = data_module_of(trainer)
+        if data is None:
             return
         if model.needs_whole_split:
             self._calibrate_split(model)
@@ -85,9 +88,9 @@ class ScoreRecord(Callback):
             columns = concatenated([batch for batches in gathered for batch in batches])
             indices = columns.pop("row")
             order = np.argsort(indices)
-            rows = _data(trainer).rows("test").select(indices[order])
+            rows = data.rows("test").select(indices[order])
             tested = {name: column[order] for name, column in columns.items()}
-            write_scores(folder / "report" / "scores.parquet", stored_scores(model, rows, tested, work, _data(trainer)))
+            write_scores(folder / "report" / "scores.parquet", stored_scores(model, rows, tested, work, data))
             say(facts_lines({"work": work})[0])
             say(f"every rule's figures: python scripts/rescore.py {folder}")
         trainer.strategy.barrier("scores")
@@ -176,10 +179,6 @@ def reports_its_rule(stored: StoredScores) -> bool:
     expected, _ = stored.apply(stored.facts["rule"])
     same_rows = expected.shape == stored.log_scores.shape
     return same_rows and np.allclose(expected, stored.log_scores, rtol=0, atol=RULE_TOLERANCE, equal_nan=True)
-
-
-def _data(trainer: Trainer) -> Any:
-    return trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's data connector
 
 
 def _spread(rows: Dataset, number: int) -> Dataset:

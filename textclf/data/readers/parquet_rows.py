@@ -83,16 +83,18 @@ class ParquetRows(FileRows):
         self.found = Counter()
         with pq.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False) as file:
             for batch in file.iter_batches(batch_size=BATCH):
-                columns = [
-                    # Of several entries of a map with one key, the last one counts, as Parquet's specification says.
-                    arrow_column(column.to_pylist(maps_as_pydicts="lossy"), wanted.type)
-                    if self.is_json(wanted.name)
-                    else column.cast(wanted.type)
-                    for column, wanted in zip(batch.columns, self.schema, strict=True)
-                ]
-                valid = [mended_column(column) for column in columns]
-                self.found["mended"] += int(np.any(list(map(mended_rows, columns, valid)), axis=0).sum())
-                yield pa.RecordBatch.from_arrays(valid, schema=self.schema)
+                columns = []
+                mended = np.zeros(len(batch), dtype=bool)
+                for field, column in zip(self.schema, batch.columns, strict=True):
+                    if self.is_json(field.name):
+                        # Of the entries of a map with the same key, Parquet's specification says to take the last.
+                        column = arrow_column(column.to_pylist(maps_as_pydicts="lossy"), field.type)
+                    else:
+                        column = column.cast(field.type)
+                    columns.append(mended_column(column))
+                    mended |= mended_rows(column, columns[-1])
+                self.found["mended"] += int(mended.sum())
+                yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
 
 def _is_known(field: pa.Field) -> bool:

