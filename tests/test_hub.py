@@ -25,7 +25,7 @@ def test_package(package):
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("package://weights_of_x/other", "the package 'weights_of_x' holds no 'other'"),
+        ("package://weights_of_x/other", "the package 'weights_of_x' has no 'other'"),
         ("package://not_there/model", r"'not_there' is not installed; install it \(pip install not-there\)"),
         ("package://not.there/model", "'not.there' is not installed"),
         ("package://single_file/model", "'single_file' is not installed"),

@@ -138,7 +138,7 @@ def _with_current_path(value: Any, is_class: bool) -> Any:
 def search_current_folder() -> None:
     """Lets modules in the current folder be imported, as under `python -m`.
 
-    A console script, and a script that is started by its path, look for modules in their own folder instead. Where
+    A console script, and a script that is started by its path, look for modules in their own folder instead. If
     Python is told to search neither (`PYTHONSAFEPATH`, `-P`, `-I`), nothing is added.
     """
     if not sys.flags.safe_path and "" not in sys.path:
@@ -189,41 +189,48 @@ def class_paths_in(config: Any) -> Iterator[str]:
 
 
 def import_modules(class_paths: Iterable[str]) -> None:
-    """Imports the modules of classes, so that an error in one is shown as it is.
+    """Imports the modules of classes, so that an error in one is not reported as a wrong class path.
 
-    A module that is not there is left to the parser, which says so.
+    A module that does not exist is left to the parser, which reports it.
 
     Raises:
-        UserError: The module is there, and importing it fails.
+        UserError: A module exists, and importing it fails.
     """
     for path in dict.fromkeys(class_paths):
         module = path.rpartition(".")[0]
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
+            # Neither the module nor a package that it is in is missing, but a module that it imports.
             if error.name is None or not f"{module}.".startswith(f"{error.name}."):
                 raise _import_error(path, error) from error
-        except Exception as error:  # whatever the code in it raises
+        except Exception as error:  # its code may raise any error
             raise _import_error(path, error) from error
 
 
 def _import_error(path: str, error: Exception) -> UserError:
-    message = (str(error).splitlines() or [""])[0]
+    """The error of importing a module as one line, with the last place in the user's code that led to it."""
     if isinstance(error, SyntaxError):
-        message, file, line = error.msg, error.filename or path, error.lineno
+        message = error.msg
+        place = f"{error.filename or path}, line {error.lineno}"
     else:
+        message = (str(error).splitlines() or [""])[0]
         frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if "importlib" not in frame.filename and "site-packages" not in frame.filename]
-        file, line = (own or frames)[-1].filename, (own or frames)[-1].lineno
-    where = f"{file}, line {line}"
-    return UserError(f"{path}: importing its module fails: {type(error).__name__}: {message} ({where})")
+        users = [frame for frame in frames if not _is_library(frame.filename)]
+        last = (users or frames)[-1]
+        place = f"{last.filename}, line {last.lineno}"
+    return UserError(f"{path}: importing its module fails: {type(error).__name__}: {message} ({place})")
+
+
+def _is_library(file: str) -> bool:
+    return "importlib" in file or "site-packages" in file
 
 
 def missing_class(path: str) -> str:
-    """Why a class path leads nowhere: its module is not there, or has no such class.
+    """Why there is no class under a path: its module does not exist, or has no such class.
 
     Args:
-        path: Such as `my_package.MyClassifier`.
+        path: A class path, such as `my_package.MyClassifier`.
     """
     module, _, name = path.rpartition(".")
     if not module:
@@ -236,11 +243,11 @@ def missing_class(path: str) -> str:
 
 
 def import_path(path: str, option: str) -> Any:
-    """Imports what a dotted path names: a module, then an attribute of it.
+    """Imports a module, and gives an attribute of it.
 
     Args:
-        path: Such as `my_package.rules.mine`.
-        option: What the path was given for; errors name it.
+        path: A dotted path, such as `my_package.rules.mine`.
+        option: The option that the path was given for; errors name it.
 
     Raises:
         UserError: There is no such module, importing it fails, or it has no such attribute.
@@ -262,36 +269,36 @@ def import_path(path: str, option: str) -> Any:
 
 
 class FailedClass(BaseException):
-    """Carries an error of a class past the parser, which would make an error of the configuration of it.
+    """Carries an error of a class past the parser, which would report it as an error of the configuration.
 
     Attributes:
-        error: What the class raised.
+        error: The error that the class raised.
     """
 
     def __init__(self, error: Exception) -> None:
-        """Takes the error."""
+        """Wraps an error."""
         super().__init__(str(error))
         self.error = error
 
 
 def build(kind: type[Any], args: Iterable[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Makes an object of a class that a configuration names.
+    """Builds an object of a class that a configuration names.
 
     Args:
         kind: The class.
         args: Its positional arguments.
-        kwargs: Its other arguments.
+        kwargs: Its keyword arguments.
 
     Raises:
-        FailedClass: Its code raises an error, which is kept, with a note that names the class path.
-        UserError: Its arguments are wrong, or it does not pass the facts of the data on.
+        FailedClass: Its code raises an error, which gets a note that names the class path.
+        UserError: Its arguments are wrong, or it does not pass `num_classes` and `label_names` to its base class.
     """
     path = public_path(kind)
     try:
         return kind(*args, **kwargs)
     except UserError:
         raise
-    except Exception as error:  # whatever the code in it raises
+    except Exception as error:  # its code may raise any error
         if path.startswith("textclf."):
             raise
         if isinstance(error, TypeError) and re.fullmatch(r"\w+\.__init__\(\) missing .*'label_names'", str(error)):

@@ -10,6 +10,27 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+LOG_LEVELS = {
+    "lightning.pytorch": logging.WARNING,
+    "lightning.fabric": logging.WARNING,
+    "lightning.pytorch.callbacks": logging.INFO,  # lines of callbacks that the user has configured
+}
+"""Level from which a logger's lines are shown."""
+IGNORED_WARNINGS = (
+    ".*isinstance.treespec, LeafSpec.*",  # deprecated in torch 2.13, still used by lightning 2.6
+    ".*configure_optimizers. returned .None.*",  # a method that is fitted in `prepare` has no optimizer,
+    ".*training_step. returned .None.*",  # no loss,
+    ".*is an empty generator, no gradient clipping.*",  # and no gradients
+    ".*is smaller than the logging interval.*",
+    ".*is not supported by the model summary.*",
+    ".*callbacks used to create the checkpoint need to be provided.*",  # callbacks that write the run folder
+    ".*does not have many workers.*",  # rows are encoded before training: collating a batch is fast
+    ".*Total length of .list. across ranks is zero.*",  # data without a validation split: `fit` reports it itself
+    ".*but have no .val_dataloader.. Skipping val loop.*",
+    "Checkpoint directory .* exists and is not empty",  # of a run that is resumed
+)
+"""Regular expressions of warnings that are not shown."""
+
 
 def say(message: str) -> None:
     """Prints a line on standard error, so that standard output stays free for results; on the first process only."""
@@ -71,32 +92,32 @@ def align_table(rows: Sequence[Sequence[str]], alignment: str) -> list[str]:
 
 
 def use_utf8() -> None:
-    """Lets standard input and output be UTF-8, whatever the locale; a terminal keeps its own encoding.
+    """Makes standard input and output UTF-8 in every locale; a terminal keeps its own encoding.
 
-    A character that a terminal cannot show is escaped. Streams that are closed are empty, and lead nowhere.
+    A character that a terminal cannot show is escaped. Closed streams are replaced by the null device.
     """
-    for name in ("stdin", "stdout", "stderr"):
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open until the process ends
     for stream in (sys.stdin, sys.stdout):
-        if not isinstance(stream, io.TextIOWrapper):  # replaced, as in a notebook
+        if not isinstance(stream, io.TextIOWrapper):  # it was replaced, as in a notebook
             continue
         is_utf8 = codecs.lookup(stream.encoding).name == "utf-8" and stream.errors == "strict"
         if stream.isatty():
             stream.reconfigure(errors="backslashreplace")
-        elif not is_utf8:  # one that is in use already cannot be changed
+        elif not is_utf8:  # a stream that is right is left alone: it may be in use, and could not be changed
             stream.reconfigure(encoding="utf-8", errors="strict")
 
 
 def on_terminal() -> bool:
-    """Whether progress bars can be drawn."""
+    """Whether output goes to a terminal, so that progress bars can be drawn."""
     return sys.stdout.isatty() and sys.stderr.isatty()
 
 
 def hush() -> None:
-    """Silences what libraries say that nobody can act on here: notices, and progress bars without a terminal.
+    """Filters log lines and warnings of libraries that are not actionable here, and progress bars without a terminal.
 
-    Warnings and errors stay, but for those that are about how this package uses a library.
+    Other warnings and errors are still shown.
     """
     for name, level in LOG_LEVELS.items():
         logging.getLogger(name).setLevel(level)
@@ -114,7 +135,7 @@ def hush() -> None:
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Silences as `hush` does, and gives log levels and filters of warnings back."""
+    """Filters as `hush` does, and restores log levels and filters of warnings afterwards."""
     levels = {name: logging.getLogger(name).level for name in LOG_LEVELS}
     try:
         with warnings.catch_warnings():
@@ -123,23 +144,3 @@ def hushed() -> Iterator[None]:
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
-
-
-LOG_LEVELS = {
-    "lightning.pytorch": logging.WARNING,
-    "lightning.fabric": logging.WARNING,
-    "lightning.pytorch.callbacks": logging.INFO,  # what a callback says where the user has asked for it
-}
-IGNORED_WARNINGS = (
-    ".*isinstance.treespec, LeafSpec.*",  # deprecated in torch 2.13, still used by lightning 2.6
-    ".*configure_optimizers. returned .None.*",  # a method that is fitted whole in `prepare` has none ...
-    ".*training_step. returned .None.*",  # ... and nothing to train ...
-    ".*is an empty generator, no gradient clipping.*",  # ... or to clip
-    ".*is smaller than the logging interval.*",
-    ".*is not supported by the model summary.*",
-    ".*callbacks used to create the checkpoint need to be provided.*",  # ours write the run folder: of no use here
-    ".*does not have many workers.*",  # rows are encoded before training: a batch costs little
-    ".*Total length of .list. across ranks is zero.*",  # data without a validation split: `fit` says it itself
-    ".*but have no .val_dataloader.. Skipping val loop.*",
-    "Checkpoint directory .* exists and is not empty",  # the folder of checkpoints, of a run that goes on
-)

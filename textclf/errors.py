@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave; the command line prints its message as one line, without a traceback.
+    """Error caused by user input; the command line prints its message as one line, without a traceback.
 
-    The message names the wrong value, what is allowed, and what to do.
+    The message names the wrong value, the values that are allowed, and what to do.
     """
 
 
@@ -49,19 +49,22 @@ def check_least(argument: str, value: float | None, least: int, hint: str = "") 
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, what caused it, the cause of that, and so on; none that `raise ... from None` has hidden."""
+    """An error, its cause, the cause of that, and so on, as a traceback shows them."""
     while error is not None:
         yield error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        cause = error.__cause__
+        if cause is None and not error.__suppress_context__:  # it is set by `raise ... from None`
+            cause = error.__context__
+        error = cause
 
 
 class Fault(NamedTuple):
-    """A kind of error.
+    """A fault of the machine.
 
     Attributes:
-        name: What it is.
-        numbers: By which the system tells it (`OSError.errno`).
-        words: By which libraries in other languages tell it.
+        name: What it is called in messages.
+        numbers: Values of `OSError.errno` that report it.
+        words: Parts of the messages by which libraries in other languages report it.
         remedy: What to do, as an imperative.
     """
 
@@ -107,7 +110,7 @@ FAULTS = (
         "the disk or its network connection fails",
         (errno.EIO, errno.ESTALE),
         ("Input/output error", "Stale file handle"),
-        "see to the file system, then run the command again",
+        "check the file system, then run the command again",
     ),
     Fault(
         "there is no temporary folder",
@@ -117,24 +120,29 @@ FAULTS = (
     ),
 )
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""Values of `OSError.errno` if a file may not be read or written."""
 
 
 def user_error(error: BaseException | None) -> UserError | None:
-    """What the user can mend among the causes of an error: a mistake of their own, or a fault of the machine."""
-    mistakes = (cause for cause in causes(error) if isinstance(cause, UserError))
-    return next(mistakes, None) or machine_error(error)
+    """The first cause of an error that the user can correct, or a fault of the machine; None if there is none."""
+    for cause in causes(error):
+        if isinstance(cause, UserError):
+            return cause
+    return machine_error(error)
 
 
 def machine_error(error: BaseException | None) -> UserError | None:
-    """The machine's fault among the causes of an error as one line with its remedy; None where there is none."""
+    """A fault of the machine among the causes of an error, as one line with its remedy; None if there is none."""
     for fault in FAULTS:
         if (cause := find_fault(error, fault)) is not None:
             return UserError(f"{fault.name} ({_first_line(cause)}): {fault.remedy}")
     for cause in causes(error):
-        for name, place in _caches():
-            refused = _refusal(place) if str(place) in str(cause) else None
-            if refused is not None:
-                return UserError(f"{str(place)!r} cannot be written ({refused}): set {name} to another folder")
+        for variable, folder in _caches():
+            if str(folder) not in str(cause):
+                continue
+            reason = _why_not_writable(folder)
+            if reason is not None:
+                return UserError(f"{str(folder)!r} cannot be written ({reason}): set {variable} to another folder")
     for cause in causes(error):
         if isinstance(cause, OSError) and cause.errno in DENIED and cause.filename is not None:
             return UserError(f"{str(cause.filename)!r}: {cause.strerror}: change its permissions, or name another")
@@ -142,22 +150,25 @@ def machine_error(error: BaseException | None) -> UserError | None:
 
 
 def find_fault(error: BaseException | None, fault: Fault) -> BaseException | None:
-    """The first of an error and its causes that is of a kind."""
+    """The first of an error and its causes that reports a fault; None if none does."""
     for cause in causes(error):
         if fault.name == "out of memory" and isinstance(cause, MemoryError):
             return cause
-        if getattr(cause, "errno", None) in fault.numbers or any(words in str(cause) for words in fault.words):
+        if getattr(cause, "errno", None) in fault.numbers:
+            return cause
+        message = str(cause)
+        if any(words in message for words in fault.words):
             return cause
     return None
 
 
 def check_home() -> None:
-    """Refuses to run where the user has no home folder, as in a container with a user of its own.
+    """Refuses to run without a home folder, as for an unknown user in a container.
 
-    (Libraries would make a folder called `~` in the current one.)
+    (Libraries would create a folder called `~` in the current one.)
 
     Raises:
-        UserError: There is none.
+        UserError: The user has no home folder.
     """
     try:
         Path.home()
@@ -166,11 +177,12 @@ def check_home() -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    message = str(error).strip() or type(error).__name__
+    return message.splitlines()[0]
 
 
 def _caches() -> Iterator[tuple[str, Path]]:
-    """The folders that libraries write to, each with the environment variable that names it."""
+    """The folders that libraries write to, each after the environment variable that sets it."""
     from datasets import config
     from huggingface_hub import constants
 
@@ -179,8 +191,8 @@ def _caches() -> Iterator[tuple[str, Path]]:
     yield "HF_HOME", Path(constants.HF_HOME)
 
 
-def _refusal(folder: Path) -> str | None:
-    """Why a folder cannot be written, by trying; None where it can."""
+def _why_not_writable(folder: Path) -> str | None:
+    """Tries to write into a folder; gives the reason if that fails, and None if it does not."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -1,4 +1,4 @@
-"""Files and folders that are whole as soon as they exist."""
+"""Atomic writes: to a temporary path in the same folder, which is renamed when it is complete."""
 
 import os
 import shutil
@@ -12,12 +12,12 @@ from textclf.errors import SPACE, UserError, find_fault
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path` to write to; renames it to `path` when the block ends well.
+    """Gives a temporary path to write to, and renames it to `path` at the end of the block.
 
-    When the block raises, the temporary file is removed and what stood at `path` before stays whole.
+    If the block raises an error, the temporary file is removed, and a file at `path` stays as it was.
 
     Args:
-        path: The file to write. Its folder is made if it is not there.
+        path: The file to write. Its folder is created if it does not exist.
 
     Yields:
         A path in the same folder with the same suffix.
@@ -26,7 +26,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         UserError: No space is left.
     """
     target = Path(path)
-    with _told_of_space(target):
+    with _named_if_full(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
         os.close(handle)
@@ -41,19 +41,21 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Gives a temporary folder beside `path` to fill with files; renames it to `path` when the block ends well.
+    """Gives a temporary folder to fill with files, and renames it to `path` at the end of the block.
+
+    If the block raises an error, the temporary folder is removed.
 
     Args:
-        path: The folder to make; it is not there, or empty.
+        path: The folder to create; it does not exist, or is empty.
 
     Yields:
-        A folder in the same folder.
+        A new folder next to `path`.
 
     Raises:
         UserError: No space is left.
     """
     target = Path(path).resolve()
-    with _told_of_space(target):
+    with _named_if_full(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         try:
@@ -67,19 +69,22 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _told_of_space(target: Path) -> Iterator[None]:
+def _named_if_full(target: Path) -> Iterator[None]:
+    """Names the file in the error that no space is left."""
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:
-        if isinstance(error, UserError) or find_fault(error, SPACE) is None:
+        if find_fault(error, SPACE) is None:
             raise
         raise UserError(
-            f"no space left for {str(target)!r}: what stood there is whole; make room, then run the command again "
-            "(fit goes on from its newest checkpoint with --ckpt_path last)"
+            f"no space left for {str(target)!r}: what was there before is unchanged; {SPACE.remedy}"
         ) from error
 
 
 def _umask() -> int:
+    """The permissions that new files do not get; the system has no way to read them without setting them."""
     umask = os.umask(0)
     os.umask(umask)
     return umask

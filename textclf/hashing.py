@@ -97,18 +97,18 @@ def file_hash(path: Path) -> str:
 
 
 def source_of(kind: type) -> str:
-    """The source code of a class."""
+    """The source code of a class; if there is none, as in a console, a text that is another in each call."""
     try:
         return inspect.getsource(kind)
-    except (OSError, TypeError):  # typed into a console: nobody can tell whether it has changed
+    except (OSError, TypeError):
         return uuid4().hex
 
 
 def code_of(kind: type) -> list[str]:
-    """What tells whether the code of a class has changed: its source, and that of its module, whose functions it uses.
+    """The source code of a class, and of its module, whose functions it uses: it changes when the code changes.
 
-    Where that cannot be known, each call gives something else: the class was typed into a console or made by a
-    function, or its methods use variables of the function that they were defined in.
+    If the behaviour of the class depends on more than that, each call gives another text: the class was defined in a
+    console, or in a function whose variables its methods use.
     """
     try:
         source = [kind.__qualname__, inspect.getsource(kind)]
@@ -116,36 +116,55 @@ def code_of(kind: type) -> list[str]:
         source.append(inspect.getsource(module) if module is not None else "")
     except (OSError, TypeError):
         return [uuid4().hex]
-    functions = (next(_codes(value), None) for value in vars(kind).values())
-    enclosed = {name for code in functions if code is not None for name in code.co_freevars}
-    return [uuid4().hex] if enclosed - {"__class__"} else source
+    enclosed: set[str] = set()
+    for value in vars(kind).values():
+        code = next(_codes(value), None)
+        if code is not None:
+            enclosed.update(code.co_freevars)
+    enclosed.discard("__class__")  # the variable behind `super()`
+    return [uuid4().hex] if enclosed else source
 
 
 def overrides(kind: type, owner: type, name: str) -> bool:
-    """Whether a class from outside has its own version of a method, or of anything that the method uses of its object.
+    """Whether a subclass from outside of this package replaces a method, or any attribute that the method uses.
+
+    For example, `encode` calls `self.tokenize`: a subclass that defines `tokenize` changes what `encode` gives.
 
     Args:
-        kind: The class, or a subclass of it.
-        owner: The class whose version of the method is meant.
-        name: The method.
+        kind: A subclass of `owner`, or `owner` itself.
+        owner: The class that defines the method.
+        name: Name of the method.
     """
-    used, todo = set[str](), [name]
-    while todo:
-        name = todo.pop()
+    used = _names_used_by(owner, name)
+    subclasses = kind.__mro__[: kind.__mro__.index(owner)]
+    for subclass in subclasses:
+        if not subclass.__module__.startswith("textclf.") and not used.isdisjoint(vars(subclass)):
+            return True
+    return False
+
+
+def _names_used_by(owner: type, name: str) -> set[str]:
+    """Names of the attributes of a class that one of its methods uses, directly or through others; itself included."""
+    used: set[str] = set()
+    unread = [name]
+    while unread:
+        name = unread.pop()
         if name in used:
             continue
         used.add(name)
-        values = [vars(base)[name] for base in owner.__mro__ if name in vars(base)]
-        todo += [each for value in values for code in _codes(value) for each in code.co_names if hasattr(owner, each)]
-    between = [base for base in kind.__mro__[: kind.__mro__.index(owner)] if not base.__module__.startswith("textclf.")]
-    return any(each in vars(base) for base in between for each in used)
+        for base in owner.__mro__:
+            for code in _codes(vars(base).get(name)):
+                unread += [each for each in code.co_names if hasattr(owner, each)]
+    return used
 
 
 def _codes(value: Any) -> Iterator[CodeType]:
-    """The code of a function, method or property, and of the functions in it; nothing of other values."""
-    for function in (value, *(getattr(value, name, None) for name in ("fget", "func", "__func__"))):
-        todo = [getattr(inspect.unwrap(function), "__code__", None)] if callable(function) else []
-        while todo:
-            if (code := todo.pop()) is not None:
+    """The code of a function, method or property, and of the functions defined in it; nothing for other values."""
+    wrapped = [getattr(value, name, None) for name in ("fget", "func", "__func__")]  # of properties and methods
+    for function in (value, *wrapped):
+        unread = [getattr(inspect.unwrap(function), "__code__", None)] if callable(function) else []
+        while unread:
+            code = unread.pop()
+            if code is not None:
                 yield code
-                todo += [each for each in code.co_consts if isinstance(each, CodeType)]
+                unread += [constant for constant in code.co_consts if isinstance(constant, CodeType)]

