@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -104,6 +105,16 @@ def defined(path):
         if isinstance(node, ast.ClassDef):
             names |= {f"{node.name}.{method.name}" for method in node.body if isinstance(method, ast.FunctionDef)}
     return names
+
+
+def test_the_source_tree_is_the_one_that_is_checked():
+    settings = tomllib.loads(read("pyproject.toml"))["tool"]["importlinter"]
+    *floors, ground = settings["contracts"][0]["layers"]
+    section = read(".github/CONTRIBUTING.md").partition("## The source tree")[2]
+    tree = re.search(r"```\n(.*?)```", section, re.DOTALL)[1]
+    *upper, (_, lowest) = [re.split(" {4,}", line) for line in tree.splitlines()]
+    assert [names.split() for names, _ in upper] == [floor.split(" | ") for floor in floors]
+    assert {*lowest.split(", ")} - {"..."} <= {*ground.split(" : ")}
 
 
 def test_where_is_what():
