@@ -1,4 +1,4 @@
-"""Checks on the attributes of classes that researchers extend, so that no name is taken by accident."""
+"""Checks of the attributes of subclasses: no name of a base class is replaced by accident."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BASES = (
     "textclf.data.base",
     "textclf.data.rows",
 )
-"""Modules of the base classes; their names with an underscore are not for subclasses."""
+"""Modules of the base classes; subclasses may not use their names that begin with an underscore."""
 
 
 UNUSED_METHODS = frozenset({"freeze", "print", "to_onnx", "to_tensorrt", "to_torchscript", "unfreeze"})
@@ -23,12 +23,12 @@ UNUSED_METHODS = frozenset({"freeze", "print", "to_onnx", "to_tensorrt", "to_tor
 
 
 class GuardedAttributes:
-    """Base class whose subclasses get one clear line where an attribute of theirs would break the base class.
+    """Base class that refuses an attribute of a subclass which would break the base class.
 
     Attributes:
-        attribute_types: The type that an attribute of the base class keeps, and what it holds.
-        former_names: The present name of each attribute for subclasses that had another name in an earlier version.
-        init_call: How a subclass calls the base class, for messages.
+        attribute_types: Types of attributes of the base class, each with its description for messages.
+        former_names: The present names of attributes for subclasses, by the names that they had in earlier versions.
+        init_call: The call of the base class's `__init__`, for messages.
     """
 
     attribute_types: ClassVar[Mapping[str, tuple[type | tuple[type, ...], str]]] = {}
@@ -37,11 +37,11 @@ class GuardedAttributes:
     _base_ready = False
 
     def _base_begins(self) -> None:
-        """Lets attributes be set from now on; the first thing in the `__init__` of the base class.
+        """Allows attributes to be set from now on; the first call in the `__init__` of the base class.
 
         Raises:
-            UserError: A subclass has a private name of the base class, a class attribute of another type, or a former
-                name of an attribute.
+            UserError: A subclass uses a private or a former name of the base class, or a class attribute has the
+                wrong type.
         """
         self.__dict__["_base_ready"] = True
         for kind in type(self).__mro__:
@@ -57,51 +57,61 @@ class GuardedAttributes:
         """Sets an attribute.
 
         Raises:
-            UserError: It is set before the `__init__` of the base class, hides a method, or has another type.
+            UserError: It is set before the `__init__` of the base class, hides a method, or has the wrong type.
         """
         if not self._base_ready:
             raise UserError(f"{type(self).__name__}.__init__ sets {name!r} too early: call {self.init_call} first")
         _check_type(type(self), name, value)
-        # Lightning sets attributes of its own with every batch: a name that is set already is not looked up again.
+        # Lightning sets its own attributes in every batch: a name that is already set is not checked again.
         if name not in self.__dict__ or isinstance(value, nn.Module | nn.Parameter):
             _check_hidden(type(self), name, value)
         super().__setattr__(name, value)
 
-    if not TYPE_CHECKING:  # a type checker would take any attribute to be there
+    if not TYPE_CHECKING:  # with `__getattr__`, a type checker would accept any attribute
 
         def __getattr__(self, name: str) -> Any:
-            """Reads an attribute that an instance does not have, such as a layer.
+            """Reads an attribute that is not in the instance's dictionary, such as a layer.
 
             Raises:
                 UserError: The `__init__` of the base class was not called.
-                AttributeError: It was, and there is none.
+                AttributeError: There is no such attribute.
             """
             if not self._base_ready and not name.startswith("__"):
                 raise UserError(f"{type(self).__name__}.__init__ reads {name!r} too early: call {self.init_call} first")
-            below = getattr(super(), "__getattr__", None)
-            if below is None:
+            next_getattr = getattr(super(), "__getattr__", None)  # of `nn.Module`; a data module has none
+            if next_getattr is None:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            return below(name)
+            return next_getattr(name)
 
 
-def _check_private(own: type, kind: type, name: str) -> None:
+def _check_private(object_class: type, kind: type, name: str) -> None:
+    """Refuses a private name that a subclass shares with a base class.
+
+    Args:
+        object_class: The class of the object.
+        kind: The class, among those that it inherits from, that defines the name.
+        name: The name.
+    """
     if not name.startswith("_") or name.startswith("__") or kind.__module__.startswith("textclf."):
         return
-    owner = next((base for base in own.__mro__ if base.__module__ in BASES and name in vars(base)), None)
-    if owner is not None:
-        raise UserError(
-            f"{kind.__name__}.{name}: {owner.__name__} has a private attribute of that name: give yours another"
-        )
+    for base in object_class.__mro__:
+        if base.__module__ in BASES and name in vars(base):
+            raise UserError(
+                f"{kind.__name__}.{name}: {base.__name__} has a private attribute of that name: give yours another"
+            )
 
 
 def _check_type(kind: type, name: str, value: Any) -> None:
-    wanted = cast(Any, kind).attribute_types.get(name)
-    if wanted is None or isinstance(value, wanted[0]) or hasattr(value, "__get__"):
+    """Refuses a value of the wrong type for an attribute of the base class; properties and methods pass."""
+    expected = cast(Any, kind).attribute_types.get(name)
+    if expected is None or hasattr(value, "__get__"):
         return
-    raise UserError(
-        f"{kind.__name__}.{name} is set to {value!r:.80}, a {type(value).__name__}: it must be {wanted[1]}; give an "
-        "attribute of your own another name"
-    )
+    types, description = expected
+    if not isinstance(value, types):
+        raise UserError(
+            f"{kind.__name__}.{name} is set to {value!r:.80}, a {type(value).__name__}: it must be {description}; "
+            "give an attribute of your own another name"
+        )
 
 
 def _check_hidden(kind: type, name: str, value: Any) -> None:
@@ -109,12 +119,13 @@ def _check_hidden(kind: type, name: str, value: Any) -> None:
     owner = next((base for base in kind.__mro__ if name in vars(base)), None)
     if owner is None or (name in UNUSED_METHODS and owner.__module__.startswith("lightning.")):
         return
-    found, layer = vars(owner)[name], isinstance(value, nn.Module | nn.Parameter)
-    if isinstance(found, property) and found.fset is None:
+    defined = vars(owner)[name]
+    is_layer = isinstance(value, nn.Module | nn.Parameter)
+    if isinstance(defined, property) and defined.fset is None:
         what = "property"
-    elif callable(found) and (layer or not callable(value)):
+    elif callable(defined) and (is_layer or not callable(value)):
         what = "method"
-    elif layer and not owner.__module__.startswith(("torch.", "lightning.")):
+    elif is_layer and not owner.__module__.startswith(("torch.", "lightning.")):
         what = "class attribute"
     else:
         return

@@ -1,4 +1,4 @@
-"""Gives memory that is free back to the system."""
+"""Returns free memory to the system."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import sys
 
 
 def trim_heap() -> None:
-    """Returns the free pages of the C heap to the system, where that is glibc's; elsewhere nothing is done.
+    """Returns the free pages of the C heap to the system, in a few milliseconds; does nothing without glibc.
 
-    Torch asks for aligned memory, and glibc before 2.38 seldom takes such a block again once it is freed
-    (https://sourceware.org/bugzilla/show_bug.cgi?id=14581): on a CPU a process grows with each batch although nothing
-    is kept. It takes a few milliseconds.
+    Torch allocates aligned memory, and glibc before 2.38 rarely uses such a block again after it was freed
+    (https://sourceware.org/bugzilla/show_bug.cgi?id=14581): on a CPU the memory of a process grows with each batch
+    although nothing is kept.
     """
-    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+    if sys.platform != "linux":
+        return
+    library = ctypes.CDLL(None)  # the C library of this process
+    if hasattr(library, "malloc_trim"):
         library.malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Which arithmetic a machine is fast at."""
+"""The choice of precision for a machine."""
 
 import os
 from typing import Literal
@@ -12,10 +12,10 @@ def choose_precision(accelerator: str) -> tuple[Precision, str]:
     """Chooses the precision for training and evaluation under autocast.
 
     Args:
-        accelerator: Lightning's name: `auto`, `cpu`, `gpu`, `cuda`, `mps` ...
+        accelerator: Lightning's name of it: `auto`, `cpu`, `gpu`, `cuda`, `mps` ...
 
     Returns:
-        The precision, and why.
+        The precision, and the reason for it.
     """
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         name = torch.cuda.get_device_name()
