@@ -102,6 +102,28 @@ class TakesLabelsOut(Learner):
     test_step = validation_step
 
 
+class ChangesTensors(Learner):
+    """Masks inputs and labels in place, as for another loss."""
+
+    def validation_step(self, batch, batch_idx):
+        for name in ("counts", "labels", "row"):
+            batch[name].zero_()
+
+    test_step = validation_step
+
+
+class TakesAllOut(Learner):
+    """Leaves only the inputs of its network in the batch."""
+
+    def log_scores(self, batch):
+        for name in set(batch) - {"counts"}:
+            batch.pop(name)
+        return super().log_scores(batch)
+
+    def training_step(self, batch, batch_idx):
+        return nn.functional.nll_loss(super().log_scores(batch), batch["labels"])
+
+
 class CallsSuper(Learner):
     def validation_step(self, batch, batch_idx):
         result = super().validation_step(batch, batch_idx)
@@ -234,6 +256,8 @@ KINDS = [
     ReturnsLoss,
     ReturnsDictionary,
     TakesLabelsOut,
+    ChangesTensors,
+    TakesAllOut,
     CallsSuper,
     OverridesAll,
     Grandchild,
@@ -258,6 +282,33 @@ def test_an_override_changes_no_figure(kind, plain, rows_folder, tmp_path):
     assert again.textclf.train_rows == 60
     assert getattr(again, "own", 60) == 60
     assert getattr(model, "seen", {"on_fit_start"}) >= {"on_fit_start"}
+
+
+class Interrupted(Callback):
+    """Stops the first evaluation after a batch."""
+
+    def on_validation_batch_end(self, *args):
+        raise InterruptedError
+
+    on_test_batch_end = on_validation_batch_end
+
+
+class WholeSplit(Learner):
+    needs_whole_split = True
+
+
+@pytest.mark.parametrize("kind", [Learner, WholeSplit])
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_nothing_is_left_of_an_evaluation_that_was_interrupted(kind, command, rows_folder, tmp_path):
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    data = FilesDataModule(str(rows_folder), eval_batch_size=8)
+    model, found = kind(2, NAMES), []
+    with pytest.raises(InterruptedError):
+        evaluate = getattr(Trainer(default_root_dir=tmp_path, callbacks=[Interrupted()], **quiet), command)
+        evaluate(model, datamodule=data, verbose=False)
+    for each in (model, kind(2, NAMES)):
+        found += getattr(Trainer(default_root_dir=tmp_path, **quiet), command)(each, datamodule=data, verbose=False)
+    assert found[0] == found[1]
 
 
 def test_an_evaluation_that_counts_nothing_stops(rows_folder, tmp_path):

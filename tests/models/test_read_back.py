@@ -90,7 +90,7 @@ class LostOnSaving(Means):
 def fit(kind, folder, *callbacks, **options):
     model = kind(2, SKIES) if isinstance(kind, type) else kind
     options = {"max_epochs": 1, **QUIET, **options}
-    trainer = Trainer(default_root_dir=folder, callbacks=[LastCheckpoint(), *callbacks], **options)
+    trainer = Trainer(default_root_dir=folder, callbacks=[*callbacks, LastCheckpoint()], **options)
     trainer.fit(model, datamodule=Forecasts(batch_size=11))
     return trainer
 

@@ -314,7 +314,7 @@ class TextClassifier(GuardedAttributes, LightningModule):
     @required_hook
     def on_validation_start(self) -> None:
         """Checks the loaders of validation; in `fit`, drops calibrators, which belong to scores of other weights."""
-        self.textclf.score_check = ScoreCheck(self.trainer.world_size)
+        self._start_counting("val")
         if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
             self.textclf.calibrators = ()
         self._check_loaders("validation", self.trainer.val_dataloaders)
@@ -322,7 +322,7 @@ class TextClassifier(GuardedAttributes, LightningModule):
     @required_hook
     def on_test_start(self) -> None:
         """Checks the loaders of the test."""
-        self.textclf.score_check = ScoreCheck(self.trainer.world_size)
+        self._start_counting("test")
         self._check_loaders("test", self.trainer.test_dataloaders)
 
     def _check_loaders(self, split: str, loaders: Any) -> None:
@@ -392,6 +392,12 @@ class TextClassifier(GuardedAttributes, LightningModule):
             self._metrics(split).update(results["log_scores"], labels, results["prediction"])
         return results
 
+    def _start_counting(self, split: Literal["val", "test"]) -> None:
+        """Starts without rows: an evaluation before this one may have been interrupted."""
+        self.textclf.score_check = ScoreCheck(self.trainer.world_size)
+        self.textclf.pending_batches.clear()
+        self._metrics(split).reset()
+
     def _log_metrics(self, split: Literal["val", "test"]) -> None:
         self.check_evaluation()
         metrics = self._metrics(split)
@@ -449,7 +455,7 @@ class TextClassifier(GuardedAttributes, LightningModule):
             check = ScoreCheck()
         precision = nullcontext() if self.autocast else torch.autocast(self.device.type, enabled=False)
         with precision:
-            scores = self.log_scores(batch)
+            scores = self.log_scores(copy(batch))  # which may take entries out of it
         counted = not batch.get("filler")
         return check.add(self._rules_of("log_scores"), scores, batch["row"], self.device, counted)
 

@@ -80,9 +80,10 @@ def _wrapper(kind: type, name: str, override: Hook) -> Hook:
         if name in STEPS:
             base_args = _step_arguments(args, kwargs)
             base_kwargs = {}
-            # An override may take `labels` out of its batch, which callbacks need.
-            args = tuple(map(_copied_dictionary, args))
-            kwargs = {parameter: _copied_dictionary(value) for parameter, value in kwargs.items()}
+            # An override may change its batch: take `labels` out, or mask tokens in place. What is counted, and what
+            # callbacks get, stays as it is.
+            args = tuple(map(_copied_batch, args))
+            kwargs = {parameter: _copied_batch(value) for parameter, value in kwargs.items()}
         calls: dict[Hook, Any] = {}
         self.textclf.hook_calls.append(calls)
         try:
@@ -113,8 +114,15 @@ def _step_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[A
     return batch, batch_idx
 
 
-def _copied_dictionary(value: Any) -> Any:
-    return dict(value) if isinstance(value, dict) else value
+def _copied_batch(value: Any) -> Any:
+    """A copy of a batch, its tensors included; other objects in it are shared."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {name: _copied_batch(entry) for name, entry in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_copied_batch, value))
+    return value
 
 
 def _next_required(kind: type, after: type, name: str) -> Hook:
