@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lightning.pytorch import Trainer
 
 from textclf.class_paths import search_current_folder
 from textclf.console import use_utf8
@@ -116,11 +117,12 @@ def build(arguments: Sequence[str]) -> tuple[Any, TextDataModule]:
     class Reader(TextCLI):
         """Stops when the two are there."""
 
-        def instantiate_trainer(self, **kwargs: Any) -> Any:
-            """Makes none: there is no run."""
+        def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+            """Makes one that writes nothing: there is no run."""
+            return Trainer(logger=False, enable_checkpointing=False)
 
         def before_instantiate_classes(self) -> None:
-            """Settles nothing."""
+            """Makes no run folder."""
 
     read = Reader(["test", *arguments], execute_command=False)
     if not isinstance(read.model, EmbeddingClassifier):
