@@ -216,7 +216,7 @@ def test_resuming_a_finished_run_keeps_its_rows(options, tmp_path):
         ("--trainer.max_epochs many", ["trainer.max_epochs", "many"]),
         ("--config nowhere.yaml", ["nowhere.yaml"]),
         ("--data.data_dir nowhere", ["'nowhere'", "folder"]),
-        ("--data.val_size 2", ["2.0", "0 up to"]),
+        ("--data.val_size 2", ["2.0", "give a share, 0 or more"]),
         ("--model.pretrained ./nowhere", ["'./nowhere'", "package://"]),
         ("--model.pretrained package://no_such_package/model", ["'no_such_package'", "install"]),
         ("--model.pretrained nobody/nothing", ["'nobody/nothing'", "--model.pretrained"]),
