@@ -8,10 +8,11 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
+from textclf.data.contract import Encoder
 from textclf.models.state import MethodState
 
 
-class Classifier(Protocol):
+class Classifier(Encoder, Protocol):
     """The part of `TextClassifier` that these modules call; `torch.nn.Module` has the methods without a description."""
 
     textclf: MethodState
@@ -32,10 +33,6 @@ class Classifier(Protocol):
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Moves the tensors of a batch, as `LightningModule` does."""
-        ...
-
-    def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """From texts to per-row fields."""
         ...
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
