@@ -12,7 +12,8 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, StaticEmbedding, Transformer
 
 from tests.conftest import invented_rows
-from textclf.embeddings.encoder import Embedder, EmbeddingSettings, configuration
+from textclf.embeddings import Embedder, EmbeddingSettings
+from textclf.embeddings.sentence_transformer import configuration
 from textclf.errors import UserError
 
 TEXTS = [text for text, _ in invented_rows(60, seed=3)] + ["", "영화", "the film " * 60]

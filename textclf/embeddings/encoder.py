@@ -1,14 +1,14 @@
-"""From texts to vectors, by a frozen encoder of sentence-transformers, kept on disk from one run to the next."""
+"""Embeds texts with a frozen encoder of sentence-transformers, and caches the vectors on disk."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
 from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,73 +17,49 @@ from torch import Tensor, nn
 import textclf
 from textclf.backbones.classification_head import READ_PADDING
 from textclf.backbones.compatibility import check_match, refuse_beyond, token_limit
-from textclf.backbones.tokenizer_files import tokenizer_files
 from textclf.data.batching import batch_starts
 from textclf.embeddings.cache import Embedded, VectorCache
-from textclf.errors import UserError, check_range
-from textclf.hardware.kernels import reorder_weights
-from textclf.hardware.precision import choose_precision
+from textclf.embeddings.sentence_transformer import configuration, set_dtype, set_pooling
+from textclf.embeddings.settings import EmbeddingSettings
+from textclf.errors import UserError
 from textclf.hashing import text_hash, text_key, value_hash, weights_hash
 from textclf.hub import cache_folder, loading, local_reference
 
-Pooling = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
-DType = Literal["auto", "float32", "bfloat16", "float16"]
 WINDOW = 8192
-"""Texts that are tokenised and sorted together, for little padding ..."""
+"""Number of texts that are tokenized and sorted together, for little padding."""
 WINDOW_TOKENS = 512 * WINDOW
-"""... where they are short: all of them are padded to the longest, and long ones take much memory."""
+"""Maximum number of tokens in a window: all its texts are padded to the longest, and long ones take much memory."""
 KEPT_TOGETHER = 512
-"""Texts whose vectors are written at once: an interruption loses no more."""
+"""Number of vectors that are written to the cache at once: an interruption loses no more."""
 BUDGETS = {"cpu": 2048, "cuda": 16384}
-"""Tokens in a padded batch."""
+"""Tokens in a padded batch, by device type."""
 EQUAL_LENGTHS = "batches of one length"
-"""How encoders run that cannot be padded."""
+RIGHT_PADDING = "padded on the right"
+"""Differences from how sentence-transformers would run an encoder; part of the cache's key."""
 REMEDY = "pass --model.pretrained with a hub id that can be reached, a folder, or package://module/path"
 
 
-@dataclass(frozen=True)
-class EmbeddingSettings:
-    """How texts become vectors.
+class _Batch(NamedTuple):
+    """A padded batch of texts.
 
     Attributes:
-        prompt: What is written before each text, such as an instruction; the encoder's default prompt where null.
-        prompt_name: One of the encoder's own prompts, instead.
-        pooling: How tokens become one vector; the encoder's own way where null.
-        normalize: Whether vectors have length 1 in the end; else they are as the encoder gives them.
-        truncate_dim: Keep the first entries only.
-        dtype: What the encoder computes in; `auto` is bf16 where the hardware has it natively.
-        max_batch_tokens: Tokens in a padded batch; chosen by the device where null. It changes no vector beyond
-            rounding, and is no part of the cache's key.
+        indices: Index of each text.
+        features: What the encoder takes.
+        lengths: Tokens of each text.
+        cut: Tokens that were cut off each.
     """
 
-    prompt: str | None = None
-    prompt_name: str | None = None
-    pooling: Pooling | None = None
-    normalize: bool = True
-    truncate_dim: int | None = None
-    dtype: DType = "auto"
-    max_batch_tokens: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuses what cannot be."""
-        for name, allowed in {"pooling": Pooling, "dtype": DType}.items():
-            value = getattr(self, name)
-            if value not in (*get_args(allowed), *([None] if name == "pooling" else [])):
-                raise UserError(f"embedding: {name} {value!r} is unknown: give one of {', '.join(get_args(allowed))}")
-        for name in ("truncate_dim", "max_batch_tokens"):
-            value = getattr(self, name)
-            valid = value is None or (isinstance(value, int) and value >= 1)
-            check_range(f"embedding: {name}", value, valid, "1 or more, or null")
-        if self.prompt is not None and self.prompt_name is not None:
-            raise UserError(f"embedding: prompt_name {self.prompt_name!r} stands beside a prompt: give one of the two")
+    indices: list[int]
+    features: dict[str, Any]
+    lengths: list[int]
+    cut: list[int]
 
 
 class Embedder:
     """Any model that sentence-transformers loads, frozen; a plain transformers encoder gets mean pooling.
 
-    Vectors are kept on disk under the hash of the encoder's weights, tokenizer and configuration, of the settings, and
-    of the text: what changes one of them changes the vector. Where a batch has other neighbours, rounding may differ:
-    the vector that was kept first holds.
+    Vectors are cached on disk by a hash of the encoder's weights, tokenizer and configuration, of the settings, and of
+    the text. A text's vector depends on the other texts of its batch by rounding; the cached vector is always used.
 
     Source: Reimers and Gurevych, 2019, https://arxiv.org/abs/1908.10084.
     """
@@ -91,158 +67,179 @@ class Embedder:
     def __init__(
         self, pretrained: str, max_length: int | None, settings: EmbeddingSettings, folder: Path | None = None
     ) -> None:
-        """Loads the encoder onto the GPU where there is one.
+        """Loads the encoder, onto a GPU if there is one.
 
         Args:
             pretrained: Hub id, folder, or `package://module/path`.
-            max_length: Tokens of a text that are read; as many as the encoder's own configuration says where null.
-            settings: The rest.
-            folder: Where vectors are kept; beside the encoded rows by default.
+            max_length: Maximum length of a text in tokens; None for that of the encoder's configuration.
+            settings: All other settings.
+            folder: Folder of the cache; next to the encoded rows by default.
 
         Raises:
-            UserError: It cannot be loaded, or does not have what the settings ask for.
+            UserError: It cannot be loaded, or does not support the settings.
         """
         from sentence_transformers import SentenceTransformer
 
         self.settings = settings
         with loading("encoder", pretrained, REMEDY):
-            # In the dtype of its file, so that the hash of the weights is the same wherever it runs.
+            # In the dtype of its file, so that the hash of the weights does not depend on the hardware.
             self.model = SentenceTransformer(local_reference(pretrained), model_kwargs={"dtype": "auto"})
         self.model.eval().requires_grad_(False)
-        prompt = self._prompt()
-        self._set_pooling(pretrained)
+        prompt = self._resolved_prompt()
+        if settings.pooling is not None:
+            set_pooling(self.model, settings.pooling, pretrained)
         self.weights = weights_hash(self.model)
         # Before the first use, which changes settings of a tokenizer. A configuration may hold any objects.
         facts = json.dumps(configuration(self.model), sort_keys=True, default=str)
         self.configuration = text_hash(facts)[:32]
-        self._match(pretrained)
+        self._check_tokenizer(pretrained)
         self._set_length(pretrained, max_length)
-        self.dtype = self._set_dtype()
+        self.dtype = set_dtype(self.model, settings.dtype)
         dimension = self.model.get_embedding_dimension()
         assert dimension is not None
         self.dimension = min(dimension, settings.truncate_dim or dimension)
         self.folder = folder or default_folder()
-        self._use(prompt)
+        self._set_prompt(prompt)
 
     def with_prompt(self, prompt: str) -> Embedder:
-        """The same encoder with another prompt, and with vectors of its own.
+        """The same encoder with another prompt, and a cache of its own.
 
         Args:
-            prompt: What is written before each text; nothing where empty.
+            prompt: Text before each text; may be empty.
         """
         other = copy(self)
-        other._use(prompt)
+        other._set_prompt(prompt)
         return other
 
-    def _use(self, prompt: str | None) -> None:
+    def _set_prompt(self, prompt: str | None) -> None:
         self.prompt = prompt or None
         self.key = self._key()
         self.cache = VectorCache(self.folder / f"{self.key}.sqlite", self.dimension)
 
     def _key(self) -> str:
-        """A hash of all that a vector depends on but the text."""
-        settings = {k: v for k, v in asdict(self.settings).items() if k not in ("max_batch_tokens", "prompt_name")}
-        resolved = {"prompt": self.prompt, "dtype": self.dtype, "max_length": self.model.max_seq_length}
-        weights_and_settings = [self.weights, self.configuration, {**settings, **resolved}]
-        return value_hash([textclf.__version__, *weights_and_settings, *self._changes])[:32]
+        """A hash of everything that a vector depends on, apart from the text."""
+        settings = asdict(self.settings)
+        del settings["max_batch_tokens"]
+        del settings["prompt_name"]
+        settings["prompt"] = self.prompt
+        settings["dtype"] = self.dtype
+        settings["max_length"] = self.model.max_seq_length
+        facts = [textclf.__version__, self.weights, self.configuration, settings, *self._differences]
+        return value_hash(facts)[:32]
 
     def embed(self, texts: Sequence[str]) -> list[Embedded]:
-        """Embeds texts, those that are not in the cache; a progress bar shows long work where there is a terminal.
+        """Embeds the texts that are not in the cache, with a progress bar for many texts in a terminal.
 
         Args:
-            texts: Any number; a text that comes again is embedded once.
+            texts: Any number of texts; repeated ones are embedded once.
 
         Returns:
-            One for each text, in order.
+            The vectors of all texts, in order.
         """
         keys = [text_key(text) for text in texts]
         by_key = dict(zip(keys, texts, strict=True))
         found = self.cache.get(list(by_key))
         missing = {key: text for key, text in by_key.items() if key not in found}
         new: dict[bytes, Embedded] = {}
-        for key, value in self._progress(missing):
+        for key, value in self._compute_all(missing):
             new[key] = value
-            if len(new) >= KEPT_TOGETHER or len(found) + len(new) == len(by_key):
+            is_last = len(found) + len(new) == len(by_key)
+            if len(new) >= KEPT_TOGETHER or is_last:
                 found |= self.cache.add(new)
                 new = {}
         return [found[key] for key in keys]
 
     def matrix(self, texts: Sequence[str]) -> np.ndarray:
         """The vectors of texts as float32, shape `(texts, dimension)`."""
-        return np.stack([found.vector for found in self.embed(texts)]) if texts else np.empty((0, self.dimension))
+        if not texts:
+            return np.empty((0, self.dimension))
+        return np.stack([found.vector for found in self.embed(texts)])
 
-    def _progress(self, missing: dict[bytes, str]) -> Iterator[tuple[bytes, Embedded]]:
+    def _compute_all(self, missing: dict[bytes, str]) -> Iterator[tuple[bytes, Embedded]]:
+        """Yields the vectors of texts by key, window by window, the longest texts first."""
         from tqdm.auto import tqdm
 
         longest_first = sorted(missing, key=lambda key: -len(missing[key]))
-        with tqdm(total=len(missing), unit="text", disable=None if len(missing) > KEPT_TOGETHER else True) as bar:
-            for start, stop in pairwise(self._windows([len(missing[key]) for key in longest_first])):
+        window_starts = self._window_starts([len(missing[key]) for key in longest_first])
+        no_bar = None if len(missing) > KEPT_TOGETHER else True  # with None, tqdm shows a bar only in a terminal
+        with tqdm(total=len(missing), unit="text", disable=no_bar) as bar:
+            for start, stop in pairwise(window_starts):
                 keys = longest_first[start:stop]
-                for place, value in self.compute([missing[key] for key in keys]):
-                    yield keys[place], value
+                for i, value in self.compute([missing[key] for key in keys]):
+                    yield keys[i], value
                     bar.update()
 
-    def _windows(self, characters: list[int]) -> list[int]:
-        """Where windows start among texts, the longest first; a character is taken for a token."""
-        most = min(self.model.max_seq_length or WINDOW_TOKENS, WINDOW_TOKENS)  # some tokenizers have 10 ** 30
+    def _window_starts(self, characters: list[int]) -> list[int]:
+        """Starts of windows among texts, the longest first; each character is counted as a token."""
+        longest = min(self.model.max_seq_length or WINDOW_TOKENS, WINDOW_TOKENS)  # some tokenizers have 10 ** 30
         tokens = np.array(characters, dtype=np.int64) + len(self.prompt or "")
-        return batch_starts(np.maximum(np.minimum(tokens, most), WINDOW_TOKENS // WINDOW), 1, WINDOW_TOKENS)
+        shortest = WINDOW_TOKENS // WINDOW  # so that a window has at most WINDOW texts
+        tokens = np.maximum(np.minimum(tokens, longest), shortest)
+        return batch_starts(tokens, 1, WINDOW_TOKENS)
 
     @torch.inference_mode()
     def compute(self, texts: Sequence[str]) -> Iterator[tuple[int, Embedded]]:
-        """Embeds at most a window of texts, past the cache.
+        """Embeds at most a window of texts, without the cache.
 
         Args:
-            texts: In any order.
+            texts: The texts, in any order.
 
         Yields:
-            The place of each text, and what it becomes; the longest first.
+            The index of each text, and its vector; the longest texts first.
         """
-        for places, features, lengths, cut in self._batches(texts):
-            if not lengths[0]:
-                nothing = np.zeros(self.dimension, dtype=np.float32)
-                yield from ((place, Embedded(nothing, 0, 0)) for place in places)
-                continue
-            features = {k: v.to(self.model.device) if isinstance(v, Tensor) else v for k, v in features.items()}
-            # A trainer's autocast is not part of the key. (Not around the `yield`: the caller's is the caller's.)
-            with torch.autocast(self.model.device.type, enabled=False):
-                vectors = self.model(features)["sentence_embedding"].float()[:, : self.dimension]
-            if self.settings.normalize:
-                vectors = nn.functional.normalize(vectors, dim=1)
-            yield from zip(places, map(Embedded, vectors.cpu().numpy(), lengths, cut), strict=True)
+        for batch in self._batches(texts):
+            if not batch.lengths[0]:  # texts without a token
+                vectors = np.zeros((len(batch.indices), self.dimension), dtype=np.float32)
+            else:
+                vectors = self._vectors(batch.features)
+            for i, vector, length, cut in zip(batch.indices, vectors, batch.lengths, batch.cut, strict=True):
+                yield i, Embedded(vector, length, cut)
 
-    def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], dict[str, Any], list[int], list[int]]]:
-        """Places of texts, their features, the tokens that are read of each, and those cut off: the longest first."""
+    def _vectors(self, features: dict[str, Any]) -> np.ndarray:
+        """Runs the encoder on a batch; float32, shape `(batch, dimension)`."""
+        inputs = {}
+        for name, value in features.items():
+            inputs[name] = value.to(self.model.device) if isinstance(value, Tensor) else value
+        # Without a trainer's autocast, which is not part of the cache's key.
+        with torch.autocast(self.model.device.type, enabled=False):
+            vectors: Tensor = self.model(inputs)["sentence_embedding"].float()[:, : self.dimension]
+        if self.settings.normalize:
+            vectors = nn.functional.normalize(vectors, dim=1)
+        return vectors.cpu().numpy()
+
+    def _batches(self, texts: Sequence[str]) -> Iterator[_Batch]:
+        """Tokenizes texts, sorts them by length, and divides them into batches, the longest texts first."""
         features = self.model.preprocess(list(texts), prompt=self.prompt)
         if self._beyond:
             refuse_beyond(features["input_ids"].tolist(), self._beyond)
         mask = features.get("attention_mask")
-        if mask is None or mask.ndim != 2:  # no tokens, or no padding: nothing is won by sorting
-            yield list(range(len(texts))), features, [1] * len(texts), [0] * len(texts)
+        if mask is None or mask.ndim != 2:  # no tokens, or no padding: sorting would save nothing
+            count = len(texts)
+            yield _Batch(list(range(count)), features, [1] * count, [0] * count)
             return
         lengths = mask.sum(dim=1).numpy()
-        cut = self._cut(texts, lengths)
+        cut = self._count_cut(texts, lengths)
         order = np.argsort(-lengths, kind="stable")
         budget = self.settings.max_batch_tokens or BUDGETS.get(self.model.device.type, BUDGETS["cpu"])
         starts = batch_starts(lengths[order], 1, budget)
-        changes = (np.flatnonzero(np.diff(lengths[order])) + 1).tolist()
-        if EQUAL_LENGTHS in self._changes:
-            starts = sorted({*starts, *changes})
-        elif not lengths.all():  # texts without a token make a batch of their own, which is not run
-            starts = sorted({*starts, *changes[-1:]})
+        length_changes = (np.flatnonzero(np.diff(lengths[order])) + 1).tolist()
+        if EQUAL_LENGTHS in self._differences:
+            starts = sorted({*starts, *length_changes})
+        elif not lengths.all():  # texts without a token form a batch of their own, which is not run
+            starts = sorted({*starts, *length_changes[-1:]})
         padded_left = not bool(mask[lengths > 0, :1].all())
         for start, stop in pairwise(starts):
-            places = order[start:stop]
-            longest = int(lengths[places[0]])
+            indices = order[start:stop]
+            longest = int(lengths[indices[0]])
             columns = slice(-longest, None) if padded_left else slice(longest)
-            batch = {
-                name: value[places][:, columns] if isinstance(value, Tensor) and value.shape == mask.shape else value
-                for name, value in features.items()
-            }
-            yield places.tolist(), batch, lengths[places].tolist(), cut[places].tolist()
+            batch_features = {}
+            for name, value in features.items():
+                per_token = isinstance(value, Tensor) and value.shape == mask.shape
+                batch_features[name] = value[indices][:, columns] if per_token else value
+            yield _Batch(indices.tolist(), batch_features, lengths[indices].tolist(), cut[indices].tolist())
 
-    def _cut(self, texts: Sequence[str], lengths: np.ndarray) -> np.ndarray:
-        """How many tokens of each text are beyond the longest that is read."""
+    def _count_cut(self, texts: Sequence[str], lengths: np.ndarray) -> np.ndarray:
+        """Number of tokens of each text that are cut off at the maximum length."""
         cut = np.zeros_like(lengths)
         full = np.flatnonzero(lengths == self.model.max_seq_length)
         if len(full):
@@ -251,24 +248,27 @@ class Embedder:
             cut[full] -= lengths[full]
         return cut
 
-    # What the settings ask for
+    # Loading
 
-    def _prompt(self) -> str | None:
-        own, name = self.model.prompts, self.settings.prompt_name or self.model.default_prompt_name
+    def _resolved_prompt(self) -> str | None:
+        """The prompt that the settings or the encoder name; None if there is none."""
+        own = self.model.prompts
+        name = self.settings.prompt_name or self.model.default_prompt_name
         if self.settings.prompt is not None or name is None:
             return self.settings.prompt
         if name not in own:
             raise UserError(f"embedding: there is no prompt_name {name!r}: this encoder has {', '.join(own) or 'none'}")
         return own[name]
 
-    def _match(self, pretrained: str) -> None:
-        """Checks that tokenizer and weights belong together, and how rows are padded."""
+    def _check_tokenizer(self, pretrained: str) -> None:
+        """Checks that tokenizer and weights belong together, and determines how rows are padded."""
         from transformers import PreTrainedTokenizerBase
 
         self._beyond: dict[int, str] = {}
-        self._readable: int | None = None
-        self._changes: list[str] = []  # to how this encoder would be run otherwise; part of the key
-        tokenizer, network = self.model.tokenizer, getattr(self.model[0], "auto_model", None)
+        self._token_limit: int | None = None
+        self._differences: list[str] = []
+        tokenizer = self.model.tokenizer
+        network = getattr(self.model[0], "auto_model", None)
         if network is None or not isinstance(tokenizer, PreTrainedTokenizerBase):
             return
         self._beyond = check_match(tokenizer, network, pretrained)
@@ -277,73 +277,25 @@ class Embedder:
                 f"the tokenizer of {pretrained!r} has no token to pad with: give it one (tokenizer.pad_token = ...), "
                 "and save it into the same folder"
             )
-        self._readable = token_limit(network)
+        self._token_limit = token_limit(network)
         if network.config.model_type in READ_PADDING:
-            self._changes.append(EQUAL_LENGTHS)
-        if self._readable is not None and tokenizer.padding_side == "left":
+            self._differences.append(EQUAL_LENGTHS)
+        if self._token_limit is not None and tokenizer.padding_side == "left":
             tokenizer.padding_side = "right"  # absolute positions are counted from the first column on
-            self._changes.append("padded on the right")
+            self._differences.append(RIGHT_PADDING)
 
     def _set_length(self, pretrained: str, max_length: int | None) -> None:
-        readable = self._readable
+        limit = self._token_limit
         if max_length is None:
             own = self.model.max_seq_length
-            if readable is not None and (own is None or own > readable):
-                self.model.max_seq_length = readable
+            if limit is not None and (own is None or own > limit):
+                self.model.max_seq_length = limit
             return
-        if readable is not None and max_length > readable:
-            raise UserError(f"max_length {max_length} is more than {pretrained!r} can read: give at most {readable}")
+        if limit is not None and max_length > limit:
+            raise UserError(f"max_length {max_length} is more than {pretrained!r} can read: give at most {limit}")
         self.model.max_seq_length = max_length
-
-    def _set_pooling(self, pretrained: str) -> None:
-        from sentence_transformers.sentence_transformer.modules import Pooling as PoolingModule
-
-        if self.settings.pooling is None:
-            return
-        modules = [(name, m) for name, m in self.model.named_children() if isinstance(m, PoolingModule)]
-        if not modules:
-            raise UserError(f"embedding: {pretrained!r} pools no tokens: leave pooling {self.settings.pooling!r} out")
-        name, old = modules[0]
-        new = PoolingModule(old.embedding_dimension, self.settings.pooling, include_prompt=old.include_prompt)
-        setattr(self.model, name, new)
-
-    def _set_dtype(self) -> str:
-        """Makes the transformer compute in the dtype; what comes after it, pooling first, is fp32."""
-        from sentence_transformers.base.modules import Transformer
-
-        name = self.settings.dtype
-        if name == "auto":
-            accelerator = {"cuda": "cuda", "mps": "mps"}.get(self.model.device.type, "cpu")
-            name = "bfloat16" if choose_precision(accelerator)[0] == "bf16-mixed" else "float32"
-        self.model.float()
-        first = self.model[0]
-        if isinstance(first, Transformer):
-            first.to(getattr(torch, name))
-            reorder_weights(first.model)
-            first.register_forward_hook(_widen)
-            return name
-        return "float32"
-
-
-def _widen(module: nn.Module, inputs: Any, features: dict[str, Any]) -> dict[str, Any]:
-    return {k: v.float() if isinstance(v, Tensor) and v.is_floating_point() else v for k, v in features.items()}
 
 
 def default_folder() -> Path:
-    """Where vectors are kept between runs: beside the encoded rows."""
+    """The folder of cached vectors, next to the encoded rows."""
     return cache_folder() / "embeddings"
-
-
-def configuration(model: Any) -> list[Any]:
-    """What else a sentence-transformers model computes by: modules and their settings, and the tokenizer."""
-    from transformers import PreTrainedTokenizerBase
-
-    modules = [[type(m).__name__, repr(getattr(m, "get_config_dict", dict)())] for m in model.children()]
-    tokenizer = model.tokenizer
-    if isinstance(tokenizer, PreTrainedTokenizerBase):
-        files: Any = tokenizer_files(tokenizer)
-    else:
-        files = tokenizer.to_str() if hasattr(tokenizer, "to_str") else repr(tokenizer)
-    config = {} if model.config is None else model.config.to_dict()
-    here = ("_name_or_path", "transformers_version")  # where and by what it was loaded: not what it computes
-    return [modules, {name: value for name, value in config.items() if name not in here}, files]
