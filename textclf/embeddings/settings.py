@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from textclf.errors import UserError
+from textclf.errors import UserError, check_range
 
 Pooling = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
@@ -42,8 +42,8 @@ class EmbeddingSettings:
             self._refuse_unknown("dtype", self.dtype, get_args(DType))
         for name in ("truncate_dim", "max_batch_tokens"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int) and value >= 1):
-                raise UserError(f"embedding: {name} {value!r} is out of range: give 1 or more, or null")
+            valid = value is None or (isinstance(value, int) and value >= 1)
+            check_range(f"embedding: {name}", value, valid, "1 or more, or null")
         if self.prompt is not None and self.prompt_name is not None:
             raise UserError(
                 f"embedding: prompt_name {self.prompt_name!r} is given together with a prompt: give one of the two"
