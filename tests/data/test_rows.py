@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import Trainer
 
-from textclf.data import FilesDataModule, KorSAEDataModule, YNATDataModule
+from textclf.data import FilesDataModule, KorSAEDataModule, YNATDataModule, columns
 from textclf.data.cleaning import (
     DropEmpty,
     DropOverlap,
@@ -20,7 +20,7 @@ from textclf.data.cleaning import (
 from textclf.data.ledger import READ, Ledger
 from textclf.data.splitting import SPLITS
 from textclf.errors import UserError
-from textclf.hashing import rows_hash
+from textclf.hashing import rows_hash, short_hash
 from textclf.models import TextClassifier
 
 QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}

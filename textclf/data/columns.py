@@ -51,7 +51,6 @@ class KeyedRows:
     Attributes:
         rows: The rows on disk.
         split: The split that they belong to.
-        keys: Hash of each text (and pair), shape `(rows,)`: equal for equal texts.
         labels: Class indices, -1 for an unknown one, int64, shape `(rows,)`.
     """
 
@@ -66,8 +65,12 @@ class KeyedRows:
         self.rows = rows
         self.split = split
         self._keys_of = keys_of
-        self.keys = text_keys(rows)
         self.labels = int_column(rows, "label")
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """A hash of each text (and pair), equal for equal texts, shape `(rows,)`."""
+        return text_keys(self.rows)
 
     @cached_property
     def groups(self) -> np.ndarray:

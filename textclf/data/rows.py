@@ -258,7 +258,7 @@ class SplitRows:
         for step in self.cleaning:
             if isinstance(step, RowStep) and split in step.splits:
                 rows = rows.select(step.keep(rows))
-                self.ledger.add(split, type(step).__name__, len(rows.keys), why=step.why)
+                self.ledger.add(split, type(step).__name__, len(rows.labels), why=step.why)
         return rows
 
     def _keys_of(self, split: Split) -> np.ndarray:
