@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import Trainer
 
-from textclf.data import FilesDataModule, KorSAEDataModule, YNATDataModule, columns
+from textclf.data import FilesDataModule, KorSAEDataModule, YNATDataModule
 from textclf.data.cleaning import (
     DropEmpty,
     DropOverlap,
@@ -56,6 +56,17 @@ TRAIN = [
     *((f"x{i}", "np"[i % 2]) for i in range(40)),
 ]
 TEST = [("seen", "n"), ("", "p"), ("", "p"), ("t", "n"), ("t", "p"), ("last", "p")]
+
+
+def test_each_text_is_hashed_once(tmp_path, monkeypatch):
+    write(tmp_path / "train.parquet", TRAIN)
+    write(tmp_path / "test.parquet", TEST)
+    hashed = []
+    monkeypatch.setattr("textclf.data.columns.short_hash", lambda text: hashed.append(text) or short_hash(text))
+    data = FilesDataModule(str(tmp_path), val_size=0.25)
+    for split in SPLITS:
+        data.rows(split)
+    assert len(hashed) == len(TRAIN) + len(TEST)
 
 
 def test_default_cleaning_is_counted_and_spares_the_test_split(tmp_path):
