@@ -99,7 +99,7 @@ def lm(tmp_path_factory):
 ENCODER, PROMPT = "--model.pretrained {encoder} --model.max_length 32", "--model.prompt 'Day: {text} It is'"
 CAUSAL = f"--model.pretrained {{lm}} {PROMPT.replace('{text}', '{{text}}')}"
 TRAIN = f"--model FineTunedClassifier {ENCODER} --trainer.max_epochs 1"
-WITH = {  # the command of each row, and what its option stands beside
+WITH = {  # the command of each row, and further options that it needs
     "Data set": ("test", "--model my_package.Keywords"),
     "Cleaning step": ("fit", "--data my_package.Weather --model TfidfClassifier"),
     "Method": ("test", "--data my_package.Weather"),
@@ -123,16 +123,16 @@ WITH = {  # the command of each row, and what its option stands beside
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "option"), [(name, option) for name, _, option in ROWS])
 def test_every_option_works_on_the_command_line(name, option, my_package, lm, tiny_encoder, tmp_path, capsys):
-    command, beside = WITH[name]
-    more = shlex.split(beside.format(encoder=tiny_encoder, lm=lm)) + shlex.split(option)
+    command, needed = WITH[name]
+    more = shlex.split(needed.format(encoder=tiny_encoder, lm=lm)) + shlex.split(option)
     logger = [] if name == "Logger" else ["--trainer.logger", "false"]
     main([command, *more, *logger, "--trainer.accelerator", "cpu", "--run_dir", str(tmp_path / "run")])
     report = tmp_path / "run" / "report"
     metrics = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["examples"] == 60
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
     if name == "Cleaning step":
-        assert re.search(r"RemoveMentions +~", said.err + said.out) and "DropShort" in said.err + said.out
+        assert re.search(r"RemoveMentions +~", printed.err + printed.out) and "DropShort" in printed.err + printed.out
     elif name == "Further figures":
         assert metrics["keywords"] == 1
     elif name == "Score rule":
