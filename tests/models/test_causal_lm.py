@@ -27,6 +27,7 @@ from textclf.models import CausalLMClassifier, prompt_scorer
 from textclf.scoring import rules
 from textclf.scoring.rules import RULES, class_scores
 from textclf.scoring.score_file import read_scores
+from textclf.scoring.tokens import prompt_token_ids
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = ("negative", "positive")
@@ -322,6 +323,21 @@ def test_the_policy_of_bos_reaches_tokens_and_key(lm):
     np.testing.assert_allclose(sums[0], sums[1])
     assert np.abs(sums[0] - sums[2]).max() > 0.01
     assert models["never"].scorer.reference("empty")["empty"].shape == (2,)
+
+
+def test_prompts_are_tokenised_once(lm, monkeypatch):
+    texts = ["a joy", "dull", "a film that is as long as it is fine"]
+    expected = CausalLMClassifier(2, NAMES, pretrained=str(lm), prompt=PROMPT).classify(texts)
+    tokenised = []
+
+    def spy(tokenizer, prompts, bos):
+        tokenised.extend(prompts)
+        return prompt_token_ids(tokenizer, prompts, bos)
+
+    monkeypatch.setattr("textclf.models.prompts.prompt_token_ids", spy)
+    monkeypatch.setattr("textclf.scoring.scorer.prompt_token_ids", None)
+    assert CausalLMClassifier(2, NAMES, pretrained=str(lm), prompt=PROMPT).classify(texts) == expected
+    assert tokenised == [f"Film: {text}\nIt is" for text in texts]
 
 
 # Examples
