@@ -160,6 +160,19 @@ def test_raw_logits_are_read_at_the_same_places(strategy):
     assert torch.allclose(*scores, atol=1e-4)
 
 
+@pytest.mark.parametrize("strategy", ["plain", "packed", "cached"])
+def test_scores_do_not_follow_the_default_dtype(strategy):
+    """`bf16-true` makes bf16 the default within a step: likelihoods in it would be off by tenths of a nat."""
+    model = tiny_model("llama")
+    expected = oracle(model, PROMPTS, LABELS)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        found = label_log_likelihoods(model, byte_tokenizer(), PROMPTS, LABELS, strategy=strategy)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
 def test_half_precision_is_close():
     model = tiny_model("llama", None, torch.bfloat16)
     assert 0 < difference(model, PROMPTS, LABELS, "packed") < 1

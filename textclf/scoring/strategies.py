@@ -124,7 +124,8 @@ def cached_scores(forward: Forward, batch: Batch, trie: LabelTrie, prefix: Any) 
     cache = new_cache(forward.model) if prefix is None else fork(prefix, rows)
     mask = torch.nn.functional.pad(batch.real, (batch.prefix, 0), value=True).long()
     logits = forward(batch.ids, mask, batch.positions, cache, keep=1, padding=batch.padding)
-    log_probs = torch.empty(rows, len(trie.reads), device=logits.device)
+    # The dtype is given, as the default one is bf16 within a step of a trainer with the precision bf16-true.
+    log_probs = torch.empty(rows, len(trie.reads), device=logits.device, dtype=torch.float32)
     raw = torch.empty_like(log_probs)
 
     def fill_in(logits: Tensor, first: int) -> None:
