@@ -73,7 +73,7 @@ def test_python_may_name_a_label_by_a_number(method, arguments, found, expected)
 
 def test_shares_by_label_name():
     model = CausalLMClassifier(2, NAMES, rule="prior", prior={GOOD: 0.9, BAD: 0.1})
-    assert model.prior.tolist() == [0.1, 0.9]
+    assert model.label_words.prior.tolist() == [0.1, 0.9]
 
 
 def test_label_map():

@@ -22,13 +22,13 @@ from textclf.models.few_shot import FewShotPrompts
 from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import class_shares, words_of
 from textclf.models.prompt_scorer import LabelWords, PromptScorer, ReferencePrompts, Scores, concatenated, rounding_cost
-from textclf.models.prompts import TEXTS, FittedPrompt, PromptTemplate, fit_texts
+from textclf.models.prompts import TEXTS, FittedPrompt, PromptTemplate, fill_all, fit_texts, ids_of
 from textclf.models.truncation import cut_counters
 from textclf.processes import attached_trainer, share
 from textclf.scoring import audit_labels, context_length
 from textclf.scoring.capabilities import StrategyChoice
 from textclf.scoring.rules import Array, class_scores, find_rule
-from textclf.scoring.tokens import Bos, prompt_token_ids
+from textclf.scoring.tokens import Bos, label_token_ids, prompt_token_ids
 from textclf.types import Dataset, PreTrainedModel, PreTrainedTokenizerBase
 
 PROMPT = "Classify the text into one of these categories: {labels}.\n\nText: {text}\nCategory:"
@@ -38,11 +38,11 @@ LOSSY_OPTIONS = ("dtype", "quantization_config")
 
 
 class CausalLMClassifier(FewShotPrompts, TextClassifier):
-    """Asks a causal language model how likely each label word is after a prompt; nothing is trained.
+    """Compares how likely a causal language model finds each label word after a prompt; nothing is trained.
 
-    A score rule makes class probabilities of the words' likelihoods. A test keeps these in `report/scores.parquet`, so
-    that `scripts/rescore.py` can judge it by every rule. Sources: Brown et al., 2020, https://arxiv.org/abs/2005.14165;
-    for the rules see `textclf.scoring.rules`.
+    A score rule turns the words' likelihoods into class probabilities. A test writes the likelihoods to
+    `report/scores.parquet`, so that `scripts/rescore.py` can apply every other rule. Sources: Brown et al., 2020,
+    https://arxiv.org/abs/2005.14165; for the rules see `textclf.scoring.rules`.
 
     A subclass that overrides `examples_for` chooses the examples of each text; see `textclf.models.few_shot`.
     """
@@ -69,30 +69,30 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         content_free: list[str] | None = None,
         load_options: dict[str, Any] | None = None,
     ) -> None:
-        """Takes the recipe; weights are loaded when the test starts, in the dtype that `trainer.precision` names.
+        """Stores the settings; weights are loaded in `configure_model`, in the dtype that `trainer.precision` names.
 
         Args:
             num_classes: Number of labels, linked from the data.
             label_names: Name of each class, linked from the data.
             pretrained: Hub id, folder, `package://module/path`, or a `.gguf` file in one of them.
             max_length: Most tokens of a prompt; by default the model's context. Only the text is ever shortened.
-            prompt: With `{text}`, and `{text_pair}` and `{labels}` where they are wanted.
+            prompt: Contains `{text}`, and may contain `{text_pair}` and `{labels}`.
             label_words: Word of each class by its name, or several, any of which counts; the names by default.
             delimiter: Between prompt and word; by default a space, or nothing after a chat template or white space.
-            shots: Number of train rows that are shown, answered, before each text; as many of each class.
-            shot_seed: Of their draw and order.
-            chat_template: Whether the prompt is what the user says in the tokenizer's chat template.
+            shots: Number of train rows that are shown as examples before each text, evenly over the classes.
+            shot_seed: Seed of their draw and order.
+            chat_template: Whether the prompt is a turn of the user in the tokenizer's chat template.
             bos: Whether a prompt starts with BOS: as the `tokenizer` has it, `always` or `never`; once at most.
             rule: How likelihoods become scores: a name in `textclf.scoring.rules.RULES`, or the path of a function of
                 your own, such as `mypkg.rules.mine`.
-            strategy: How they are computed; `auto` takes the fastest that is right for the model.
+            strategy: How likelihoods are computed; `auto` takes the fastest strategy that is correct for the model.
             max_batch_tokens: Tokens of a forward pass; by default what suits the device.
-            numerics: Test rows that are also scored the plain way in fp32, to tell what rounding costs.
+            numerics: Test rows that are also scored by the plain strategy in fp32, to measure the cost of rounding.
             prior: Share of each class by its name, for the rule `prior`.
-            domain_premise: What `domain_pmi` compares with; by default what stands behind the text in the prompt, or
-                the prompt without a text where nothing does.
-            content_free: Texts that say nothing, for `contextual`; "N/A", "" and "[MASK]" by default.
-            load_options: Handed to `from_pretrained`: `device_map`, `quantization_config`, `attn_implementation`, ...
+            domain_premise: Premise of the rule `domain_pmi`; by default what is behind the text in the prompt, or the
+                prompt without a text where nothing is.
+            content_free: Content-free texts for the rule `contextual`; "N/A", "" and "[MASK]" by default.
+            load_options: Passed to `from_pretrained`: `device_map`, `quantization_config`, `attn_implementation`, ...
 
         Raises:
             UserError: A value is out of range, the prompt has no `{text}`, or words or shares do not fit the classes.
@@ -121,13 +121,11 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         if delimiter is None:
             delimiter = "" if chat_template or self.prompt_template.tail[-1:].isspace() else " "
         self.delimiter = delimiter
-        self.words = [delimiter + word for words in self.class_words for word in words]
-        self.classes = np.repeat(np.arange(num_classes), [len(words) for words in self.class_words])
+        self.label_words = LabelWords.of(self.class_words, delimiter, class_shares(prior, self.label_names))
         # The rule
         self.rule = rule
         self.score_rule = find_rule(rule)
         self.needs_whole_split = self.score_rule.whole_split
-        self.prior = class_shares(prior, self.label_names)
         if "prior" in self.score_rule.needs and prior is None:
             raise UserError(f"rule {rule!r} needs prior: give each class's share by its name, as {{name: 0.5, ...}}")
         self.domain_premise = domain_premise
@@ -162,7 +160,7 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         context = context_length(load_config(self.pretrained, self.load_options, CAUSAL_REMEDY))
         if context is None:
             return self.max_length
-        longest = max(len(label.token_ids) for label in audit_labels(self.tokenizer, [], self.words).labels)
+        longest = max(map(len, label_token_ids(self.tokenizer, self.words)))
         if self.max_length is None:
             return context - longest
         return min(self.max_length, context - longest)
@@ -170,6 +168,11 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
     def answer(self, label: str) -> str:
         """The first word of a label, as it is scored."""
         return self.delimiter + self.class_words[self.label_names.index(label)][0]
+
+    @property
+    def words(self) -> list[str]:
+        """The label words of all classes as they are scored."""
+        return self.label_words.words
 
     @property
     def labels_text(self) -> str:
@@ -236,11 +239,8 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         Prompts are tokenised here and nowhere else: the scorer takes these ids.
         """
         prompts = self.prompts(rows)
-        return {
-            "input_ids": [prompt.input_ids for prompt in prompts],
-            "length": [len(prompt.input_ids) for prompt in prompts],
-            "cut": [prompt.cut for prompt in prompts],
-        }
+        input_ids = ids_of(prompts)
+        return {"input_ids": input_ids, "length": list(map(len, input_ids)), "cut": [prompt.cut for prompt in prompts]}
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
         """Token ids of each prompt as an array, so that Lightning does not look for tensors among thousands of ints."""
@@ -280,7 +280,7 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         return PromptScorer(
             network,
             self.tokenizer,
-            LabelWords(self.words, self.classes, self.prior),
+            self.label_words,
             self.reference_prompts,
             strategy=self.strategy,
             max_batch_tokens=self.max_batch_tokens,
@@ -302,8 +302,7 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
             if self.fit_rows is None:
                 return None
             rows = self.fit_rows[:]
-            input_ids = [prompt.input_ids for prompt in self.prompts(rows)]
-            return ReferencePrompts(input_ids, np.array(rows["label"]))
+            return ReferencePrompts(ids_of(self.prompts(rows)), np.array(rows["label"]))
         bos = self.bos
         if kind == "empty":
             start = self.tokenizer.bos_token or self.tokenizer.eos_token
@@ -312,9 +311,9 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         elif kind == "domain":
             prompts = [self.premise]
         else:
-            rows = [dict.fromkeys(TEXTS, text) for text in self.content_free]
-            templates, _ = self.templates_for(rows)
-            prompts = [template.fill(row) for template, row in zip(templates, rows, strict=True)]
+            texts = [dict.fromkeys(TEXTS, text) for text in self.content_free]
+            templates, _ = self.templates_for(texts)
+            prompts = fill_all(templates, texts)
         input_ids = prompt_token_ids(self.tokenizer, prompts, bos)
         return ReferencePrompts(input_ids) if input_ids and all(input_ids) else None
 
@@ -374,8 +373,7 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         """
         options = {name: value for name, value in self.load_options.items() if name not in LOSSY_OPTIONS}
         exact = self._scorer_of(load_causal(self.pretrained, options, torch.float32))
-        input_ids = [prompt.input_ids for prompt in self.prompts(rows[:])]
-        self.rounding_cost = rounding_cost(self.scorer, exact, input_ids, self.rule)
+        self.rounding_cost = rounding_cost(self.scorer, exact, ids_of(self.prompts(rows[:])), self.rule)
         return self.rounding_cost
 
     # Evaluation
@@ -430,7 +428,7 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         return {
             **{f"scoring/{name}": value for name, value in work.items()},
             "scoring/padding_share": work["padding"] / max(1, work["padding"] + work["tokens"]),
-            "scoring/parameters": sum(weight.numel() for weight in self.scorer.network.parameters()),
+            "scoring/parameters": self.scorer.parameters,
             "texts_cut": sum(counter.cut_rows for counter in counters),
             "tokens_cut": sum(counter.cut_tokens for counter in counters),
             **self.rounding_cost,

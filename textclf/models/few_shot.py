@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import chain
 from operator import index
 from typing import Any
 
@@ -83,7 +84,7 @@ class FewShotPrompts:
         self.__dict__.pop("examples_key", None)
         self.examples = rows
         if rows is not None and not self.chooses_examples:
-            self.fitted = {**self.fitted, "shots": [self._with_label_name(row) for row in rows]}
+            self.fitted = {**self.fitted, "shots": list(map(self._with_label_name, rows))}
 
     @cached_property
     def examples_key(self) -> str:
@@ -115,11 +116,11 @@ class FewShotPrompts:
         chosen = self._chosen(rows)
         templates = []
         for indices in chosen:
-            examples = [self._with_label_name(example) for example in self._rows_at(indices)]
+            examples = map(self._with_label_name, self._rows_at(indices))
             templates.append(self._template_with(examples))
         return templates, chosen
 
-    def _template_with(self, examples: Sequence[Row]) -> PromptTemplate:
+    def _template_with(self, examples: Iterable[Row]) -> PromptTemplate:
         answered = [(row, self.answer(row["label"])) for row in examples]
         return with_examples(self.prompt_template, self.labels_text, answered, self.chat)
 
@@ -159,17 +160,17 @@ class FewShotPrompts:
             raise UserError(f"{source} gave no lists of whole numbers ({error}): {expected}") from error
         if len(lists) != len(rows):
             raise UserError(f"{source} gave {len(lists)} lists: {expected}")
-        for numbers in lists:
-            for number in numbers:
-                if not 0 <= number < size:
-                    raise UserError(f"{source} gave the row number {number}: {expected}")
-        return [self._without_itself(row, numbers) for row, numbers in zip(rows, lists, strict=True)]
+        for number in chain.from_iterable(lists):
+            if not 0 <= number < size:
+                raise UserError(f"{source} gave the row number {number}: {expected}")
+        return list(map(self._without_itself, rows, lists))
 
     def _without_itself(self, row: Row, indices: list[int]) -> list[int]:
         """Leaves out examples with the same text (and pair): they would give the answer away."""
         kept = []
         for i, example in zip(indices, self._rows_at(indices), strict=True):
-            names = [name for name in TEXTS if name in row and name in example]
-            if any(example[name] != row[name] for name in names):
-                kept.append(i)
+            for name in TEXTS:
+                if name in row and name in example and example[name] != row[name]:
+                    kept.append(i)
+                    break
         return kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any, get_args
 
 import numpy as np
@@ -68,8 +69,11 @@ class ScoreRecord(Callback):
         """Keeps a batch's scores."""
         if data_module_of(trainer) is None:
             return
-        kept = ["row", "log_scores", *(name for name in MATRICES if name in outputs)]
-        self._batches.append({name: outputs[name].cpu().numpy() for name in kept})
+        batch_scores = {}
+        for name in ("row", "log_scores", *MATRICES):
+            if name in outputs:
+                batch_scores[name] = outputs[name].cpu().numpy()
+        self._batches.append(batch_scores)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gathers the scores of all processes, and writes them."""
@@ -85,7 +89,7 @@ class ScoreRecord(Callback):
         folder = run_folder(trainer)
         work = model.scorer.work(trainer.world_size)
         if trainer.is_global_zero:
-            columns = concatenated([batch for batches in gathered for batch in batches])
+            columns = concatenated(list(chain.from_iterable(gathered)))
             indices = columns.pop("row")
             order = np.argsort(indices)
             rows = data.rows("test").select(indices[order])
@@ -124,7 +128,8 @@ def stored_scores(model: Any, rows: Dataset, tested: Scores, work: Mapping[str, 
         work: Work of the scorers of all processes.
         data: The data module; where no rows were set aside, a slice of the test is what a prior is fitted to.
     """
-    matrices = {name: matrix for name, matrix in tested.items() if name != "log_scores"}
+    matrices = dict(tested)
+    log_scores = matrices.pop("log_scores")
     likelihoods = model.scorer.likelihoods(matrices)
     label_indices = np.array([model.label_names.index(name) for name in normalized_names(data.label_names)])
     labels = label_indices[int_column(rows, "label")]
@@ -148,7 +153,7 @@ def stored_scores(model: Any, rows: Dataset, tested: Scores, work: Mapping[str, 
         words=likelihoods,
         label_names=model.label_names,
         facts=_facts(model, work),
-        log_scores=tested["log_scores"].astype(np.float64)[:, np.argsort(label_indices)],
+        log_scores=log_scores.astype(np.float64)[:, np.argsort(label_indices)],
     )
     if not reports_its_rule(stored):
         stored.facts["rule"] = public_path(type(model))
@@ -158,7 +163,10 @@ def stored_scores(model: Any, rows: Dataset, tested: Scores, work: Mapping[str, 
 def _with_fit_rows(matrices: Scores, fit_scores: Scores) -> dict[str, Any]:
     """The matrices with the rows that are fitted to behind the tested ones; NaN where these were not scored so."""
     unknown = np.full_like(fit_scores["sums"], np.nan)  # misread sums are computed of tested rows alone
-    return {name: np.concatenate([matrix, fit_scores.get(name, unknown)]) for name, matrix in matrices.items()}
+    whole = {}
+    for name, matrix in matrices.items():
+        whole[name] = np.concatenate([matrix, fit_scores.get(name, unknown)])
+    return whole
 
 
 def _facts(model: Any, work: Mapping[str, int]) -> dict[str, Any]:
@@ -184,4 +192,4 @@ def reports_its_rule(stored: StoredScores) -> bool:
 def _spread(rows: Dataset, number: int) -> Dataset:
     """A number of rows, evenly spread."""
     number = min(number, len(rows))
-    return rows.select([i * len(rows) // number for i in range(number)])
+    return rows.select(np.arange(number) * len(rows) // number)

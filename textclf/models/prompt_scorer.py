@@ -49,6 +49,17 @@ class LabelWords:
     classes: NDArray[np.int64]
     prior: Array | None = None
 
+    @classmethod
+    def of(cls, class_words: Sequence[Sequence[str]], delimiter: str, prior: Array | None) -> LabelWords:
+        """Puts a delimiter before each word of each class."""
+        words = []
+        classes = []
+        for c, own in enumerate(class_words):
+            for word in own:
+                words.append(delimiter + word)
+                classes.append(c)
+        return cls(words, np.array(classes), prior)
+
 
 @dataclass(frozen=True)
 class ReferencePrompts:
@@ -158,7 +169,7 @@ class PromptScorer:
         return Likelihoods(
             words=self.label_words.words,
             classes=self.label_words.classes,
-            tokens=np.array([len(ids) for ids in self.label_scorer.label_ids]),
+            tokens=np.array(list(map(len, self.label_scorer.label_ids))),
             prior=self.label_words.prior,
             **matrices,
         )
@@ -199,6 +210,11 @@ class PromptScorer:
         return concatenated(parts)
 
     # Work
+
+    @property
+    def parameters(self) -> int:
+        """Number of the network's parameters."""
+        return sum(weight.numel() for weight in self.network.parameters())
 
     def work(self, processes: int = 1) -> dict[str, int]:
         """Work of the scorers of all processes so far; all of them must call it.

@@ -86,7 +86,15 @@ class PromptTemplate:
 
 def rows_of(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Rows as dictionaries, from columns of equal length."""
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    rows = []
+    for values in zip(*columns.values(), strict=True):
+        rows.append(dict(zip(columns, values, strict=True)))
+    return rows
+
+
+def fill_all(templates: Sequence[PromptTemplate], rows: Sequence[Row]) -> list[str]:
+    """The prompt of each row by its own template."""
+    return [template.fill(row) for template, row in zip(templates, rows, strict=True)]
 
 
 # Examples and chat templates
@@ -112,7 +120,9 @@ def with_examples(
     """
     marks = {name: f"\ue000{name}\ue001" for name in TEXTS}
     question = template.fill({**marks, "labels": labels})
-    answered = [(template.fill({**row, "labels": labels}), answer) for row, answer in examples]
+    answered = []
+    for row, answer in examples:
+        answered.append((template.fill({**row, "labels": labels}), answer))
     if chat is None:
         whole = "".join(f"{prompt}{answer}\n\n" for prompt, answer in answered) + question
     else:
@@ -180,6 +190,11 @@ class FittedPrompt:
     cut: int
 
 
+def ids_of(prompts: Sequence[FittedPrompt]) -> list[list[int]]:
+    """Token ids of each prompt."""
+    return [prompt.input_ids for prompt in prompts]
+
+
 def fit_texts(
     templates: Sequence[PromptTemplate],
     tokenizer: PreTrainedTokenizerBase,
@@ -202,7 +217,7 @@ def fit_texts(
     Raises:
         UserError: There is no room for any text.
     """
-    prompts = [template.fill(row) for template, row in zip(templates, rows, strict=True)]
+    prompts = fill_all(templates, rows)
     token_ids = prompt_token_ids(tokenizer, prompts, bos)
     fitted = [FittedPrompt(prompt, ids, 0) for prompt, ids in zip(prompts, token_ids, strict=True)]
     if limit is None:
@@ -263,16 +278,15 @@ def _bisect(
         undecided = [i for i in range(len(pairs)) if too_many[i] - fits[i] > 1]
         if not undecided:
             return found
-        middles = [(fits[i] + too_many[i]) // 2 for i in undecided]
-        prompts = []
-        for i, middle in zip(undecided, middles, strict=True):
+        trials = []
+        for i in undecided:
             template, row = pairs[i]
-            prompts.append(template.fill(shortened(template, row, middle)))
-        token_ids = prompt_token_ids(tokenizer, prompts, bos)
-        for i, middle, prompt, ids in zip(undecided, middles, prompts, token_ids, strict=True):
+            trials.append(template.fill(shortened(template, row, (fits[i] + too_many[i]) // 2)))
+        for i, trial, ids in zip(undecided, trials, prompt_token_ids(tokenizer, trials, bos), strict=True):
+            middle = (fits[i] + too_many[i]) // 2
             if len(ids) <= limit:
                 fits[i] = middle
-                found[i] = (prompt, ids)
+                found[i] = (trial, ids)
             else:
                 too_many[i] = middle
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -81,8 +82,10 @@ class Seq2SeqClassifier(InferenceClassifier):
         self.parse: Parse = parse
         self.otherwise = None if default is None else self.label_names.index(default)
         self.words = words_by_class(label_words, self.label_names, default)
-        shown = [words[0] if words else name for words, name in zip(self.words, self.label_names, strict=True)]
-        self.template = with_examples(PromptTemplate.of(prompt), ", ".join(shown), [], None)
+        labels = []
+        for words, name in zip(self.words, self.label_names, strict=True):
+            labels.append(words[0] if words else name)
+        self.template = with_examples(PromptTemplate.of(prompt), ", ".join(labels), [], None)
         self.max_new_tokens = max_new_tokens
         self.max_batch_tokens = max_batch_tokens
         self._counts = {"otherwise": 0, "no_label": 0}
@@ -90,8 +93,7 @@ class Seq2SeqClassifier(InferenceClassifier):
     @cached_property
     def trie(self) -> LabelTrie:
         """All label words as a tree of tokens."""
-        words = [word for class_words in self.words for word in class_words]
-        return build_trie(target_token_ids(self.tokenizer, words))
+        return build_trie(target_token_ids(self.tokenizer, list(chain.from_iterable(self.words))))
 
     def adopt(self, network: PreTrainedModel) -> None:
         """Lets the model generate greedily."""
@@ -120,11 +122,7 @@ class Seq2SeqClassifier(InferenceClassifier):
         """Token ids of the filled prompts, their number as `length`, and the number of tokens `cut` off the texts."""
         prompts = self.prompts(rows)
         ids = self.matched([prompt.prompt for prompt in prompts], return_token_type_ids=False)["input_ids"]
-        return {
-            "input_ids": ids,
-            "length": [len(row) for row in ids],
-            "cut": [prompt.cut for prompt in prompts],
-        }
+        return {"input_ids": ids, "length": list(map(len, ids)), "cut": [prompt.cut for prompt in prompts]}
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
         """Splits rows into `chunks`, each with int64 `(rows, seq)`, and gives their `order`."""
@@ -152,7 +150,7 @@ class Seq2SeqClassifier(InferenceClassifier):
     def _likelihoods(self, chunks: Sequence[dict[str, Tensor]]) -> Tensor:
         assert self.network is not None
         of_words = torch.cat([seq2seq_scores(self.network, chunk, self.trie) for chunk in chunks])
-        per_class = torch.split(of_words, [len(words) for words in self.words], dim=1)
+        per_class = torch.split(of_words, list(map(len, self.words)), dim=1)
         of_classes = torch.stack([scores.logsumexp(1) for scores in per_class], dim=1)
         return of_classes.log_softmax(1)
 
@@ -160,10 +158,11 @@ class Seq2SeqClassifier(InferenceClassifier):
         answers: list[str] = []
         for chunk in chunks:
             answers += self.write(chunk)
-        classes = [self.decide(answer) for answer in answers]
+        classes = list(map(self.decide, answers))
         if counted:
             self._count(answers, classes)
-        return as_scores([self.otherwise if c is None else c for c in classes], self.num_classes)
+        decided = [self.otherwise if c is None else c for c in classes]
+        return as_scores(decided, self.num_classes)
 
     def write(self, chunk: dict[str, Tensor]) -> list[str]:
         """The model's answers, decoded greedily, to the prompts of a chunk."""
@@ -179,8 +178,7 @@ class Seq2SeqClassifier(InferenceClassifier):
 
     def _count(self, answers: Sequence[str], classes: Sequence[int | None]) -> None:
         """Counts answers that fit no class, and those that contain no label's name or word, in any case."""
-        known = {name.casefold() for name in self.label_names}
-        known.update(word.casefold() for words in self.words for word in words)
+        known = set(map(str.casefold, chain(self.label_names, *self.words)))
         for answer, c in zip(answers, classes, strict=True):
             folded = answer.casefold()
             self._counts["otherwise"] += c is None
