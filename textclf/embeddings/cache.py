@@ -1,7 +1,7 @@
-"""Vectors on disk, by the text that they are of: one SQLite file for each way of embedding.
+"""Cache of vectors on disk, by text: one SQLite file for each encoder and its settings.
 
-SQLite locks the file among processes, and rolls back what a killed one has left half-written. What it does not notice
-is a changed byte inside a value: each row carries a checksum.
+SQLite locks the file among processes, and rolls back what a killed process has left half-written. It does not detect a
+changed byte inside a value: therefore each row has a checksum.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from textclf.errors import UserError
 from textclf.hashing import CHECKSUM_BYTES, checksum
 
 T = TypeVar("T")
-DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR_SHORT_READ}
-WAIT = 120.0
-"""Seconds that a process waits for another one's writing."""
-AT_ONCE = 500
-"""Keys in one question; SQLite has a limit."""
+DAMAGE_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR_SHORT_READ}
+LOCK_TIMEOUT = 120.0
+"""Seconds that a process waits while another one writes."""
+KEYS_PER_QUERY = 500
+"""SQLite limits the number of parameters of a query."""
 SCHEMA = "CREATE TABLE IF NOT EXISTS vectors (text BLOB PRIMARY KEY, value BLOB NOT NULL)"
 
 
 class Embedded(NamedTuple):
-    """The vector of one text, and how much of the text it is of.
+    """The vector of one text, and how much of the text was read.
 
     Attributes:
         vector: float32, shape `(dimension,)`.
@@ -43,21 +43,22 @@ class Embedded(NamedTuple):
 
 
 class VectorCache:
-    """What is known of the texts that were embedded in one way.
+    """Cached vectors of one encoder with its settings.
 
     Args:
-        path: The SQLite file; it and its folder are made on first use.
-        dimension: Entries of a vector.
+        path: The SQLite file; it and its folder are created on first use.
+        dimension: Dimension of a vector.
     """
 
     def __init__(self, path: Path, dimension: int) -> None:  # noqa: D107  # the class says it
-        self.path, self.dimension = path, dimension
+        self.path = path
+        self.dimension = dimension
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Embedded]:
-        """Finds what is known of the texts; a row that is damaged is not.
+        """Returns the cached vectors by key, without missing and damaged ones.
 
         Args:
-            keys: As `text_key` gives them.
+            keys: Keys of texts, from `textclf.hashing.text_key`.
 
         Raises:
             UserError: The file cannot be read.
@@ -65,10 +66,13 @@ class VectorCache:
         return self._work(lambda connection: self._read(connection, keys))
 
     def add(self, found: Mapping[bytes, Embedded]) -> dict[bytes, Embedded]:
-        """Keeps vectors, all or none of them; gives them as they are kept: where two processes meet, the first's.
+        """Writes vectors, all or none of them.
 
         Args:
-            found: By key.
+            found: Vectors by key.
+
+        Returns:
+            The vectors as they are in the cache: where two processes add the same text, those of the first.
 
         Raises:
             UserError: The file cannot be written.
@@ -87,10 +91,11 @@ class VectorCache:
     def _read(self, connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, Embedded]:
         found: dict[bytes, Embedded] = {}
         damaged = 0
-        for start in range(0, len(keys), AT_ONCE):
-            some = keys[start : start + AT_ONCE]
-            marks = ",".join("?" * len(some))
-            for key, value in connection.execute(f"SELECT text, value FROM vectors WHERE text IN ({marks})", some):
+        for start in range(0, len(keys), KEYS_PER_QUERY):
+            part = keys[start : start + KEYS_PER_QUERY]
+            placeholders = ",".join("?" * len(part))
+            query = f"SELECT text, value FROM vectors WHERE text IN ({placeholders})"
+            for key, value in connection.execute(query, part):
                 unpacked = self._unpack(key, value)
                 if unpacked is None:
                     damaged += 1
@@ -105,14 +110,16 @@ class VectorCache:
         return seal(value.vector.astype("<f4").tobytes() + numbers, key)
 
     def _unpack(self, key: bytes, value: bytes) -> Embedded | None:
-        size, packed = 4 * self.dimension, unseal(value, key)
+        """The vector of a row; None if the row is damaged."""
+        size = 4 * self.dimension
+        packed = unseal(value, key)
         if packed is None or len(packed) != size + 16:
             return None
         length, cut = np.frombuffer(packed, dtype="<i8", offset=size).tolist()
         return Embedded(np.frombuffer(packed, dtype="<f4", count=self.dimension), length, cut)
 
     def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Opens the file for one piece of work: a connection must not live on in a forked process."""
+        """Opens the file for one operation: a connection must not be inherited by a forked process."""
         try:
             try:
                 return self._try(work)
@@ -127,8 +134,8 @@ class VectorCache:
             ) from error
 
     def _repair(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Begins a new file; not where another process that saw the damage has done so already."""
-        with FileLock(self.path.with_suffix(".lock"), timeout=WAIT):
+        """Replaces a damaged file, unless another process that found the damage has done so already."""
+        with FileLock(self.path.with_suffix(".lock"), timeout=LOCK_TIMEOUT):
             try:
                 return self._try(work)
             except sqlite3.DatabaseError as error:
@@ -141,22 +148,22 @@ class VectorCache:
 
     def _try(self, work: Callable[[sqlite3.Connection], T]) -> T:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)) as connection:
+        with closing(sqlite3.connect(self.path, timeout=LOCK_TIMEOUT, isolation_level=None)) as connection:
             connection.execute(SCHEMA)
             return work(connection)
 
 
 def is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Whether a file's content is wrong: by the extended code, or by the plain one in its lowest byte."""
-    return not {error.sqlite_errorcode, error.sqlite_errorcode & 0xFF}.isdisjoint(DAMAGED)
+    """Whether an error means a damaged file: by its extended code, or by the primary code in its lowest byte."""
+    return not {error.sqlite_errorcode, error.sqlite_errorcode & 0xFF}.isdisjoint(DAMAGE_CODES)
 
 
 def seal(content: bytes, key: bytes = b"") -> bytes:
-    """Adds a checksum of the content, and of what it belongs to."""
+    """Appends a checksum of the key and the content."""
     return content + checksum(key + content)
 
 
 def unseal(sealed: bytes, key: bytes = b"") -> bytes | None:
-    """The content; None where it has changed."""
+    """The content; None if it does not match its checksum."""
     content = sealed[:-CHECKSUM_BYTES]
     return content if checksum(key + content) == sealed[-CHECKSUM_BYTES:] else None
