@@ -1,4 +1,4 @@
-"""Hashes of values, texts, rows, weights and files; and what tells whether the code of a class has changed.
+"""Hashes of values, texts, rows, weights and files; and the code of a class, to detect that it has changed.
 
 SHA-256 is for keys of little content. Much content is hashed by XXH3, which is as fast as memory; nobody chooses that
 content to make two hashes equal.
@@ -38,11 +38,15 @@ def _described(value: Any) -> list[Any]:
     if isinstance(value, bytes):
         return ["bytes", hashlib.sha256(value).hexdigest()]
     if isinstance(value, Tensor):
-        # A copy: a tensor of one entry counts as contiguous whatever its stride is, and then has no view as bytes.
-        array = value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        content = hashlib.sha256(array.reshape(-1).view(torch.uint8).numpy().data).hexdigest()
-        return [str(array.dtype), list(array.shape), content]
+        return [str(value.dtype), list(value.shape), hashlib.sha256(_bytes_of(value)).hexdigest()]
     raise TypeError(f"there is no hash of a {type(value).__name__}")
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    """The entries of a tensor, in the order of their indices."""
+    # A copy: a tensor of one entry counts as contiguous with any stride, and then has no view as bytes.
+    array = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    return array.reshape(-1).view(torch.uint8).numpy().data
 
 
 def text_hash(text: str) -> str:
@@ -81,12 +85,11 @@ def rows_hash(rows: Dataset) -> str:
 
 
 def weights_hash(model: nn.Module) -> str:
-    """A hash of all weights and their names: the same on every device, and from whatever file they were loaded."""
+    """A hash of all weights and their names: the same on every device, and from every format of file."""
     digest = xxhash.xxh3_128()
     for name, weight in model.state_dict().items():
-        array = weight.detach().cpu().contiguous()
-        digest.update(f"{name} {array.dtype} {list(array.shape)}".encode())
-        digest.update(array.reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(f"{name} {weight.dtype} {list(weight.shape)}".encode())
+        digest.update(_bytes_of(weight))
     return digest.hexdigest()
 
 

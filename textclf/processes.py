@@ -77,7 +77,7 @@ def on_first_process(work: Callable[[], T], trainer: Trainer) -> T:
 
     Args:
         work: Its result can be pickled.
-        trainer: All processes call this with theirs.
+        trainer: The trainer; all processes call this.
 
     Raises:
         UserError: The work raised it; it is raised on all processes.
@@ -101,7 +101,7 @@ def one_process_first(work: Callable[[], T], trainer: Trainer) -> T:
 
     Args:
         work: Reads from the cache what is there.
-        trainer: All processes call this with theirs.
+        trainer: The trainer; all processes call this.
 
     Raises:
         UserError: The work raised it on a process that goes first; it is raised on all processes.
