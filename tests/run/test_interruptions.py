@@ -32,7 +32,7 @@ class Stop(Callback):
 
 def stop(number, after=12):
     return [
-        "--trainer.callbacks+=tests.test_interruptions.Stop",
+        f"--trainer.callbacks+={__name__}.Stop",
         f"--trainer.callbacks.number={int(number)}",
         f"--trainer.callbacks.after={after}",
     ]

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 from jsonargparse import Namespace
+from lightning.pytorch.loggers import WandbLogger
 
 from textclf.errors import UserError
 from textclf.run import wandb_server
-from textclf.run.loggers import MetricsCSV, set_up
+from textclf.run.loggers import MetricsCSV, WandbRunLogger, set_up
 
 
 def read(folder):
@@ -210,3 +211,9 @@ def test_a_long_record_is_written_seldom_and_whole_at_the_end(tmp_path, monkeypa
     assert written[:10] == list(range(991, 1001))
     assert written[10:] == [1021, 1042, 1063, 1084, 1100]
     assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 1101
+
+
+def test_private_attributes_of_lightnings_logger_of_wandb():
+    assert "anonymous" in WandbLogger(offline=True)._wandb_init  # as long as it is, WandbRunLogger takes it away
+    assert "anonymous" not in WandbRunLogger(offline=True)._wandb_init
+    assert WandbRunLogger(offline=True)._experiment is None

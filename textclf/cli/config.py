@@ -31,14 +31,15 @@ AXIS_OPTIONS = tuple(f"--{axis}" for axis in AXES)
 class ConfigFile(ActionConfigFile):
     """`--config`: a later file that names another class drops the earlier file's arguments.
 
-    (jsonargparse alone keeps those that both classes have, so that one method's settings would leak into another.)
+    (jsonargparse keeps the arguments that both classes have, so that settings of one method would apply to another.)
     """
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
         """Applies one file, or one configuration that is written out in braces."""
         config = read_config_or_text(values)
         for axis in AXES:
-            before, after = cfg.get(f"{axis}.class_path"), _class_path(config, axis)
+            before = cfg.get(f"{axis}.class_path")
+            after = _class_path(config, axis)
             if before and after and not _same_class(before, after):
                 cfg[axis] = None
         super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
@@ -46,7 +47,9 @@ class ConfigFile(ActionConfigFile):
 
 def _class_path(config: dict[str, Any], axis: str) -> str | None:
     value = config.get(axis)
-    return value.get("class_path") if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return value.get("class_path")
+    return value
 
 
 def _same_class(full: str, other: str) -> bool:
@@ -135,19 +138,25 @@ def configs_first(arguments: Sequence[str]) -> list[str]:
 
     `--model` and `--data` come before the files as well, which may hold arguments for the class that they name.
     """
-    words, axes, configs, values = list(arguments), [], [], []
+    words = list(arguments)
+    axes: list[str] = []
+    configs: list[str] = []
+    values: list[str] = []
     while words:
         word = words.pop(0)
         option, equals, value = word.partition("=")
         if option not in ("-c", "--config", *AXIS_OPTIONS):
             values.append(word)
-        elif equals or words:
-            pair = [option, value if equals else words.pop(0)]
-            if option in AXIS_OPTIONS:
-                axes += pair
-                values += pair
-            else:
-                configs += ["--config", pair[1]]
+            continue
+        if not equals and not words:  # an option without a value, as the last word
+            continue
+        if not equals:
+            value = words.pop(0)
+        if option in AXIS_OPTIONS:
+            axes += [option, value]
+            values += [option, value]
+        else:
+            configs += ["--config", value]
     return [*axes, *configs, *values]
 
 
@@ -196,14 +205,14 @@ def with_current_classes(arguments: Sequence[str]) -> list[str]:
         arguments: As they were given.
     """
     words = list(arguments)
-    for place, word in enumerate(arguments):
+    for index, word in enumerate(arguments):
         option, equals, value = word.partition("=")
         if not CLASS_OPTION.fullmatch(option):
             continue
         if equals:
-            words[place] = f"{option}={_current_paths_in(value)}"
-        elif place + 1 < len(words):
-            words[place + 1] = _current_paths_in(words[place + 1])
+            words[index] = f"{option}={_current_paths_in(value)}"
+        elif index + 1 < len(words):
+            words[index + 1] = _current_paths_in(words[index + 1])
     return words
 
 
@@ -218,9 +227,10 @@ def class_paths_of(arguments: Sequence[str]) -> list[str]:
         arguments: With classes of data and model as configurations.
     """
     found: list[str] = []
-    for option, value in pairwise([*arguments, ""]):
+    for option, following in pairwise([*arguments, ""]):
         name, equals, given = option.partition("=")
-        given = given if equals else value
+        if not equals:
+            given = following
         if name == "--config":
             found += class_paths_in(read_config_or_text(given))
         elif CLASS_OPTION.fullmatch(name) and DOTTED.fullmatch(given):
@@ -229,12 +239,13 @@ def class_paths_of(arguments: Sequence[str]) -> list[str]:
 
 
 def axes_as_configs(arguments: Sequence[str]) -> list[str]:
-    """Writes `--model Class` and `--model.name value` as configurations, and so for data.
+    """Writes `--model Class` and `--model.name value`, and the same of `--data`, as configurations.
 
-    Classes then compose as files do. A value is read by the type of its option: jsonargparse, given the option as it
-    is, would read a prompt such as `Review: {text}` as a mapping.
+    They are then combined in the way of configuration files. A value is read by the type of its option: jsonargparse,
+    given the option as it is, would read a prompt such as `Review: {text}` as a mapping.
     """
-    words, tokens = list(arguments), []
+    words = list(arguments)
+    tokens: list[str] = []
     while words:
         token = words.pop(0)
         option, equals, value = token.partition("=")
@@ -243,7 +254,8 @@ def axes_as_configs(arguments: Sequence[str]) -> list[str]:
         if axis is None or axis[2] in ("help", "class_path", "init_args", "dict_kwargs") or not valued:
             tokens.append(token)
             continue
-        value = value if equals else words.pop(0)
+        if not equals:
+            value = words.pop(0)
         if axis[2]:
             tokens += ["--config", dump({axis[1]: {"init_args": {axis[2]: Raw(value)}}}, inline=True)]
         elif re.fullmatch(r"[A-Za-z_][\w.]*", value) and not Path(value).exists():
@@ -254,30 +266,46 @@ def axes_as_configs(arguments: Sequence[str]) -> list[str]:
 
 
 def with_logger_folders(arguments: Sequence[str]) -> list[str]:
-    """Lets `--trainer.logger TensorBoardLogger` stand alone: a logger that must be told a folder gets the run's."""
-    tokens = list(arguments)
-    for i, token in reversed(list(enumerate(arguments))):
-        option, _, value = token.partition("=")
-        if option in ("--trainer.logger", "--trainer.logger+"):
-            kind = getattr(lightning_loggers, value or "".join(arguments[i + 1 : i + 2]), None)
-            folder = inspect.signature(kind).parameters.get("save_dir") if inspect.isclass(kind) else None
-            if folder is not None and folder.default is inspect.Parameter.empty:
-                tokens.insert(i + (1 if value else 2), "--trainer.logger.save_dir=.")
+    """Adds a folder for each logger that requires one, such as `--trainer.logger TensorBoardLogger`.
+
+    The folder is `.`, which is replaced by the run folder later.
+    """
+    words = iter(arguments)
+    tokens: list[str] = []
+    for word in words:
+        tokens.append(word)
+        option, equals, name = word.partition("=")
+        if option not in ("--trainer.logger", "--trainer.logger+"):
+            continue
+        if not equals and (following := next(words, None)) is not None:
+            tokens.append(following)
+            name = following
+        if _requires_folder(getattr(lightning_loggers, name, None)):
+            tokens.append("--trainer.logger.save_dir=.")
     return tokens
 
 
-def one_text_or_several(given: str | list[Any]) -> list[str]:
-    """Reads what `--texts` was given: a JSON list of texts, or else one text as it is.
+def _requires_folder(kind: Any) -> bool:
+    if not inspect.isclass(kind):
+        return False
+    folder = inspect.signature(kind).parameters.get("save_dir")
+    return folder is not None and folder.default is inspect.Parameter.empty
 
-    What is no string in a list is read as `textclf.data.text_values` says: null is an empty text, 7 is `7`.
+
+def one_text_or_several(given: str | list[Any]) -> list[str]:
+    """Reads the value of `--texts`: a JSON list of texts, or one text as it is.
+
+    Values of a list that are not strings are read as `textclf.data.text_values` says: null is an empty text, 7 is `7`.
 
     Raises:
         ArgumentTypeError: The list holds a list or an object.
     """
     several: Any = given
+    if isinstance(given, str) and not given.lstrip().startswith("["):
+        return [given]
     if isinstance(given, str):
         try:
-            several = json.loads(given) if given.lstrip().startswith("[") else [given]
+            several = json.loads(given)
         except json.JSONDecodeError:
             return [given]
     try:
@@ -287,7 +315,7 @@ def one_text_or_several(given: str | list[Any]) -> list[str]:
 
 
 def checkpoint_as_config(checkpoint: dict[str, Any]) -> list[str]:
-    """A checkpoint's hyper-parameters as the first, and so the weakest, of the configuration files."""
+    """The hyperparameters of a checkpoint as the first configuration, which all later ones replace."""
     linked = ("num_classes", "label_names")
     saved = checkpoint["textclf"]
     arguments = _accepted_by(saved["class_path"], checkpoint["hyper_parameters"])
@@ -300,9 +328,11 @@ def checkpoint_as_config(checkpoint: dict[str, Any]) -> list[str]:
 
 
 def _accepted_by(class_path: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that a class takes; all of them where it cannot be found, which the parser says better."""
+    """The arguments that a class takes; all of them where it cannot be found, which the parser reports."""
     try:
         kind = locate(class_path)
     except ErrorDuringImport:
         return arguments
-    return accepted(kind, arguments) if isinstance(kind, type) else arguments
+    if isinstance(kind, type):
+        return accepted(kind, arguments)
+    return arguments

@@ -1,7 +1,7 @@
 r"""Values as YAML text and back: configuration files, `config.yaml`, `--print_config` and the command line.
 
-Label names and paths are people's own words, so `load` gives back what `dump` wrote, whatever characters it
-holds. The reader differs from PyYAML's own in what it takes for text:
+Label names and paths may hold any characters, and `load` gives back what `dump` wrote. The reader differs from PyYAML's
+own in what it takes for text:
 
 - Keys of a mapping are the text that was written: `0: 2.0` is about the label `0`, `yes: 2.0` about the label `yes`.
 - `yes`, `on`, `12:30`, `2024-01-01` and `007` are text. Only true, false, null and plain decimal numbers are not.
@@ -41,8 +41,8 @@ RESOLVERS = {
 class Quoted(str):
     """A text in quotation marks or in a block.
 
-    jsonargparse reads a plain `str` anew (`"null"` would become None, and `"1e5"` a number where any type will do),
-    but takes a subclass as it is. `unquoted` makes plain ones of them afterwards.
+    jsonargparse reads a plain `str` a second time (`"null"` would become None, and `"1e5"` a number where any type is
+    allowed), but takes a subclass as it is. `unquoted` turns them into plain strings afterwards.
     """
 
 
@@ -74,7 +74,8 @@ class Reader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             names.add(key.value)
             if key.tag != f"{TAG}merge":
-                key.tag, key.style = f"{TAG}str", None
+                key.tag = f"{TAG}str"
+                key.style = None
         return node
 
     def construct_raw(self, node: yaml.ScalarNode) -> Raw:
