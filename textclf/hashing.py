@@ -6,10 +6,12 @@ content to make two hashes equal.
 
 from __future__ import annotations
 
+import dis
 import hashlib
 import inspect
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -138,7 +140,7 @@ def overrides(kind: type, owner: type, name: str) -> bool:
         owner: The class that defines the method.
         name: Name of the method.
     """
-    used = _names_used_by(owner, name)
+    used = {each for each in names_used_by(owner, name) if hasattr(owner, each)}
     subclasses = kind.__mro__[: kind.__mro__.index(owner)]
     for subclass in subclasses:
         if not subclass.__module__.startswith("textclf.") and not used.isdisjoint(vars(subclass)):
@@ -146,8 +148,13 @@ def overrides(kind: type, owner: type, name: str) -> bool:
     return False
 
 
-def _names_used_by(owner: type, name: str) -> set[str]:
-    """Names of the attributes of a class that one of its methods uses, directly or through others; itself included."""
+def names_used_by(owner: type, name: str) -> set[str]:
+    """All names in the code of a method, and in that of the methods it uses, itself included: attributes, and others.
+
+    Args:
+        owner: A class that has the method.
+        name: Name of the method.
+    """
     used: set[str] = set()
     unread = [name]
     while unread:
@@ -157,8 +164,32 @@ def _names_used_by(owner: type, name: str) -> set[str]:
         used.add(name)
         for base in owner.__mro__:
             for code in _codes(vars(base).get(name)):
-                unread += [each for each in code.co_names if hasattr(owner, each)]
+                unread += code.co_names
     return used
+
+
+@cache
+def names_set_by(kind: type) -> frozenset[str]:
+    """The attributes that the methods of a class set, and those of the class itself."""
+    names = set(vars(kind))
+    for value in vars(kind).values():
+        for code in _codes(value):
+            names |= {step.argval for step in dis.get_instructions(code) if step.opname == "STORE_ATTR"}
+    return frozenset(names)
+
+
+def object_hash(value: Any) -> str:
+    """A hash of any object, such as a tokenizer or a function, by its pickled content: the same in each process.
+
+    If an object cannot be pickled, each call gives another text.
+    """
+    from datasets.fingerprint import Hasher
+
+    try:
+        digest: str = Hasher.hash(value)
+    except Exception:  # objects raise errors of many kinds when they are pickled
+        return uuid4().hex
+    return digest
 
 
 def _codes(value: Any) -> Iterator[CodeType]:

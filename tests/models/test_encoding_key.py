@@ -1,9 +1,13 @@
 """Cached rows are those of the same encoding: which changes of a class give other ones."""
 
+import os
+import subprocess
 import sys
 from importlib import import_module, reload
 
 import pytest
+import torch
+from lightning.pytorch import Trainer
 
 from textclf import models
 from textclf.hashing import overrides
@@ -179,3 +183,81 @@ def test_rows_are_shared_where_encoding_is_the_same(tiny_encoder):
     assert Focal(2, NAMES, source).encoding_key() == Focal(2, NAMES, source, gamma=1.0).encoding_key() == plain
     assert Shouted(2, NAMES, source, max_length=16).encoding_key() != plain
     assert Doubled(2, NAMES, source).encoding_key() != LinearProbe(2, NAMES, source).encoding_key()
+
+
+class Lexicon:
+    size = 3
+
+
+class Knobs(TextClassifier):
+    """Reads attributes in `encode`, some of them in another method."""
+
+    def __init__(self, num_classes, label_names):
+        super().__init__(num_classes, label_names)
+        self.k = 1
+        self.words = ["rain"]
+        self.known = {"rain", "sun", "wind"}
+        self.split = str.split
+        self._table = torch.zeros(3)
+        self.lexicon = Lexicon()
+        self.history = []
+        self.client = object()
+
+    def encode(self, rows):
+        return {"length": [self.k + len(self.split(text)) for text in rows["text"]], "more": self.more(rows["text"])}
+
+    def more(self, texts):
+        return [len(self.words) + len(self.known) + self._table[0].item() + self.lexicon.size for _ in texts]
+
+    def training_step(self, batch, batch_idx):
+        self.history.append(self.client)
+
+
+class Tuned(FineTunedClassifier):
+    """Has attributes of the package, which the arguments tell."""
+
+    def encode(self, rows):
+        return super().encode(rows)
+
+
+ATTRIBUTES = {
+    "number": (lambda model: setattr(model, "k", 100), False),
+    "list": (lambda model: model.words.append("sun"), False),
+    "set": (lambda model: model.known.add("snow"), False),
+    "function": (lambda model: setattr(model, "split", str.splitlines), False),
+    "tensor": (lambda model: model._table.add_(1), False),
+    "object": (lambda model: setattr(model.lexicon, "size", 4), False),
+    "labels": (lambda model: setattr(model, "label_names", NAMES[::-1]), True),  # `encode` does not read them
+    "of_training": (lambda model: model.history.append(object()), True),
+    "of_lightning": (lambda model: setattr(model, "trainer", Trainer(logger=False, accelerator="cpu")), True),
+    "of_torch": (lambda model: model.eval(), True),
+    "unread": (lambda model: setattr(model, "other", 3), True),
+}
+
+
+@pytest.mark.parametrize("name", ATTRIBUTES)
+def test_attributes_that_encode_reads(name):
+    model = Knobs(2, NAMES)
+    before = model.encoding_key()
+    assert Knobs(2, NAMES).encoding_key() == before
+    change, same = ATTRIBUTES[name]
+    change(model)
+    assert (model.encoding_key() == before) == same
+
+
+def test_attributes_of_the_package_are_told_by_its_facts(tiny_encoder):
+    model = Tuned(2, NAMES, str(tiny_encoder), max_length=16)
+    before = model.encoding_key()
+    model.encode({"text": ["rain"]})
+    assert model.encoding_key() == before == Tuned(2, NAMES, str(tiny_encoder), max_length=16).encoding_key()
+
+
+@pytest.mark.slow
+def test_the_key_is_the_same_in_each_process():
+    code = "from tests.models.test_encoding_key import *; print(Knobs(2, NAMES).encoding_key())"
+    keys = set()
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+        keys.add(done.stdout)
+    assert len(keys) == 1

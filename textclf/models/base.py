@@ -21,7 +21,7 @@ from textclf.data.contract import ExampleRequest
 from textclf.data.labels import normalized_names, refuse_other_labels
 from textclf.errors import UserError
 from textclf.evaluation.metrics import ClassificationMetrics
-from textclf.hashing import code_of, overrides, value_hash
+from textclf.hashing import code_of, names_set_by, names_used_by, object_hash, overrides, value_hash
 from textclf.models.checkpoint import (
     accepted,
     check_restorable,
@@ -251,7 +251,8 @@ class TextClassifier(GuardedAttributes, LightningModule):
         """A hash of all that `encode` depends on: part of the name of the cached rows.
 
         It is made of `encoding_facts`. Where a class does not give them, or a subclass of that class overrides `encode`
-        or anything that `encode` uses, its source, that of its module, all arguments and what was fitted are added.
+        or anything that `encode` uses, its source, that of its module, all arguments, what was fitted, and the
+        attributes that `encode` reads are added.
         """
         kind = type(self)
         owner = next(base for base in kind.__mro__ if "encoding_facts" in vars(base))
@@ -268,7 +269,24 @@ class TextClassifier(GuardedAttributes, LightningModule):
                 facts.append(plain_arguments(self))
             except UserError:  # an object, which cannot be compared with that of another run
                 facts.append(uuid4().hex)
+            facts += self._attributes_of_encode()
         return value_hash(facts)
+
+    def _attributes_of_encode(self) -> list[list[str]]:
+        """Names and hashes of the attributes of a subclass that `encode` reads; the arguments do not tell their values.
+
+        Attributes that are set by this package, by Lightning or by torch are left out: `encoding_facts` covers them.
+        """
+        kind = type(self)
+        if kind.__module__.startswith("textclf."):
+            return []
+        others = set(vars(nn.Module()))
+        for base in kind.__mro__:
+            if base.__module__.startswith(("textclf.", "lightning.", "torch.")):
+                others |= names_set_by(base)
+        others.discard("label_names")  # a checkpoint may have another order than the arguments
+        read = names_used_by(kind, "encode").intersection(vars(self)) - others
+        return [[name, object_hash(vars(self)[name])] for name in sorted(read)]
 
     def _fitted_state(self) -> dict[str, Any]:
         """What was fitted; nothing where `fitted` is an attribute of a subclass, such as a flag."""
