@@ -349,3 +349,31 @@ class LayerFromFitted(Letters):  # right: its size is known from `fitted` before
 class ReplacedFitted(Means):  # right
     def prepare(self, train_rows):
         self.fitted["means"] = means_of(train_rows, self.num_classes).numpy()
+
+
+class SplitNotRequested(Uniform):
+    """Overrides what needs `needs_whole_split`."""
+
+    def calibrate_split(self, log_scores):
+        return log_scores
+
+
+class ExamplesNotRequested(Uniform):
+    def set_examples(self, shown, fit, of_test=False):
+        self.shown = shown
+
+
+class PreparesWithoutTraining(Uniform):
+    def prepare(self, train_rows):
+        self.fitted = {"rows": len(train_rows)}
+
+
+class DecidesAboutSplit(SplitNotRequested):  # right: the constructor decides
+    def __init__(self, num_classes, label_names, whole: bool = False):
+        super().__init__(num_classes, label_names)
+        self.needs_whole_split = whole
+
+
+class RequestsNothing(ExamplesNotRequested):  # right: examples are an option
+    def example_request(self):
+        return None

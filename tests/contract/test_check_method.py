@@ -52,9 +52,21 @@ VIOLATIONS = [
     (state.RandomProjection, {}, r"RandomProjection"),
     (state.LearntInAttribute, {}, r"LearntInAttribute"),
     (state.AttributeWithDefault, {}, r"AttributeWithDefault"),
+    (state.SplitNotRequested, {}, r"SplitNotRequested\.calibrate_split is never called"),
+    (state.ExamplesNotRequested, {}, r"ExamplesNotRequested\.set_examples is never called"),
+    (state.PreparesWithoutTraining, {}, r"PreparesWithoutTraining\.prepare is never called"),
     (state.SuperLast, {}, r"SuperLast\.__init__"),
 ]
-KEPT = [basis.Uniform, basis.Letters, basis.Means, checked.ByName, scores.MissingAnswers, scores.Words, hooks.BothSteps]
+KEPT = [
+    basis.Uniform,
+    basis.Letters,
+    basis.Means,
+    checked.ByName,
+    scores.MissingAnswers,
+    scores.Words,
+    hooks.BothSteps,
+    state.DecidesAboutSplit,
+]
 
 
 def failed(method, **arguments):

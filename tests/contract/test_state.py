@@ -49,6 +49,11 @@ LOST = {
     "LearntInAttribute": r"LearntInAttribute.*",
     "Vocabulary": r"Vocabulary.*fitted",
 }
+NEVER_CALLED = {
+    "SplitNotRequested": r"SplitNotRequested\.calibrate_split is never called: set needs_whole_split = True",
+    "ExamplesNotRequested": r"ExamplesNotRequested\.set_examples is never called: define example_request",
+    "PreparesWithoutTraining": r"PreparesWithoutTraining\.prepare is never called.*PreparedClassifier",
+}
 RIGHT = ["LayerFromFitted", "ReplacedFitted", "OwnFittedWhileTraining"]
 
 
@@ -107,3 +112,16 @@ def test_state_that_is_kept(name, run):
     code, _, errors = run("fit", f"state.{name}", "basis.Forecasts", "--trainer.max_epochs", "4")
     assert code == 0, errors
     assert metrics()["test/accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("command", ["test", "validate", "fit", "predict"])
+@pytest.mark.parametrize("name", NEVER_CALLED)
+def test_overrides_that_are_never_called(name, command, refused):
+    line = refused(command, f"state.{name}")
+    assert re.match(NEVER_CALLED[name], line), line
+
+
+@pytest.mark.parametrize("name", ["DecidesAboutSplit", "RequestsNothing"])
+def test_overrides_that_are_an_option(name, run):
+    code, _, errors = run("test", f"state.{name}")
+    assert code == 0, errors

@@ -23,18 +23,20 @@ from textclf.conformance.subject import TEXTS, NotCheckable, Run, Subject, is_lo
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier
 from textclf.models.read_back import REMEDY
+from textclf.run.execution import check_overrides
 
 PLAIN = (bool, int, float, str, list, tuple, dict, os.PathLike, np.generic, type(None))
 KEEP = f"; {REMEDY}"
 
 
 def constructed(subject: Subject) -> TextClassifier:
-    """Makes the method, and checks that a checkpoint can keep its arguments.
+    """Makes the method, and checks that what it overrides is called, and that a checkpoint can keep its arguments.
 
     Raises:
         UserError: It cannot.
     """
     model = subject.new()
+    check_overrides(model)
     for name, value in model.hparams.items():
         if not isinstance(value, PLAIN):
             raise UserError(

@@ -43,8 +43,11 @@ def check_command(
         path: Its path.
 
     Raises:
-        UserError: The method must be trained first, cannot be trained, or is not that of the checkpoint.
+        UserError: The method overrides what is never called, must be trained first, cannot be trained, or is not that
+            of the checkpoint.
     """
+    if checkpoint is None:  # else `prepare` was called before the checkpoint was saved
+        check_overrides(model)
     name = type(model).__name__
     trains = is_overridden("training_step", model)
     if command == "fit" and not trains:
@@ -60,6 +63,31 @@ def check_command(
         raise UserError(f"{command}: {name} must be trained first; run `fit`, then pass its --ckpt_path")
     if command != "predict":
         data.source_splits()  # raises an error where the data folder does not exist
+
+
+def check_overrides(model: TextClassifier) -> None:
+    """Refuses a method that overrides what is never called, because something else that it needs is missing.
+
+    Raises:
+        UserError: The message names the method, and what is missing.
+    """
+
+    def is_own(name: str) -> bool:
+        return is_overridden(name, model, TextClassifier)
+
+    name = type(model).__name__
+    # A method may decide in its constructor whether it needs the whole split.
+    lineage = type(model).__mro__[: type(model).__mro__.index(TextClassifier)]
+    decides = any("needs_whole_split" in vars(each) for each in (model, *lineage))
+    if is_own("calibrate_split") and not decides:
+        raise UserError(f"{name}.calibrate_split is never called: set needs_whole_split = True in the class")
+    if is_own("set_examples") and not is_own("example_request"):
+        raise UserError(f"{name}.set_examples is never called: define example_request, which asks for the rows")
+    if is_own("prepare") and not is_overridden("training_step", model) and not model.fitted:
+        raise UserError(
+            f"{name}.prepare is never called, because {name} has no training_step: derive it from PreparedClassifier, "
+            "or call model.prepare(data.rows('train')) before"
+        )
 
 
 def is_trained(model: TextClassifier) -> bool:
