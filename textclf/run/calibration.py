@@ -105,7 +105,9 @@ class Calibration(Callback):
         scores = scores[answered][:, order]
         labels = np.argsort(order)[labels[answered]]
         calibrator = deepcopy(self.calibrator)
-        fitted = calibrator.fit(scores, labels) or calibrator
+        fitted = calibrator.fit(scores, labels)
+        if fitted is None:  # a `return self` that was forgotten
+            fitted = calibrator
         if type(fitted) is not type(calibrator):
             raise UserError(f"{type(calibrator).__name__}.fit gave a {type(fitted).__name__}: return self")
         return fitted.state
