@@ -1,6 +1,9 @@
 """Hooks that researchers override without calling the base's; training and evaluation must go on as they did."""
 
+import collections
+
 import lightning
+import numpy as np
 import torch
 
 from tests.contract.basis import Letters, Uniform
@@ -165,6 +168,40 @@ class SavesMore(Letters):
 class LoadsMore(SavesMore):
     def on_load_checkpoint(self, checkpoint):
         assert checkpoint["mine"] == 7
+
+
+class SavesObject(Letters):
+    def __init__(self, num_classes, label_names, kind: str):
+        super().__init__(num_classes, label_names)
+        self.kind = kind
+
+    def on_save_checkpoint(self, checkpoint):
+        checkpoint["mine"] = OBJECTS[self.kind]
+
+
+OBJECTS = {
+    "object": Letters,
+    "nested": {"a": [1, (2, collections.deque([3]))]},
+    "array": np.ones(2),
+    "function": lambda: 1,
+    "generator": (each for each in "ab"),
+}
+
+
+class SavesObjectBySuper(SavesObject):
+    def on_save_checkpoint(self, checkpoint):
+        Letters.on_save_checkpoint(self, checkpoint)
+        super().on_save_checkpoint(checkpoint)
+
+
+class WithCallbackOfObject(Letters):
+    def configure_callbacks(self):
+        return [StoresObject()]
+
+
+class StoresObject(lightning.Callback):
+    def state_dict(self):
+        return {"object": Letters}
 
 
 class OwnCallbacks(Letters):

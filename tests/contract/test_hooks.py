@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.contract.hooks import OBJECTS
+
 HOOKS = {  # class: a column that it adds to the record of the run
     "LogsValidationLoss": "val/loss",
     "ReturnsValidationLoss": None,
@@ -63,6 +65,18 @@ def test_figures_and_checkpoints_stay_the_same(name, run):
 def test_what_is_saved_in_addition(run):
     fit(run, "hooks.SavesMore")
     assert torch.load("run/checkpoints/best.ckpt", weights_only=True)["mine"] == 7
+
+
+@pytest.mark.parametrize("name", ["SavesObject", "SavesObjectBySuper"])
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_what_cannot_be_read_again(name, kind, refused):
+    line = refused("fit", f"hooks.{name}", "basis.Forecasts", "--model.kind", kind)
+    assert re.match(r"SavesObject(BySuper)?\.on_save_checkpoint stores under 'mine' what cannot be read", line), line
+
+
+def test_a_state_of_a_callback_that_cannot_be_read_again(refused):
+    line = refused("fit", "hooks.WithCallbackOfObject")
+    assert re.match(r"the state_dict of a callback stores under 'StoresObject' what cannot be read", line), line
 
 
 def test_training_without_an_optimizer(refused):

@@ -296,3 +296,14 @@ def test_a_checkpoint_of_lightning_is_checked_as_well(tmp_path):
         Trainer(default_root_dir=tmp_path, max_epochs=1, **QUIET).fit(
             RandomProjection(2, SKIES), datamodule=Forecasts(batch_size=11)
         )
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+@pytest.mark.parametrize("where", ["built_from", "_scores"])
+def test_without_memory_for_a_second_network_the_run_goes_on(where, error, tmp_path, monkeypatch, capsys):
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr({"built_from": Letters, "_scores": read_back}[where], where, fail)
+    assert fit(Letters, tmp_path).state.finished
+    assert "not read back to check it: there is no memory for a second network" in capsys.readouterr().err

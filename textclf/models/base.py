@@ -24,6 +24,7 @@ from textclf.evaluation.metrics import ClassificationMetrics
 from textclf.hashing import code_of, names_set_by, names_used_by, object_hash, overrides, value_hash
 from textclf.models.checkpoint import (
     accepted,
+    check_readable,
     check_restorable,
     current_facts,
     data_entry,
@@ -545,6 +546,7 @@ class TextClassifier(GuardedAttributes, LightningModule):
     @required_hook
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what `load_from_checkpoint` and the command line need: plain values only, so that it loads safely."""
+        check_readable(checkpoint.get("callbacks", {}), "the state_dict of a callback")
         if isinstance(self.fitted, dict):
             self.fitted = plain_state(self.fitted, f"{type(self).__name__}.fitted")
         checkpoint["hyper_parameters"] = plain_arguments(self)

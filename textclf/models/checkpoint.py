@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import io
 import pickle
 import sys
 from collections.abc import Mapping, Sequence
@@ -80,6 +81,29 @@ def read_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
         raise UserError(f"{str(path)!r} is no checkpoint of this package: give a .ckpt file of a run")
     checkpoint["textclf"] = current_facts(checkpoint)
     return checkpoint
+
+
+def check_readable(entries: Mapping[str, Any], source: str) -> None:
+    """Refuses what could be saved in a checkpoint, but not be read again without running code.
+
+    Args:
+        entries: Some entries of the checkpoint.
+        source: What stores them, for the error.
+
+    Raises:
+        UserError: An entry is, or holds, an object.
+    """
+    for name, value in entries.items():
+        file = io.BytesIO()
+        try:
+            torch.save(value, file)
+            file.seek(0)
+            torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # objects raise errors of many kinds when they are pickled
+            raise UserError(
+                f"{source} stores under {name!r} what cannot be read from a checkpoint without running code: store "
+                "numbers, strings, lists, dictionaries and tensors"
+            ) from error
 
 
 def current_facts(checkpoint: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from textclf.errors import UserError
+from textclf.models.checkpoint import check_readable
 
 Hook = Callable[..., Any]
 AnyHook = TypeVar("AnyHook", bound=Hook)
@@ -84,6 +85,9 @@ def _wrapper(kind: type, name: str, override: Hook) -> Hook:
             # callbacks get, stays as it is.
             args = tuple(map(_copied_batch, args))
             kwargs = {parameter: _copied_batch(value) for parameter, value in kwargs.items()}
+        if name == "on_save_checkpoint":
+            checkpoint = args[0] if args else kwargs["checkpoint"]
+            known = set(checkpoint)
         calls: dict[Hook, Any] = {}
         self.textclf.hook_calls.append(calls)
         try:
@@ -97,6 +101,8 @@ def _wrapper(kind: type, name: str, override: Hook) -> Hook:
             result = required(self, *base_args, **base_kwargs)
         if name in STEPS:
             return merged_outputs(source, result, returned)
+        if name == "on_save_checkpoint":
+            check_readable({key: checkpoint[key] for key in checkpoint.keys() - known}, source)
         if name == "configure_callbacks" and not was_called:
             return [*_as_list(returned), *_as_list(result)]
         return returned

@@ -22,6 +22,7 @@ from textclf.evaluation.calibration import calibrated
 from textclf.models.checkpoint import read_checkpoint
 from textclf.models.protocol import Classifier
 from textclf.processes import on_first_process
+from textclf.scoring.planning import is_out_of_memory
 
 ROWS = 8
 """Number of rows that are scored."""
@@ -63,20 +64,39 @@ class CheckpointReadBack(Callback):
         if parameters > LARGEST:
             say(f"the checkpoint is not read back to check it: the network has {parameters:,} parameters")
             return
+        checkpoint = read_checkpoint(path, mmap=True)
         with isolate_rng(), torch.compiler.set_stance("force_eager"):
-            checkpoint = read_checkpoint(path, mmap=True)
             # Random numbers that are drawn but not kept must differ from those of the run, so that they are found.
             torch.manual_seed(OTHER_SEED)
             np.random.seed(OTHER_SEED)
             random.seed(OTHER_SEED)
-            copy = rebuilt(model, checkpoint)
-            if checkpoint["global_step"] != trainer.global_step:
-                say(
-                    f"the scores of the checkpoint are not compared with those of the trained method: it was saved at "
-                    f"step {checkpoint['global_step']}, and training ended at step {trainer.global_step}"
-                )
-            elif trainer.datamodule is not None:
-                compare_scores(model, copy, some_rows(trainer.datamodule), trainer)
+            try:
+                read_back(checkpoint, trainer, model)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                say("the checkpoint is not read back to check it: there is no memory for a second network")
+
+
+def read_back(checkpoint: Mapping[str, Any], trainer: Any, model: Classifier) -> None:
+    """Builds a method from its checkpoint, and compares its scores with those of the trained method.
+
+    Args:
+        checkpoint: The checkpoint.
+        trainer: The trainer of the method.
+        model: The trained method.
+
+    Raises:
+        UserError: The checkpoint does not hold all of the method.
+    """
+    copy = rebuilt(model, checkpoint)
+    if checkpoint["global_step"] != trainer.global_step:
+        say(
+            "the scores of the checkpoint are not compared with those of the trained method: it was saved at step "
+            f"{checkpoint['global_step']}, and training ended at step {trainer.global_step}"
+        )
+    elif trainer.datamodule is not None:
+        compare_scores(model, copy, some_rows(trainer.datamodule), trainer)
 
 
 def saved_checkpoint(trainer: Any) -> Path | None:
@@ -152,7 +172,9 @@ def compare_scores(model: Classifier, copy: Classifier, rows: dict[str, Any], tr
         try:
             scores = _scores(model, rows)
             repeatable = _agree(scores, _scores(model, rows))
-        except Exception:  # it needs what only a running trainer has
+        except Exception as error:  # it needs what only a running trainer has
+            if is_out_of_memory(error):
+                raise
             return
         if not repeatable:
             return
@@ -192,7 +214,10 @@ def _agree(scores: list[Tensor], others: list[Tensor]) -> bool:
     return all(torch.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True) for one, other in pairs)
 
 
-def _failed(name: str, error: Exception) -> UserError:
+def _failed(name: str, error: Exception) -> Exception:
+    """The error about a copy that fails; where memory is missing, that error itself."""
+    if is_out_of_memory(error):
+        return error
     message = (str(error).splitlines() or [""])[0]
     return UserError(
         f"{name} cannot be used once its checkpoint is loaded ({type(error).__name__}: {message}): {REMEDY}"
