@@ -119,6 +119,16 @@ class Words(Uniform):  # right: without probabilities, any order of the scores w
         return super().log_scores(batch) * 7 + 5
 
 
+class WordsByArgument(Words):  # right: a property may use an attribute that is set after `super().__init__()`
+    def __init__(self, num_classes, label_names):
+        super().__init__(num_classes, label_names)
+        self.mode = "words"
+
+    @property
+    def has_probabilities(self):
+        return self.mode != "words"
+
+
 class DoublePrecision(Uniform):  # right
     def log_scores(self, batch):
         return super().log_scores(batch).double()

@@ -512,6 +512,21 @@ def test_likelihoods_of_a_causal_language_model_are_kept(rows_folder, tmp_path):
     assert (tmp_path / "report" / "scores.parquet").is_file()
 
 
+class Trained(CausalLMClassifier):
+    def configure_callbacks(self):
+        return Callback()
+
+    def training_step(self, batch, batch_idx):
+        return None
+
+
+def test_callbacks_of_all_base_classes_are_kept(tmp_path):
+    model = Trained(2, NAMES, pretrained="nowhere", prompt="Film: {text}\nIt is")
+    model.trainer = Trainer(default_root_dir=tmp_path, logger=False, accelerator="cpu")
+    names = [type(callback).__name__ for callback in model.configure_callbacks()]
+    assert names == ["Callback", "CheckpointReadBack", "ScoreRecord"]
+
+
 @pytest.mark.slow
 def test_two_processes_count_the_rows_of_an_override(rows_folder, tmp_path):
     command = [

@@ -125,9 +125,7 @@ class TextClassifier(GuardedAttributes, LightningModule):
         self.num_classes = num_classes
         self.label_names = normalized_names(label_names)
         self.textclf = MethodState()
-        self.textclf_metrics = nn.ModuleDict(
-            {split: ClassificationMetrics(num_classes, self.has_probabilities) for split in ("val", "test")}
-        )
+        self.textclf_metrics = nn.ModuleDict()  # made on first use: `has_probabilities` may be set by then
         self.save_hyperparameters(logger=False)
         if num_classes != len(label_names):
             raise UserError(
@@ -320,7 +318,7 @@ class TextClassifier(GuardedAttributes, LightningModule):
             )
 
     @required_hook
-    def configure_callbacks(self) -> Sequence[Callback] | Callback:
+    def configure_callbacks(self) -> Sequence[Callback]:
         """The check of the checkpoint at the end of `fit`."""
         known = any(isinstance(callback, CheckpointReadBack) for callback in callbacks_of(self.trainer))
         return [] if known else [CheckpointReadBack()]
@@ -431,11 +429,10 @@ class TextClassifier(GuardedAttributes, LightningModule):
         metrics.reset()
 
     def _metrics(self, split: Literal["val", "test"]) -> ClassificationMetrics:
-        metrics = cast(ClassificationMetrics, self.textclf_metrics[split])
-        if metrics.has_probabilities != self.has_probabilities:  # set in the `__init__` of a subclass
-            metrics = ClassificationMetrics(self.num_classes, self.has_probabilities).to(self.device)
-            self.textclf_metrics[split] = metrics
-        return metrics
+        if split not in self.textclf_metrics:
+            metrics = ClassificationMetrics(self.num_classes, self.has_probabilities)
+            self.textclf_metrics[split] = metrics.to(self.device)
+        return cast(ClassificationMetrics, self.textclf_metrics[split])
 
     def _names_of_data(self) -> tuple[str, ...]:
         """The data's labels in their order; they are matched by name."""

@@ -380,10 +380,10 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
 
     @required_hook
     def configure_callbacks(self) -> Sequence[Callback]:
-        """The callback that writes the label scores of a test."""
+        """The callbacks of every method, and the one that writes the label scores of a test."""
         from textclf.models.label_scores import ScoreRecord  # noqa: PLC0415 - loads pyarrow
 
-        return [ScoreRecord()]
+        return [*super().configure_callbacks(), ScoreRecord()]
 
     @required_hook
     def on_validation_epoch_start(self) -> None:
