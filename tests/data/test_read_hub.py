@@ -226,8 +226,14 @@ def test_formats(ask):
         ("their/words", None, "main", "train", "doesn't contain any data files"),
         ("their/configs", "three", "main", "train", "'three' not found. Available: .*'one', 'two'"),
         ("their/parquet", None, THIS, "test", 'Unknown split "test". Should be one of .*train'),
-        ("their/parquet", None, "main", "train", "the hub has no such revision of it; .* not all of revision 'main'"),
-        ("nobody/nothing", None, "main", "train", "the hub has no data set of that name, or keeps it from you"),
+        (
+            "their/parquet",
+            None,
+            "main",
+            "train",
+            "the hub has no such revision of it; .* not contain all files of revision 'main'",
+        ),
+        ("nobody/nothing", None, "main", "train", "the hub has no data set of that name, or you have no access to it"),
     ],
 )
 def test_what_cannot_be_read(repository, config, revision, split, why, ask):
@@ -243,7 +249,9 @@ def test_revision_that_is_not_in_the_cache_is_not_replaced_by_one_that_is(ask, h
     with hub.away():
         for revision in ("lines2", "d" * 40):
             line = ask("read", "their/tables", None, revision, "train")
-            assert re.search(f"Connection refused; the cache has not all of revision '{revision}'.: pass --data", line)
+            assert re.search(
+                f"Connection refused; the cache does not contain all files of revision '{revision}'.: pass --data", line
+            )
 
 
 def test_half_of_a_revision_is_not_served(ask, hub, home):
@@ -252,7 +260,7 @@ def test_half_of_a_revision_is_not_served(ask, hub, home):
     (file,) = home.glob(f"hub/datasets--their--parquet/snapshots/{HALF}/data/train-00001-of-00002.parquet")
     file.unlink()
     with hub.away():
-        assert f"Connection refused; the cache has not all of revision '{HALF}'" in ask(*place)
+        assert f"Connection refused; the cache does not contain all files of revision '{HALF}'" in ask(*place)
     assert len(ask(*place)[1]) == 2
 
 

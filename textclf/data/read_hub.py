@@ -12,7 +12,7 @@ from textclf.types import Dataset
 
 REMEDY = f"pass --data.data_dir with a folder of <split>{ANY_SUFFIX} files"
 TIMEOUT = 10.0
-"""Seconds within which the hub must answer first."""
+"""Seconds within which the hub must answer the first request."""
 
 
 def read_hub(repository: str, config: str | None, revision: str, split: str) -> Dataset:
@@ -28,7 +28,7 @@ def read_hub(repository: str, config: str | None, revision: str, split: str) -> 
         split: Such as `train`.
 
     Raises:
-        UserError: Neither hub nor cache has the revision, or there is no such split in it, or it is a loading script.
+        UserError: Neither hub nor cache has the revision, it has no such split, or it has only a loading script.
     """
     from datasets import load_dataset_builder
 
@@ -39,8 +39,8 @@ def read_hub(repository: str, config: str | None, revision: str, split: str) -> 
             folder = _files(repository, revision, None)
         if (folder / script).is_file():
             raise UserError(
-                f"the data set {repository!r} is a loading script at revision {revision!r}, and those are not run: "
-                f"name a revision that has files of rows, such as 'refs/convert/parquet', or {REMEDY}"
+                f"the data set {repository!r} has only a loading script at revision {revision!r}, which textclf does "
+                f"not run: name a revision that has files of rows, such as 'refs/convert/parquet', or {REMEDY}"
             )
         if config and (folder / config).is_dir():
             folder = folder / config
@@ -62,7 +62,7 @@ def _files(repository: str, revision: str, patterns: tuple[str, ...] | None) -> 
         patterns: Of the files that are needed; None for all.
 
     Raises:
-        OSError: The hub does not give them, and the cache does not have all of them.
+        OSError: The hub returned no files, and the cache does not contain all of them.
     """
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -85,16 +85,16 @@ def _files(repository: str, revision: str, patterns: tuple[str, ...] | None) -> 
         try:
             return snapshot(local=True)
         except LocalEntryNotFoundError:
-            raise OSError(f"{_reason(error)}; the cache has not all of revision {revision!r}") from error
+            raise OSError(f"{_reason(error)}; the cache does not contain all files of revision {revision!r}") from error
 
 
 def _reason(error: Exception) -> str:
-    """Why the hub gave no files, for a message."""
+    """Why the hub returned no files, for a message."""
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     if isinstance(error, RevisionNotFoundError):
         return "the hub has no such revision of it"
     if isinstance(error, RepositoryNotFoundError):
-        return "the hub has no data set of that name, or keeps it from you"
+        return "the hub has no data set of that name, or you have no access to it"
     message = str(error).strip() or type(error).__name__
-    return f"the hub gives none: {message.splitlines()[0].rstrip('.')}"
+    return f"the hub returned no files: {message.splitlines()[0].rstrip('.')}"
