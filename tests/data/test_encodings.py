@@ -22,7 +22,7 @@ TEXTS = {
     "ja": ["とても面白い映画でした", "途中で眠くなってしまった", "俳優の演技が素晴らしい", "もう一度見たいと思います"],
     "zh": ["这部电影非常好看，演员很出色", "剧情太长了，我差点睡着", "结尾让人感动，值得再看一遍"],
 }
-MEANT = {"latin_1": "cp1252", "shift_jis": "cp932"}  # their supersets are told
+SUPERSETS = {"latin_1": "cp1252", "shift_jis": "cp932"}  # which are detected instead
 
 
 def lines(language, rows):
@@ -57,21 +57,21 @@ def text_of(path):
         ("ko", "utf-32"),
     ],
 )
-def test_encodings_other_than_utf8_are_told_and_named(tmp_path, capsys, language, encoding, rows):
-    check_told(tmp_path, capsys, language, encoding, rows)
+def test_encodings_other_than_utf8_are_detected_and_reported(tmp_path, capsys, language, encoding, rows):
+    check_detected(tmp_path, capsys, language, encoding, rows)
 
 
 @pytest.mark.parametrize("rows", [20, 2000])
 @pytest.mark.parametrize("encoding", ["shift_jis", "euc_jp"])
-def test_japanese_is_told_from_several_lines(tmp_path, capsys, encoding, rows):
-    check_told(tmp_path, capsys, "ja", encoding, rows)
+def test_japanese_is_detected_from_several_lines(tmp_path, capsys, encoding, rows):
+    check_detected(tmp_path, capsys, "ja", encoding, rows)
 
 
-def check_told(tmp_path, capsys, language, encoding, rows):
+def check_detected(tmp_path, capsys, language, encoding, rows):
     path = put(tmp_path, lines(language, rows).encode(encoding))
     assert text_of(path) == lines(language, rows)
-    assert text_encoding(path) == MEANT.get(encoding, encoding)
-    said = f"rows.csv' is read as {MEANT.get(encoding, encoding)}, judged by its bytes: if texts come out wrong,"
+    assert text_encoding(path) == SUPERSETS.get(encoding, encoding)
+    said = f"rows.csv': detected encoding {SUPERSETS.get(encoding, encoding)}; if the texts look wrong,"
     assert capsys.readouterr().err.count(said) == 1
 
 
@@ -136,13 +136,13 @@ def test_halves_in_two_encodings(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"text,label\n" + bytes(range(128, 256)) * 8, "is not UTF-8 in line 2, and its encoding cannot be told"),
+        (b"text,label\n" + bytes(range(128, 256)) * 8, "is not UTF-8 in line 2, and its encoding cannot be detected"),
         (b"text\n" + lines("ko", 9).encode("cp949") + b"\xff\xff\n", "line 12 is not cp949, as most lines are"),
-        (lines("ko", 9).encode("utf-16")[:-1], "begins as utf-16, but line 10 is not"),
-        (lines("ko", 9).encode("utf-16-le") + lines("ko", 9).encode("cp949"), "begins as utf-16-le, but line"),
+        (lines("ko", 9).encode("utf-16")[:-1], "starts as utf-16, but line 10 is not valid utf-16"),
+        (lines("ko", 9).encode("utf-16-le") + lines("ko", 9).encode("cp949"), "starts as utf-16-le, but line"),
     ],
 )
-def test_what_cannot_be_told(tmp_path, content, message):
+def test_what_cannot_be_detected(tmp_path, content, message):
     with pytest.raises(UserError, match=message) as raised:
         text_encoding(put(tmp_path, content))
     assert "UTF-8" in str(raised.value)

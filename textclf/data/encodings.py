@@ -71,20 +71,22 @@ def _detected(path: Path, content: str) -> str:
     with path.open("rb") as file:
         head = file.read(SAMPLE)
     encoding = _by_mark(head) or _unmarked_utf16(head)
-    wrong = _first_wrong_line(path, encoding or "utf-8")
-    if encoding is not None and wrong:
-        raise UserError(f"{str(path)!r} begins as {encoding}, but line {wrong} is not: write all of it in UTF-8")
-    if encoding is None and wrong:
-        if not _first_wrong_line(path, "utf-8", "surrogatepass"):
+    bad_line = _first_bad_line(path, encoding or "utf-8")
+    if encoding is not None and bad_line:
+        raise UserError(
+            f"{str(path)!r} starts as {encoding}, but line {bad_line} is not valid {encoding}: write all of it in UTF-8"
+        )
+    if encoding is None and bad_line:
+        if not _first_bad_line(path, "utf-8", "surrogatepass"):
             raise UserError(
-                f"{str(path)!r} is UTF-8, but line {wrong} has half of a character, such as of an emoji (a lone "
+                f"{str(path)!r} is UTF-8, but line {bad_line} has half of a character, such as of an emoji (a lone "
                 "surrogate): replace or delete it"
             )
-        encoding = _legacy(path, wrong)
+        encoding = _legacy(path, bad_line)
     if encoding is None:
         encoding = "utf-8"
     if not encoding.startswith("utf-8"):
-        say(f"{str(path)!r} is read as {encoding}, judged by its bytes: if texts come out wrong, convert it to UTF-8")
+        say(f"{str(path)!r}: detected encoding {encoding}; if the texts look wrong, convert the file to UTF-8")
     return encoding
 
 
@@ -111,7 +113,7 @@ def _unmarked_utf16(head: bytes) -> str | None:
     return encoding
 
 
-def _first_wrong_line(path: Path, encoding: str, errors: str = "strict") -> int | None:
+def _first_bad_line(path: Path, encoding: str, errors: str = "strict") -> int | None:
     """The number, from 1, of the first line that does not decode; None where all do."""
     decoder = codecs.getincrementaldecoder(encoding)(errors)
     line = 1
@@ -126,8 +128,8 @@ def _first_wrong_line(path: Path, encoding: str, errors: str = "strict") -> int 
                 return None
 
 
-def _legacy(path: Path, first: int) -> str:
-    """Detects the encoding of a file that is not UTF-8 from line `first` on."""
+def _legacy(path: Path, first_bad_line: int) -> str:
+    """Detects the encoding of a file that is not UTF-8 from line `first_bad_line` on."""
     sample = b""
     for _, line in _lines(path):
         if _decoded(line, "utf-8") is None:
@@ -137,21 +139,21 @@ def _legacy(path: Path, first: int) -> str:
     encoding = "cp949" if _is_korean(sample) else _best_guess(sample)
     if encoding is None:
         raise UserError(
-            f"{str(path)!r} is not UTF-8 in line {first}, and its encoding cannot be detected from its bytes: "
+            f"{str(path)!r} is not UTF-8 in line {first_bad_line}, and its encoding cannot be detected from its bytes: "
             "convert it to UTF-8, for example with iconv -f cp949 -t utf-8"
         )
     counts = Counter[str]()
     first_lines = dict[str, int]()
     for number, line in _lines(path):
-        kind = _kind(line, encoding)
-        counts[kind] += 1
-        first_lines.setdefault(kind, number)
+        line_encoding = _line_encoding(line, encoding)
+        counts[line_encoding] += 1
+        first_lines.setdefault(line_encoding, number)
     if len(counts) > 1:
         most_common = counts.most_common(1)[0][0] or encoding
-        other = min(number for kind, number in first_lines.items() if kind != most_common)
+        odd_line = min(number for line_encoding, number in first_lines.items() if line_encoding != most_common)
         raise UserError(
-            f"{str(path)!r} mixes encodings: line {other} is not {most_common}, as most lines are: write all of it in "
-            "UTF-8"
+            f"{str(path)!r} mixes encodings: line {odd_line} is not {most_common}, as most lines are: write "
+            "all of it in UTF-8"
         )
     return encoding
 
@@ -171,7 +173,7 @@ def _decoded(line: bytes, encoding: str) -> str | None:
         return None
 
 
-def _kind(line: bytes, encoding: str) -> str:
+def _line_encoding(line: bytes, encoding: str) -> str:
     """Whether a line is in `UTF-8` or in `encoding`; the empty string where it decodes as neither.
 
     A line may decode as both. In a Western encoding, with one byte a character, valid UTF-8 hardly ever arises by
