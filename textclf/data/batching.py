@@ -94,12 +94,17 @@ class LengthBatchSampler(Sampler[list[int]]):
         lengths: Length of each row in tokens.
         batch_size: Rows in a batch.
         max_batch_tokens: Tokens in a padded batch, instead of `batch_size`.
-        shuffle: Whether this is for training.
+        shuffle: Whether the rows of equal length and the batches are shuffled, as in training.
         balance: Class of each row, where classes are to be balanced; not with a token budget, whose number of batches
             would differ from epoch to epoch.
         seed: Seed of the shuffling.
         rank: Index of this process.
         world_size: Number of processes.
+
+    Attributes:
+        epoch: The epoch whose order is used next.
+        skip: Number of batches to leave out at the beginning of the next pass, which were yielded before an
+            interruption.
     """
 
     def __init__(  # noqa: D107  # the class describes it
@@ -235,10 +240,10 @@ def worker_collator(model: Method) -> Collator:
         UserError: Workers are not forked, and the method cannot be pickled for them.
     """
     collator = Collator(model.for_workers().collate)
-    method = multiprocessing.get_start_method(allow_none=True)  # by default this would set the start method
-    if method is None:
-        method = multiprocessing.get_all_start_methods()[0]
-    if method == "fork":
+    start_method = multiprocessing.get_start_method(allow_none=True)  # by default this would set the start method
+    if start_method is None:
+        start_method = multiprocessing.get_all_start_methods()[0]
+    if start_method == "fork":
         return collator  # nothing is pickled
     try:
         pickle.dumps(collator)
