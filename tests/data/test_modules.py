@@ -99,7 +99,9 @@ def test_splits_that_are_not_there(tmp_path):
     data = FilesDataModule(str(tmp_path))
     for _ in range(2):
         assert len(data.rows("train")) == 4
-        with pytest.raises(UserError, match=r"val_size 0.1 holds out none of the 4 train rows: give a larger share"):
+        with pytest.raises(
+            UserError, match=r"val_size 0.1 puts none of the 4 train rows into validation: give a larger"
+        ):
             data.rows("validation")
     without = FilesDataModule(str(tmp_path), val_size=0)
     assert not without.has_split("validation")
@@ -170,7 +172,7 @@ def test_other_rows_on_a_branch_are_said(monkeypatch, capsys):
     monkeypatch.setattr("textclf.data.rows.read_hub", lambda *_: rows)
     KorHateDataModule().prepare_data()
     assert "'inmoonlight/kor_hate' has other 'train' rows at 'refs/convert/parquet'" in capsys.readouterr().err
-    known = rows_hash(KorHateDataModule()._standard("train", steps=())[0])
+    known = rows_hash(KorHateDataModule()._in_standard_columns("train", steps=())[0])
     monkeypatch.setattr(KorHateDataModule, "hub_fingerprints", dict.fromkeys(("train", "test"), known))
     KorHateDataModule().prepare_data()
     assert not capsys.readouterr().err

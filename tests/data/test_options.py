@@ -203,7 +203,7 @@ def test_the_ledger_names_the_seed_and_each_limit(folders):
 
 def test_a_slice_of_a_test_split_that_stands_alone(folders):
     data = made(folders, "test", limit={"train": 4, "test": 10}, val_size=0.2)
-    data.take_slice()
+    data.reserve_test_rows()
     assert (counts(data, "train"), counts(data, "test")) == ([2, 1, 1], [6, 3, 1])
     taken = [(e.split, e.dropped, e.rows, e.why) for e in data.ledger.entries if e.step == "taken from test"]
     assert taken == [("train", 0, 10, "val_size 0.2, seed 42"), ("test", 10, 40, "val_size 0.2, seed 42")]

@@ -226,7 +226,7 @@ def test_shots_are_balanced_seeded_and_nested(tmp_path):
 def test_shots_come_from_a_test_split_that_stands_alone(tmp_path, capsys):
     rows = [(f"x{i}", "np"[i % 2]) for i in range(60)] + [("twice", "n"), ("twice", "p"), ("", "n")]
     write(tmp_path / "test.parquet", rows)
-    with pytest.raises(UserError, match=r"no 'train' split: .*pass --data.shots_per_class to learn from a few rows"):
+    with pytest.raises(UserError, match=r"no 'train' split: .*pass --data.shots_per_class to train on a few rows"):
         FilesDataModule(str(tmp_path)).rows("train")
     data = FilesDataModule(str(tmp_path), shots_per_class=5)
     train, test = data.rows("train"), data.rows("test")
@@ -234,7 +234,7 @@ def test_shots_come_from_a_test_split_that_stands_alone(tmp_path, capsys):
     assert not set(train["id"]) & set(test["id"]) and len(train) + len(test) == 63
     assert not {"twice", ""} & set(train["text"])
     assert not data.has_split("validation")
-    assert "10 rows of the test split are set aside to learn from, and are not scored" in capsys.readouterr().err
+    assert "10 rows of the test split are reserved for training, and are not scored" in capsys.readouterr().err
     balance(data)
     assert len(FilesDataModule(str(tmp_path)).rows("test")) == 63
 

@@ -375,7 +375,7 @@ def test_a_test_split_alone(lm, test_alone, tmp_path, capsys):
     assert [judged[rule]["examples"] for rule in ("sum", "fitted_prior")] == [60, 54]
 
     metrics, table, stored = run(lm, test_alone, tmp_path / "fitted", "--model.rule", "fitted_prior")
-    assert "6 rows of the test split are set aside to learn from, and are not scored" in capsys.readouterr().err
+    assert "6 rows of the test split are reserved for training, and are not scored" in capsys.readouterr().err
     assert metrics["examples"] == 54
     again, _ = rescore(stored, ["sum", "fitted_prior"])
     assert again["sum"]["examples"] == 60

@@ -102,7 +102,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             val_size: Share of the train split held out, by stratum, where the source has no validation split.
             seed: Of the hold-out, of the draws of shots and of train and validation samples, and of the order in
                 training. The sample that `limit` draws from a test split does not depend on it, nor does a test split
-                that is made from train; rows that are taken out of test to learn from do.
+                that is made from train; test rows that are reserved for training do.
             num_workers: Number of processes that collate batches.
             limit: Most rows of the test split, or of each split: `{train: 1000, test: 200}`. They are counted after
                 cleaning, and after the validation rows were held out.
@@ -164,7 +164,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
     def _check_fingerprint(self, split: Split) -> None:
         """Reports rows that differ from those that published figures are of, where the revision is only a branch."""
         known = self.hub_fingerprints.get(split)
-        if known is not None and rows_hash(self._standard(split, steps=())[0]) != known:
+        if known is not None and rows_hash(self._in_standard_columns(split, steps=())[0]) != known:
             say(
                 f"{self.hub_id!r} has other {split!r} rows at {self.hub_revision!r} than those that were measured "
                 "on: compare with figures of your own only"
@@ -246,7 +246,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         if test_alone:
             if not (request.shots or request.fit or self.shots_per_class):
                 return
-            self.take_slice()
+            self.reserve_test_rows()
         shown = None
         drawn = np.empty(0, dtype=np.int64)
         if request.shots:
@@ -262,7 +262,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         model.set_examples(
             with_labels_of(shown, self.label_names, model.label_names),
             with_labels_of(fit, self.label_names, model.label_names),
-            of_test=self.sliced and not request.shots,
+            of_test=self.test_rows_reserved and not request.shots,
         )
 
     def _rows_to_fit(self, request: ExampleRequest, drawn: np.ndarray) -> Dataset | None:

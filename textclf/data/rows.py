@@ -1,4 +1,4 @@
-"""From a source to the rows of its splits: reading, cleaning, dividing, sampling, and a count at each step."""
+"""From a source to the rows of its splits: reading, cleaning, dividing, sampling, and counts after each step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TEST_SEED = 42
 """Seed of a test split that is made here, and of a sample of one: they do not depend on `seed`, so that runs with other
 seeds can be compared."""
 NAMED = 10
-"""Most classes that are named in a line."""
+"""Maximum number of classes that are named in a line."""
 
 
 class _Missing:
@@ -64,7 +64,8 @@ class SplitRows:
         recipe: Cleaning steps, unless the configuration gives others.
         test_share: Share of each class that becomes the test split where the source has none.
         ledger: Counts of the rows after each step.
-        sliced: Whether, of a source with a test split alone, a part of it is learnt from instead of scored.
+        test_rows_reserved: Whether some rows of a source that has only a test split are reserved for training; these
+            are not scored.
     """
 
     label_names: Sequence[str] = _missing("label_names", "set it to the name of each class, in a tuple")
@@ -80,7 +81,7 @@ class SplitRows:
     id_column: str | None = None
     recipe: ClassVar[Sequence[CleaningStep]] = DEFAULT
     test_share: ClassVar[float] = 0.0
-    sliced: bool = False
+    test_rows_reserved: bool = False
 
     data_dir: str | None
     val_size: float
@@ -152,29 +153,31 @@ class SplitRows:
     def has_split(self, split: Split) -> bool:
         """Whether there are rows for `split`, from the source or divided from another split."""
         source = self.source_splits()
-        made = {
-            "train": (self.shots_per_class is not None or self.sliced) and "test" in source,
+        divided = {
+            "train": (self.shots_per_class is not None or self.test_rows_reserved) and "test" in source,
             "validation": self.val_size > 0 and "train" in source,
             "test": self.test_share > 0 and "train" in source,
         }
-        return split in source or made[split]
+        return split in source or divided[split]
 
-    def take_slice(self) -> None:
-        """Takes a slice to learn from out of the test split of a source that has no other: `val_size` of each class.
+    def reserve_test_rows(self) -> None:
+        """Reserves `val_size` of the test rows of each class for training, in a source that has only a test split.
 
-        Where `shots_per_class` is given, those rows are the slice.
+        Where `shots_per_class` is given, those rows are used instead.
 
         Raises:
             UserError: `val_size` is 0.
         """
-        if self.shots_per_class is not None or self.sliced:
+        if self.shots_per_class is not None or self.test_rows_reserved:
             return
         if not self.val_size:
-            raise UserError("val_size 0 takes no rows out of test to learn from, and there is no train split: give 0.1")
+            raise UserError(
+                "there is no train split, and val_size 0 reserves no test rows for training: pass --data.val_size 0.1"
+            )
         self._rows = {}
         self._sources = {}
         self.ledger = Ledger()
-        self.sliced = True
+        self.test_rows_reserved = True
 
     # Its rows
 
@@ -195,13 +198,13 @@ class SplitRows:
         return self._rows[split]
 
     def _read(self, split: Split) -> None:
-        """Reads and cleans a split; train and validation together where the one is held out of the other."""
-        held_out = split != "test" and self._held_out()
-        rows = self._cleaned("train" if held_out else split)
-        if held_out:
+        """Reads and cleans a split; train and validation together where validation is held out of train."""
+        holds_out = split != "test" and self._holds_out_validation()
+        rows = self._after_all_steps("train" if holds_out else split)
+        if holds_out:
             # Rows of one text stay together: a copy in train would give a validation row away.
-            kept, held = stratified_split(rows.labels, self.val_size, self.seed, rows.keys)
-            parts: dict[Split, np.ndarray] = {"train": kept, "validation": held}
+            train, validation = stratified_split(rows.labels, self.val_size, self.seed, rows.keys)
+            parts: dict[Split, np.ndarray] = {"train": train, "validation": validation}
             for part, indices in parts.items():
                 self._rows[part] = rows.rows.select(indices)
                 why = f"val_size {self.val_size}, seed {self.seed}"
@@ -212,29 +215,29 @@ class SplitRows:
         for part in parts:
             if part in self.limit:
                 self._limit(part, self.limit[part])
-            if part == "train" and self.shots_per_class is not None and self._divided() != "test":
-                self._draw(self.shots_per_class)
+            if part == "train" and self.shots_per_class is not None and self._split_to_divide() != "test":
+                self._draw_shots(self.shots_per_class)
             self._say_missing_classes(part)
 
-    def _held_out(self) -> bool:
+    def _holds_out_validation(self) -> bool:
         """Whether validation rows are held out of train."""
         source = self.source_splits()
         return "validation" not in source and "train" in source and self.val_size > 0
 
-    def _limit(self, split: Split, most: int) -> None:
+    def _limit(self, split: Split, size: int) -> None:
         """Samples the rows of a split."""
         rows = self._rows[split]
         if self.limit_by == "first":
-            indices = np.arange(min(most, len(rows)))
-            why = f"the first {most:,} of {split}"
+            indices = np.arange(min(size, len(rows)))
+            why = f"the first {size:,} of {split}"
         else:
             seed = TEST_SEED if split == "test" else self.seed
-            indices = draw_sample(int_column(rows, "label"), most, seed)
-            why = f"{most:,} of {split}, stratified by seed {seed}"
+            indices = draw_sample(int_column(rows, "label"), size, seed)
+            why = f"{size:,} of {split}, stratified by seed {seed}"
         self._rows[split] = rows.select(indices)
         self.ledger.add(split, "limit", len(indices), why=why)
 
-    def _draw(self, shots: int) -> None:
+    def _draw_shots(self, shots: int) -> None:
         """Draws train rows, the same number of each class."""
         rows = self._rows["train"]
         self._rows["train"] = rows.select(draw_shots(int_column(rows, "label"), shots, self.seed, self.label_names))
@@ -252,9 +255,9 @@ class SplitRows:
         effect = "a model cannot learn them" if split == "train" else "each counts 0 in the macro averages"
         say(f"the {split} split has no rows of {', '.join(missing)}: {effect}")
 
-    def _cleaned(self, split: Split) -> KeyedRows:
+    def _after_all_steps(self, split: Split) -> KeyedRows:
         """The source's rows after all cleaning steps."""
-        rows = self._tidied(split)
+        rows = self._after_text_steps(split)
         for step in self.cleaning:
             if isinstance(step, RowStep) and split in step.splits:
                 rows = rows.select(step.keep(rows))
@@ -266,29 +269,29 @@ class SplitRows:
 
         Validation rows that are held out do not count: they are divided from train after the steps.
         """
-        made = split == "test" and self.has_split("test")
-        if made or split in self.source_splits():
-            return self._tidied(split).keys
+        has_test = split == "test" and self.has_split("test")
+        if has_test or split in self.source_splits():
+            return self._after_text_steps(split).keys
         return np.empty(0, dtype=KEY)
 
-    def _tidied(self, split: Split) -> KeyedRows:
+    def _after_text_steps(self, split: Split) -> KeyedRows:
         """The rows in the standard columns, after the steps that change texts; each text is hashed once."""
         if split not in self._sources:
-            whole = self._divided()
-            if whole is None or split == "validation":
-                self._keep(split, *self._standard(split))
+            to_divide = self._split_to_divide()
+            if to_divide is None or split == "validation":
+                self._store_source(split, *self._in_standard_columns(split))
             else:
-                rows, changed = self._standard(whole)
-                train, test = self._division(whole)
-                if whole == "train":
-                    self._keep("train", rows.select(train), changed[train])
-                    self._keep("test", rows.select(test), changed[test])
+                rows, changed = self._in_standard_columns(to_divide)
+                train, test = self._train_and_test_indices(to_divide)
+                if to_divide == "train":
+                    self._store_source("train", rows.select(train), changed[train])
+                    self._store_source("test", rows.select(test), changed[test])
                 else:
-                    self._keep("test", rows, changed)
-                    self._take_from_test(rows, train, test)
+                    self._store_source("test", rows, changed)
+                    self._store_parts_of_test(rows, train, test)
         return self._sources[split]
 
-    def _standard(self, split: Split, steps: Sequence[TextStep] | None = None) -> tuple[Dataset, np.ndarray]:
+    def _in_standard_columns(self, split: Split, steps: Sequence[TextStep] | None = None) -> tuple[Dataset, np.ndarray]:
         """A split of the source in the standard columns, and for each row the steps that changed it, as bits.
 
         Args:
@@ -335,39 +338,39 @@ class SplitRows:
             return f"give the files the columns of {kind}, or read them with --data FilesDataModule --data.{argument}"
         return f"set {argument} in {kind}"
 
-    def _keep(self, split: Split, rows: Dataset, changed: np.ndarray) -> None:
-        """Keeps the rows of a split, and counts those that the steps changed (`changed` has a bit for each step)."""
+    def _store_source(self, split: Split, rows: Dataset, changed: np.ndarray) -> None:
+        """Stores the rows of a split, and counts those that each step changed (`changed` has a bit for each step)."""
         self._sources[split] = KeyedRows(rows, split, self._keys_of)
         self.ledger.add(split, READ, len(rows))
         for bit, step in enumerate(text_steps(self.cleaning)):
             count = int((changed >> bit & 1).sum())
             self.ledger.add(split, type(step).__name__, len(rows), why=step.why, changed=count)
 
-    def _take_from_test(self, rows: Dataset, train: np.ndarray, test: np.ndarray) -> None:
-        """Divides the rows of test into those that are learnt from and those that are scored."""
+    def _store_parts_of_test(self, rows: Dataset, train: np.ndarray, test: np.ndarray) -> None:
+        """Stores the rows of test in two parts: those that are used for training, and those that are scored."""
         size = f"val_size {self.val_size}" if self.shots_per_class is None else f"{self.shots_per_class} of each class"
         parts: dict[Split, np.ndarray] = {"train": train, "test": test}
         for part, indices in parts.items():
             self._sources[part] = KeyedRows(rows.select(indices), part, self._keys_of)
             self.ledger.add(part, "taken from test", len(indices), why=f"{size}, seed {self.seed}")
 
-    def _divided(self) -> Split | None:
+    def _split_to_divide(self) -> Split | None:
         """The split that is divided into train and test, where the source has only one of the two."""
         source = self.source_splits()
         if "train" in source and "test" not in source and self.test_share:
             return "train"
-        if "test" in source and "train" not in source and (self.shots_per_class is not None or self.sliced):
+        if "test" in source and "train" not in source and (self.shots_per_class is not None or self.test_rows_reserved):
             return "test"
         return None
 
-    def _division(self, whole: Split) -> tuple[np.ndarray, np.ndarray]:
-        """Row numbers of train and test.
+    def _train_and_test_indices(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers of train and test in the split that is divided.
 
-        They are drawn from texts that are always tidied in the same way, so that no row changes sides with the recipe.
+        They are drawn from texts after the steps of `TIDY`, so that a row is in the same part for every recipe.
         """
-        rows, _ = self._standard(whole, text_steps(TIDY))
-        tidy = KeyedRows(rows, whole, lambda _: np.empty(0, dtype=KEY))
-        if whole == "train":
+        rows, _ = self._in_standard_columns(split, text_steps(TIDY))
+        tidy = KeyedRows(rows, split, lambda _: np.empty(0, dtype=KEY))
+        if split == "train":
             return stratified_split(tidy.labels, self.test_share, TEST_SEED, tidy.keys)
         if self.shots_per_class is None:
             drawn = stratified_split(tidy.labels, self.val_size, self.seed, tidy.keys)[1]
@@ -375,7 +378,7 @@ class SplitRows:
             unique = np.bincount(tidy.groups, minlength=1)[tidy.groups] == 1  # no copy stays in test
             drawn = draw_shots(tidy.labels, self.shots_per_class, self.seed, self.label_names, unique & ~tidy.empty)
         say(
-            f"there is no train split: {len(drawn)} rows of the test split are set aside to learn from, and are not "
+            f"there is no train split: {len(drawn)} rows of the test split are reserved for training, and are not "
             "scored"
         )
         return drawn, np.setdiff1d(np.arange(len(rows)), drawn)
@@ -387,7 +390,7 @@ class SplitRows:
         source = self.source_splits()
         more = ""
         if split == "train" and "test" in source:
-            more = ", or pass --data.shots_per_class to learn from a few rows of test, which are then not scored"
+            more = ", or pass --data.shots_per_class to train on a few rows of test, which are then not scored"
         name = self._source_name(split) or split
         return (
             f"{type(self).__name__} has no {split!r} split: {where} only {', '.join(source) or 'none'}: "
@@ -396,9 +399,9 @@ class SplitRows:
 
     def _why_empty(self, split: Split) -> str:
         read = next(entry.rows for entry in self.ledger.entries if entry.split == split)
-        if split == "validation" and self._held_out():
+        if split == "validation" and self._holds_out_validation():
             return (
-                f"val_size {self.val_size} holds out none of the {len(self._rows['train'])} train rows: "
+                f"val_size {self.val_size} puts none of the {len(self._rows['train'])} train rows into validation: "
                 "give a larger share, or 0 to train without validation"
             )
         if read:
