@@ -43,6 +43,7 @@ DEFECTS = {  # name: what is made of right scores
     "none": lambda s: None,
     "infinite": lambda s: s.index_fill(1, torch.tensor([0]), torch.inf),
     "impossible": lambda s: torch.full_like(s, -torch.inf),
+    "all_nan": lambda s: s * torch.nan,
     "half_nan": lambda s: s.index_fill(1, torch.tensor([0]), torch.nan),
     "one_nan": lambda s: torch.cat([s[:-1], torch.stack([torch.tensor(torch.nan), s[-1, 1]])[None]]),
 }

@@ -54,6 +54,8 @@ VIOLATIONS = [
     ("test", "infinite", r"Scores\.log_scores gave .*inf"),
     ("predict", "infinite", r"Scores\.log_scores gave .*inf"),
     ("test", "impossible", r"Scores\.log_scores gave .*inf"),
+    ("test", "all_nan", r"Scores\.log_scores gave NaN for all 33 rows"),
+    ("predict", "all_nan", r"Scores\.log_scores gave NaN for all 3 rows"),
     ("test", "half_nan", r"Scores\.log_scores gave .*NaN"),
     ("test", "one_nan", r"Scores\.log_scores gave .*NaN"),
 ]
@@ -111,6 +113,18 @@ def test_in_python(defect):
     trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False, enable_checkpointing=False)
     with pytest.raises(UserError, match=r"Scores\.log_scores gave"):
         trainer.test(Scores(2, SKIES, defect), datamodule=Forecasts(eval_batch_size=8), verbose=False)
+
+
+def test_no_output_of_predictions_without_answers(refused):
+    refused("predict", "scores.Scores", "basis.Forecasts", "--model.defect", "all_nan", "--output", "labels.jsonl")
+    assert not list(Path().glob("labels*"))
+
+
+@pytest.mark.parametrize("name", ["scores.MissingAnswers", "scores.Words"])
+def test_predictions_without_some_answers(name, run):
+    code, out, errors = run("predict", name, "basis.Forecasts", "--texts", '["on day 7, rain", "sun"]')
+    assert code == 0, errors
+    assert [json.loads(line)["label"] is None for line in out.splitlines()] == [name == "scores.MissingAnswers", False]
 
 
 @pytest.mark.parametrize("method", KEPT)

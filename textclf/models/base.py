@@ -522,6 +522,18 @@ class TextClassifier(GuardedAttributes, LightningModule):
                 f"{type(self).__name__} counted no batch of this evaluation: define validation_step and test_step as "
                 "methods of the class, or call those of TextClassifier"
             )
+        self.check_answered(rows, invalid)
+
+    def check_answered(self, rows: int, invalid: int) -> None:
+        """Raises an error if no row of an evaluation or a prediction has an answer, unless the method allows that.
+
+        Args:
+            rows: Number of rows.
+            invalid: Number of those whose answer fits no class.
+
+        Raises:
+            UserError: All are invalid.
+        """
         may_be_invalid = self.may_not_answer or not self.has_probabilities
         if rows == invalid > 0 and not may_be_invalid:
             trains = is_overridden("training_step", self) and any(each.requires_grad for each in self.parameters())

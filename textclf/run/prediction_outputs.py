@@ -267,6 +267,8 @@ class PredictionStream(Callback):
         from tqdm.auto import tqdm
 
         self._in_order = InOrder()
+        self._rows = 0
+        self._invalid = 0
         self._stack = ExitStack()
         self._bar = self._stack.enter_context(tqdm(unit="text", disable=None))
         model: Any = pl_module
@@ -282,13 +284,20 @@ class PredictionStream(Callback):
 
     def _ready(self, model: Any, outputs: Any, batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         outputs = model.checked_outputs("predict_step", outputs, batch)
+        self._rows += len(outputs["prediction"])
+        self._invalid += int((outputs["prediction"] < 0).sum())
         kept = batch.get("kept") or [{}] * len(batch["id"])
         answered = zip(batch["id"], batch["given"], predictions_of(outputs, model), kept, strict=True)
         for id_, text, prediction, columns in self._in_order.add(outputs["row"].tolist(), answered):
             yield {"id": id_, "text": text, **prediction, **columns}
 
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Closes the output, which is complete."""
+    def on_predict_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Closes the output, which is complete.
+
+        Raises:
+            UserError: No row has an answer, as after a training that has diverged.
+        """
+        pl_module.check_answered(self._rows, self._invalid)
         self._stack.close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
