@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from tests.contract.basis import Letters, Uniform, counts_of
+from textclf.errors import UserError
 
 
 class SortsLabels(Uniform):
@@ -137,3 +138,62 @@ class OtherClassify(Uniform):
             "log_scores": scores.repeat(len(batch["row"]), 1),
             "prediction": torch.ones_like(batch["row"]),
         }
+
+
+class FixedNgram(FixedKey):
+    """Fixes an argument of its base class, and has one of its own that the key does not know."""
+
+    def __init__(self, num_classes, label_names, offset: int = 1):
+        super().__init__(num_classes, label_names, ngram=2)
+        self.offset = offset
+
+    def encode(self, rows):
+        return {"length": [self.offset + len(text) for text in rows["text"]]}
+
+
+class RightNgram(FixedNgram):  # right
+    encoding_key = Letters.encoding_key
+
+
+class OtherThirdLabel(Letters):
+    """Breaks the contract with more than two labels: `kind` says how."""
+
+    def __init__(self, num_classes, label_names, kind: str = ""):
+        super().__init__(num_classes, label_names)
+        if kind == "best_by" and num_classes > 2:
+            self.best_by = ("val/f1", "max")
+        self.kind = kind
+
+    def prepare(self, train_rows):
+        if self.kind == "fitted" and self.num_classes > 2:
+            self.fitted = {"object": object()}
+        if self.kind == "refused" and self.num_classes > 2:
+            raise UserError("it takes two labels")
+
+    def log_scores(self, batch):
+        scores = super().log_scores(batch)
+        return scores[:, :2] if self.kind == "scores" and self.num_classes > 2 else scores
+
+
+class OtherPairs(Letters):
+    """What it does with pairs of texts: `kind` says it."""
+
+    def __init__(self, num_classes, label_names, kind: str):
+        super().__init__(num_classes, label_names)
+        self.kind = kind
+
+    def encode(self, rows):
+        if "text_pair" in rows and self.kind == "value_error":
+            raise ValueError("one text is wanted")
+        if "text_pair" in rows and self.kind == "user_error":
+            raise UserError("OtherPairs takes one text")
+        if "text_pair" in rows and self.kind == "broken":
+            return {"length": [0 for _ in rows["text"]]}
+        return super().encode(rows)
+
+
+class FailsInRun(Letters):
+    """Fails alike with texts and with pairs of texts."""
+
+    def on_train_start(self):
+        raise UserError("FailsInRun: no")

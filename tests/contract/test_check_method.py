@@ -52,6 +52,8 @@ VIOLATIONS = [
     (state.RandomProjection, {}, r"RandomProjection"),
     (state.LearntInAttribute, {}, r"LearntInAttribute"),
     (state.AttributeWithDefault, {}, r"AttributeWithDefault"),
+    (checked.OtherPairs, {"kind": "broken"}, r"OtherPairs\.encode gave .*length"),
+    (checked.FailsInRun, {}, r"FailsInRun: no"),
     (state.SplitNotRequested, {}, r"SplitNotRequested\.calibrate_split is never called"),
     (state.ExamplesNotRequested, {}, r"ExamplesNotRequested\.set_examples is never called"),
     (state.PreparesWithoutTraining, {}, r"PreparesWithoutTraining\.prepare is never called"),
@@ -89,6 +91,29 @@ def test_methods_that_keep_the_contract(method):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("best_by", r".*val/f1"),
+        ("fitted", r"OtherThirdLabel\.prepare: fitted.*object"),
+        ("scores", r"OtherThirdLabel\.log_scores gave .*\(4, 2\)"),
+        ("refused", None),
+    ],
+)
+def test_what_is_broken_with_three_labels_alone(kind, says):
+    lines = list(failed(checked.OtherThirdLabel, kind=kind).values())
+    assert [bool(re.match(says or "", line)) for line in lines] == ([True] if says else [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["value_error", "user_error"])
+def test_pairs_may_be_refused(kind):
+    checks = textclf.check_method(checked.OtherPairs, labels=basis.SKIES, new_process=False, kind=kind)
+    pairs = next(check for check in checks if check.name == "text pairs")
+    assert pairs.status == "skipped" and pairs.reason.startswith("it takes one text: ")
+
+
+@pytest.mark.slow
 def test_all_is_reported_at_once():
     with pytest.raises(UserError) as caught:
         textclf.check_method(checked.TwoFaults, new_process=False)
@@ -102,6 +127,9 @@ def test_objects_and_functions(capsys):
     assert not failed(basis.Letters(2, basis.SKIES))
     assert not failed(lambda num_classes, label_names, by: basis.Letters(num_classes, label_names), by=3)
     assert set(failed(checked.FixedKey(2, basis.SKIES, ngram=2))) == {"encoding key"}
+    assert set(failed(checked.FixedNgram(2, basis.SKIES))) == set(failed(checked.FixedNgram)) == {"encoding key"}
+    assert not failed(checked.RightNgram(2, basis.SKIES))
+    assert not any("WithOwnEncode" in line for line in failed(state.Keeps(2, basis.SKIES, "sklearn")).values())
     assert capsys.readouterr() == ("", "")
 
 

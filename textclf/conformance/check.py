@@ -12,8 +12,11 @@ from textclf.conformance import checkpoint_rules, encoding_rules, run_rules, sco
 from textclf.conformance.subject import Make, NotCheckable, Run, Subject, isolated
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier
+from textclf.models.checkpoint import accepted
 
 LABELS = (("negative", "positive"), ("negative", "neutral", "positive"))
+PREPARING = ("prepare", "set_examples", "configure_model")
+"""Methods in which a method may refuse its labels."""
 T = TypeVar("T")
 
 
@@ -96,8 +99,9 @@ def _maker(method: Any, arguments: dict[str, Any]) -> Make:
     if isinstance(method, TextClassifier):
         if arguments:
             raise UserError(f"check_method: arguments {sorted(arguments)} are given with an object: give its class")
-        facts = ("num_classes", "label_names")
-        arguments = {name: value for name, value in method.hparams.items() if name not in facts}
+        arguments = accepted(type(method), method.hparams)  # not those of base classes that it does not take
+        for name in ("num_classes", "label_names"):
+            arguments.pop(name, None)
         method = type(method)
     if not callable(method) or (isinstance(method, type) and not issubclass(method, TextClassifier)):
         raise UserError(f"check_method takes a TextClassifier, not {method!r}")
@@ -149,10 +153,11 @@ class _Checks:
             self._passes("workers", encoding_rules.workers, model)
         repeats = self._passes("repetition", score_rules.repetition, model)
         if repeats and self._passes("batches", score_rules.batches, model):
-            if self.first:
+            if self.first and self._passed("run"):
                 self._passes("text pairs", score_rules.pairs, self.subject)
             self._passes("label order", score_rules.label_order, self.subject, model)
-        self._passes("encoding key", encoding_rules.encoding_key, model)
+        if self._passed("run"):  # else what was fitted may be no part of a key
+            self._passes("encoding key", encoding_rules.encoding_key, model)
 
     def _check_run(self, run: Run) -> None:
         if self._passed("batches"):
@@ -182,7 +187,8 @@ class _Checks:
         except NotCheckable as reason:
             self.found.append(Check(name, labels, "skipped", str(reason)))
         except UserError as error:
-            refused = not self.first and name in ("constructor", "run", "prepare")
+            # A method may not take the second set of labels.
+            refused = not self.first and (name == "constructor" or _is_refusal(error, self.kind))
             status: Literal["failed", "skipped"] = "skipped" if refused else "failed"
             self.found.append(Check(name, labels, status, str(error)))
         except Exception as error:  # a bug in the method can be of any kind
@@ -210,11 +216,7 @@ def _described(error: Exception, kind: type, name: str) -> str:
         kind: The class.
         name: What was done, for an exception that did not come through the class.
     """
-    files = set()
-    for base in kind.__mro__:
-        if issubclass(base, TextClassifier) and base is not TextClassifier:
-            functions = filter(inspect.isfunction, vars(base).values())
-            files |= {inspect.unwrap(function).__code__.co_filename for function in functions}
+    files = _files_of(kind)
     source = f"{kind.__name__}: {name}"
     where = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
@@ -224,3 +226,22 @@ def _described(error: Exception, kind: type, name: str) -> str:
             where = f" ({frame.f_code.co_filename}, line {line})"
     first = (str(error).splitlines() or [""])[0]
     return f"{source} raised {type(error).__name__}: {first}{where}"
+
+
+def _is_refusal(error: UserError, kind: type) -> bool:
+    """Whether a method has refused its labels or arguments itself, while it was prepared."""
+    files = _files_of(kind)
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_filename in files and frame.f_code.co_name in PREPARING:
+            return True
+    return False
+
+
+def _files_of(kind: type) -> set[str]:
+    """The files with the code of a class, and of its bases up to `TextClassifier`."""
+    files = set()
+    for base in kind.__mro__:
+        if issubclass(base, TextClassifier) and base is not TextClassifier:
+            functions = filter(inspect.isfunction, vars(base).values())
+            files |= {inspect.unwrap(function).__code__.co_filename for function in functions}
+    return files

@@ -13,6 +13,7 @@ from textclf.conformance.subject import TEXTS, NotCheckable, is_local, name_of, 
 from textclf.data.batching import Collator
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier
+from textclf.models.checkpoint import accepted
 
 TEXT_COLUMNS = {"text": list(TEXTS)}
 
@@ -113,6 +114,7 @@ def encoding_key(model: TextClassifier) -> None:
             return super().encode(rows)  # type: ignore[no-any-return]
 
     WithOwnEncode.__module__ = "subclass"
+    WithOwnEncode.__name__ = kind.__name__  # for messages
     subclass = copy(model)
     subclass.__class__ = WithOwnEncode
     if subclass.encoding_key() == model.encoding_key():
@@ -133,7 +135,7 @@ def _other_objects(model: TextClassifier) -> Iterator[tuple[str, Any, TextClassi
             continue
         for value in _other_values(model.hparams[name], hints.get(name)):
             try:
-                other = type(model)(**{**model.hparams, name: value})
+                other = type(model)(**{**accepted(type(model), model.hparams), name: value})
                 other.fitted = model.fitted
             except Exception:  # it is not allowed
                 continue
