@@ -1,11 +1,10 @@
 """Exports a fine-tuned checkpoint to a folder that `transformers` reads alone, with a model card."""
 
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 
-from textclf.class_paths import search_current_folder
+from textclf.class_paths import import_module, search_current_folder
 from textclf.console import say, use_utf8
 from textclf.errors import UserError
 
@@ -44,18 +43,15 @@ def import_modules(names: Sequence[str]) -> None:
         names: Dotted names of modules.
 
     Raises:
-        UserError: There is no such module. (An error inside one is shown as it is.)
+        UserError: There is no such module, or importing it fails.
     """
     search_current_folder()
     for name in names:
         try:
-            importlib.import_module(name)
+            import_module(name, f"--import {name}")
         except ModuleNotFoundError as error:
-            missing = error.name or ""
-            if missing != name and not name.startswith(f"{missing}."):
-                raise  # the module is there, and imports something that is not
             raise UserError(
-                f"--import {name}: there is no module {missing!r}: install its package, or run in its folder"
+                f"--import {name}: there is no module {error.name!r}: install its package, or run in its folder"
             ) from error
 
 

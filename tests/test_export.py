@@ -328,7 +328,16 @@ def test_the_script_without_the_module(script, tuned, tmp_path, capsys, options,
     assert not (tmp_path / "out").exists()
 
 
-def test_an_error_inside_the_module_is_shown_as_it_is(script, tuned, tmp_path):
-    (tmp_path / "tuned_package" / "tuned.py").write_text("import nowhere_at_all")
-    with pytest.raises(ModuleNotFoundError, match="nowhere_at_all"):
-        script.main(["--import", "tuned_package.tuned", str(tuned), str(tmp_path / "out")])
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import nowhere_at_all", "ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_an_error_inside_the_module_is_one_line(script, tuned, tmp_path, capsys, source, message):
+    (tmp_path / "tuned_package" / "tuned.py").write_text(source)
+    assert script.main(["--import", "tuned_package.tuned", str(tuned), str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"export: error: --import tuned_package.tuned: importing its module fails: {message} (")
+    assert error.endswith("tuned.py, line 1)")

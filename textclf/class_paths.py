@@ -7,6 +7,8 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from types import ModuleType
 from typing import Any
 
 from textclf.errors import UserError
@@ -197,29 +199,44 @@ def import_modules(class_paths: Iterable[str]) -> None:
         UserError: A module exists, and importing it fails.
     """
     for path in dict.fromkeys(class_paths):
-        module = path.rpartition(".")[0]
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            # Neither the module nor a package that it is in is missing, but a module that it imports.
-            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-                raise _import_error(path, error) from error
-        except Exception as error:  # its code may raise any error
-            raise _import_error(path, error) from error
+        with suppress(ModuleNotFoundError):
+            import_module(path.rpartition(".")[0], path)
 
 
-def _import_error(path: str, error: Exception) -> UserError:
+def import_module(name: str, source: str) -> ModuleType:
+    """Imports a module of the user.
+
+    Args:
+        name: Its dotted name.
+        source: What names it, for errors: a class path or an option.
+
+    Raises:
+        ModuleNotFoundError: There is no such module.
+        UserError: There is, and importing it fails.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # Neither the module nor a package that it is in is missing, but a module that it imports.
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise _import_error(source, error) from error
+        raise
+    except Exception as error:  # its code may raise any error
+        raise _import_error(source, error) from error
+
+
+def _import_error(source: str, error: Exception) -> UserError:
     """The error of importing a module as one line, with the last place in the user's code that led to it."""
     if isinstance(error, SyntaxError):
         message = error.msg
-        place = f"{error.filename or path}, line {error.lineno}"
+        place = f"{error.filename or source}, line {error.lineno}"
     else:
         message = (str(error).splitlines() or [""])[0]
         frames = traceback.extract_tb(error.__traceback__)
         users = [frame for frame in frames if not _is_library(frame.filename)]
         last = (users or frames)[-1]
         place = f"{last.filename}, line {last.lineno}"
-    return UserError(f"{path}: importing its module fails: {type(error).__name__}: {message} ({place})")
+    return UserError(f"{source}: importing its module fails: {type(error).__name__}: {message} ({place})")
 
 
 def _is_library(file: str) -> bool:
@@ -254,10 +271,9 @@ def import_path(path: str, option: str) -> Any:
     """
     if not DOTTED.fullmatch(path):
         raise UserError(f"{option} {path!r} is no path: write it as my_package.module.name")
-    import_modules([path])
     module_name, _, name = path.rpartition(".")
     try:
-        module = importlib.import_module(module_name)
+        module = import_module(module_name, path)
     except ModuleNotFoundError as error:
         raise UserError(
             f"{option} {path!r}: there is no module {error.name!r}: check the path, and that the folder it is in is on "

@@ -56,7 +56,7 @@ def embedded(dtype: Any, folder: str, texts: Sequence[str], found: dict[str, np.
         return {"rows": len(texts), "tokens": sum(each.length for each in results)}
 
     row = timed(f"Embedder, {dtype}", work, sizes.repeats)
-    off = float((1 - (found[dtype] * found["reference"]).sum(1)).max())
+    off = float(np.abs(1 - (found[dtype] * found["reference"]).sum(1)).max())
     result = f"computed in {embedder.dtype}, kept on disk; 1 - cosine to the first is {off:.2g} at most"
     return Row(row.name, result, off <= NEAR[dtype], row.seconds, {**row.counts, "off": off})
 

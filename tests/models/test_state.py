@@ -15,7 +15,7 @@ from tests.contract.basis import SKIES, Forecasts, Letters
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
 from textclf.models import FineTunedClassifier, PreparedClassifier, TextClassifier
-from textclf.models.checkpoint import read_checkpoint
+from textclf.models.checkpoint import import_calibrators, read_checkpoint
 from textclf.plain_values import plain_arguments, plain_state
 from textclf.run.checkpoints import LastCheckpoint
 from textclf.run.report import ReportWriter
@@ -327,3 +327,22 @@ class InPlace(Priors):
 def test_state_that_no_checkpoint_can_keep_is_refused(model, message, tmp_path):
     with pytest.raises(UserError, match="^" + message):
         fit_and_test(model(2, SKIES), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            None,
+            "the checkpoint was calibrated by own_calibration.Own, and own_calibration is not there: put its folder",
+        ),
+        ("import nowhere_at_all", "own_calibration.Own: importing its module fails: ModuleNotFoundError: .*nowhere"),
+        ("1 / 0", "own_calibration.Own: importing its module fails: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_the_module_of_a_calibrator(source, message, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    if source is not None:
+        (tmp_path / "own_calibration.py").write_text(source)
+    with pytest.raises(UserError, match=f"^{message}"):
+        import_calibrators({"textclf": {"calibrators": [{"class_path": "own_calibration.Own"}]}})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import io
 import pickle
@@ -14,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from textclf.class_paths import import_modules, public_path, with_current_paths
+from textclf.class_paths import import_module, import_modules, public_path, with_current_paths
 from textclf.data.labels import normalized_names, refuse_other_labels
 from textclf.errors import UserError
 from textclf.plain_values import plain_part
@@ -189,12 +188,12 @@ def import_calibrators(checkpoint: Mapping[str, Any]) -> None:
     """Imports the calibrators that a checkpoint names, as the command line does with its method and data set.
 
     Raises:
-        UserError: One is not there.
+        UserError: One does not exist, or importing its module fails.
     """
     for stored in checkpoint["textclf"].get("calibrators", []):
         module, _, name = stored["class_path"].rpartition(".")
         try:
-            importlib.import_module(module)
+            import_module(module, stored["class_path"])
         except ModuleNotFoundError as error:
             raise UserError(
                 f"the checkpoint was calibrated by {stored['class_path']}, and {error.name} is not there: put its "
