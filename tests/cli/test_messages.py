@@ -8,8 +8,9 @@ import textclf.data
 import textclf.models  # noqa: F401  # hints know the arguments of all classes
 from textclf.cli import main
 from textclf.cli.config import axes_as_configs, configs_first, one_text_or_several
-from textclf.cli.help import TRAINING, USED_MOST
-from textclf.cli.messages import COMMANDS, MEANT, explain
+from textclf.cli.help import COMMON_OPTIONS, TRAINING_OPTIONS
+from textclf.cli.messages import explain
+from textclf.cli.names import COMMAND_ALIASES, COMMANDS, OPTION_ALIASES
 from textclf.run.yaml_values import dump, load
 
 OPTIONS = ["-c", "--config", "--ckpt_path", "--run_dir", "--run_name", "--seed_everything", "--print_config"]
@@ -60,10 +61,11 @@ def test_options_that_mean_nothing(given):
 
 
 def test_words_without_an_option():
-    assert "'b c' belongs to no option" in explain("unrecognized arguments: b c")
+    assert "'b c' is not the value of an option" in explain("unrecognized arguments: b c")
 
 
 def test_every_option_that_is_named_exists(capsys):
+    assert set(COMMAND_ALIASES.values()) == set(COMMANDS)
     for command in COMMANDS:
         with pytest.raises(SystemExit):
             main([command, "--model", "FineTunedClassifier", "--data", "FilesDataModule", "--print_config"])
@@ -73,7 +75,7 @@ def test_every_option_that_is_named_exists(capsys):
             *config,
             *(f"{section}.{name}" for section in ("trainer", "model", "data") for name in config[section]),
         }
-        named = [*MEANT.values(), *USED_MOST, *TRAINING]
+        named = [*OPTION_ALIASES.values(), *COMMON_OPTIONS, *TRAINING_OPTIONS]
         options = {option.split(" ")[0].removeprefix("--").partition("+")[0] for option in named}
         extra = {"texts", "input", "output"} - set(config)
         assert options - known <= {"config", *extra}, command
@@ -85,6 +87,8 @@ def test_every_option_that_is_named_exists(capsys):
         ("", ["a command is missing", "fit, validate, test and predict"]),
         ("train --config x", ["'train'", "did you mean 'fit'?"]),
         ("Fit", ["did you mean 'fit'?"]),
+        ("tran", ["did you mean 'fit'?"]),
+        ("Evaluat", ["did you mean 'validate'?"]),
         ("tets", ["did you mean 'test'?"]),
         ("infer", ["did you mean 'predict'?"]),
         ("nonsense", ["no command 'nonsense'", "fit, validate, test and predict"]),
@@ -104,6 +108,11 @@ def test_every_option_that_is_named_exists(capsys):
         ("fit --data FilesDataModule --model TfidfClassifier --ckpt x", ["--ckpt", "'--ckpt_path x'"]),
         ("fit --data FilesDataModule --model TfidfClassifier --model.mindf 2", ["'mindf' of Tfidf", "'min_df'?"]),
         ("fit --data FilesDataModule --model FineTunedClassifier --model.lr 2", ["'lr'", "'learning_rate'?"]),
+        ("fit --data FilesDataModule --model TfidfClassifier --model.batch 3", ["'batch'", "'--data.batch_size'?"]),
+        ("fit --data FilesDataModule --model TfidfClassifier --model.max_epochs 3", ["'--trainer.max_epochs'?"]),
+        ("fit --data FilesDataModule --model TfidfClassifier --data.lr 3", ["'--model.learning_rate'?"]),
+        ("fit --data FilesDataModule --model TfidfClassifier --model.seed 3", ["'--seed_everything'?"]),
+        ("fit --data FilesDataModule --model TfidfClassifier --model.cpu true", ["'--trainer.accelerator cpu'?"]),
         ("fit --data FilesDataModule --model TfidfClassifier --data.batchsize 2", ["'batchsize'", "'batch_size'?"]),
         ("fit --data FilesDataModule --model TfidfClassifier --model.C much", ["model.C: expected float", "much"]),
         ("fit --data FilesDataModule --model TfidfClassifier --data.label_names '[0, 1]'", ["got 0", '("0")']),

@@ -1,4 +1,4 @@
-"""What `--help` says: commands, data sets, methods, and the options that are used most."""
+"""The texts of `--help`: commands, data sets, methods, and the most common options."""
 
 from __future__ import annotations
 
@@ -12,51 +12,46 @@ from lightning.pytorch import Trainer
 from textclf import __version__
 from textclf.cli.config import Parser
 from textclf.cli.messages import AXES, classes
+from textclf.cli.names import COMMANDS
 from textclf.console import align_table
 
-COMMANDS = {
-    "fit": "Trains a method on a data set, then tests the best checkpoint.",
-    "validate": "Measures on the validation split, and writes the report.",
-    "test": "Measures on the test split, and writes the report.",
-    "predict": "Labels texts that have no label.",
-}
-COMPOSED = {
+CONFIG_OPTIONS = {
     "--config FILE": "Configuration file; may be given several times, a later one wins over an earlier one.",
     "--data NAME": "Data set; `--data.help NAME` lists its options.",
     "--model NAME": "Method; `--model.help NAME` lists its options.",
 }
-CHECKPOINT = {
+CHECKPOINT_OPTION = {
     "fit": "Resume from this checkpoint: a file, or `last` of the run in --run_dir.",
     "validate": "Checkpoint: a file, or `best` or `last` of the run in --run_dir or of the --config of a run.",
 }
-TRAINING = {
-    "--data.batch_size N": "Rows of a batch.",
-    "--data.shots_per_class N": "Train on so many rows of each class.",
+TRAINING_OPTIONS = {
+    "--data.batch_size N": "Rows in a batch.",
+    "--data.shots_per_class N": "Train on N rows of each class.",
     "--trainer.max_epochs N": "Epochs of training.",
 }
-USED_MOST = {
+COMMON_OPTIONS = {
     "--data.data_dir DIR": "Folder with train.csv, test.parquet, ... to read instead of the hub.",
-    "--data.limit N": "Test a sample of so many rows.",
-    "--data.eval_batch_size N": "Rows of a batch in evaluation.",
+    "--data.limit N": "Test a sample of N rows.",
+    "--data.eval_batch_size N": "Rows in a batch in evaluation.",
     "--model.pretrained REF": "Hub id, folder, or package://module/path of the model's weights.",
-    "--model.max_length N": "Tokens of a text that are read.",
-    "--trainer.accelerator NAME": "cpu or gpu; by default what there is.",
-    "--trainer.devices N": "How many devices.",
-    "--trainer.precision NAME": "32-true, bf16-mixed, ...; by default what the hardware is good at.",
+    "--model.max_length N": "Maximum number of tokens that are read of a text.",
+    "--trainer.accelerator NAME": "cpu or gpu; by default the best available.",
+    "--trainer.devices N": "Number of devices.",
+    "--trainer.precision NAME": "32-true, bf16-mixed, ...; by default chosen for the hardware.",
     "--trainer.logger false": "Log nothing.",
 }
 
 
 def help_on(command: str | None, arguments: Sequence[str], parsers: Mapping[str, Parser]) -> str | None:
-    """What the command line asks to be told.
+    """The help text that the command line asks for.
 
     Args:
         command: The command, if there is one.
-        arguments: All that was given.
+        arguments: All arguments of the command line.
         parsers: The commands' parsers.
 
     Returns:
-        The text; None where nothing is asked, or where one class is asked about, which its parser knows.
+        The text; None where no help is asked for, or the help of one class, which its parser prints.
     """
     if command is None:
         if "--version" in arguments[:1]:
@@ -75,11 +70,11 @@ def help_on(command: str | None, arguments: Sequence[str], parsers: Mapping[str,
 def program_help() -> str:
     """The help of the program."""
     options = {"-h, --help": "Show this help and exit.", "--version": "Show the version and exit."}
-    return _joined(
+    return _paragraphs(
         "usage: textclf {fit,validate,test,predict} [--config FILE ...] [--option value ...]",
         "Text classification for research: every data set with every method, one command, one report.",
         _section("commands (`textclf COMMAND --help` lists the options)", COMMANDS),
-        *_lists(),
+        *_class_lists(),
         _section("options", options),
         "For example: textclf fit --config configs/quickstart.yaml",
     )
@@ -96,25 +91,26 @@ def command_help(command: str, actions: Iterable[argparse.Action]) -> str:
     for action in actions:
         name = action.option_strings[-1] if action.option_strings else "."
         if "." not in name and name not in ("--config", "--data", "--model", "--trainer"):
-            own[", ".join(action.option_strings)] = _about(command, name, action)
+            own[", ".join(action.option_strings)] = _description(command, name, action)
     if command != "fit":
         del own["--test_after_fit"]  # it is accepted, as the config.yaml of a run has it, and changes nothing
-    return _joined(
+    return _paragraphs(
         f"usage: textclf {command} [--config FILE ...] [--option value ...]",
         COMMANDS[command],
-        _section("configuration", COMPOSED),
+        _section("configuration", CONFIG_OPTIONS),
         _section("options", own),
         _section(
-            "options of data, method and trainer that are used most", USED_MOST | (TRAINING if command == "fit" else {})
+            "common options of data, method and trainer",
+            COMMON_OPTIONS | (TRAINING_OPTIONS if command == "fit" else {}),
         ),
         "All options: --data.help NAME, --model.help NAME, --help.trainer",
-        *_lists(),
+        *_class_lists(),
     )
 
 
 def list_help(axis: str) -> str:
     """The classes of one axis, `data` or `model`."""
-    lists = dict(zip(("data", "model"), _lists(), strict=True))
+    lists = dict(zip(("data", "model"), _class_lists(), strict=True))
     return f"{lists[axis]}\n\n`--{axis}.help NAME` lists the options of one."
 
 
@@ -127,20 +123,20 @@ def trainer_help(command: str, parser: Parser) -> str:
     return str(own.format_help())
 
 
-def _about(command: str, name: str, action: argparse.Action) -> str:
+def _description(command: str, name: str, action: argparse.Action) -> str:
     match name:
         case "--ckpt_path":
-            return CHECKPOINT.get(command, CHECKPOINT["validate"])
+            return CHECKPOINT_OPTION.get(command, CHECKPOINT_OPTION["validate"])
         case "--seed_everything":
-            return "Seed of everything that is drawn, outside of the data."
+            return "Seed of everything random except the data, which has --data.seed."
         case "--print_config":
-            return "Print what the command comes to, and exit."
+            return "Print the merged configuration, and exit."
         case "--help":
             return "Show this help and exit."
     return str(action.help)
 
 
-def _lists() -> tuple[str, str]:
+def _class_lists() -> tuple[str, str]:
     data, model = ({kind.__name__: _first_line(kind) for kind in classes(AXES[axis])} for axis in ("data", "model"))
     return (
         _section("data sets (--data NAME, or a file of configs/)", dict(sorted(data.items()))),
@@ -157,5 +153,5 @@ def _section(title: str, entries: Mapping[str, str]) -> str:
     return "\n".join([f"{title}:", *align_table(rows, "<<")])
 
 
-def _joined(*parts: str) -> str:
+def _paragraphs(*parts: str) -> str:
     return "\n\n".join(parts)

@@ -1,4 +1,4 @@
-"""Messages for mistakes on the command line and in configurations: one line, with what was probably meant."""
+"""Messages for mistakes on the command line and in configurations: one line each, with a suggestion."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from textclf.class_paths import missing_class
+from textclf.cli.names import COMMAND_ALIASES, COMMANDS, OPTION_ALIASES
 from textclf.data.base import TextDataModule
 from textclf.models.base import TextClassifier
 from textclf.models.embedding import EmbeddingClassifier
@@ -20,55 +21,6 @@ from textclf.models.preparation import PreparedClassifier
 from textclf.run.yaml_values import yaml_error
 
 AXES: dict[str, type[Any]] = {"model": TextClassifier, "data": TextDataModule}
-COMMANDS = {  # and the names that other tools give them
-    "fit": "train training finetune fine_tune learn run",
-    "validate": "val valid validation dev eval evaluate evaluation",
-    "test": "score benchmark",
-    "predict": "infer inference classify label pred prediction",
-}
-OPTIONS = {  # and the names that other tools give them
-    "--ckpt_path": "checkpoint ckpt checkpoint_path load resume resume_from_checkpoint resume_from weights",
-    "--config": "cfg conf config_file yaml",
-    "--data.batch_size": "batch bs train_batch_size per_device_train_batch_size per_gpu_train_batch_size",
-    "--data.data_dir": "data_path data_folder dataset dataset_name dataset_path train_file train_data train_path",
-    "--data.eval_batch_size": "test_batch_size per_device_eval_batch_size per_gpu_eval_batch_size",
-    "--data.label_names": "labels classes class_names id2label",
-    "--data.limit": "max_samples max_train_samples max_eval_samples max_predict_samples subset n_samples",
-    "--data.num_workers": "workers dataloader_num_workers",
-    "--data.shots_per_class": "shots_per_label samples_per_class k_shot few_shot",
-    "--data.text_pair_column": "sentence2_column text2_column",
-    "--data.text_column": "sentence1_column sentence_column text1_column",
-    "--data.val_size": "validation_split val_split dev_size validation_size",
-    "--input": "input_file input_path file infile",
-    "--model.learning_rate": "lr",
-    "--model.max_length": "max_len max_seq_length max_seq_len max_source_length sequence_length seq_len",
-    "--model.pretrained": "model_name model_name_or_path model_path pretrained_model pretrained_model_name_or_path "
-    "encoder backbone hf_model",
-    "--model.warmup": "warmup_steps warmup_ratio num_warmup_steps",
-    "--output": "output_file output_path out outfile",
-    "--run_dir": "output_dir save_dir log_dir logging_dir exp_dir experiment_dir",
-    "--run_name": "name experiment experiment_name exp_name",
-    "--seed_everything": "seed random_seed manual_seed",
-    "--texts": "text sentence sentences",
-    "--trainer.accelerator": "device accelerator_type",
-    "--trainer.accelerator cpu": "cpu no_cuda use_cpu",
-    "--trainer.accumulate_grad_batches": "gradient_accumulation_steps grad_accum accumulate grad_accumulation",
-    "--trainer.callbacks+=EarlyStopping --trainer.callbacks.monitor=val/macro_f1": "patience early_stopping "
-    "early_stopping_patience",
-    "--trainer.devices": "gpus gpu num_gpus n_gpu n_gpus ngpus nproc nproc_per_node num_devices",
-    "--trainer.fast_dev_run": "debug dry_run",
-    "--trainer.gradient_clip_val": "max_grad_norm grad_clip clip gradient_clip clip_grad_norm",
-    "--trainer.log_every_n_steps": "logging_steps log_interval log_every",
-    "--trainer.logger false": "no_wandb no_log no_logging",
-    "--trainer.max_epochs": "epochs epoch num_epochs n_epochs num_train_epochs train_epochs ep",
-    "--trainer.max_steps": "steps num_steps num_train_steps max_train_steps train_steps",
-    "--trainer.num_nodes": "nnodes nodes",
-    "--trainer.precision": "dtype mixed_precision",
-    "--trainer.precision 16-mixed": "fp16 half amp",
-    "--trainer.precision 32-true": "fp32",
-    "--trainer.precision bf16-mixed": "bf16",
-    "--trainer.val_check_interval": "eval_steps eval_interval evaluation_steps",
-}
 # Parts of jsonargparse's messages.
 UNRECOGNIZED = re.compile(r"unrecognized arguments: (.*)", re.DOTALL)
 OPTION_OF_A_FILE = re.compile(r"does not accept option '([\w.-]+)'")
@@ -80,8 +32,6 @@ KEY = re.compile(r'Parser key "([\w.]+)"')
 EXPECTED = re.compile(r"^Expected a (?!dot import)(.+?)(?:\. Got value.*)?$", re.MULTILINE)
 GIVEN_VALUE = re.compile(r"(?:Got value|Given value): (.*)")
 
-MEANT = {name: option for option, names in OPTIONS.items() for name in names.split()}
-
 
 def explain(message: str, options: Iterable[str] = ()) -> str:
     """Rewrites an error of jsonargparse as one line, with the remedy.
@@ -92,61 +42,61 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
         message: The message of jsonargparse, of many lines.
         options: The options that the command has.
     """
-    if found := UNRECOGNIZED.search(message):
-        return _unknown_option(found[1], options)
-    if found := OPTION_OF_A_FILE.search(message):
-        return f"there is no option {found[1]!r}{_meant(found[1], options, dashes='')}"
+    if match := UNRECOGNIZED.search(message):
+        return _unknown_option(match[1], options)
+    if match := OPTION_OF_A_FILE.search(message):
+        return f"there is no option {match[1]!r}{_suggestion(match[1], options, dashes='')}"
     keys, inner = _innermost(message)
-    return _explain_value(".".join(keys), inner, message)
+    return _explain_value(".".join(keys), inner, message, options)
 
 
-def _explain_value(key: str, inner: str, message: str) -> str:
+def _explain_value(key: str, inner: str, message: str, options: Iterable[str]) -> str:
     """Explains why the value of an option is refused.
 
     Args:
         key: The option, such as `data` or `trainer.callbacks`; empty where the message names none.
         inner: The lines of the message about this option.
         message: The whole message.
+        options: The options that the command has.
     """
     class_path = ""
-    if found := GIVEN_CLASS.search(message):
-        class_path = found[1]
-    if found := UNKNOWN_ARGUMENT.search(inner):
-        return _unknown_argument(key, class_path, found[1])
-    if found := MISSING_ARGUMENTS.search(inner):
-        missing = " and ".join(f"--{key}.{name} ..." for name in found[1].split(", "))
-        return f"{key}: {class_path.rpartition('.')[2]} needs {found[1]}: pass {missing}"
-    if found := UNKNOWN_CLASS.search(inner):
-        known = ""
+    if match := GIVEN_CLASS.search(message):
+        class_path = match[1]
+    if match := UNKNOWN_ARGUMENT.search(inner):
+        return _unknown_argument(key, class_path, match[1], options)
+    if match := MISSING_ARGUMENTS.search(inner):
+        missing = " and ".join(f"--{key}.{name} ..." for name in match[1].split(", "))
+        return f"{key}: {class_path.rpartition('.')[2]} needs {match[1]}: pass {missing}"
+    if match := UNKNOWN_CLASS.search(inner):
+        class_names = ""
         if key in AXES:
-            known = f"one of {', '.join(sorted({kind.__name__ for kind in classes(AXES[key])}))}, or "
-        return f"{key}: {missing_class(found[1])}: give {known}the full path of your own class"
+            class_names = f"one of {', '.join(sorted({kind.__name__ for kind in classes(AXES[key])}))}, or "
+        return f"{key}: {missing_class(match[1])}: give {class_names}the full path of your own class"
     mismatch = _mismatch(inner)
     return f"{key}: {mismatch}" if key else mismatch
 
 
 def misplaced_command(arguments: Sequence[str]) -> str:
     """Says what is wrong where the first word is not a command."""
-    known = "the commands are fit, validate, test and predict; `textclf --help` says more"
+    remedy = "the commands are fit, validate, test and predict; see `textclf --help`"
     if not arguments:
-        return f"a command is missing: {known}"
+        return f"a command is missing: {remedy}"
     if command := next((word for word in arguments if word in COMMANDS), None):
         return f"the command comes first: write `textclf {command} ...`, then its options"
     if arguments[0].startswith("-"):
-        return f"a command comes before the options: {known}"
-    meant = _meant_command(arguments[0].lower().replace("-", "_"))
-    if meant is not None:
-        known = f"did you mean {meant!r}? {known}"
-    return f"there is no command {arguments[0]!r}: {known}"
+        return f"a command comes before the options: {remedy}"
+    similar = _similar_command(arguments[0].lower().replace("-", "_"))
+    if similar is not None:
+        remedy = f"did you mean {similar!r}? {remedy}"
+    return f"there is no command {arguments[0]!r}: {remedy}"
 
 
-def _meant_command(name: str) -> str | None:
-    """The command that another tool calls by this name, or one that is spelled much alike."""
-    for command, names in COMMANDS.items():
-        if name in names.split():
-            return command
-    close = get_close_matches(name, COMMANDS, 1)
-    return close[0] if close else None
+def _similar_command(name: str) -> str | None:
+    """The command with this or a similar name, here or in other tools."""
+    commands = COMMAND_ALIASES | {command: command for command in COMMANDS}
+    for similar in get_close_matches(name, commands, 1):
+        return commands[similar]
+    return None
 
 
 def classes(base: type[Any]) -> list[type[Any]]:
@@ -166,14 +116,14 @@ def parameters(kinds: Iterable[Any]) -> set[str]:
 def _unknown_option(words: str, options: Iterable[str]) -> str:
     first, *following = words.split(" ")
     if not first.startswith("-"):
-        return f"{words!r} belongs to no option: put a value with spaces, or several texts, in quotation marks"
+        return f"{words!r} is not the value of an option: put a value with spaces, or several texts, in quotation marks"
     option, equals, value = first.partition("=")
     if not equals and following and not following[0].startswith("--"):
         value = following[0]
-    return f"there is no option {option}{_meant(option.lstrip('-'), options, value)}"
+    return f"there is no option {option}{_suggestion(option.lstrip('-'), options, value)}"
 
 
-def _meant(name: str, options: Iterable[str], value: str = "", dashes: str = "--") -> str:
+def _suggestion(name: str, options: Iterable[str], value: str = "", dashes: str = "--") -> str:
     """`: did you mean ...?`, or where the options are listed.
 
     Args:
@@ -182,23 +132,30 @@ def _meant(name: str, options: Iterable[str], value: str = "", dashes: str = "--
         value: The value that it was given; may be empty.
         dashes: What an option begins with: dashes on the command line, nothing in a file.
     """
-    section, _, last = name.replace("-", "_").rpartition(".")
-    known = _known(options)
-    option = MEANT.get(last.lower(), "")
-    if re.sub(r"^--([\w.]+).*", r"\1", option) in known:
-        found = [option.removeprefix("--")]
-        takes_value = re.fullmatch(r"--[\w.]+", option) is not None
+    section, _, argument = name.replace("-", "_").rpartition(".")
+    option_names = _option_names(options)
+    option = _option_of_alias(argument, option_names)
+    if option is not None:
+        suggestions = [option]
+        takes_value = " " not in option
     else:
-        found = _closest(section, last, known)
+        suggestions = _similar_options(section, argument, option_names)
         takes_value = True
-    if not found:
+    if not suggestions:
         return ": `--help` lists the options"
     if takes_value:
-        found = [f"{full} {value}".rstrip() for full in found]
-    return f": did you mean {' or '.join(repr(f'{dashes}{each}') for each in found)}?"
+        suggestions = [f"{suggested} {value}".rstrip() for suggested in suggestions]
+    return f": did you mean {' or '.join(repr(f'{dashes}{suggested}') for suggested in suggestions)}?"
 
 
-def _known(options: Iterable[str]) -> list[str]:
+def _option_of_alias(alias: str, option_names: Sequence[str]) -> str | None:
+    """The option, without dashes, that has this name in other tools; None where there is none, or not here."""
+    option = OPTION_ALIASES.get(alias.lower(), "").removeprefix("--")
+    name = re.sub(r"^([\w.]+).*", r"\1", option)  # without the value that some have
+    return option if name in option_names else None
+
+
+def _option_names(options: Iterable[str]) -> list[str]:
     """The names of all options, those of any method and data set included, without dashes."""
     names = {"trainer", *AXES}
     names |= {option.removeprefix("--") for option in options if option.startswith("--") and option != "--help"}
@@ -208,51 +165,72 @@ def _known(options: Iterable[str]) -> list[str]:
     return sorted(names)
 
 
-def _closest(section: str, last: str, known: Sequence[str]) -> list[str]:
-    """The options that a misspelled one may stand for.
+def _same_argument(argument: str, option_names: Sequence[str]) -> list[str]:
+    """The options of any section whose last part is `argument`."""
+    return [name for name in option_names if name.rpartition(".")[2] == argument]
+
+
+def _similar_options(section: str, argument: str, option_names: Sequence[str]) -> list[str]:
+    """The options with a name similar to that of an unknown one.
 
     Args:
-        section: What it has before its last dot, such as `data`; may be empty.
-        last: What it has after its last dot.
-        known: The options that exist, sorted.
+        section: The part of the unknown name before its last dot, such as `data`; may be empty.
+        argument: The part after its last dot.
+        option_names: The options that exist, sorted.
     """
-    if same := [full for full in known if full.rpartition(".")[2] == last]:
+    if same := _same_argument(argument, option_names):
         return same
-    within = list(known)
+    candidates = list(option_names)
     if section:
-        within = [full for full in known if full.startswith(f"{section}.")]
-    by_last_word = {full.rpartition(".")[2]: full for full in within}
-    if close := get_close_matches(last, by_last_word, 1, cutoff=0.75):
-        return [by_last_word[close[0]]]
-    if within:
+        candidates = [name for name in option_names if name.startswith(f"{section}.")]
+    by_argument = {name.rpartition(".")[2]: name for name in candidates}
+    if similar := get_close_matches(argument, by_argument, 1, cutoff=0.75):
+        return [by_argument[similar[0]]]
+    if candidates:
         return []
     sections = get_close_matches(section, [*AXES, "trainer"], 1)
-    with_section = [f"{each}.{last}" for each in sections]
-    return [full for full in with_section if full in known] or sections
+    corrected = [f"{similar_section}.{argument}" for similar_section in sections]
+    return [name for name in corrected if name in option_names] or sections
 
 
-def _unknown_argument(key: str, class_path: str, name: str) -> str:
-    """Says that a class has no such argument, and which one was probably meant."""
+def _unknown_argument(key: str, class_path: str, name: str, options: Iterable[str]) -> str:
+    """Says that a class has no such argument, and suggests one, of this class or of another section."""
     axis = key.partition(".")[0]
     short = class_path.rpartition(".")[2]
     bases = getattr(locate(class_path), "__mro__", ())
-    own = parameters(base for base in bases if "__init__" in vars(base) and base is not object)
-    last = name.replace("-", "_").rpartition(".")[2]
-    meant = MEANT.get(last, "").removeprefix(f"--{axis}.")
-    if meant not in own:
-        meant = "".join(get_close_matches(last, own, 1))
+    own_arguments = parameters(base for base in bases if "__init__" in vars(base) and base is not object)
+    argument = name.replace("-", "_").rpartition(".")[2]
+    suggestion = OPTION_ALIASES.get(argument.lower(), "").removeprefix(f"--{axis}.")
+    if suggestion not in own_arguments:
+        suggestion = ""
+        if key in AXES:
+            suggestion = _option_of_another_section(axis, argument, _option_names(options))
+    if not suggestion:
+        suggestion = "".join(get_close_matches(argument, own_arguments, 1))
     text = f"{key}: there is no argument {name!r} of {short}"
-    if meant:
-        text += f": did you mean {meant!r}?"
+    if suggestion:
+        text += f": did you mean {suggestion!r}?"
     if key in AXES:
         text += f" (`textclf fit --{key}.help {short}` lists them)"
     return text
 
 
+def _option_of_another_section(axis: str, argument: str, option_names: Sequence[str]) -> str:
+    """The option outside of `axis` that has this name, here or in other tools, with dashes; empty if there is none."""
+    options = _same_argument(argument, option_names)
+    alias = _option_of_alias(argument, option_names)
+    if alias is not None:
+        options = [alias]
+    for option in options:
+        if not option.startswith(f"{axis}."):
+            return f"--{option}"
+    return ""
+
+
 def _innermost(message: str) -> tuple[list[str], str]:
     """The keys that lead to the argument that is wrong, and the lines about it.
 
-    (jsonargparse names each class on the way, and what it was given, in lines that are indented by depth.)
+    (jsonargparse names each class on the way, and the value given for it, in lines that are indented by depth.)
     """
     lines = message.splitlines()
     keys: list[str] = []
@@ -284,7 +262,7 @@ NOT_SHOWN = (
     "Expected a <class 'NoneType'>",
     "Expected a path",
 )
-"""Beginnings of lines of jsonargparse that say nothing to a user."""
+"""Beginnings of lines of jsonargparse that do not help a user."""
 
 
 def _mismatch(inner: str) -> str:
