@@ -97,11 +97,13 @@ def test_all_configurations_and_scripts_are_listed():
 
 
 def defined(path):
-    """Names of the classes, their methods and the functions of a file."""
+    """Names of the classes, their methods, the functions and the constants of a file."""
     names = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             names.add(node.name)
+        if isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
         if isinstance(node, ast.ClassDef):
             names |= {f"{node.name}.{method.name}" for method in node.body if isinstance(method, ast.FunctionDef)}
     return names

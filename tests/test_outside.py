@@ -139,9 +139,9 @@ def test_each_part_is_short(part):
 
 def test_the_guide_has_the_number_of_lines_of_each():
     text = " ".join(GUIDE.read_text(encoding="utf-8").split())
-    assert f"The data set took {code_lines('outside_data')} lines, the method {code_lines('outside_method')}" in text
+    assert f"the data set has {code_lines('outside_data')} lines, the method {code_lines('outside_method')}" in text
     lines = [code_lines(f"outside_{part}") for part in PARTS]
-    wanted = "a focal loss took {} lines, a calibrator {}, a score rule {}, nearest-neighbour examples {}, a logger {}"
+    wanted = "a focal loss {}, a calibrator {}, a score rule {}, nearest-neighbour examples {}, a logger {}"
     assert wanted.format(*lines) in text
 
 

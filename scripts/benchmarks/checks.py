@@ -43,7 +43,7 @@ def contenders(texts: Sequence[str]) -> dict[str, Work]:
     """
     labels = [number % 2 for number in range(len(texts))]
     test = ours(texts, labels, train=False)
-    return {"scores as they are": partial(without_checks, test), "scores checked": test}
+    return {"unchecked scores": partial(without_checks, test), "checked scores": test}
 
 
 def without_checks(test: Callable[[], Counts]) -> Counts:

@@ -37,8 +37,8 @@ def contenders(data_dir: str | None, number: int) -> dict[str, Callable[[], Coun
     return {
         "SentenceTransformer.encode + LogisticRegression": plain(train, test),
         "textclf": ours(data, train, test, forgotten="*"),
-        "textclf, vectors kept": ours(data, train, test, forgotten="*.arrow"),
-        "textclf, again": ours(data, train, test, forgotten=None),
+        "textclf, embeddings cached": ours(data, train, test, forgotten="*.arrow"),
+        "textclf, embeddings and rows cached": ours(data, train, test, forgotten=None),
     }
 
 

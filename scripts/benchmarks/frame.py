@@ -76,7 +76,7 @@ def _with_share(measured: Measured) -> Counts:
 
 
 def table(summary: Sequence[dict[str, Any]], unit: str | None = None, bound: float | None = None) -> str:
-    """A line per contender: seconds, rate, ratios, and a column per count; below them, who exceeds the bound."""
+    """A line per contender: seconds, rate, ratios, and a column per count; below them, whether the target is met."""
     counts = list(dict.fromkeys(name for row in summary for name in row["counts"]))
     lines = [["", "median s", "min s", "max s", *([f"{unit}/s"] if unit else []), "ratio", "paired", *counts]]
     for row in summary:
@@ -87,7 +87,8 @@ def table(summary: Sequence[dict[str, Any]], unit: str | None = None, bound: flo
     text = align_table(lines, "<" + ">" * (len(lines[0]) - 1))
     if bound:
         over = [row["name"] for row in summary[1:] if row["ratio"] > bound]
-        text.append(f"at most {bound:g} times the baseline: {'exceeded by ' + ', '.join(over) if over else 'kept'}")
+        outcome = f"missed by {', '.join(over)}" if over else "met"
+        text.append(f"target: at most {bound:g} times the baseline: {outcome}")
     return "\n".join(text)
 
 

@@ -53,7 +53,7 @@ def contenders(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, C
         f"batches of passes, {name}": (plain, partial(plain.full_passes, TOPICS)),
         f"cached, {name}": (quick, quick.scorer(TOPICS, "cached")),
         "packed, fp32": (exact, exact.scorer(TOPICS, "packed")),
-        f"packed, as transformers loads it, {name}": (plain, plain.scorer(TOPICS, "packed")),
+        f"packed, unmodified model, {name}": (plain, plain.scorer(TOPICS, "packed")),
     }
     if quick is not exact:
         fused = Model(options.pretrained, quick.dtype)

@@ -30,7 +30,7 @@ LATENCY = 0.05
 
 
 def pretrained(texts: Sequence[str]) -> dict[str, Work]:
-    """Ready-made classifiers: transformers' pipeline a text at a time, and ours."""
+    """Ready-made classifiers: transformers' pipeline, one text per call, and ours."""
     from transformers import pipeline
 
     from textclf.models import PretrainedClassifier
@@ -42,11 +42,11 @@ def pretrained(texts: Sequence[str]) -> dict[str, Work]:
     def scores(text: str) -> dict[str, float]:
         return {entry["label"]: entry["score"] for entry in classify(text, truncation=True, top_k=None)}
 
-    return beside("pipeline, a text at a time", scores, partial(PretrainedClassifier, 2, names, folder, 128), texts)
+    return beside("pipeline, one text per call", scores, partial(PretrainedClassifier, 2, names, folder, 128), texts)
 
 
 def nli(texts: Sequence[str], folder: str | None = None, few: int | None = None) -> dict[str, Work]:
-    """NLI with ten labels: transformers' zero-shot pipeline as it comes, and ours.
+    """NLI with ten labels: transformers' zero-shot pipeline with its defaults, and ours.
 
     Args:
         texts: To be scored.
@@ -65,7 +65,7 @@ def nli(texts: Sequence[str], folder: str | None = None, few: int | None = None)
         return dict(zip(answer["labels"], answer["scores"], strict=True))
 
     build = partial(NLIClassifier, len(LABELS), LABELS, folder, 128)
-    return beside("pipeline, as it comes", scores, build, texts, few)
+    return beside("default pipeline", scores, build, texts, few)
 
 
 def seq2seq(texts: Sequence[str], folder: str | None = None, few: int | None = None) -> dict[str, Work]:
@@ -116,7 +116,7 @@ def chat(texts: Sequence[str]) -> dict[str, Work]:
         test(model, texts, "32-true")
         return {"rows": len(texts)}
 
-    return {"one after the other": plain, "textclf": eight_at_once}
+    return {"sequential requests": plain, "textclf": eight_at_once}
 
 
 def beside(

@@ -47,7 +47,7 @@ def resume(sizes: Sizes) -> Iterator[Case]:
     for precision in sizes.precisions:
         name = f"deterministic kernels, {precision}"
         yield name, partial(resumed, name, folder, texts, precision, True)
-    name = f"kernels as they come, {sizes.precisions[0]}"
+    name = f"default kernels, {sizes.precisions[0]}"
     yield name, partial(resumed, name, folder, texts, sizes.precisions[0], False)
 
 

@@ -69,7 +69,7 @@ class SplitRows:
     """
 
     label_names: Sequence[str] = _missing("label_names", "set it to the name of each class, in a tuple")
-    hub_id: ClassVar[str] = _missing("hub_id", "name a data set on the hub, or define load_split and source_splits")
+    hub_id: ClassVar[str] = _missing("hub_id", "name a data set on the hub, or define load_split")
     hub_config: ClassVar[str | None] = None
     hub_revision: ClassVar[str] = "main"
     hub_fingerprints: ClassVar[dict[Split, str]] = {}
