@@ -75,22 +75,27 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
             num_classes: Number of labels, linked from the data.
             label_names: Name of each class, linked from the data.
             pretrained: Hub id, folder, `package://module/path`, or a `.gguf` file in one of them.
-            max_length: Most tokens of a prompt; by default the model's context. Only the text is ever shortened.
+            max_length: Maximum number of tokens of a prompt; by default the model's context length. Only the text is
+                shortened.
             prompt: Contains `{text}`, and may contain `{text_pair}` and `{labels}`.
-            label_words: Word of each class by its name, or several, any of which counts; the names by default.
-            delimiter: Between prompt and word; by default a space, or nothing after a chat template or white space.
-            shots: Number of train rows that are shown as examples before each text, evenly over the classes.
-            shot_seed: Seed of their draw and order.
-            chat_template: Whether the prompt is a turn of the user in the tokenizer's chat template.
-            bos: Whether a prompt starts with BOS: as the `tokenizer` has it, `always` or `never`; once at most.
-            rule: How likelihoods become scores: a name in `textclf.scoring.rules.RULES`, or the path of a function of
-                your own, such as `mypkg.rules.mine`.
+            label_words: Label word of each class by its name, or a list of words, whose probabilities are summed; by
+                default the class names.
+            delimiter: Text between prompt and label word; by default a space, or nothing after a chat template or white
+                space.
+            shots: Number of train rows in the prompt as examples, the same number of each class as far as possible.
+            shot_seed: Seed of the random choice and order of these examples.
+            chat_template: Whether the prompt is a user turn in the tokenizer's chat template.
+            bos: Whether a prompt starts with a BOS token: `tokenizer` (as the tokenizer does), `always` or `never`.
+                There is never more than one.
+            rule: How scores are computed from likelihoods: a name in `textclf.scoring.rules.RULES`, or the path
+                of your own function, such as `mypkg.rules.mine`.
             strategy: How likelihoods are computed; `auto` takes the fastest strategy that is correct for the model.
-            max_batch_tokens: Tokens of a forward pass; by default what suits the device.
-            numerics: Test rows that are also scored by the plain strategy in fp32, to measure the cost of rounding.
+            max_batch_tokens: Maximum number of tokens in a forward pass; by default chosen for the device.
+            numerics: Number of test rows that are also scored by the plain strategy in fp32, to measure rounding
+                errors.
             prior: Share of each class by its name, for the rule `prior`.
-            domain_premise: Premise of the rule `domain_pmi`; by default what is behind the text in the prompt, or the
-                prompt without a text where nothing is.
+            domain_premise: Premise of the rule `domain_pmi`; by default the part of the prompt after the text, or,
+                if there is none, the prompt with an empty text.
             content_free: Content-free texts for the rule `contextual`; "N/A", "" and "[MASK]" by default.
             load_options: Passed to `from_pretrained`: `device_map`, `quantization_config`, `attn_implementation`, ...
 
