@@ -154,7 +154,11 @@ def test_texts_of_which_some_are_numbers(texts):
             "text\n지루하다\n재미있다\n".encode() + "감동\n".encode("cp949"),
             "a.tsv' mixes .*: line 4 is not UTF-8",
         ),
-        ("a.jsonl", b'{"text": "' + bytes(range(128, 256)) + b'"}\n', "a.jsonl' is not UTF-8 in line 1, .* be told"),
+        (
+            "a.jsonl",
+            b'{"text": "' + bytes(range(128, 256)) + b'"}\n',
+            "a.jsonl' is not UTF-8 in line 1, .* detected",
+        ),
         ("a.csv", b"text,label\n", "a.csv' holds no rows: add some, or take it away"),
         ("a.tsv", b"text\tlabel\n", "a.tsv' holds no rows"),
         ("a.jsonl", b"\n", "a.jsonl' holds no rows"),
