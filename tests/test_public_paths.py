@@ -66,6 +66,10 @@ def test_classes_of_this_package_are_named_by_the_package_that_exports_them(kind
             {"trainer": {"callbacks": ["textclf.run.TemperatureScaling", {"class_path": "own.Callback"}]}},
         ),
         (
+            {"trainer": {"plugins": [{"class_path": "textclf.run.WholeCheckpointIO"}]}},
+            {"trainer": {"plugins": [{"class_path": "textclf.run.AtomicCheckpointIO"}]}},
+        ),
+        (
             {"trainer": {"logger": [{"class_path": "textclf.loggers.MetricsCSV"}, False]}},
             {"trainer": {"logger": [{"class_path": "textclf.run.MetricsCSV"}, False]}},
         ),

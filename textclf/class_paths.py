@@ -51,8 +51,7 @@ FORMER_MODULES: dict[str, dict[str, str]] = {
         "textclf.score_record": "ScoreRecord",
     },
     "textclf.run": {
-        "textclf.callbacks": "BestCheckpoint ConfigWriter LastCheckpoint PredictionStream RandomStates ReportWriter "
-        "WholeCheckpointIO",
+        "textclf.callbacks": "BestCheckpoint ConfigWriter LastCheckpoint PredictionStream RandomStates ReportWriter",
         "textclf.extra_metrics": "ExtraMetrics",
         "textclf.loggers": "MetricsCSV WandbRunLogger",
         "textclf.memory": "HeapTrimmer",
@@ -62,8 +61,7 @@ FORMER_MODULES: dict[str, dict[str, str]] = {
         "textclf.thresholds": "TunedThresholds",
         "textclf.tracking": "CleaningRecord ReportRecord TrainingSpeed",
         "textclf.validation": "Calibration",
-        "textclf.run.callbacks": "BestCheckpoint ConfigWriter LastCheckpoint PredictionStream RandomStates "
-        "WholeCheckpointIO",
+        "textclf.run.callbacks": "BestCheckpoint ConfigWriter LastCheckpoint PredictionStream RandomStates",
         "textclf.run.extra_metrics": "ExtraMetrics",
         "textclf.run.loggers": "MetricsCSV WandbRunLogger",
         "textclf.run.progress": "ProgressLines",
@@ -81,6 +79,10 @@ class that moves within a package needs no entry.
 RENAMED = {
     "textclf.callbacks.CleaningWriter": "textclf.run.CleaningRecord",
     "textclf.tracking.TestRecord": "textclf.run.ReportRecord",
+    "textclf.callbacks.WholeCheckpointIO": "textclf.run.AtomicCheckpointIO",
+    "textclf.run.callbacks.WholeCheckpointIO": "textclf.run.AtomicCheckpointIO",
+    "textclf.run.checkpoints.WholeCheckpointIO": "textclf.run.AtomicCheckpointIO",
+    "textclf.run.WholeCheckpointIO": "textclf.run.AtomicCheckpointIO",
 }
 """Former paths of classes that have another name now."""
 
@@ -90,7 +92,7 @@ FORMER_PATHS = RENAMED | {
     for module, names in modules.items()
     for name in names.split()
 }
-"""The path of today for each former class path."""
+"""The current path for each former class path."""
 
 
 def public_path(kind: type) -> str:
@@ -112,12 +114,12 @@ def public_path(kind: type) -> str:
 
 
 def current_path(path: str) -> str:
-    """The path of today for a class path that an earlier version of this package wrote; any other path as it is."""
+    """The current path for a class path that an earlier version of this package wrote; any other path as it is."""
     return FORMER_PATHS.get(path, path)
 
 
 def with_current_paths(config: Any) -> Any:
-    """A copy of a configuration in which each former class path is replaced by the path of today.
+    """A copy of a configuration in which each former class path is replaced by the current path.
 
     Args:
         config: Nested dictionaries and lists. Strings are class paths under the keys `CLASS_KEYS`, and in lists there.
@@ -141,7 +143,7 @@ def search_current_folder() -> None:
     """Lets modules in the current folder be imported, as under `python -m`.
 
     A console script, and a script that is started by its path, look for modules in their own folder instead. If
-    Python is told to search neither (`PYTHONSAFEPATH`, `-P`, `-I`), nothing is added.
+    Python is set to search neither (`PYTHONSAFEPATH`, `-P`, `-I`), nothing is added.
     """
     if not sys.flags.safe_path and "" not in sys.path:
         sys.path.insert(0, "")
@@ -270,7 +272,7 @@ def import_path(path: str, option: str) -> Any:
         UserError: There is no such module, importing it fails, or it has no such attribute.
     """
     if not DOTTED.fullmatch(path):
-        raise UserError(f"{option} {path!r} is no path: write it as my_package.module.name")
+        raise UserError(f"{option} {path!r} is not a dotted path: write it as my_package.module.name")
     module_name, _, name = path.rpartition(".")
     try:
         module = import_module(module_name, path)

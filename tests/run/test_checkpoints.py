@@ -5,7 +5,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from textclf.data import FilesDataModule
 from textclf.models import FineTunedClassifier
 from textclf.models.checkpoint import read_checkpoint
-from textclf.run.checkpoints import BestCheckpoint, LastCheckpoint, RandomStates, WholeCheckpointIO
+from textclf.run.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint, RandomStates
 
 
 class Interrupted(Exception):
@@ -27,7 +27,7 @@ def train(encoder, rows, folder, every, interrupt=None, resume=None, **options):
     model = FineTunedClassifier(2, ("negative", "positive"), str(encoder), max_length=32, learning_rate=0.01)
     trainer = Trainer(
         callbacks=[RandomStates(), BestCheckpoint(), LastCheckpoint(every), Interrupt(interrupt)],
-        plugins=[WholeCheckpointIO()],
+        plugins=[AtomicCheckpointIO()],
         default_root_dir=folder,
         max_epochs=3,
         accelerator="cpu",

@@ -44,7 +44,7 @@ from textclf.models.base import TextClassifier
 from textclf.models.checkpoint import accepted, import_calibrators, plain, read_checkpoint
 from textclf.models.streaming import StreamedBatches
 from textclf.run import loggers
-from textclf.run.defaults import DEFAULTS, as_list, progress_lines, resolve_precision, run_callbacks, run_plugins
+from textclf.run.defaults import DEFAULTS, as_list, progress_callbacks, resolve_precision, run_callbacks, run_plugins
 from textclf.run.execution import (
     Command,
     as_user_error,
@@ -217,7 +217,7 @@ class TextCLI(LightningCLI):
         if self.subcommand == "predict":
             check_output(self.options.output)
             self.stream = PredictionStream(self.options.output)
-            added: list[Callback] = [self.stream, *progress_lines(given, bar)]
+            added: list[Callback] = [self.stream, *progress_callbacks(given, bar)]
         else:
             added = run_callbacks(self._run_config(), given, bar)
         self.trainer_defaults = {"callbacks": added}

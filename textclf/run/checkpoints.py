@@ -18,7 +18,7 @@ from textclf.files import atomic_path
 from textclf.processes import run_folder
 
 
-class WholeCheckpointIO(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints atomically: to a temporary file in the same folder, which is then renamed.
 
     (Lightning writes to the system's temporary folder. Where that is another file system, the file is copied over the

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import ProgressBar
 
 from textclf.console import on_terminal, say
 from textclf.hardware.precision import choose_precision
-from textclf.run.checkpoints import BestCheckpoint, LastCheckpoint, RandomStates, WholeCheckpointIO
+from textclf.run.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint, RandomStates
 from textclf.run.folder import ConfigWriter
 from textclf.run.monitors import CleaningRecord, HeapTrimmer, TrainingSpeed
 from textclf.run.progress import ProgressLines
@@ -58,10 +58,10 @@ def run_callbacks(config: dict[str, Any], given: Sequence[Callback], progress_ba
         given: The user's own callbacks.
         progress_bar: The trainer's `enable_progress_bar`.
     """
-    return [ConfigWriter(config), *default_callbacks(), *progress_lines(given, progress_bar)]
+    return [ConfigWriter(config), *default_callbacks(), *progress_callbacks(given, progress_bar)]
 
 
-def progress_lines(given: Sequence[Any], progress_bar: bool | None) -> list[Callback]:
+def progress_callbacks(given: Sequence[Any], progress_bar: bool | None) -> list[Callback]:
     """The callback that prints progress as lines, where no progress bar is drawn.
 
     Args:
@@ -79,7 +79,7 @@ def run_plugins(given: Any) -> list[Any]:
     plugins = as_list(given)
     if any(isinstance(plugin, CheckpointIO) for plugin in plugins):
         return plugins
-    return [*plugins, WholeCheckpointIO()]
+    return [*plugins, AtomicCheckpointIO()]
 
 
 def as_list(value: Any) -> list[Any]:
