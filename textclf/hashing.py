@@ -10,10 +10,11 @@ import dis
 import hashlib
 import inspect
 import json
+import sysconfig
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 from uuid import uuid4
 
@@ -24,6 +25,8 @@ from torch import Tensor, nn
 from textclf.types import Dataset
 
 CHECKSUM_BYTES = 8
+LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+"""The folders of Python's own modules, and of installed packages."""
 
 
 def value_hash(value: Any) -> str:
@@ -110,7 +113,7 @@ def source_of(kind: type) -> str:
 
 
 def code_of(kind: type) -> list[str]:
-    """The source code of a class, and of its module, whose functions it uses: it changes when the code changes.
+    """The source code of a class, of its module, and of the user's modules that this one imports from.
 
     If the behaviour of the class depends on more than that, each call gives another text: the class was defined in a
     console, or in a function whose variables its methods use.
@@ -118,7 +121,8 @@ def code_of(kind: type) -> list[str]:
     try:
         source = [kind.__qualname__, inspect.getsource(kind)]
         module = inspect.getmodule(kind)
-        source.append(inspect.getsource(module) if module is not None else "")
+        if module is not None:
+            source += _sources_of(module)
     except (OSError, TypeError):
         return [uuid4().hex]
     enclosed: set[str] = set()
@@ -128,6 +132,27 @@ def code_of(kind: type) -> list[str]:
             enclosed.update(code.co_freevars)
     enclosed.discard("__class__")  # the variable behind `super()`
     return [uuid4().hex] if enclosed else source
+
+
+def _sources_of(module: ModuleType) -> list[str]:
+    """The source code of a module, and of the modules that it imports from, those of installed packages aside."""
+    found = {module.__name__: inspect.getsource(module)}
+    unread = [module]
+    while unread:
+        for value in vars(unread.pop()).values():
+            used = inspect.getmodule(value)
+            if used is not None and used.__name__ not in found and _is_of_user(used):
+                found[used.__name__] = inspect.getsource(used)
+                unread.append(used)
+    return [found[name] for name in sorted(found)]
+
+
+def _is_of_user(module: ModuleType) -> bool:
+    """Whether a module is neither of this package nor of an installed one, nor of Python itself."""
+    file = getattr(module, "__file__", None) or ""
+    if module.__name__.split(".")[0] == "textclf" or not file.endswith(".py"):
+        return False
+    return not any(Path(file).is_relative_to(folder) for folder in LIBRARIES)
 
 
 def overrides(kind: type, owner: type, name: str) -> bool:

@@ -137,6 +137,17 @@ def test_what_changes_the_key(written, name, change, same):
     assert (written(name) == written(name, **change)) == same
 
 
+@pytest.mark.parametrize("line", ["import own_words", "from own_words import clean as cut"])
+def test_the_key_changes_with_the_code_of_a_module_that_is_imported(written, line, tmp_path):
+    keys = []
+    for body in ("text.lower()", "text.upper()", "text.lower()"):
+        sys.modules.pop("own_words", None)
+        (tmp_path / "own_words.py").write_text(f"def clean(text):\n    return {body}\n")
+        keys.append(written("Own", line + "\n" + MODULE))
+    sys.modules.pop("own_words", None)
+    assert keys[0] == keys[2] != keys[1]
+
+
 def prefixed(prefix):
     class Own(TextClassifier):
         def encode(self, rows):
