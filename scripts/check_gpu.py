@@ -53,7 +53,7 @@ def rows_of(name: str, sizes: Sizes) -> Iterator[Row]:
         for case, work in part(sizes):
             try:
                 yield work()
-            except Exception as error:  # whatever it is, the next case may work
+            except Exception as error:  # after any error, the next case may work
                 yield failed(case, error)
             free_memory()
     except Exception as error:

@@ -132,10 +132,10 @@ def write(points: Sequence[Point], path: Path) -> None:
 
 
 def claim(folder: Path, arguments: Sequence[str]) -> None:
-    """Keeps the arguments, and what stands in the files that they name: runs of others are not reused.
+    """Stores the arguments, and the content of the files that they name: runs with other arguments are not reused.
 
     Raises:
-        UserError: The folder is of other arguments.
+        UserError: The folder holds runs with other arguments.
     """
     values = [argument.rpartition("=")[2] for argument in arguments]
     files = {name: Path(name).read_text(encoding="utf-8") for name in values if os.path.isfile(name)}
@@ -151,7 +151,7 @@ def claim(folder: Path, arguments: Sequence[str]) -> None:
 
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
-    """Measures each number of shots in turn, as long as there are so many rows; table and picture grow with it."""
+    """Measures each number of shots in turn, as long as there are enough rows; table and picture grow with it."""
     from tqdm.auto import tqdm
 
     folder = Path(options.folder)

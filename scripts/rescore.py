@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", metavar="RUN", help="run folder of a test, or its report/scores.parquet")
     parser.add_argument(
-        "--rule", nargs="+", metavar="RULE", help="rules to judge by, or paths of your own functions; all by default"
+        "--rule", nargs="+", metavar="RULE", help="rules to apply, or paths of your own functions; all by default"
     )
     parser.add_argument("--prior", nargs="+", metavar="NAME=SHARE", help="for the rule `prior`: each class's share")
     parser.add_argument("--json", metavar="FILE", help="write all metrics there as well")

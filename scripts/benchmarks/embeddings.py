@@ -36,9 +36,9 @@ def contenders(data_dir: str | None, number: int) -> dict[str, Callable[[], Coun
     train = train.select([i * len(train) // number for i in range(number)])
     return {
         "SentenceTransformer.encode + LogisticRegression": plain(train, test),
-        "textclf": ours(data, train, test, forgotten="*"),
-        "textclf, embeddings cached": ours(data, train, test, forgotten="*.arrow"),
-        "textclf, embeddings and rows cached": ours(data, train, test, forgotten=None),
+        "textclf": ours(data, train, test, deleted="*"),
+        "textclf, embeddings cached": ours(data, train, test, deleted="*.arrow"),
+        "textclf, embeddings and rows cached": ours(data, train, test, deleted=None),
     }
 
 
@@ -59,15 +59,15 @@ def plain(train: Any, test: Any) -> Callable[[], Counts]:
     return work
 
 
-def ours(data: TextDataModule, train: Any, test: Any, forgotten: str | None) -> Callable[[], Counts]:
+def ours(data: TextDataModule, train: Any, test: Any, deleted: str | None) -> Callable[[], Counts]:
     """`fit` and `test` as the command line runs them, the encoder loaded beforehand.
 
     Args:
         data: Whose label names hold.
-        train: Rows to learn from.
+        train: Rows to train on.
         test: Rows to score.
-        forgotten: What each round finds gone of that which the one before has kept, a pattern of file names: vectors
-            stand in `embeddings`, encoded rows in `*.arrow`.
+        deleted: Pattern of the cached files that are deleted before each round: vectors are in `embeddings`, encoded
+            rows in `*.arrow`; None to keep all.
     """
     import lightning.pytorch as pl
 
@@ -87,7 +87,7 @@ def ours(data: TextDataModule, train: Any, test: Any, forgotten: str | None) -> 
     embedder.cache = VectorCache(Path(folder, "embeddings", embedder.cache.path.name), embedder.dimension)
 
     def work() -> Counts:
-        for place in list(folder.glob(forgotten)) if forgotten else ():
+        for place in list(folder.glob(deleted)) if deleted else ():
             shutil.rmtree(place) if place.is_dir() else place.unlink()
         with mock.patch("datasets.config.HF_DATASETS_CACHE", kept.name):
             rows = Rows(val_size=0, cleaning=[])

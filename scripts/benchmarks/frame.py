@@ -49,7 +49,7 @@ def summarize(measured: Sequence[Measured], unit: str | None = None) -> list[dic
 
     `rate` is in units per second; `ratio` is that of the medians, to the baseline; `paired_ratio` is the median of the
     ratios of single rounds. A count named `matmul seconds`, what the needed matrix products would take at the machine's
-    own rate, is told as its share of the median.
+    own rate, is reported as its share of the median.
     """
     baseline = measured[0].seconds
     return [

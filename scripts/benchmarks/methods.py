@@ -1,6 +1,6 @@
-"""Methods that are used as they are, each beside the plainest loop that a notebook would write for it.
+"""Methods that are used as they are, each next to the plainest loop that a notebook would write for it.
 
-No model hub is needed: MiniLM with a random head stands for ready-made and NLI models, random weights as large as
+No model hub is needed: MiniLM with a random head replaces ready-made and NLI models, random weights as large as
 those of FLAN-T5-small for an encoder-decoder, and a server on loopback that takes 50 ms an answer for a chat API.
 """
 
@@ -42,7 +42,9 @@ def pretrained(texts: Sequence[str]) -> dict[str, Work]:
     def scores(text: str) -> dict[str, float]:
         return {entry["label"]: entry["score"] for entry in classify(text, truncation=True, top_k=None)}
 
-    return beside("pipeline, one text per call", scores, partial(PretrainedClassifier, 2, names, folder, 128), texts)
+    return plain_and_ours(
+        "pipeline, one text per call", scores, partial(PretrainedClassifier, 2, names, folder, 128), texts
+    )
 
 
 def nli(texts: Sequence[str], folder: str | None = None, few: int | None = None) -> dict[str, Work]:
@@ -65,7 +67,7 @@ def nli(texts: Sequence[str], folder: str | None = None, few: int | None = None)
         return dict(zip(answer["labels"], answer["scores"], strict=True))
 
     build = partial(NLIClassifier, len(LABELS), LABELS, folder, 128)
-    return beside("default pipeline", scores, build, texts, few)
+    return plain_and_ours("default pipeline", scores, build, texts, few)
 
 
 def seq2seq(texts: Sequence[str], folder: str | None = None, few: int | None = None) -> dict[str, Work]:
@@ -94,7 +96,7 @@ def seq2seq(texts: Sequence[str], folder: str | None = None, few: int | None = N
         return dict(zip(LABELS, torch.stack(found).softmax(0).tolist(), strict=True))
 
     model = partial(Seq2SeqClassifier, len(LABELS), LABELS, folder, 256, PROMPT)
-    return beside("a pass per label", scores, model, texts, few)
+    return plain_and_ours("a pass per label", scores, model, texts, few)
 
 
 def chat(texts: Sequence[str]) -> dict[str, Work]:
@@ -119,7 +121,7 @@ def chat(texts: Sequence[str]) -> dict[str, Work]:
     return {"sequential requests": plain, "textclf": eight_at_once}
 
 
-def beside(
+def plain_and_ours(
     name: str, scores: Scores, build: Callable[[], Any], texts: Sequence[str], few: int | None = None
 ) -> dict[str, Work]:
     """A plain loop, and `test` as the command line runs it, in fp32 and in the precision that the hardware chooses.

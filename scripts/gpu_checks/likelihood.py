@@ -75,10 +75,10 @@ def compared(
     row = timed(f"scores, {name}", work, 1, warm=True)
     plain, exact = found[f"plain, {short_name(dtype)}"], found["plain, fp32"]
     off = difference(found[name], plain)
-    told = [against("fp32 plain", found[name], exact)]
+    comparisons = [against("fp32 plain", found[name], exact)]
     if dtype != torch.float32:
-        told.append(against(f"{short_name(dtype)} plain", found[name], plain))
-    return Row(row.name, "; ".join(told), off <= TOLERANCE[dtype], row.seconds, {**row.counts, "off": off})
+        comparisons.append(against(f"{short_name(dtype)} plain", found[name], plain))
+    return Row(row.name, "; ".join(comparisons), off <= TOLERANCE[dtype], row.seconds, {**row.counts, "off": off})
 
 
 def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -191,7 +191,7 @@ def classified(folder: str, prompts: Sequence[str], sizes: Sizes) -> Row:
 
 
 def published() -> Row:
-    """What others have published, to be read beside the rates."""
+    """What others have published, to compare with the rates."""
     what = "published, not measured here: Qwen3-0.6B, 300 tokens, P99 500 ms (sgl-project/sglang#9748)"
     return Row("SGLang on an H100", what, counts={"rate": SGLANG})
 

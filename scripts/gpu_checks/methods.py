@@ -65,17 +65,17 @@ def nli(sizes: Sizes) -> Iterator[Case]:
     """Ten labels by NLI: transformers' pipeline, then textclf."""
     folder = models.entailment(sizes, list(sizes.encoders)[-1])
     texts = models.texts(sizes.texts // 8, sizes.words, seed=7)
-    yield from beside(methods.nli(texts, folder, sizes.few_texts), sizes)
+    yield from timed_contenders(methods.nli(texts, folder, sizes.few_texts), sizes)
 
 
 def seq2seq(sizes: Sizes) -> Iterator[Case]:
     """Likelihoods of ten labels by an encoder-decoder: a pass per label, then textclf."""
     folder = models.encoder_decoder(sizes)
     texts = models.texts(sizes.texts // 8, sizes.words, seed=8)
-    yield from beside(methods.seq2seq(texts, folder, sizes.few_texts), sizes)
+    yield from timed_contenders(methods.seq2seq(texts, folder, sizes.few_texts), sizes)
 
 
-def beside(contenders: dict[str, Work], sizes: Sizes) -> Iterator[Case]:
+def timed_contenders(contenders: dict[str, Work], sizes: Sizes) -> Iterator[Case]:
     """Contenders whose probabilities were compared when they were set up."""
     for name, work in contenders.items():
         yield name, partial(timed, name, work, sizes.repeats, "fp32 agrees with the plain loop within 1e-4")

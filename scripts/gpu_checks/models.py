@@ -68,7 +68,7 @@ def word_tokenizer(marks: bool) -> Any:
     """A token per word.
 
     Args:
-        marks: Whether texts stand between [CLS] and [SEP].
+        marks: Whether texts are put between [CLS] and [SEP].
     """
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast

@@ -1,4 +1,4 @@
-"""Parts of `check_gpu.py`: fine-tuning beside transformers' Trainer, and training that is resumed."""
+"""Parts of `check_gpu.py`: fine-tuning compared with transformers' Trainer, and training that is resumed."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ def resumed(name: str, folder: str, texts: Sequence[str], precision: str, determ
     finally:
         torch.use_deterministic_algorithms(False)
     seconds = time.perf_counter() - started
-    told = f"step {middle} of {steps} to the end: {equality(whole, rest)}; twice in one go: {equality(whole, again)}"
+    report = f"step {middle} of {steps} to the end: {equality(whole, rest)}; twice in one go: {equality(whole, again)}"
     # Kernels that add in any order differ from run to run: then no resumed run can be equal either.
     same = not differing(whole, rest) or (not deterministic and bool(differing(whole, again)))
-    return Row(name, told, same, seconds, {"rows": 3 * EPOCHS * len(texts), "off": largest(whole, rest)})
+    return Row(name, report, same, seconds, {"rows": 3 * EPOCHS * len(texts), "off": largest(whole, rest)})
 
 
 Weights = dict[str, torch.Tensor]

@@ -136,7 +136,7 @@ BAD = [
     ({"limit": True}, "limit True of test is not a number of rows"),
     ({"limit": {"train": 0}}, "limit 0 of train is not a number of rows"),
     ({"limit": {"train": 1.5}}, "limit 1.5 of train is not a number of rows"),
-    ({"limit": {"tset": 5}}, "limit names 'tset', which is no split: give a number for train, validation, test"),
+    ({"limit": {"tset": 5}}, "limit names 'tset', which is not a split: give a number for train, validation, test"),
     ({"limit": {}}, "limit {} names no split"),
     ({"limit_by": "first"}, "limit_by 'first' has no effect without a limit"),
     ({"limit": {"train": 9}, "shots_per_class": 2}, "limit of train 9 and shots_per_class 2 are two ways"),

@@ -126,18 +126,18 @@ REFUSED = [
     ("a.tsv", "text\tlabel\na\tb\tx\n", "line 2 has 3 fields, .*: a .tsv file has no quoting.* rename it to .csv"),
     ("a.tsv", 'text\tlabel\na\tx\n"b\nc"\ty\n', "line 3 has 1 field, .*: a .tsv file has no quoting"),
     ("a.tsv", '"text"\t"label"\n"a"\t"x"\n', "line 1 has quotation marks around names"),
-    ("a.jsonl", '{"text": "a"}\n{"text": "b"\n', "line 2 is no JSON object .Expecting ',' delimiter"),
+    ("a.jsonl", '{"text": "a"}\n{"text": "b"\n', "line 2 is not a JSON object .Expecting ',' delimiter"),
     ("a.jsonl", '[{"text": "a"},\n{"text": "b"}]\n', "line 1 begins a JSON list: write one object on each line"),
     ("a.jsonl", '[{"text": "a"}]\n', "line 1 is a list, no JSON object"),
-    ("a.jsonl", '{\n  "text": "a"\n}\n', "line 1 is no JSON object"),
+    ("a.jsonl", '{\n  "text": "a"\n}\n', "line 1 is not a JSON object"),
     ("a.jsonl", '{"text": "a"}\n\n"b"\n', "line 3 is 'b', no JSON object"),
-    ("a.jsonl", '{"text": "a", "text": "b"}\n', "line 1 is no JSON object .the field 'text' is there twice"),
-    ("a.jsonl", '{"text": "a"} {"text": "b"}\n', "line 1 is no JSON object .Extra data"),
+    ("a.jsonl", '{"text": "a", "text": "b"}\n', "line 1 is not a JSON object .the field 'text' is there twice"),
+    ("a.jsonl", '{"text": "a"} {"text": "b"}\n', "line 1 is not a JSON object .Extra data"),
     ("a.jsonl", '{"text": "a"}\n{"text": ["b"]}\n', "column 'text' holds "),
     ("a.jsonl", '{"text": "a"}\n{"text": {"b": 1}}\n', "column 'text' holds "),
     ("a.jsonl", '{"text": "a", "id": {"b": 1}}\n', "column 'id' holds "),
     ("a.jsonl", "[" * 10**5 + "\n", "line 1 begins a JSON list"),
-    ("a.jsonl", '{"text": ' + "[" * 10**5 + "\n", "line 1 is no JSON object"),
+    ("a.jsonl", '{"text": ' + "[" * 10**5 + "\n", "line 1 is not a JSON object"),
 ]  # fmt: skip
 
 

@@ -142,7 +142,7 @@ def test_texts_of_which_some_are_numbers(texts):
     ("name", "content", "message"),
     [
         ("a.parquet", b"PAR1 cut off", "cannot load the file .*a.parquet"),
-        ("a.jsonl", b'{"text": "a", "label": 1}\n{"text":\n', "a.jsonl' line 2 is no JSON object"),
+        ("a.jsonl", b'{"text": "a", "label": 1}\n{"text":\n', "a.jsonl' line 2 is not a JSON object"),
         ("a.csv", b'text,label\n"no end,1\n', "a.csv' line 2 has a quotation mark that is never closed"),
         (
             "a.csv",

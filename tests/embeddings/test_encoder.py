@@ -277,7 +277,7 @@ def test_two_models_of_one_name_do_not_collide(model_folder, embedder, tmp_path,
         folder = tmp_path / name / "model"
         shutil.copytree(model_folder, folder)
         keys.append(embedder(folder).key)
-    assert keys[0] == keys[1] == embedder().key  # where it lies is no part of it
+    assert keys[0] == keys[1] == embedder().key  # where it lies is not part of it
     change(folder)
     assert embedder(folder).key != keys[0]
 

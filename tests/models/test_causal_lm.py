@@ -481,7 +481,7 @@ def not_causal(tmp_path_factory):
         ("--model.prompt 'What is it?'", ["'What is it?'", "{text}"]),
         ("--model.prompt '{text} and {text_pair}'", ["{text_pair}"]),
         ("--model.max_length 10", ["no room for the text", "13 tokens without", "10 fit"]),
-        ("--model.shots 1000", ["shots 1000", "500 rows of", "30 to learn from"]),
+        ("--model.shots 1000", ["shots 1000", "500 rows of", "30 for training"]),
         ("--model.rule nonsense", ["nonsense", "fitted_prior"]),
         ("--model.rule prior", ["'prior'", "share"]),
         ("--model.prior '{negative: 0, positive: 1}'", ["'negative'", "above 0"]),

@@ -83,7 +83,7 @@ def test_label_map():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"긍점": 1}, r"weights names '긍점', which is no label: the labels are 부정, 긍정"),
+        ({"긍점": 1}, r"weights names '긍점', which is not a label: the labels are 부정, 긍정"),
         (
             {"긍 정": 1},
             r"\('긍 정' \('\\uae0d \\uc815'\) looks like '긍정' \('\\uae0d\\uc815'\), but is another name\)",

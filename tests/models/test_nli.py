@@ -147,7 +147,7 @@ def test_a_run_and_what_is_refused(nli_model, rows_folder, tmp_path, capsys):
         "--model.max_length 5": "a hypothesis alone has",
         "--model.max_length 999": "at most 64",
         "--model.hypothesis_template film": "must have one {label}",
-        "--model.label_texts {good:fine}": "'good', which is no label: the labels are negative, positive",
+        "--model.label_texts {good:fine}": "'good', which is not a label: the labels are negative, positive",
         "--model.label_texts {negative:positive}": "the same hypothesis",
     }.items():
         with pytest.raises(SystemExit):

@@ -175,7 +175,7 @@ def test_answers_that_fit_no_class_are_counted(seq2seq_model, rows_folder, tmp_p
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"otherwise": "good", "mode": "generate"}, "'good', which is no label"),
+        ({"otherwise": "good", "mode": "generate"}, "'good', which is not a label"),
         ({"otherwise": "negative"}, "needs mode generate"),
         ({"prompt": "what?"}, "has no {text}"),
         ({"label_words": {"negative": "bad"}}, "leaves out 'positive'"),

@@ -181,14 +181,14 @@ def test_max_features_keeps_the_most_frequent():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"word_ngrams": (2, 1)}, r"word_ngrams \[2, 1\] is no range.*null"),
-        ({"char_ngrams": (0, 2)}, r"char_ngrams \[0, 2\] is no range.*null"),
+        ({"word_ngrams": (2, 1)}, r"word_ngrams \[2, 1\] is not a range.*null"),
+        ({"char_ngrams": (0, 2)}, r"char_ngrams \[0, 2\] is not a range.*null"),
         ({"word_ngrams": None, "char_ngrams": None}, "both null: give at least one"),
         ({"C": 0.0}, "C 0.0 is out of range: give a number above 0"),
         ({"C": math.nan}, "C nan is out of range"),
         ({"min_df": 0}, "min_df 0 is too small: give 1"),
         ({"max_features": 0}, "max_features 0 is too small: give 1"),
-        ({"class_weights": {"goed": 2.0}}, "names 'goed', which is no label: the labels are 나쁨, 보통, good"),
+        ({"class_weights": {"goed": 2.0}}, "names 'goed', which is not a label: the labels are 나쁨, 보통, good"),
         ({"class_weights": {"good": -1.0}}, "gives good -1.0: give a number above 0"),
     ],
 )

@@ -84,10 +84,10 @@ def test_a_metric_is_given_what_it_depends_on(entry, classes, name, given):
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        ("MulticlassCohenKappa", "is no path: write it as torchmetrics.classification.MulticlassCohenKappa"),
+        ("MulticlassCohenKappa", "is not a dotted path: write it as torchmetrics.classification.MulticlassCohenKappa"),
         ("torchmetrics.Nothing", "'torchmetrics' has no 'Nothing'"),
         ("nowhere.Metric", "there is no module 'nowhere'"),
-        ("os.path.join", "is no class with update"),
+        ("os.path.join", "is not a class with update"),
         ({"init_args": {}}, "'class_path' in"),
         ({"class_path": KAPPA, "arguments": {}}, "'arguments' in"),
         ({"class_path": KAPPA, "given": "logits"}, "given 'logits'"),

@@ -111,7 +111,7 @@ def test_line_breaks_in_quotes(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", b'{"text": "a"}\n{"text": "b"}\n{"text": \n', "a.jsonl' line 3 is no JSON object"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": "b"}\n{"text": \n', "a.jsonl' line 3 is not a JSON object"),
         ("a.jsonl", b'{"text": "a"}\n["b"]\n', "a.jsonl' line 2 is a list, no JSON object"),
         ("a.jsonl", b'{"text": "a"}\n5\n', "a.jsonl' line 2 is 5, no JSON object"),
         ("a.jsonl", b'{"txt": "a"}\n{"id": 1}\n', "a.jsonl' has no column 'text': it has txt, id"),

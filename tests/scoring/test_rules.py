@@ -147,7 +147,7 @@ def test_a_rule_says_what_it_needs():
     np.testing.assert_allclose(class_scores(rule, STORED), class_scores("pmi", STORED))
     with pytest.raises(UserError, match="own_pmi' needs 'empty', which this run has not stored"):
         class_scores(rule, replace(STORED, empty=None))
-    with pytest.raises(UserError, match="needs 'emptyness' is no part of Likelihoods: choose from words,"):
+    with pytest.raises(UserError, match="needs 'emptyness' is not part of Likelihoods: choose from words,"):
         ScoreRule(per_word, needs=("emptyness",))
 
 

@@ -231,7 +231,7 @@ def load_causal(reference: str, options: Mapping[str, Any], dtype: torch.dtype) 
         dtype: Of the weights.
 
     Raises:
-        UserError: It cannot be loaded, or is no causal language model.
+        UserError: It cannot be loaded, or is not a causal language model.
     """
     from transformers import AutoModelForCausalLM
 

@@ -113,7 +113,7 @@ def json_answer(text: str) -> str | None:
     """The answer in a JSON object: the value under a name such as `answer`, otherwise its only value.
 
     Returns:
-        An empty text if that value is neither a string nor a number; None if the text is no such object.
+        An empty text if that value is neither a string nor a number; None if the text is not such an object.
     """
     try:
         parsed = json.loads(text)

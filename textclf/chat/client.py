@@ -46,7 +46,7 @@ def server_url(base_url: str | None) -> str:
     parts = urlsplit(base_url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise UserError(
-            f"{name} {base_url!r} is no address: write it as http://localhost:8000/v1, with http:// or https://"
+            f"{name} {base_url!r} is not an address: write it as http://localhost:8000/v1, with http:// or https://"
         )
     return base_url.rstrip("/")
 
@@ -305,7 +305,7 @@ def _checked(text: str) -> Answer:
     Raises:
         PassingError: It has neither a message nor a count of tokens; a retry may give another response.
     """
-    no_completion = PassingError(f"the answer is no chat completion: {text[:80]!r}")
+    no_completion = PassingError(f"the answer is not a chat completion: {text[:80]!r}")
     try:
         answer = json.loads(text)
     except ValueError as error:

@@ -166,7 +166,7 @@ class TextCLI(LightningCLI):
         self.config = unquoted(parser.parse_args([command, *with_logger_folders(rest)]))
         options = self.config[command]
         if options.ckpt_path and self.checkpoint_path is None:
-            raise UserError("ckpt_path stands in a configuration file: give it on the command line, as --ckpt_path")
+            raise UserError("ckpt_path is in a configuration file: give it on the command line, as --ckpt_path")
         # LightningCLI would read the checkpoint's hyperparameters once more, and they would replace the options.
         options.ckpt_path = None
 

@@ -69,7 +69,7 @@ class Parser(LightningArgumentParser):
         super().__init__(*args, prog=prog, **kwargs)
 
     def parse_path(self, path: Any, *args: Any, **kwargs: Any) -> Namespace:
-        """Reads a configuration file in whatever encoding it has; configurations in it may be named relative to it."""
+        """Reads a configuration file in any detected encoding; configurations in it may be named relative to it."""
         text = dump(read_config(path))
         with ConfigPath(path, mode="fr").relative_path_context():
             config: Namespace = self.parse_string(text, *args, path=path, **kwargs)
@@ -134,7 +134,7 @@ def peek(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def configs_first(arguments: Sequence[str]) -> list[str]:
-    """Puts the configuration files before the values: a value on the command line wins, wherever it stands.
+    """Puts the configuration files before the values: a value on the command line wins at any position.
 
     `--model` and `--data` come before the files as well, which may hold arguments for the class that they name.
     """
@@ -199,7 +199,7 @@ CLASS_OPTION = re.compile(rf"--(?:.+\.)?(?:{'|'.join(CLASS_KEYS)})(?:\.help)?\+?
 
 
 def with_current_classes(arguments: Sequence[str]) -> list[str]:
-    """The arguments of a command, with class paths that an earlier version wrote replaced by those of today.
+    """The arguments of a command, with class paths that an earlier version wrote replaced by the current ones.
 
     Args:
         arguments: As they were given.

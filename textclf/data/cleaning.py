@@ -123,7 +123,7 @@ class DecodeHTML(TextStep):
 
 @dataclass(frozen=True)
 class JoinLines(TextStep):
-    r"""Makes one space of each run of white space and of backslashes that stand for line breaks; `\$` is a dollar."""
+    r"""Replaces each run of white space, and of backslashes that mark line breaks, by one space; `\$` is a dollar."""
 
     why = "line breaks of the source's layout"
 

@@ -48,7 +48,7 @@ class MethodRecord(Protocol):
 
     Attributes:
         restored: Whether the method's state comes from a checkpoint.
-        train_rows: Number of labelled rows that it has learnt from.
+        train_rows: Number of labelled rows that it was trained on.
         train_seed: The seed of its training.
         text_steps: Cleaning steps that changed the texts it was trained on.
     """
@@ -168,7 +168,7 @@ def _column(values: Any, gave: str, size: int) -> list[Any]:
 
 
 def _number_of_entries(values: Any) -> int | None:
-    """The length of a column; None where the value is no column."""
+    """The length of a column; None where the value is not a column."""
     if isinstance(values, str | bytes | Mapping | set):
         return None
     try:
@@ -223,7 +223,7 @@ def batch_of(collate: Callable[[dict[str, Any]], Any], rows: Mapping[str, Any]) 
         rows: Columns of encoded rows.
 
     Raises:
-        UserError: It is no dictionary, or has a key of those that every batch gets.
+        UserError: It is not a dictionary, or has a key of those that every batch gets.
     """
     gave = f"{type(getattr(collate, '__self__', collate)).__name__}.collate gave"
     batch = collate(dict(rows))

@@ -14,7 +14,7 @@ from textclf.errors import UserError
 from textclf.types import Dataset
 
 FIT_ROWS = 1000
-"""Most rows that a few numbers are fitted to: more would cost much, and change little."""
+"""Maximum number of rows that a few numbers are fitted to: more would cost much, and change little."""
 
 
 def rows_to_show(request: ExampleRequest, labels: np.ndarray, names: Sequence[str], of_slice: bool) -> np.ndarray:
@@ -24,7 +24,7 @@ def rows_to_show(request: ExampleRequest, labels: np.ndarray, names: Sequence[st
         request: The request.
         labels: Class of each train row, shape `(rows,)`.
         names: Name of each class.
-        of_slice: Whether the rows that numbers are fitted to come from the same ones.
+        of_slice: Whether the rows that numbers are fitted to come from the same rows.
 
     Returns:
         Row numbers.
@@ -46,8 +46,8 @@ def sample_to_fit(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
 
     Args:
         labels: Class of each row, shape `(rows,)`.
-        most: About how many.
-        seed: Of the draw.
+        most: Approximate number of rows.
+        seed: Seed of the random choice.
 
     Returns:
         Row numbers.
@@ -99,8 +99,8 @@ def draw_examples(labels: np.ndarray, shots: int, seed: int, names: Sequence[str
         members = np.flatnonzero(labels == label)
         if len(members) < number:
             raise UserError(
-                f"shots {shots} asks for {number} rows of {names[label]!r}, and there are {len(members)} to learn "
-                "from: give fewer shots, or more train rows"
+                f"shots {shots} asks for {number} rows of {names[label]!r}, and there are {len(members)} for "
+                "training: give fewer shots, or more train rows"
             )
         drawn.append(generator.permutation(members)[:number])
     return generator.permutation(np.concatenate(drawn))

@@ -86,14 +86,14 @@ def limits_by_split(limit: int | Mapping[Split, int] | None) -> dict[Split, int]
     """Returns the limit of each split that has one; a single number is that of the test split.
 
     Raises:
-        UserError: A name is no split, or a number is not a whole one from 1.
+        UserError: A name is not a split, or a number is not a whole one from 1.
     """
     limits: dict[Split, int] = {"test": limit} if isinstance(limit, int) else dict(limit or {})
     if limit == {}:
         raise UserError("limit {} names no split: give a number of test rows, or {train: 1000, test: 200}")
     for split, rows in limits.items():
         if split not in SPLITS:
-            raise UserError(f"limit names {split!r}, which is no split: give a number for {', '.join(SPLITS)}")
+            raise UserError(f"limit names {split!r}, which is not a split: give a number for {', '.join(SPLITS)}")
         if type(rows) is not int or rows < 1:
             raise UserError(f"limit {rows!r} of {split} is not a number of rows: give a whole number from 1")
     return limits

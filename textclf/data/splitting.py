@@ -17,7 +17,7 @@ def stratified_split(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Divides rows so that each class gives the same share; the result is the same on every machine.
 
-    At least one row of each class stays in the first part: a class that is held out whole cannot be learnt. Rows of the
+    At least one row of each class stays in the first part: a model cannot learn a class without train rows. Rows of the
     same text go to the same part, by the label of the first of them.
 
     Args:

@@ -50,7 +50,7 @@ def standard_columns(
         keep_unknown: Whether an unknown label becomes -1; else it is refused.
 
     Raises:
-        UserError: A column is missing, the texts are no texts, or a label is not in `label_names`.
+        UserError: A column is missing, the texts are not texts, or a label is not in `label_names`.
     """
     from datasets import Features, Value
 

@@ -3,9 +3,9 @@
 - A missing value (None, NaN) is an empty text; as a label, it is missing.
 - Numbers, truth values and dates among texts become text: `7`, `1.5`, `true`, `2024-01-01`. A column that holds nothing
   else is refused, since it is not a column of texts.
-- Invalid characters (half of an emoji as JSON can escape it, strings of Parquet that are no UTF-8) become U+FFFD, and
-  one line reports the number of rows. In a file of plain text such bytes are refused with their line, since the file
-  may be in another encoding.
+- Invalid characters (half of an emoji as JSON can escape it, strings of Parquet that are not valid UTF-8) become
+  U+FFFD, and one line reports the number of rows. In a file of plain text such bytes are refused with their
+  line, since the file may be in another encoding.
 - Lists, objects and bytes are refused, with their row.
 """
 
@@ -45,7 +45,7 @@ def as_text(value: Any) -> str | None:
         The text; None for a missing value, which NaN is too.
 
     Raises:
-        ValueError: It is no single value: a list, an object, or bytes.
+        ValueError: It is not a single value: a list, an object, or bytes.
     """
     if isinstance(value, str):
         return str(value)

@@ -66,7 +66,7 @@ class Calibrator(ABC):
         """The attributes as the checkpoint keeps them.
 
         Raises:
-            UserError: One of them is no plain value.
+            UserError: One of them is not a plain value.
         """
         name = type(self).__name__
         return {key: plain_state(value, f"{name}.{key}") for key, value in vars(self).items()}

@@ -51,7 +51,7 @@ class NamedMetric:
             raise UserError(f"metrics: {key!r} in {entry!r}: give class_path, and any of {', '.join(ENTRY[1:])}")
         path, given = str(settings["class_path"]), settings.get("given")
         if "." not in path:
-            raise UserError(f"metrics: {path!r} is no path: write it as torchmetrics.classification.{path}")
+            raise UserError(f"metrics: {path!r} is not a dotted path: write it as torchmetrics.classification.{path}")
         if given is not None and given not in get_args(Given):
             raise UserError(f"metrics: given {given!r} of {path}: choose one of {', '.join(get_args(Given))}")
         name = str(settings.get("name") or default_name(path))
@@ -66,7 +66,7 @@ class NamedMetric:
         found = import_path(self.class_path, "metric")
         if not (isinstance(found, type) and hasattr(found, "update") and hasattr(found, "compute")):
             methods = "update(preds, target) and compute()"
-            raise UserError(f"metric {self.class_path!r} is no class with {methods}: give one of torchmetrics")
+            raise UserError(f"metric {self.class_path!r} is not a class with {methods}: give one of torchmetrics")
         return found
 
     def build(self, num_classes: int) -> Any:

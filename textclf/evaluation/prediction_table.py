@@ -57,7 +57,7 @@ class PredictionTable:
     def metric_scores(self) -> np.ndarray:
         """Scores for `ClassificationMetrics.update`, float64, shape (rows, num_classes).
 
-        Without probabilities they are 0 for the predicted class and -inf for the others. NaN stands for an
+        Without probabilities they are 0 for the predicted class and -inf for the others. NaN marks an
         invalid answer.
         """
         if self.has_probabilities:

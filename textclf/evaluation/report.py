@@ -92,8 +92,8 @@ def summarize(
 
     Returns:
         The metrics of `ClassificationMetrics` under `<split>/<key>`, `nll_uncalibrated` and `ece_uncalibrated` where a
-        temperature is in force, and `examples` and `examples_per_second`, ready for strict JSON: None stands for what
-        is not there, not a number, or infinite.
+        temperature is in force, and `examples` and `examples_per_second`, ready for strict JSON: a value that is
+        missing, not a number, or infinite is None.
     """
     scores = _scores(table)
     summary: dict[str, float | int | None] = {
@@ -189,7 +189,7 @@ def _table_lines(table: PredictionTable, accuracy: float) -> list[str]:
 
     classes = range(len(table.label_names))
     with warnings.catch_warnings():
-        # A small test split of a data set with many classes is no regression problem.
+        # A small test split of a data set with many classes is not a regression problem.
         warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
         scores = classification_report(
             table.labels, table.predictions, labels=classes, zero_division=0, output_dict=True

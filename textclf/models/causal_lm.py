@@ -138,7 +138,8 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         self.fit_rows: Dataset | None = None
         self.fit_rows_of_test = False
         # What is found in an evaluation
-        self.network: tuple[PreTrainedModel] | None = None  # in a tuple, so that it is no submodule: it is never saved
+        # In a tuple, so that it is not a submodule: it is never saved.
+        self.network: tuple[PreTrainedModel] | None = None
         self.rounding_cost: dict[str, float] = {}
         self._beyond: dict[int, str] = {}
         self._split_scores: list[Scores] = []
@@ -156,7 +157,7 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         tokenizer = load_tokenizer(self.pretrained, self.load_options, CAUSAL_REMEDY)
         errors = audit_labels(tokenizer, [], self.words).errors
         if errors:
-            raise UserError(f"label_words: {errors[0]}: give words that {self.pretrained!r} tells apart")
+            raise UserError(f"label_words: {errors[0]}: give words with different tokens in {self.pretrained!r}")
         return tokenizer
 
     @cached_property
@@ -312,7 +313,7 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         if kind == "empty":
             start = self.tokenizer.bos_token or self.tokenizer.eos_token
             prompts = [] if start is None else [str(start)]
-            bos = "tokenizer"  # the premise is a BOS alone, whatever the policy for prompts
+            bos = "tokenizer"  # the premise is a BOS alone, even if prompts have none
         elif kind == "domain":
             prompts = [self.premise]
         else:

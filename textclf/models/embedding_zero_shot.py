@@ -54,7 +54,7 @@ class EmbeddingZeroShot(EmbeddingClassifier):
             temperature: Divisor of cosines in the softmax; smaller values give more confident probabilities.
 
         Raises:
-            UserError: A label has no description, a description's name is no label, or a value is out of range.
+            UserError: A label has no description, a description's name is not a label, or a value is out of range.
         """
         super().__init__(num_classes, label_names, pretrained, max_length, embedding)
         check_temperature(temperature)

@@ -91,7 +91,7 @@ class FineTunedClassifier(TextClassifier):
             compile: Use `torch.compile`; the first batches are slow.
 
         Raises:
-            UserError: A value is out of range, a weight's name is no label, or arguments exclude each other.
+            UserError: A value is out of range, a weight's name is not a label, or arguments exclude each other.
         """
         super().__init__(num_classes, label_names)
         longest_warmup = 1 if isinstance(warmup, float) else math.inf

@@ -17,7 +17,7 @@ ClassWeights = Literal["balanced"] | dict[str, float] | None
 
 
 def label_named(argument: str, name: str, label_names: Sequence[str]) -> str:
-    """Finds the label that an argument names, whatever its Unicode normal form and surrounding white space.
+    """Finds the label that an argument names, in any Unicode normal form and with any surrounding white space.
 
     Args:
         argument: The argument's name, for the message.
@@ -30,7 +30,9 @@ def label_named(argument: str, name: str, label_names: Sequence[str]) -> str:
     normalized = normalized_name(str(name))  # from Python, a label such as `0` may be given as a number
     if normalized not in label_names:
         near = near_known(normalized, label_names)
-        raise UserError(f"{argument} names {name!r}, which is no label: the labels are {', '.join(label_names)}{near}")
+        raise UserError(
+            f"{argument} names {name!r}, which is not a label: the labels are {', '.join(label_names)}{near}"
+        )
     return normalized
 
 
@@ -46,7 +48,7 @@ def by_label_name(
         complete: Whether every label needs an entry.
 
     Raises:
-        UserError: A name is no label, a label is named twice, or, where all are needed, left out.
+        UserError: A name is not a label, a label is named twice, or, where all are needed, left out.
     """
     result: dict[str, T] = {}
     for name, entry in given.items():
@@ -82,7 +84,7 @@ def texts_by_label_name(
     """Returns the texts of each label, one or several, as lists; arguments as for `by_label_name`.
 
     Raises:
-        UserError: A name is no label, or a label has no text.
+        UserError: A name is not a label, or a label has no text.
     """
     entries = by_label_name(argument, given, label_names, complete=True)
     result: dict[str, list[str]] = {}
@@ -100,7 +102,7 @@ def check_class_weights(class_weights: ClassWeights, label_names: Sequence[str])
     """Checks weights of the classes in the loss; weights by name are returned under the names of `label_names`.
 
     Raises:
-        UserError: A name is no label, or a weight is not above 0.
+        UserError: A name is not a label, or a weight is not above 0.
     """
     if isinstance(class_weights, dict):
         return positive_by_label_name("class_weights", class_weights, label_names)
@@ -128,7 +130,7 @@ def class_shares(prior: Mapping[str, float] | None, label_names: Sequence[str]) 
     """Shares of the classes, in the order of `label_names`, float64; None where none are given.
 
     Raises:
-        UserError: A name is no label, a label has no share, or a share is not above 0.
+        UserError: A name is not a label, a label has no share, or a share is not above 0.
     """
     if prior is None:
         return None
@@ -143,7 +145,7 @@ def words_of(words: Mapping[str, str | list[str]] | None, label_names: Sequence[
     """The label words of each class, in the order of `label_names`; the names themselves where none are given.
 
     Raises:
-        UserError: A name is no label, a label has no word, or a word is empty.
+        UserError: A name is not a label, a label has no word, or a word is empty.
     """
     if words is None:
         return [[name] for name in label_names]
@@ -191,10 +193,10 @@ def map_labels(
         name = str(given)  # from Python, a label such as `0` may be given as a number
         if folded(name) not in model_indices:
             near = near_known(name, model_labels)
-            raise UserError(f"label_map names {name!r}, which is no label of the model: {both}{near}")
+            raise UserError(f"label_map names {name!r}, which is not a label of the model: {both}{near}")
         if target is not None and folded(target) not in data_indices:
             near = near_known(target, label_names)
-            raise UserError(f"label_map maps {name!r} to {target!r}, which is no label of the data: {both}{near}")
+            raise UserError(f"label_map maps {name!r} to {target!r}, which is not a label of the data: {both}{near}")
         targets[model_indices[folded(name)]] = None if target is None else data_indices[folded(target)]
     unmatched = [name for i, name in enumerate(model_labels) if i not in targets]
     if unmatched:

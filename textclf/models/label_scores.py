@@ -126,7 +126,7 @@ def stored_scores(model: Any, rows: Dataset, tested: Scores, work: Mapping[str, 
         tested: `log_scores` of these rows, columns in the order of the data's labels, and their matrices by their names
             in `Likelihoods`.
         work: Work of the scorers of all processes.
-        data: The data module; where no rows were set aside, a slice of the test is what a prior is fitted to.
+        data: The data module; if no rows are reserved, a prior is fitted to some of the test rows.
     """
     matrices = dict(tested)
     log_scores = matrices.pop("log_scores")

@@ -74,7 +74,7 @@ class LinearProbe(EmbeddingClassifier):
             learning_rate: Initial learning rate of `adamw`; it decreases to 0 linearly.
 
         Raises:
-            UserError: A value is out of range, or a weight's name is no label.
+            UserError: A value is out of range, or a weight's name is not a label.
         """
         super().__init__(num_classes, label_names, pretrained, max_length, embedding)
         self.grid = sorted(C) if isinstance(C, list) else [C]
@@ -246,7 +246,7 @@ class LinearProbe(EmbeddingClassifier):
             return
         if self.trainer.world_size > 1:
             raise UserError("fit: lbfgs takes all rows in one process: pass --trainer.devices 1, or optimizer adamw")
-        # Whatever `max_epochs` is: a smaller one would leave values of C out, a larger one would run out of them.
+        # This replaces `max_epochs`: a smaller one would leave values of C out, a larger one would run out of them.
         self.trainer.fit_loop.max_epochs = len(self.grid)
 
     @required_hook

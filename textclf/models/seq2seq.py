@@ -214,7 +214,7 @@ def words_by_class(
         default: The class of answers that fit no class; it needs no words.
 
     Raises:
-        UserError: A name is no label, a label has no word, or a word is empty.
+        UserError: A name is not a label, a label has no word, or a word is empty.
     """
     if label_words is None:
         return words_of(None, label_names)

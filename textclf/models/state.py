@@ -21,7 +21,7 @@ class MethodState:
 
     Attributes:
         restored: Whether the method's state comes from a checkpoint.
-        train_rows: Number of labelled rows that it has learnt from; None where a checkpoint does not say.
+        train_rows: Number of labelled rows that it was trained on; None where a checkpoint does not say.
         train_seed: The seed of its training; None where none was set, or a checkpoint does not say.
         text_steps: Cleaning steps that changed the texts it was trained on; `classify` and `predict` apply them too.
         calibrators: Corrections of its scores that were fitted to validation rows: at most one that changes the

@@ -40,7 +40,7 @@ def text_rows(texts: Iterable[Any], text_pairs: Iterable[Any] | None = None) -> 
 
 
 def _check_series(argument: str, texts: Any) -> None:
-    """Refuses what is no series of texts."""
+    """Refuses an argument that is not a series of texts."""
     if isinstance(texts, str):
         raise UserError(f"classify takes a list of texts, not one text: write classify([{texts!r}])")
     if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
@@ -61,7 +61,7 @@ def _paired_rows(texts: Iterable[Any], text_pairs: Iterable[Any]) -> Iterator[di
 class StreamedBatches:
     """Batches of rows that come one by one, such as the lines of a file.
 
-    Texts that are no strings, or hold invalid characters, are read as `textclf.data.text_values` says.
+    Texts that are not strings, or hold invalid characters, are read as `textclf.data.text_values` says.
 
     Args:
         model: Whose `encode` and `collate` are used.

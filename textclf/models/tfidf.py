@@ -64,7 +64,7 @@ class TfidfClassifier(PreparedClassifier):
                 for weights inverse to the counts.
 
         Raises:
-            UserError: A value is out of range, or a weight's name is no label.
+            UserError: A value is out of range, or a weight's name is not a label.
         """
         super().__init__(num_classes, label_names)
         self.ngrams: dict[str, tuple[int, int]] = {}
@@ -212,5 +212,7 @@ def _stored(column: str, vectorizer: TfidfVectorizer) -> dict[str, Any]:
 
 def _ngram_range(name: str, ngrams: Sequence[int]) -> tuple[int, int]:
     if len(ngrams) != 2 or not 1 <= ngrams[0] <= ngrams[1]:
-        raise UserError(f"{name} {list(ngrams)} is no range: give the minimum and the maximum, such as [1, 4], or null")
+        raise UserError(
+            f"{name} {list(ngrams)} is not a range: give the minimum and the maximum, such as [1, 4], or null"
+        )
     return ngrams[0], ngrams[1]

@@ -106,7 +106,7 @@ class Calibration(Callback):
         labels = np.argsort(order)[labels[answered]]
         calibrator = deepcopy(self.calibrator)
         fitted = calibrator.fit(scores, labels)
-        if fitted is None:  # a `return self` that was forgotten
+        if fitted is None:  # the calibrator has no `return self`
             fitted = calibrator
         if type(fitted) is not type(calibrator):
             raise UserError(f"{type(calibrator).__name__}.fit gave a {type(fitted).__name__}: return self")

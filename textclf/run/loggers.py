@@ -207,7 +207,7 @@ def run_loggers(
         labels: W&B's `group` and `job_type`.
 
     Raises:
-        UserError: An object that is given is no logger.
+        UserError: An object that is given is not a logger.
     """
     if given is False:
         return False

@@ -128,7 +128,7 @@ def dump(value: Any, *, inline: bool = False) -> str:
 def load(text: str) -> Any:
     """Reads YAML; a text that is nothing but a comment, such as `#1`, is that text.
 
-    Class paths that an earlier version of this package wrote are replaced by those of today.
+    Class paths that an earlier version of this package wrote are replaced by the current ones.
 
     Raises:
         yaml.YAMLError: It is not YAML.
@@ -178,10 +178,10 @@ def unquoted(value: Any) -> Any:
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """Reads a configuration file, in any encoding that can be told from its bytes.
+    """Reads a configuration file, in any encoding that can be detected from its bytes.
 
     Raises:
-        UserError: It is not there, is no YAML, or holds no options.
+        UserError: It is not there, is not valid YAML, or holds no options.
     """
     path = Path(path)
     if path.is_dir():

@@ -99,7 +99,7 @@ def capabilities_of(model: PreTrainedModel) -> Capabilities:
     """Finds out what a model can be scored with; tried once per model object, attention and precision.
 
     Raises:
-        UnsupportedModelError: It is no causal language model.
+        UnsupportedModelError: It is not a causal language model.
     """
     if getattr(model.config, "is_encoder_decoder", False):
         raise UnsupportedModelError(f"{type(model).__name__} is an encoder-decoder, not a causal language model")

@@ -43,7 +43,7 @@ def plan_batches(
         budget: Tokens of a batch, padding included; a single prompt may exceed it.
         equal: Whether only prompts of equal length may run together.
         prefix: Tokens of the cached prefix. A layer copies its keys for each row. This costs memory, so it limits the
-            rows of a batch; in all, it costs the same however rows are split, so it is no part of the cost.
+            rows of a batch; in all, it costs the same however rows are split, so it is not part of the cost.
 
     Returns:
         First prompt of each batch, and one past its last.

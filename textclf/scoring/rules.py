@@ -96,7 +96,7 @@ class ScoreRule:
         parts = [field.name for field in fields(Likelihoods)]
         for name in self.needs:
             if name not in parts:
-                raise UserError(f"needs {name!r} is no part of Likelihoods: choose from {', '.join(parts)}")
+                raise UserError(f"needs {name!r} is not part of Likelihoods: choose from {', '.join(parts)}")
 
     @property
     def fits(self) -> bool:
@@ -162,8 +162,8 @@ def _checked(rule: str, given: Any, likelihoods: Likelihoods) -> Array:
     """Checks and normalises what a rule gave; a row may be all NaN.
 
     Raises:
-        UserError: It is no floating-point array with a score for each row and class, or has +inf, or NaN in a part of
-            a row.
+        UserError: It is not a floating-point array with a score for each row and class, or has +inf, or NaN in a
+            part of a row.
     """
     scores = np.asarray(given)
     shape = (len(likelihoods.sums), int(likelihoods.classes.max()) + 1)

@@ -98,7 +98,7 @@ class LabelScorer:
 
         Raises:
             ValueError: An unknown strategy, a budget below 1, no label, a label without tokens, or two with the same.
-            UnsupportedModelError: The model is no causal language model.
+            UnsupportedModelError: The model is not a causal language model.
         """
         if strategy not in get_args(StrategyChoice):
             raise UserError(f"strategy is {strategy!r}: choose auto, packed, cached or plain")

@@ -65,7 +65,7 @@ class JsonRows(FileRows):
         """Yields the rows; lines with nothing but white space are skipped.
 
         Raises:
-            UserError: A line is no JSON object, or names a field twice.
+            UserError: A line is not a JSON object, or names a field twice.
         """
         self.found = Counter()
         with self.path.open(encoding=self._encoding) as file:
@@ -90,7 +90,7 @@ class JsonRows(FileRows):
             reason = str(error)
             if isinstance(error, json.JSONDecodeError):
                 reason = f"{error.msg}, column {error.colno}"
-            raise UserError(f"{place} is no JSON object ({reason}): {REMEDY}") from error
+            raise UserError(f"{place} is not a JSON object ({reason}): {REMEDY}") from error
         if not isinstance(value, dict):
             kind = kind_of(value) if isinstance(value, list) else repr(value)
             raise UserError(f"{str(self.path)!r} line {number} is {kind}, no JSON object: {REMEDY}")
