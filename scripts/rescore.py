@@ -1,4 +1,4 @@
-"""Judges a run of label likelihood by every score rule, side by side, with no model loaded."""
+"""Compares all score rules on a run of label likelihood, with no model loaded."""
 
 import argparse
 import json

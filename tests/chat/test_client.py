@@ -196,8 +196,8 @@ def test_keys_and_addresses_that_cannot_be_used(tmp_path, monkeypatch):
     for url, words in {
         "http://me:hidden@127.0.0.1/v1": "more than an address",
         "http://127.0.0.1/v1?key=hidden": "more than an address",
-        "localhost:8000/v1": "no address",
-        "http:///v1": "no address",
+        "localhost:8000/v1": "not an address",
+        "http:///v1": "not an address",
     }.items():
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         for given, name in ((None, "OPENAI_BASE_URL"), (url, "base_url")):

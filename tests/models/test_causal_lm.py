@@ -369,7 +369,7 @@ def test_examples_come_from_train_alone(lm, rows_folder, tmp_path):
 def test_a_test_split_alone(lm, test_alone, tmp_path, capsys):
     """All rows are scored, but by what needs a slice of them."""
     metrics, _, stored = run(lm, test_alone, tmp_path / "sum")
-    assert "learnt from" not in capsys.readouterr().err
+    assert "reserved for training" not in capsys.readouterr().err
     assert metrics["examples"] == 60
     judged, _ = rescore(stored, ["sum", "fitted_prior"])
     assert [judged[rule]["examples"] for rule in ("sum", "fitted_prior")] == [60, 54]

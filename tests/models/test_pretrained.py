@@ -103,8 +103,8 @@ def test_labels_are_matched_by_name_and_by_the_map():
     [
         (["LABEL_0", "LABEL_1"], None, ["LABEL_0, LABEL_1 cannot be mapped", "negative, positive", "label_map"]),
         (["negative", "neutral", "positive"], None, ["neutral cannot be mapped", "null"]),
-        (["negative", "positive"], {"neutral": None}, ["'neutral'", "no label of the model", "negative, positive"]),
-        (["NEG", "positive"], {"NEG": "bad"}, ["'bad'", "no label of the data"]),
+        (["negative", "positive"], {"neutral": None}, ["'neutral'", "not a label of the model", "negative, positive"]),
+        (["NEG", "positive"], {"NEG": "bad"}, ["'bad'", "not a label of the data"]),
         (["negative", "good"], {"good": "negative"}, ["means positive"]),
         (["negative", "Negative"], None, ["differ only in case"]),
         (["negative", "p\u043esitive"], None, ["('p\\u043esitive') cannot be mapped"]),
@@ -134,7 +134,7 @@ def test_heads_whose_labels_do_not_exclude_each_other_are_refused(ready_made):
     folder = Path(ready_made(NAMES))
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "problem_type": "multi_label_classification"}))
-    with pytest.raises(UserError, match="judges each of its labels alone"):
+    with pytest.raises(UserError, match="scores each of its labels independently"):
         PretrainedClassifier(2, NAMES, str(folder), 64).configure_model()
 
 

@@ -52,8 +52,8 @@ def write(path, mark=""):
     return path
 
 
-def test_the_readme_names_all_kinds_of_files():
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+def test_the_guide_to_configurations_names_all_kinds_of_files():
+    text = (Path(__file__).parents[2] / "configs" / "README.md").read_text(encoding="utf-8")
     assert {*INPUTS, *OUTPUTS} <= {*re.findall(r"`(\.\w+)`", text)}
 
 

@@ -1,4 +1,4 @@
-"""What `encode` and `collate` must be: pure, the same in worker processes, and told apart by the key of cached rows."""
+"""Rules of `encode` and `collate`: pure, the same in worker processes, and distinguished by the key of cached rows."""
 
 from __future__ import annotations
 

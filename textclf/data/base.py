@@ -96,22 +96,24 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
 
         Args:
             data_dir: Folder with `<split>.parquet`, `.csv`, `.tsv` or `.jsonl`, read instead of the hub.
-            batch_size: Training rows in a batch, of one process.
-            eval_batch_size: Rows in a batch of validation and test.
-            max_batch_tokens: Tokens in a padded batch, instead of both sizes.
-            val_size: Share of the train split held out, by stratum, where the source has no validation split.
-            seed: Of the hold-out, of the draws of shots and of train and validation samples, and of the order in
-                training. The sample that `limit` draws from a test split does not depend on it, nor does a test split
-                that is made from train; test rows that are reserved for training do.
+            batch_size: Rows in a training batch of one process.
+            eval_batch_size: Rows in a batch of validation, test and prediction.
+            max_batch_tokens: Maximum number of tokens in a padded batch, instead of both batch sizes.
+            val_size: Share of the rows of each class of train that become the validation split, where the source has
+                none.
+            seed: Seed of the validation split, of the choice of shots, of samples of train and validation rows, and of
+                the order in training. The sample that `limit` draws from a test split does not depend on it, nor does
+                a test split that is made from train; test rows that are reserved for training do.
             num_workers: Number of processes that collate batches.
-            limit: Most rows of the test split, or of each split: `{train: 1000, test: 200}`. They are counted after
-                cleaning, and after the validation rows were held out.
+            limit: Maximum number of rows of the test split, or of each split: `{train: 1000, test: 200}`. They are
+                counted after cleaning, and after the validation rows were held out.
             limit_by: `stratified` draws them, each class by its share and at least once; `first` takes the first rows.
-            shots_per_class: Train on this many rows of each class only, drawn from what is left of train once the
-                validation rows are held out; not with a limit of train. Where the source has a test split alone, they
+            shots_per_class: Train on this many rows of each class only, drawn from train after the validation
+                rows are taken out of it; not with a limit of train. Where the source has a test split alone, they
                 come from it, and are not scored.
-            balanced: Draw as many training rows of each class in an epoch: some several times, others not in each one.
-            cleaning: Steps in order; by default the data set's own recipe, none with `[]`.
+            balanced: Draw the same number of training rows of each class in an epoch: rows of rare classes several
+                times, rows of frequent ones not in every epoch.
+            cleaning: Cleaning steps in order; by default the data set's own recipe, none with `[]`.
 
         Raises:
             UserError: A value is out of range, two options exclude each other, or the cleaning steps are in an order

@@ -90,7 +90,7 @@ def say_alike(names: Sequence[str]) -> None:
         if len(group) > 1:
             say(
                 f"the labels {' and '.join(map(_spelt, group))} differ in case, width, spaces or invisible characters "
-                f"alone, and are {len(group)} classes: if one is meant, change the data"
+                f"alone, and are {len(group)} classes: if they are one class, change the data"
             )
 
 

@@ -162,7 +162,7 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
 
     @cached_property
     def limit(self) -> int | None:
-        """Most tokens of a prompt, so that the longest label still fits behind it; None for no limit."""
+        """Maximum number of tokens of a prompt, so that the longest label still fits after it; None for no limit."""
         context = context_length(load_config(self.pretrained, self.load_options, CAUSAL_REMEDY))
         if context is None:
             return self.max_length

@@ -106,7 +106,7 @@ def check_readable(entries: Mapping[str, Any], source: str) -> None:
 
 
 def current_facts(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """What this package keeps in a checkpoint, with the class paths of today in place of former ones.
+    """What this package keeps in a checkpoint, with current class paths in place of former ones.
 
     Args:
         checkpoint: What `torch.load` gives.

@@ -67,8 +67,8 @@ class PretrainedClassifier(InferenceClassifier):
         """Matches the model's labels with the data's."""
         if getattr(network.config, "problem_type", None) == "multi_label_classification":
             raise UserError(
-                f"{self.pretrained!r} judges each of its labels alone (multi_label_classification): name a model whose "
-                "labels exclude each other"
+                f"{self.pretrained!r} scores each of its labels independently (multi_label_classification): name a "
+                "model whose labels exclude each other"
             )
         id2label: Any = network.config.id2label  # the keys are ints, unlike in config.json
         model_labels = [str(id2label[i]) for i in range(len(id2label))]

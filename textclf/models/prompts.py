@@ -208,7 +208,7 @@ def fit_texts(
         templates: The prompt of each row.
         tokenizer: The tokenizer that counts the tokens.
         rows: With `text`, and `text_pair` where the prompt has it.
-        limit: Most tokens of a prompt; None for no limit.
+        limit: Maximum number of tokens of a prompt; None for no limit.
         bos: BOS policy, as in `prompt_token_ids`.
 
     Returns:
@@ -265,7 +265,7 @@ def _bisect(
         pairs: Template and row of each prompt that is too long.
         shortest: The same prompts without a text, which fit.
         tokenizer: The tokenizer.
-        limit: Most tokens of a prompt.
+        limit: Maximum number of tokens of a prompt.
         bos: BOS policy.
 
     Returns:

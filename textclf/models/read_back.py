@@ -133,7 +133,7 @@ def rebuilt(model: Classifier, checkpoint: Mapping[str, Any]) -> Classifier:
         copy = type(model).built_from(checkpoint)
     except UserError:
         raise
-    except Exception as error:  # whatever the code of the class raises
+    except Exception as error:  # the code of the class may raise any error
         raise _failed(name, error) from error
     model.share_frozen(copy)
     layers = [key for key in checkpoint["state_dict"] if key not in copy.state_dict()]
@@ -180,7 +180,7 @@ def compare_scores(model: Classifier, copy: Classifier, rows: dict[str, Any], tr
             return
         try:
             others = _scores(copy, rows)
-        except Exception as error:  # whatever the code of the class raises
+        except Exception as error:  # the code of the class may raise any error
             raise _failed(name, error) from error
     finally:
         model.train(was_training)

@@ -232,8 +232,8 @@ def explain_yaml(error: yaml.YAMLError) -> str:
     if not isinstance(error, yaml.MarkedYAMLError):
         return " ".join(str(error).split())
     mark = error.problem_mark or error.context_mark
-    said = " ".join(filter(None, (error.context, error.problem)))
-    return f"line {mark.line + 1}, column {mark.column + 1}: {said}" if mark else said
+    problem = " ".join(filter(None, (error.context, error.problem)))
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else problem
 
 
 register_type(Quoted, serializer=Quoted)  # else it could not be written where any type will do
