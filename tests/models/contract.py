@@ -49,6 +49,11 @@ class MethodContract:
     method: type[TextClassifier]
     labels = NAMES
 
+    def __init_subclass__(cls):
+        # One worker of pytest-xdist runs all tests of a class (`--dist loadgroup`), so that its checks are made once.
+        group = pytest.mark.xdist_group(f"{cls.__module__}.{cls.__name__}")
+        cls.pytestmark = [*getattr(cls, "pytestmark", []), group]
+
     @classmethod
     @contextmanager
     def arguments(cls, folder):
