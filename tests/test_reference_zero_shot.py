@@ -162,7 +162,7 @@ def test_ready_made_models_read_the_text_alone(name, stand_in):
 @pytest.mark.parametrize("size", ["base", "small", "large"])
 def test_what_r6_sends(size, stand_in):
     model = configured(f"R6_{size}", pretrained=stand_in("R6"))
-    assert model.prompts({"text": ["a fine film."]})[0] == [R6_PROMPT]
+    assert [fitted.prompt for fitted in model.prompts({"text": ["a fine film."]})] == [R6_PROMPT]
     assert yaml.safe_load((CONFIGS / f"R6_{size}.yaml").read_text())["model"]["init_args"]["pretrained"] == (
         f"google/flan-t5-{size}"
     )

@@ -15,6 +15,7 @@ from textclf.hardware import kernels
 from textclf.hub import cache_folder
 from textclf.models import CausalLMClassifier
 from textclf.scoring import label_log_likelihoods
+from textclf.scoring.tokens import prompt_token_ids
 
 NAMES = ("negative", "positive")
 PROMPTS = ["Film: a joy\nIt is", "Film: 지루한 영화\nIt is"]
@@ -35,6 +36,12 @@ def test_a_file_of_a_folder_or_repository(tmp_path):
     assert source(str(path)) == (str(path.parent), {"gguf_file": "model.gguf"})
 
 
+def sums_of(classifier):
+    """The log-likelihood of each label word after each prompt."""
+    input_ids = prompt_token_ids(classifier.tokenizer, PROMPTS, classifier.bos)
+    return classifier.scorer.score(input_ids)["sums"]
+
+
 def test_a_file_is_read_as_its_model(tmp_path):
     model = write_gguf(tmp_path / "model.gguf")
     classifier = CausalLMClassifier(2, NAMES, pretrained=str(tmp_path / "model.gguf"), prompt="Film: {text}\nIt is")
@@ -42,7 +49,7 @@ def test_a_file_is_read_as_its_model(tmp_path):
     assert classifier.words == labels
     expected = label_log_likelihoods(model, byte_tokenizer(merges=MERGES), PROMPTS, labels, strategy="plain")
     classifier.bos = "always"  # the file does not say that its tokenizer writes one
-    torch.testing.assert_close(torch.from_numpy(classifier.score(PROMPTS)["sums"]), expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.from_numpy(sums_of(classifier)), expected, atol=1e-4, rtol=0)
 
 
 @pytest.fixture
@@ -56,7 +63,7 @@ def test_a_file_is_converted_once(empty_cache, tmp_path, capsys, monkeypatch):
 
     def scores(place):
         classifier = CausalLMClassifier(2, NAMES, pretrained=str(place), bos="always")
-        return classifier.score(PROMPTS)["sums"]
+        return sums_of(classifier)
 
     expected = scores(tmp_path / "model.gguf")
     first, second = (line for line in capsys.readouterr().err.splitlines() if "convert" in line)
@@ -78,7 +85,7 @@ def test_a_file_is_hashed_once(empty_cache, tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "converted_folder", lambda *given: located.append(given) or converted_folder(*given))
     load_causal(str(tmp_path / "model.gguf"), {}, torch.float32)
     assert len(located) == 1
-    CausalLMClassifier(2, NAMES, pretrained=str(tmp_path / "model.gguf")).score(PROMPTS)
+    sums_of(CausalLMClassifier(2, NAMES, pretrained=str(tmp_path / "model.gguf")))
     assert hashed == [tmp_path / "model.gguf"]
 
 
@@ -110,7 +117,7 @@ def test_device_map_puts_the_weights_where_it_says(lm, monkeypatch):
     )
     mapped.configure_model()
     monkeypatch.setattr(mapped.network[0], "to", None)  # nor are they moved from there
-    torch.testing.assert_close(*(torch.from_numpy(m.score(PROMPTS)["sums"]) for m in (plain, mapped)))
+    torch.testing.assert_close(*(torch.from_numpy(sums_of(m)) for m in (plain, mapped)))
     assert len(mapped.classify(["a joy"])) == 1
 
 
