@@ -123,7 +123,8 @@ def test_an_error_of_a_class_is_kept(fail, kind):
         build(Own, (2, ("a", "b")), {"fail": fail})
     shown = "".join(traceback.format_exception(caught.value.error))
     assert type(caught.value.error) is kind
-    assert "(raised while tests.test_class_paths.Own was made)" in shown and "in <lambda>" in shown
+    assert "(raised while tests.test_class_paths.Own was made)" in shown
+    assert "in <lambda>" in shown
 
 
 def test_the_facts_of_the_data_are_passed_on():
@@ -149,7 +150,9 @@ def test_the_command_line_shows_the_error_of_a_class(module, tmp_path, monkeypat
     with pytest.raises(KeyError) as caught:
         main(["test", "--model", classes[0], "--data", classes[1], *options])
     shown = "".join(traceback.format_exception(caught.value))
-    assert "self.size = {}['size']" in shown and "own_failing." in shown and "Union" not in shown
+    assert "self.size = {}['size']" in shown
+    assert "own_failing." in shown
+    assert "Union" not in shown
 
 
 @pytest.fixture

@@ -58,7 +58,8 @@ def my_package(tmp_path_factory):
 def test_rows_and_cleaning(my_package):
     data = my_package.Weather(cleaning=[my_package.RemoveMentions(), my_package.DropShort(least=21)])
     texts = list(data.rows("train")["text"])
-    assert len(texts) == 46 and all("@" not in text and len(text) >= 21 for text in texts)
+    assert len(texts) == 46
+    assert all("@" not in text and len(text) >= 21 for text in texts)
     assert len(data.rows("test")) == 60
 
 
@@ -132,7 +133,8 @@ def test_every_option_works_on_the_command_line(name, option, my_package, lm, ti
     assert metrics["examples"] == 60
     printed = capsys.readouterr()
     if name == "Cleaning step":
-        assert re.search(r"RemoveMentions +~", printed.err + printed.out) and "DropShort" in printed.err + printed.out
+        assert re.search(r"RemoveMentions +~", printed.err + printed.out)
+        assert "DropShort" in printed.err + printed.out
     elif name == "Extra numbers in the report":
         assert metrics["keywords"] == 1
     elif name == "Score rule":

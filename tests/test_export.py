@@ -335,9 +335,10 @@ def test_the_script_without_the_module(script, tuned, tmp_path, capsys, options,
         ("1 / 0", "ZeroDivisionError: division by zero"),
     ],
 )
-def test_an_error_inside_the_module_is_one_line(script, tuned, tmp_path, capsys, source, message):
-    (tmp_path / "tuned_package" / "tuned.py").write_text(source)
-    assert script.main(["--import", "tuned_package.tuned", str(tuned), str(tmp_path / "out")]) == 2
+def test_an_error_inside_the_module_is_one_line(script, tmp_path, monkeypatch, capsys, source, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faulty_module.py").write_text(source)
+    assert script.main(["--import", "faulty_module", "best.ckpt", "out"]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith(f"export: error: --import tuned_package.tuned: importing its module fails: {message} (")
-    assert error.endswith("tuned.py, line 1)")
+    assert error.startswith(f"export: error: --import faulty_module: importing its module fails: {message} (")
+    assert error.endswith("faulty_module.py, line 1)")

@@ -27,6 +27,7 @@ def test_label_texts_are_as_published(name):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["R3", "R4a", "R4b", "R4c", "R5"])
 def test_a_reference_runs(name, tiny_encoder, rows_folder, tmp_path):
     config = REFERENCE / f"{name}.yaml"

@@ -139,7 +139,8 @@ def test_r9_shows_its_stars(stand_in, capsys):
     head = [line[2:] for line in (CONFIGS / "R9.yaml").read_text(encoding="utf-8").splitlines() if line[0] == "#"]
     start = next(i for i, line in enumerate(head) if "configs/files.yaml" in line)
     words = shlex.split(" ".join(head[start : start + 4]))
-    assert words[:4] == ["python", "-m", "textclf", "predict"] and words.count("--texts") == 1
+    assert words[:4] == ["python", "-m", "textclf", "predict"]
+    assert words.count("--texts") == 1
     arguments = [str(CONFIGS.parents[1] / word) if word.startswith("configs/") else word for word in words[3:]]
     main([*arguments, "--model.pretrained", stand_in("R9"), "--trainer.accelerator", "cpu"])
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -155,7 +156,8 @@ def test_ready_made_models_read_the_text_alone(name, stand_in):
     model = configured(name, pretrained=stand_in(name))
     for text in SENTENCES["R8"] + SENTENCES["R9"] + [" two  blanks "]:
         (ids,) = model.encode({"text": [text]})["input_ids"]
-        assert ids[0] == 0 and ids[-1] == 1
+        assert ids[0] == 0
+        assert ids[-1] == 1
         assert model.tokenizer.decode(ids[1:-1]) == text
 
 

@@ -130,4 +130,5 @@ def test_scores_are_fp32_whatever_the_default_is():
     finally:
         torch.set_default_dtype(torch.float32)
     assert scores.dtype == torch.float32
-    assert scores[0].tolist() == [-math.inf, 0] and scores[1].isnan().all()
+    assert scores[0].tolist() == [-math.inf, 0]
+    assert scores[1].isnan().all()

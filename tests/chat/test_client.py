@@ -53,7 +53,8 @@ def test_a_run_whose_last_missing_row_is_refused_comes_to_its_end(ask, server):
     assert ask(["too long", "good"])[1].cached == 2, "a refusal beside an answer is kept"
     for calls in ([["good", "also too long"]], [["too long, it comes first"], ["too long 2"], ["good"]]):
         contents, spent = ask(*calls)
-        assert contents.count(None) == spent.refused and contents.count("1") == 1
+        assert contents.count(None) == spent.refused
+        assert contents.count("1") == 1
         assert ask(*calls)[1].requests == 0, "kept, once the server has answered"
     assert ask(["too long alone"])[0] == [None]
     assert ask(["too long alone"])[1].requests == 1, "not kept: the whole command may be wrong"
@@ -64,10 +65,12 @@ def test_a_run_whose_last_missing_row_is_refused_comes_to_its_end(ask, server):
 def test_what_came_to_nothing_can_be_replayed(ask, server):
     calls = [["good", "garbage always"], ["too long"], ["bad"]]
     contents, spent = ask(*calls)
-    assert contents == ["1", None, None, "1"] and (spent.failed, spent.refused) == (1, 1)
+    assert contents == ["1", None, None, "1"]
+    assert (spent.failed, spent.refused) == (1, 1)
     before = server.asked.copy()
     again, replayed = ask(*calls, replay=True)
-    assert again == contents and server.asked == before
+    assert again == contents
+    assert server.asked == before
     assert (replayed.requests, replayed.cached, replayed.failed, replayed.refused) == (0, 4, 1, 1)
     ask(*calls)
     assert set(server.asked - before) == {"garbage always"}
@@ -171,9 +174,11 @@ def test_ctrl_c_awaits_what_is_under_way(ask, server, capsys):
     with pytest.raises(KeyboardInterrupt):
         ask([f"slow {i}" for i in range(40)], concurrency=4)
     asked = sum(server.asked.values())
-    assert 4 <= asked <= 12 and "waiting for the answers under way" in capsys.readouterr().err
+    assert 4 <= asked <= 12
+    assert "waiting for the answers under way" in capsys.readouterr().err
     contents, spent = ask([f"slow {i}" for i in range(4)])
-    assert spent.cached == 4 and contents == ["1"] * 4
+    assert spent.cached == 4
+    assert contents == ["1"] * 4
     assert sum(server.asked.values()) == sum(server.answered.values()) == asked
 
 
@@ -203,7 +208,8 @@ def test_keys_and_addresses_that_cannot_be_used(tmp_path, monkeypatch):
         for given, name in ((None, "OPENAI_BASE_URL"), (url, "base_url")):
             with pytest.raises(UserError, match=words) as error:
                 build(given)
-            assert str(error.value).startswith(name) and "hidden" not in str(error.value)
+            assert str(error.value).startswith(name)
+            assert "hidden" not in str(error.value)
 
 
 def test_a_lost_connection_is_told_with_its_cause(monkeypatch, ask, server, capsys):

@@ -43,14 +43,17 @@ def pauses(attempt, wait=None):
 @pytest.mark.parametrize(("attempt", "most"), [(1, 1), (3, 4), (6, 32), (7, 60), (50, 60)])
 def test_pauses_grow_and_each_draws_its_own_share(attempt, most):
     for drawn in (pauses(attempt), pauses(attempt, 0.0)):
-        assert 0 <= min(drawn) < most / 4 and most * 3 / 4 < max(drawn) <= most
+        assert 0 <= min(drawn) < most / 4
+        assert most * 3 / 4 < max(drawn) <= most
         assert len(set(drawn)) > 400
     assert (retries.BACKOFF, retries.MAX_PAUSE) == (1, 60)
 
 
 def test_what_is_asked_for_is_waited_and_little_more(capsys):
     drawn = pauses(1, 10.0)
-    assert min(drawn) >= 10 and max(drawn) <= 11 and len(set(drawn)) > 400
+    assert min(drawn) >= 10
+    assert max(drawn) <= 11
+    assert len(set(drawn)) > 400
     assert capsys.readouterr().err == ""
     pauses(1, 100.0)
     assert "asks to wait 100 s" in capsys.readouterr().err

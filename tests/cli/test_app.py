@@ -390,6 +390,7 @@ SOME = [CONFIGS / f"{name}.yaml" for name in ("nsmc",)]
 EVERY = pytest.param(all_configs(CONFIGS), id="every config", marks=pytest.mark.slow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlay", all_configs(CONFIGS / "model"), ids=lambda p: p.stem)
 @pytest.mark.parametrize("configs", [pytest.param(SOME, id="some configs"), EVERY])
 def test_an_overlay_decides_the_method(configs, overlay, capsys, tmp_path):
@@ -401,6 +402,7 @@ def test_an_overlay_decides_the_method(configs, overlay, capsys, tmp_path):
         assert both["model"] == alone["model"], config.stem
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", all_configs(CONFIGS), ids=lambda p: p.stem)
 def test_a_class_on_the_command_line_drops_the_files_arguments(config, capsys, tmp_path):
     folder = ["--data.data_dir", str(tmp_path)]

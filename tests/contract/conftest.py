@@ -55,7 +55,8 @@ def refused(run):
         code, _, errors = run(*arguments)
         assert code == 2, f"exit code {code}: {errors[-2000:]}"
         line = errors.splitlines()[-1]
-        assert line.startswith("textclf: error: ") and errors.count("textclf: error: ") == 1
+        assert line.startswith("textclf: error: ")
+        assert errors.count("textclf: error: ") == 1
         return line.removeprefix("textclf: error: ")
 
     return refused

@@ -110,7 +110,8 @@ def test_what_is_broken_with_three_labels_alone(kind, says):
 def test_pairs_may_be_refused(kind):
     checks = textclf.check_method(checked.OtherPairs, labels=basis.SKIES, new_process=False, kind=kind)
     pairs = next(check for check in checks if check.name == "text pairs")
-    assert pairs.status == "skipped" and pairs.reason.startswith("it takes one text: ")
+    assert pairs.status == "skipped"
+    assert pairs.reason.startswith("it takes one text: ")
 
 
 @pytest.mark.slow
@@ -150,9 +151,11 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
     torch.manual_seed(3)
     before = torch.get_rng_state(), random.getstate(), dict(os.environ)
     textclf.check_method(basis.Letters, new_process=False)
-    assert torch.equal(torch.get_rng_state(), before[0]) and random.getstate() == before[1]
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
     assert dict(os.environ) == before[2]
-    assert cache == config.HF_DATASETS_CACHE and sorted(Path(cache).rglob("*")) == known
+    assert cache == config.HF_DATASETS_CACHE
+    assert sorted(Path(cache).rglob("*")) == known
     assert not list(tmp_path.iterdir())
 
 
@@ -163,7 +166,8 @@ def test_a_class_inside_a_function_is_checked_as_far_as_it_can_be():
 
     checks = {check.name: check for check in textclf.check_method(Inner, labels=basis.SKIES)}
     assert checks["predictions"].status == "passed"
-    assert checks["checkpoint"].status == "skipped" and "inside a function" in checks["checkpoint"].reason
+    assert checks["checkpoint"].status == "skipped"
+    assert "inside a function" in checks["checkpoint"].reason
 
 
 @pytest.mark.slow

@@ -46,13 +46,15 @@ def test_stratified_split(labels, share, seed):
     labels = np.array(labels, dtype=np.int64)
     kept, held = stratified_split(labels, share, seed)
     assert sorted([*kept, *held]) == list(range(len(labels)))
-    assert list(kept) == sorted(kept) and list(held) == sorted(held)
+    assert list(kept) == sorted(kept)
+    assert list(held) == sorted(held)
     for label in set(labels):
         members, taken = (labels == label).sum(), (labels[held] == label).sum()
         assert taken < members
         assert abs(taken - share * members) <= max(0.5, share * members - (members - 1))
     again = stratified_split(labels, share, seed)
-    assert np.array_equal(again[0], kept) and np.array_equal(again[1], held)
+    assert np.array_equal(again[0], kept)
+    assert np.array_equal(again[1], held)
 
 
 def test_stratified_split_depends_on_the_seed():
@@ -79,7 +81,8 @@ def test_rows_of_one_text_stay_together():
     unique = stratified_split(labels, 0.3, 5, np.array([f"{i:02}" for i in range(90)]))
     assert all(np.array_equal(a, b) for a, b in zip(unique, stratified_split(labels, 0.3, 5), strict=True))
     kept, held = stratified_split(np.where(labels == 2, -1, labels), 0.3, 5)
-    assert not (labels[held] == 2).any() and len(held) == 18
+    assert not (labels[held] == 2).any()
+    assert len(held) == 18
 
 
 def test_validation_of_the_source_is_used(rows_folder):
@@ -152,7 +155,9 @@ def test_labels_are_known_without_reading(kind, monkeypatch):
     monkeypatch.setattr(kind, "load_split", lambda *_: pytest.fail("it was read"))
     data = kind()
     assert data.num_classes == len(set(data.label_names)) >= 2
-    assert data.has_split("test") and data.has_split("train") and data.has_split("validation")
+    assert data.has_split("test")
+    assert data.has_split("train")
+    assert data.has_split("validation")
 
 
 def test_html_is_decoded_in_ag_news(tmp_path):

@@ -248,7 +248,8 @@ def test_a_second_text_is_read_in_every_split_that_is_made(tmp_path):
 def test_a_sample_is_stratified_and_part_of_a_larger_one(labels, number, seed):
     labels = np.array(labels, dtype=np.int64)
     drawn = draw_sample(labels, number, seed)
-    assert list(drawn) == sorted(set(drawn)) and len(drawn) == min(number, len(labels))
+    assert list(drawn) == sorted(set(drawn))
+    assert len(drawn) == min(number, len(labels))
     assert set(drawn) <= set(draw_sample(labels, number + 1, seed))
     sizes, taken = np.bincount(labels, minlength=5), np.bincount(labels[drawn], minlength=5)
     if number >= (sizes > 0).sum():
@@ -442,4 +443,5 @@ def test_balanced_batches(folders, shape):
     data, model = made(folders, shape, balanced=True), Trained(3, NAMES)
     Trainer(max_epochs=1, accelerator="cpu", limit_val_batches=0, **QUIET).fit(model, datamodule=data)
     drawn = np.bincount([label for batch in model.seen["train"] for label in batch], minlength=3)
-    assert drawn.max() - drawn.min() <= 1 and drawn.sum() == len(data.rows("train"))
+    assert drawn.max() - drawn.min() <= 1
+    assert drawn.sum() == len(data.rows("train"))

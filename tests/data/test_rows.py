@@ -200,7 +200,8 @@ def test_the_source_may_call_a_split_otherwise(tmp_path):
     data = YNATDataModule(data_dir=str(tmp_path))
     assert data.source_splits() == ("train", "test")
     assert data.rows("test")["id"][0] == "validation0"
-    assert len(data.rows("validation")) == 7 and data.rows("validation")["id"][0].startswith("train")
+    assert len(data.rows("validation")) == 7
+    assert data.rows("validation")["id"][0].startswith("train")
 
 
 # Few rows
@@ -231,7 +232,8 @@ def test_shots_come_from_a_test_split_that_stands_alone(tmp_path, capsys):
     data = FilesDataModule(str(tmp_path), shots_per_class=5)
     train, test = data.rows("train"), data.rows("test")
     assert np.bincount(train["label"]).tolist() == [5, 5]
-    assert not set(train["id"]) & set(test["id"]) and len(train) + len(test) == 63
+    assert not set(train["id"]) & set(test["id"])
+    assert len(train) + len(test) == 63
     assert not {"twice", ""} & set(train["text"])
     assert not data.has_split("validation")
     assert "10 rows of the test split are reserved for training, and are not scored" in capsys.readouterr().err

@@ -259,7 +259,8 @@ def test_rows_without_an_answer_stay_so_and_scores_are_not_changed_in_place():
     scores = torch.tensor([[0.2, 0.8], [torch.nan, torch.nan], [0.0, 1.0]]).log()
     before = scores.clone()
     given = calibrated(made(halve), scores)
-    assert given[1].isnan().all() and given[[0, 2]].exp().sum(1).tolist() == pytest.approx([1, 1])
+    assert given[1].isnan().all()
+    assert given[[0, 2]].exp().sum(1).tolist() == pytest.approx([1, 1])
     assert torch.equal(scores.nan_to_num(), before.nan_to_num())
     assert calibrated(made(halve), scores[1:2]).isnan().all()
 
@@ -269,7 +270,8 @@ def test_checkpoints_keep_the_keys_that_older_ones_have():
     assert kept == {"temperature": 1.5, "thresholds": {"dry": 0.25, "wet": 0.75}, "calibrators": []}
     old = {"temperature": 1.5, "thresholds": {"wet": 0.75, "dry": 0.25}}
     temperature, thresholds = restored_calibrators(old, NAMES, dict)
-    assert temperature.temperature == 1.5 and thresholds.thresholds.tolist() == [0.25, 0.75]
+    assert temperature.temperature == 1.5
+    assert thresholds.thresholds.tolist() == [0.25, 0.75]
     assert restored_calibrators({"temperature": 1.0, "thresholds": None}, NAMES, dict) == ()
 
 

@@ -29,8 +29,10 @@ def test_round_trip(tmp_path):
     assert table.ids == COLUMNS["id"]
     assert table.texts == COLUMNS["text"]
     assert table.text_pairs is None
-    assert table.labels.tolist() == [1, 0, 2] and table.labels.dtype == np.int64
-    assert table.predictions.tolist() == [1, -1, 1] and table.predictions.dtype == np.int64
+    assert table.labels.tolist() == [1, 0, 2]
+    assert table.labels.dtype == np.int64
+    assert table.predictions.tolist() == [1, -1, 1]
+    assert table.predictions.dtype == np.int64
     np.testing.assert_array_equal(table.log_scores, ROWS["log_scores"])
     assert table.label_names == tuple(ROWS["label_names"])
     assert table.has_probabilities is True
@@ -100,7 +102,8 @@ def test_without_probabilities_predictions_remain(tmp_path):
     table = read_predictions(tmp_path / "p.parquet")
     assert table.has_probabilities is False
     assert table.predictions.tolist() == [1, -1, 1]
-    assert np.isnan(table.log_scores).all() and table.log_scores.shape == (3, 3)
+    assert np.isnan(table.log_scores).all()
+    assert table.log_scores.shape == (3, 3)
     inf = np.inf
     np.testing.assert_array_equal(table.metric_scores, [[-inf, 0, -inf], [NAN, NAN, NAN], [-inf, 0, -inf]])
     metrics = ClassificationMetrics(3, has_probabilities=False)
@@ -180,5 +183,7 @@ def test_user_errors_are_one_line_with_path_and_remedy(tmp_path, spoil, says):
     with pytest.raises(UserError) as caught:
         read_predictions(path)
     message = str(caught.value)
-    assert says in message and str(path) in message and "report/predictions.parquet" in message
+    assert says in message
+    assert str(path) in message
+    assert "report/predictions.parquet" in message
     assert "\n" not in message

@@ -78,7 +78,8 @@ def test_summary_of_two_classes():
 def test_summary_without_probabilities_counts_from_the_predictions():
     with_probabilities = summarize(made_table("abc", invalid=3), split="val")
     without = summarize(made_table("abc", invalid=3, has_probabilities=False), split="val")
-    assert without["val/nll"] is None and without["val/ece"] is None
+    assert without["val/nll"] is None
+    assert without["val/ece"] is None
     assert without == with_probabilities | {"val/nll": None, "val/ece": None}
     assert "val/f1" not in without
 
@@ -152,7 +153,8 @@ def test_metrics_json_is_strict(tmp_path):
 
     text = (tmp_path / "report" / "metrics.json").read_text()
     assert json.loads(text, parse_constant=refuse) == metrics
-    assert metrics["test/nll"] is None and metrics["examples_per_second"] is None
+    assert metrics["test/nll"] is None
+    assert metrics["examples_per_second"] is None
     assert metrics["test/ece"] is not None
     assert text.startswith('{\n  "test/accuracy"')
 

@@ -43,7 +43,8 @@ def test_two_classes_get_the_best_threshold_of_all(seed):
 def test_never_worse_than_the_most_probable_class(rows, classes, seed):
     log_scores, labels = drawn(rows, classes, seed)
     found = tune_thresholds(log_scores, labels)
-    assert (found > 0).all() and found.sum() == pytest.approx(1)
+    assert (found > 0).all()
+    assert found.sum() == pytest.approx(1)
     assert macro_f1(log_scores, labels, found) >= macro_f1(log_scores, labels) - 1e-12
 
 
@@ -56,5 +57,6 @@ def test_a_rare_class_gains():
 def test_certain_and_invalid_scores():
     log_scores = np.array([[0.0, -np.inf], [-np.inf, 0.0], [np.nan, np.nan], [np.log(0.6), np.log(0.4)]])
     found = tune_thresholds(log_scores, np.array([0, 1, 0, 1]))
-    assert np.isfinite(found).all() and found[1] < 0.4
+    assert np.isfinite(found).all()
+    assert found[1] < 0.4
     np.testing.assert_array_equal(tune_thresholds(np.full((2, 2), np.nan), np.array([0, 1])), [0.5, 0.5])

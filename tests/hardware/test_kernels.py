@@ -140,7 +140,8 @@ def test_a_model_with_reordered_weights_gives_the_same(name, dtype):
     model.to("cpu", dtype).train(False)
     torch.testing.assert_close(model(**inputs)[0], expected, **CLOSE[dtype])
     assert any(isinstance(layer, ReorderedLinear) for layer in model.modules())
-    assert not isinstance(head, ReorderedLinear) and model.get_output_embeddings() is head
+    assert not isinstance(head, ReorderedLinear)
+    assert model.get_output_embeddings() is head
     assert (model.num_parameters(), model.dtype) == (size, dtype)
 
 
@@ -206,7 +207,8 @@ def test_layers_and_models_that_are_not_reordered(monkeypatch, dtype):
     kinds = [type(getattr(layer.attention.self, name)) for name in ("query", "key", "value")]
     assert kinds == [torch.nn.Linear, torch.nn.Linear, Own]
     assert type(layer.attention.output.dense) is type(layer.output.dense) is torch.nn.Linear
-    assert isinstance(layer.intermediate.dense, ReorderedLinear) and not layer.intermediate.dense.training
+    assert isinstance(layer.intermediate.dense, ReorderedLinear)
+    assert not layer.intermediate.dense.training
     half, unknown, adapted, slow = (made("bert", each) for each in (torch.float16, dtype, dtype, dtype))
     unknown.config.model_type = "mamba"
     adapted.peft_config = {}

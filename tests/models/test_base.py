@@ -122,7 +122,8 @@ def test_private_attributes_of_torch_are_still_those_that_are_used():
     assert model._ddp_params_and_buffers_to_ignore == []
     model.layer = torch.nn.Linear(1, 1)
     light = model.for_workers()
-    assert light.layer is None and model.layer.weight.numel() == 1
+    assert light.layer is None
+    assert model.layer.weight.numel() == 1
 
 
 def test_importing_the_package_is_light():

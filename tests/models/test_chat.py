@@ -137,7 +137,8 @@ def test_every_row_ends_as_a_class_or_as_invalid(server, folder, capsys):
     out = capsys.readouterr()
     assert SECRET not in out.out + out.err
     files = [path for path in folder.rglob("*") if path.is_file()]
-    assert any(path.suffix == ".wandb" for path in files) and any(path.suffix == ".sqlite" for path in files)
+    assert any(path.suffix == ".wandb" for path in files)
+    assert any(path.suffix == ".sqlite" for path in files)
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]
 
 
@@ -149,7 +150,8 @@ def test_a_limit_stops_the_run_and_the_next_goes_on(server, folder, capsys):
     )
     said = ["2 requests sent", "40 tokens asked, 10 answered; no prices given"]
     line = refused(capsys, *options(server, folder, max_requests=2), "--run_dir", str(folder / "a"), said=said)
-    assert "max_requests 2 is reached" in line and "go on" in line
+    assert "max_requests 2 is reached" in line
+    assert "go on" in line
     assert sum(server.asked.values()) == 2
     # 20 tokens at 1000 and 5 at 2000 a million: 0.03 each.
     prices = {"input_price": 1000, "output_price": 2000, "concurrency": 1}
@@ -175,7 +177,8 @@ def test_replay_needs_neither_server_nor_key(server, folder, monkeypatch, capsys
     metrics, replayed = run(server, folder, "again", replay=True, concurrency=1)
     assert metrics["chat/cost"] is None and metrics["chat/prompt_tokens"] == 20, "there are no prices"
     assert replayed.predictions.tolist() == table.predictions.tolist() == [1, -1]
-    assert metrics["chat/requests"] == 0 and server.asked == before
+    assert metrics["chat/requests"] == 0
+    assert server.asked == before
     line = refused(capsys, *options(server, folder, replay=True, temperature=0.5), "--run_dir", str(folder / "c"))
     assert "2 of 2 questions" in line
 
@@ -190,7 +193,11 @@ def test_replay_needs_neither_server_nor_key(server, folder, monkeypatch, capsys
         (["good"], {"options": {"max_token": 5}}, ["options cannot be sent", "'max_token'", "extra_body"]),
         (["good"], {"options": {"extra_headers": {"x-api-key": SECRET}}}, ["cannot have extra_headers"]),
         (["good"], {"options": {"stream": True}}, ["cannot have stream"]),
-        ([f"garbage always {i}" for i in range(12)], {"max_retries": 0}, ["no answer to 10 questions", "no chat"]),
+        (
+            [f"garbage always {i}" for i in range(12)],
+            {"max_retries": 0},
+            ["no answer to 10 questions", "not a chat completion"],
+        ),
         (["good"], {"answer_format": "logprobs"}, ["no log-probabilities", "--model.answer_format text"]),
         (["good"], {"base_url": "http://me:secret@127.0.0.1"}, ["more than an address"]),
         (["good"], {"base_url": "127.0.0.1/v1"}, ["'127.0.0.1/v1' is not an address", "http://"]),
@@ -248,7 +255,8 @@ def test_json_answers(server, tmp_path):
     assert [each["label"] for each in found] == ["positive", "negative", "negative", *[None] * 5]
     assert [each["score"] for each in found] == [None] * 8
     schema = server.bodies[0]["response_format"]["json_schema"]
-    assert schema["strict"] and schema["schema"]["properties"]["answer"]["enum"] == [*ANSWERS, "None"]
+    assert schema["strict"]
+    assert schema["schema"]["properties"]["answer"]["enum"] == [*ANSWERS, "None"]
     model.teardown("test")
 
 
@@ -378,7 +386,8 @@ def test_everything_that_is_sent_is_in_the_key(server, tmp_path):
         ask(**values)
     assert sum(server.asked.values()) == 5
     assert server.bodies[2]["messages"][0] == {"role": "system", "content": "negative, positive?"}
-    assert "temperature" not in server.bodies[3] and server.bodies[4]["seed"] == 1
+    assert "temperature" not in server.bodies[3]
+    assert server.bodies[4]["seed"] == 1
 
 
 def test_texts_are_filled_in_once(server, tmp_path):

@@ -288,6 +288,7 @@ def test_an_encoder_may_move_but_not_change(options, tiny_encoder, tmp_path, cap
     assert "other weights than the checkpoint was trained with" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "words"),
     [

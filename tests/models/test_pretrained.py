@@ -160,7 +160,8 @@ def test_a_tokenizer_of_another_language_is_noticed(ready_made, tmp_path, capsys
     assert foreign_share(tokenizer, KOREAN) > 0.9
     assert foreign_share(tokenizer, ["A film that I would not see again, 10/10 for its actors."]) < 0.2
     assert foreign_share(tokenizer, ["", "!!! 100"]) == 0
-    assert has_words(tokenizer) and not has_words(byte_tokenizer())
+    assert has_words(tokenizer)
+    assert not has_words(byte_tokenizer())
     model = PretrainedClassifier(2, NAMES, ready_made(NAMES), 64)
     model.configure_model()
     model.classify(["это кино", "ფილმი"])

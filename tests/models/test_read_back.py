@@ -222,6 +222,7 @@ class ReadsLabel(Letters):
         return {**super().collate(rows), "weights": torch.ones(len(rows["label"]))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [Letters, Means, Dropped, Sampled, Undecided, LayerFromFitted, Normed, Unanswered, ReadsLabel],
@@ -229,7 +230,8 @@ class ReadsLabel(Letters):
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_no_false_alarm(kind, precision, tmp_path):
     trainer = fit(kind, tmp_path, precision=precision)
-    assert trainer.state.finished and trainer.lightning_module.training
+    assert trainer.state.finished
+    assert trainer.lightning_module.training
     assert any(isinstance(callback, read_back.CheckpointReadBack) for callback in trainer.callbacks)
 
 

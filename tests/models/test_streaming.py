@@ -116,7 +116,8 @@ def test_scores_are_lazy_and_leave_the_callers_gradients_alone(monkeypatch):
     assert first["label"] == NAMES[int(np.argmax(answer("a")))]
     assert taken == ["a", "b"]
     assert first["scores"] == pytest.approx(dict(zip(NAMES, np.exp(answer("a")), strict=True)), rel=1e-6)
-    assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    assert torch.is_grad_enabled()
+    assert not torch.is_inference_mode_enabled()
     scores.close()
     assert model.training
 
@@ -159,7 +160,8 @@ def test_with_thresholds_the_label_has_the_highest_thresholded_score(temperature
     plain, model = ByLetters(), ByLetters()
     model.textclf.calibrators = (Temperature(temperature), Thresholds(cuts))
     for text, own, decided in zip(texts, plain.classify(texts), model.classify(texts), strict=True):
-        assert "decision" not in own and decided["decision"] == "thresholds"
+        assert "decision" not in own
+        assert decided["decision"] == "thresholds"
         scores = decided["thresholded_scores"]
         if own["label"] is None:
             assert scores is decided["label"] is None
@@ -178,4 +180,5 @@ def test_prediction_of_with_thresholds():
     impossible = prediction_of(np.array([-np.inf, 0.0, -np.inf]), 1, NAMES, True, np.array([-np.inf, 0.7, -np.inf]))
     assert impossible["thresholded_scores"] == {"low": 0.0, "middle": 1.0, "high": 0.0}
     silent = prediction_of(scores, 1, NAMES, False, scores)
-    assert silent["decision"] == "thresholds" and silent["thresholded_scores"] is None
+    assert silent["decision"] == "thresholds"
+    assert silent["thresholded_scores"] is None

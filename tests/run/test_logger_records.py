@@ -17,6 +17,7 @@ from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import FineTunedClassifier
 
 CONFIG = Path(__file__).parents[2] / "configs" / "files.yaml"
+pytestmark = pytest.mark.slow
 
 
 def fit(encoder, rows, run_dir, *more):

@@ -153,7 +153,8 @@ def test_with_a_key_and_no_server_wandb_goes_offline_and_says_so(nobody, monkeyp
     assert (filled().offline, filled(mode="online").offline) == (True, False)
     said = capsys.readouterr().err
     reason = "textclf: W&B cannot be reached at https://api.wandb.ai (Connection refused): logging offline; `wandb "
-    assert said.startswith(reason) and said.count("\n") == 1
+    assert said.startswith(reason)
+    assert said.count("\n") == 1
 
 
 def test_what_the_environment_says_of_the_group_stays(nobody, monkeypatch):

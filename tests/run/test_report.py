@@ -128,6 +128,7 @@ def test_early_stopping_is_said(rows_folder, tiny_encoder, tmp_path, capsys):
 # What is reported
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("splits", "val_size", "reported", "said"),
     [
@@ -246,6 +247,7 @@ def test_the_name_of_a_run_without_a_configuration(trained, tmp_path, monkeypatc
 # What a failed command leaves
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "splits", "more"),
     [

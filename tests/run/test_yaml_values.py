@@ -139,6 +139,7 @@ def test_names_and_paths_keep_their_characters_on_the_way_through_the_parser(sou
     assert found["model"]["init_args"]["class_weights"] == model["class_weights"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "argument", "written", "value"),
     [

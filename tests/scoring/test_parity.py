@@ -43,7 +43,8 @@ def difference(model, prompts, labels, strategy, tokenizer=None, **options):
     tokenizer = tokenizer or byte_tokenizer()
     wanted = oracle(model, prompts, labels)
     got = label_log_likelihoods(model, tokenizer, prompts, labels, strategy=strategy, **options)
-    assert got.shape == wanted.shape == (len(prompts), len(labels)) and got.dtype == torch.float64
+    assert got.shape == wanted.shape == (len(prompts), len(labels))
+    assert got.dtype == torch.float64
     return float((got - wanted).abs().max())
 
 
@@ -199,12 +200,16 @@ def test_a_kind_that_was_not_compared_is_packed_in_full_precision_only():
     for model in models:
         model.config.model_type = "another"
     full, half = map(capabilities_of, models)
-    assert not full.refused and full.ignores_padding
-    assert "'another'" in half.refused["packed"] and "bfloat16" in half.refused["packed"] and not half.ignores_padding
+    assert not full.refused
+    assert full.ignores_padding
+    assert "'another'" in half.refused["packed"]
+    assert "bfloat16" in half.refused["packed"]
+    assert not half.ignores_padding
     assert "cached" not in half.refused
     scorer = LabelScorer(models[1], byte_tokenizer(), LABELS)
     scorer(PROMPTS)
-    assert scorer.strategy == "cached" and "load it in fp32" in scorer.reason
+    assert scorer.strategy == "cached"
+    assert "load it in fp32" in scorer.reason
 
 
 def test_a_model_in_training_is_scored_without_dropout_and_goes_on_training():
@@ -243,7 +248,8 @@ def test_rotary_scaling_that_switches_with_the_length_is_scored_alone():
     scorer(["short"])
     assert scorer.strategy == "packed"
     scorer(["short", "long " * 8])
-    assert scorer.strategy == "plain" and "rotary" in scorer.reason
+    assert scorer.strategy == "plain"
+    assert "rotary" in scorer.reason
 
 
 @pytest.mark.parametrize("kind", ["classifier", "encoder-decoder", "not causal"])

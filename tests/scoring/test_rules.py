@@ -44,7 +44,8 @@ def odds(rule, row=0):
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_gives_probabilities(rule):
     scores = class_scores(rule, STORED)
-    assert scores.shape == (3, 2) and scores.dtype == np.float64
+    assert scores.shape == (3, 2)
+    assert scores.dtype == np.float64
     assert np.allclose(np.exp(scores).sum(1), 1)
 
 

@@ -126,7 +126,8 @@ def test_audit_counts_bos():
     assert twice.notices == ("prompts start with 1 to 2 BOS tokens, not with one ('<s>'): at most one is kept",)
     assert "none is scored" in audit_labels(byte_tokenizer(), ["<s>a"], ["b"], "never").notices[-1]
     none = audit_labels(byte_tokenizer(bos=False), ["a"], ["b"]).notices[0]
-    assert "start with 0 BOS" in none and "'always'" in none
+    assert "start with 0 BOS" in none
+    assert "'always'" in none
 
 
 def test_as_published_reads_late_and_backwards():
@@ -137,7 +138,8 @@ def test_as_published_reads_late_and_backwards():
     # the rows after the first, second and third label token, with the last, second and first of them
     wanted = logits[4, label[2]] + logits[5, label[1]] + logits[6, label[0]]
     (got,) = as_published(model, tokenizer, ["abc"], ["xyz"])
-    assert got.dtype == torch.float64 and float(got[0]) == pytest.approx(float(wanted), abs=1e-4)
+    assert got.dtype == torch.float64
+    assert float(got[0]) == pytest.approx(float(wanted), abs=1e-4)
 
 
 def test_as_published_switches_dropout_off_and_checks_the_context():

@@ -69,7 +69,8 @@ def test_each_token_is_run_once(name, strategy):
     assert watch.real == counters.tokens == NEEDED
     assert counters.tokens + counters.padding == watch.tokens > watch.real
     assert counters.forwards == watch.calls
-    assert counters.prefix_tokens == SHARED and counters.prefix_hits == len(PROMPTS)
+    assert counters.prefix_tokens == SHARED
+    assert counters.prefix_hits == len(PROMPTS)
     assert counters.projection_rows == watch.rows == 1 + (1 + NODES) * len(PROMPTS)
     assert 0 < counters.padding_share < 0.3
 
@@ -131,7 +132,8 @@ def test_a_batch_is_halved_where_memory_runs_out(monkeypatch):
     scorer = LabelScorer(model, tokenizer, LABELS, max_batch_tokens=1000)
     wanted = label_log_likelihoods(model, tokenizer, PROMPTS, LABELS, strategy="plain")
     assert torch.allclose(scorer(PROMPTS).log_likelihoods, wanted, atol=1e-4)
-    assert scorer.counters.out_of_memory > 0 and scorer.budget < 1000
+    assert scorer.counters.out_of_memory > 0
+    assert scorer.budget < 1000
 
 
 def test_other_errors_and_a_prompt_that_never_fits_are_not_hidden(monkeypatch):
@@ -175,16 +177,20 @@ def test_what_cannot_be_scored_is_said_in_one_line(change, message):
 
 def test_trie():
     trie = build_trie([[1, 2], [1, 3, 4], [5], [1, 3, 4, 6], [1]])
-    assert trie.tokens.tolist() == [1, 3, 4] and trie.depths.tolist() == [1, 2, 3]
+    assert trie.tokens.tolist() == [1, 3, 4]
+    assert trie.depths.tolist() == [1, 2, 3]
     assert trie.ancestors.tolist() == [[True, False, False], [True, True, False], [True, True, True]]
-    assert trie.reads.tolist() == [0, 0, 1, 1, 2, 3] and trie.edge_tokens.tolist() == [1, 5, 2, 3, 4, 6]
+    assert trie.reads.tolist() == [0, 0, 1, 1, 2, 3]
+    assert trie.edge_tokens.tolist() == [1, 5, 2, 3, 4, 6]
     assert trie.members.sum(0).tolist() == [2, 3, 1, 4, 1]
-    assert [chain.nodes for chain in trie.chains] == [(0, 3)] and trie.longest == 4
+    assert [chain.nodes for chain in trie.chains] == [(0, 3)]
+    assert trie.longest == 4
 
 
 def test_common_prefix_and_beginnings():
     assert common_prefix([[1, 2, 3], [1, 2], [1, 2, 4]]) == 2
-    assert common_prefix([[1], [2]]) == 0 and common_prefix([[7, 8]]) == 2
+    assert common_prefix([[1], [2]]) == 0
+    assert common_prefix([[7, 8]]) == 2
     assert prefix_pairs([[1, 2], [1], [3], [1, 2]]) == [(1, 0), (1, 3), (0, 3)]
 
 
@@ -220,7 +226,8 @@ def test_a_long_prefix_limits_the_rows_of_a_batch():
 
 def test_batches_of_equal_lengths():
     assert plan_batches([9, 9, 9, 4, 4, 1], 0, 20, equal=True) == [(0, 2), (2, 3), (3, 5), (5, 6)]
-    assert plan_batches([500], 0, 20, equal=False) == [(0, 1)] and plan_batches([], 0, 20, equal=False) == []
+    assert plan_batches([500], 0, 20, equal=False) == [(0, 1)]
+    assert plan_batches([], 0, 20, equal=False) == []
 
 
 def test_memory_is_given_back_as_batches_go_by(monkeypatch):

@@ -55,16 +55,19 @@ def test_what_fails_is_a_row_and_the_rest_goes_on(fakes, tmp_path, capsys):
     ]
     assert written["rows"][1]["result"] == "ZeroDivisionError: division by zero"
     assert written["rows"][0]["counts"] == {"rows": 12, "padding": 0.25, "off": 1e-6}
-    assert set(written["seconds"]) == {"fine", "broken"} and written["sizes"]["device"] == "cpu"
+    assert set(written["seconds"]) == {"fine", "broken"}
+    assert written["sizes"]["device"] == "cpu"
     printed = capsys.readouterr()
-    assert "ZeroDivisionError" in printed.err and "MemoryError" in printed.err
+    assert "ZeroDivisionError" in printed.err
+    assert "MemoryError" in printed.err
     *_, head, one, two, three, broken, _, end = printed.out.splitlines()
     assert head.split() == " ".join(check_gpu.COLUMNS).split()
     assert one.split() == "fine one 2.000 12 6.0 25.0% 1e-06 ok as it should be".split()
     assert two.split() == "fine two FAILED ZeroDivisionError: division by zero".split()
     assert three.split() == "fine three 1,000.0 ok published".split()
     assert broken.split() == "broken setting up FAILED MemoryError: no room".split()
-    assert "4 rows" in end and "2 failed" in end
+    assert "4 rows" in end
+    assert "2 failed" in end
 
 
 def test_exit_code_0_needs_every_case(fakes, monkeypatch):

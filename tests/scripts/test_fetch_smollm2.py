@@ -57,7 +57,9 @@ def test_a_file_in_the_way(tmp_path, capsys):
     for out in ("file", "file/out"):
         assert fetch_smollm2.main([str(tmp_path / out)]) == 2
         error = capsys.readouterr().err
-        assert "file'" in error and "another folder" in error and "Traceback" not in error
+        assert "file'" in error
+        assert "another folder" in error
+        assert "Traceback" not in error
 
 
 def test_weights_and_tokenizer_are_converted(tmp_path):

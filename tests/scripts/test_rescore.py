@@ -109,7 +109,8 @@ def test_a_rule_is_given_by_its_path(run_folder, capsys, monkeypatch):
     )
     assert main([".", "--rule", "sum", "rescoring_rules.half", "--json", "rules.json"]) == 0
     sums, half = capsys.readouterr().out.splitlines()[1:3]
-    assert sums.startswith("sum *") and half.startswith("rescoring_rules.half  ")
+    assert sums.startswith("sum *")
+    assert half.startswith("rescoring_rules.half  ")
     assert json.loads(Path("rules.json").read_text())["rescoring_rules.half"]["examples"] == 12
     assert main([".", "--rule", "rescoring_rules.absent"]) == 2
     assert "'rescoring_rules.absent' needs 'published'" in capsys.readouterr().err
