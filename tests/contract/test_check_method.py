@@ -82,7 +82,8 @@ def test_what_is_broken_is_named(method, arguments, says):
     labels = ("dry", "wet", "windy") if method is checked.ForTwoLabels else basis.SKIES
     lines = set(failed(method, labels=labels, **arguments).values())
     assert any(re.match(says, line) for line in lines), lines
-    assert len(lines) <= 2 and not any("\n" in line for line in lines), "one fault, and at most one consequence"
+    assert len(lines) <= 2, "one fault, and at most one consequence"
+    assert not any("\n" in line for line in lines)
 
 
 @pytest.mark.parametrize("method", KEPT, ids=lambda method: method.__name__)

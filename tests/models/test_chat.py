@@ -175,7 +175,8 @@ def test_replay_needs_neither_server_nor_key(server, folder, monkeypatch, capsys
     before = server.asked.copy()
     monkeypatch.delenv("OPENAI_API_KEY")
     metrics, replayed = run(server, folder, "again", replay=True, concurrency=1)
-    assert metrics["chat/cost"] is None and metrics["chat/prompt_tokens"] == 20, "there are no prices"
+    assert metrics["chat/cost"] is None, "there are no prices"
+    assert metrics["chat/prompt_tokens"] == 20
     assert replayed.predictions.tolist() == table.predictions.tolist() == [1, -1]
     assert metrics["chat/requests"] == 0
     assert server.asked == before
