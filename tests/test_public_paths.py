@@ -27,7 +27,8 @@ def test_methods_data_sets_and_cleaning_steps_are_exported_by_their_package():
     for base in (textclf.models.TextClassifier, textclf.data.TextDataModule, CleaningStep):
         ours = [kind for kind in classes(base) if kind.__module__.startswith(("textclf.data.", "textclf.models."))]
         paths = [public_path(kind) for kind in ours]
-        assert paths and all(path.count(".") == 2 for path in paths), paths
+        assert paths
+        assert all(path.count(".") == 2 for path in paths), paths
 
 
 def test_every_former_path_leads_to_a_class_that_is_written_by_that_path():
