@@ -3,12 +3,11 @@
 from typing import TYPE_CHECKING
 
 from textclf.class_paths import lazy_exports
+from textclf.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from textclf.conformance import check_method as check_method
     from textclf.run.experiment import run_experiment as run_experiment
-
-__version__ = "0.1.0"
 
 __getattr__, __dir__ = lazy_exports(
     __name__, {"textclf.conformance": "check_method", "textclf.run.experiment": "run_experiment"}

@@ -9,11 +9,11 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from textclf import __version__
 from textclf.cli.config import Parser
 from textclf.cli.messages import AXES, classes
 from textclf.cli.names import COMMANDS
 from textclf.console import align_table
+from textclf.version import __version__
 
 CONFIG_OPTIONS = {
     "--config FILE": "Configuration file; may be given several times, a later one wins over an earlier one.",

@@ -10,12 +10,12 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import textclf
 from textclf.data.encodings import text_encoding
 from textclf.errors import UserError
 from textclf.files import atomic_path
 from textclf.hashing import file_hash
 from textclf.hub import cache_folder, loading
+from textclf.version import __version__
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -164,7 +164,7 @@ def read_file(path: Path) -> Dataset:
         raise UserError(f"{str(path)!r} is empty: give a file that holds rows")
     file = open_rows(path)
     with loading("file", str(path), REMEDY):
-        key = f"{file.content}-{textclf.__version__}{path.suffix}"
+        key = f"{file.content}-{__version__}{path.suffix}"
         copy = cache_folder() / "files" / f"{key}.arrow"
         if not (copy.exists() and copy.with_suffix(".json").exists()):
             _write_copy(file, copy)

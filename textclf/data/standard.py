@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import textclf
 from textclf.data.cleaning import TextStep, clean_columns
 from textclf.data.labels import label_indexer
 from textclf.data.text_values import (
@@ -16,6 +15,7 @@ from textclf.data.text_values import (
 )
 from textclf.errors import UserError
 from textclf.hashing import short_hash
+from textclf.version import __version__
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -130,7 +130,7 @@ def _content(source: Dataset, column: str) -> str:
 
 
 def _standard_key(source: Dataset, *recipe: Any) -> str:
-    return short_hash(repr((textclf.__version__, fingerprint_of(source), *recipe)).encode()).hex()
+    return short_hash(repr((__version__, fingerprint_of(source), *recipe)).encode()).hex()
 
 
 def fingerprint_of(source: Dataset) -> str:

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import textclf
 from textclf.backbones.classification_head import READ_PADDING
 from textclf.backbones.compatibility import check_match, refuse_beyond, token_limit
 from textclf.data.batching import batch_starts
@@ -24,6 +23,7 @@ from textclf.embeddings.settings import EmbeddingSettings
 from textclf.errors import UserError
 from textclf.hashing import text_hash, text_key, value_hash, weights_hash
 from textclf.hub import cache_folder, loading, local_reference
+from textclf.version import __version__
 
 WINDOW = 8192
 """Number of texts that are tokenized and sorted together, for little padding."""
@@ -124,7 +124,7 @@ class Embedder:
         settings["prompt"] = self.prompt
         settings["dtype"] = self.dtype
         settings["max_length"] = self.model.max_seq_length
-        facts = [textclf.__version__, self.weights, self.configuration, settings, *self._differences]
+        facts = [__version__, self.weights, self.configuration, settings, *self._differences]
         return value_hash(facts)[:32]
 
     def embed(self, texts: Sequence[str]) -> list[Embedded]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import textclf
 from textclf.data.text_values import mended
+from textclf.version import __version__
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Provenance:
             "checkpoint": self.checkpoint or "none",
             "rows": f"{trained} for training, {rows:,} of {self.split} scored",
             "seed": self.seed,
-            "written": f"{time} by textclf {textclf.__version__}",
+            "written": f"{time} by textclf {__version__}",
         }
         lines = []
         for name, value in facts.items():

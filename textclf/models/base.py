@@ -15,7 +15,6 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
-import textclf
 from textclf.class_paths import public_path
 from textclf.data.contract import ExampleRequest
 from textclf.data.labels import normalized_names, refuse_other_labels
@@ -43,6 +42,7 @@ from textclf.plain_values import plain_arguments, plain_state
 from textclf.processes import attached_trainer, callbacks_of
 from textclf.subclassing import GuardedAttributes
 from textclf.types import Dataset
+from textclf.version import __version__
 
 
 class TextClassifier(GuardedAttributes, LightningModule):
@@ -255,7 +255,7 @@ class TextClassifier(GuardedAttributes, LightningModule):
         """
         kind = type(self)
         owner = next(base for base in kind.__mro__ if "encoding_facts" in vars(base))
-        facts: list[Any] = [textclf.__version__, self.encoding_facts()]
+        facts: list[Any] = [__version__, self.encoding_facts()]
         if not owner.__module__.startswith("textclf."):  # the facts of built-in classes differ, or they encode alike
             facts.append(f"{owner.__module__}.{owner.__qualname__}")
         if "encode" in vars(self):
@@ -560,7 +560,7 @@ class TextClassifier(GuardedAttributes, LightningModule):
             self.fitted = plain_state(self.fitted, f"{type(self).__name__}.fitted")
         checkpoint["hyper_parameters"] = plain_arguments(self)
         checkpoint["textclf"] = {
-            "version": textclf.__version__,
+            "version": __version__,
             "class_path": public_path(type(self)),
             "label_names": list(self.label_names),
             "fitted": self._fitted_state(),
