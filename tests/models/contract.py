@@ -42,17 +42,12 @@ def tiny_model(method, folder):
 class MethodContract:
     """What holds for every method; a subclass names its `method`, and the `arguments` that it is made with.
 
-    `check_method` runs once for each class (`tests/models/conftest.py`). Each test here names a part of the contract,
+    `check_method` runs once for each class (`tests/models/conftest.py`). Each method here names a part of the contract,
     and the checks that it is made of.
     """
 
     method: type[TextClassifier]
     labels = NAMES
-
-    def __init_subclass__(cls):
-        # One worker of pytest-xdist runs all tests of a class (`--dist loadgroup`), so that its checks are made once.
-        group = pytest.mark.xdist_group(f"{cls.__module__}.{cls.__name__}")
-        cls.pytestmark = [*getattr(cls, "pytestmark", []), group]
 
     @classmethod
     @contextmanager
@@ -66,36 +61,40 @@ class MethodContract:
             assert checks[name].status == "passed", checks[name].reason
 
     @pytest.mark.slow
-    def test_a_run_from_the_train_rows_to_the_report(self, checks):
+    def test_the_contract(self, checks):
+        # One test, as pytest-xdist would run the checks anew in each process that gets a test of the class.
+        self.assert_a_run_from_the_train_rows_to_the_report(checks)
+        self.assert_encode_and_collate_are_pure_and_can_be_sent_to_workers(checks)
+        self.assert_the_composition_of_batches_changes_nothing(checks)
+        self.assert_columns_follow_the_label_names(checks)
+        self.assert_the_key_of_cached_rows_changes_with_what_encode_depends_on_and_with_an_override(checks)
+        self.assert_classify_and_predict_and_the_report_are_equal(checks)
+        self.assert_a_second_run_with_the_same_seed_is_equal(checks)
+        self.assert_a_checkpoint_gives_the_same_answers_here_and_in_a_new_process(checks)
+
+    def assert_a_run_from_the_train_rows_to_the_report(self, checks):
         self.assert_passed(checks, "constructor", "run", "scores")
 
-    @pytest.mark.slow
-    def test_encode_and_collate_are_pure_and_can_be_sent_to_workers(self, checks):
+    def assert_encode_and_collate_are_pure_and_can_be_sent_to_workers(self, checks):
         self.assert_passed(checks, "encode", "collate", "workers")
 
-    @pytest.mark.slow
-    def test_the_composition_of_batches_changes_nothing(self, checks):
+    def assert_the_composition_of_batches_changes_nothing(self, checks):
         self.assert_passed(checks, "repetition", "batches")
         assert checks["text pairs"].status in ("passed", "skipped"), checks["text pairs"].reason
 
-    @pytest.mark.slow
-    def test_columns_follow_the_label_names(self, checks):
+    def assert_columns_follow_the_label_names(self, checks):
         assert checks["label order"].status in ("passed", "skipped"), checks["label order"].reason
 
-    @pytest.mark.slow
-    def test_the_key_of_cached_rows_changes_with_what_encode_depends_on_and_with_an_override(self, checks):
+    def assert_the_key_of_cached_rows_changes_with_what_encode_depends_on_and_with_an_override(self, checks):
         self.assert_passed(checks, "encoding key")
 
-    @pytest.mark.slow
-    def test_classify_and_predict_and_the_report_are_equal(self, checks):
+    def assert_classify_and_predict_and_the_report_are_equal(self, checks):
         self.assert_passed(checks, "predictions")
 
-    @pytest.mark.slow
-    def test_a_second_run_with_the_same_seed_is_equal(self, checks):
+    def assert_a_second_run_with_the_same_seed_is_equal(self, checks):
         self.assert_passed(checks, "seed")
 
-    @pytest.mark.slow
-    def test_a_checkpoint_gives_the_same_answers_here_and_in_a_new_process(self, checks):
+    def assert_a_checkpoint_gives_the_same_answers_here_and_in_a_new_process(self, checks):
         if self.method.training_step is not LightningModule.training_step:
             self.assert_passed(checks, "checkpoint", "new process")
         else:

@@ -155,7 +155,7 @@ def test_a_run_and_what_is_refused(nli_model, rows_folder, tmp_path, capsys):
         assert words in capsys.readouterr().err.splitlines()[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_processes_give_what_one_gives(nli_model, rows_folder, tmp_path):
     options = [
         *("test", "--config", str(CONFIGS / "files.yaml"), "--config", str(CONFIGS / "model" / "nli.yaml")),

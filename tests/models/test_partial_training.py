@@ -176,7 +176,7 @@ def test_compiling_renames_no_weights(encoder):
     assert list(built(encoder, compile=True).state_dict()) == list(built(encoder).state_dict())
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_compiled_model_gives_the_same_scores_and_gradients(encoder):
     model, plain = built(encoder, compile=True), built(encoder)
     plain.load_state_dict(model.state_dict())

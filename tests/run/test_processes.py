@@ -69,7 +69,7 @@ def assert_same_report(one, other):
         assert first[name] == pytest.approx(second[name], abs=1e-6), name
 
 
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.exhaustive)])
 def test_evaluation_is_exact(processes, trained, tiny_encoder, tmp_path):
     data, single = trained
     best = str(single / "checkpoints" / "best.ckpt")
@@ -132,7 +132,7 @@ def test_a_plain_loader_is_refused_on_several_processes(trained, tiny_encoder, t
         *("test", tiny_encoder, data, tmp_path / "run", "--data", "test_processes.PlainLoader"),
         *("--data.data_dir", str(data), "--ckpt_path", str(single / "checkpoints" / "best.ckpt")),
     )
-    path = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    path = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     run_plain = partial(subprocess.run, env=path, capture_output=True, text=True, timeout=300)
     assert run_plain(command_line).returncode == 0
     command_line[command_line.index(str(tmp_path / "run"))] = str(tmp_path / "two")
