@@ -94,7 +94,7 @@ def quieten() -> None:
     from transformers.utils.logging import disable_progress_bar
 
     logging.getLogger(utilities.__name__.rpartition(".")[0]).setLevel(logging.WARNING)
-    disable_progress_bar()  # type: ignore[no-untyped-call]
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers has no type here
 
 
 def launch_microseconds() -> float | None:

@@ -51,7 +51,7 @@ for epoch in range(options.epochs):
         inputs = tokenizer.pad({field: [encoded[field][i] for i in batch] for field in encoded}, return_tensors="pt")
         loss = cross_entropy(model(**inputs).logits, labels[batch])
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no type here
         torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)
         optimizer.step()
         schedule.step()

@@ -117,13 +117,15 @@ def test_the_checkpoint_is_exported(current_folder):
 
 @pytest.mark.slow
 def test_the_configuration_trains_to_the_same_predictions(run):
-    main(["fit", "--config", str(run / "config.yaml"), "--run_dir", "anew"])
-    assert_same_predictions(Path("anew"), run, tolerance=1e-3)  # processors round differently, and training adds it up
+    main(["fit", "--config", str(run / "config.yaml"), "--run_dir", "refitted"])
+    assert_same_predictions(
+        Path("refitted"), run, tolerance=1e-3
+    )  # processors round differently, and training adds it up
 
 
 @pytest.mark.slow
 def test_a_resumed_run_is_the_run_without_a_break(current_folder):
     options = ("--config", "fine_tuned/config.yaml", "--trainer.max_epochs", "8", "--trainer.logger", "false")
-    main(["fit", *options, "--run_dir", "anew"])
+    main(["fit", *options, "--run_dir", "refitted"])
     main(["fit", *options, "--run_dir", "fine_tuned", "--ckpt_path", "last"])
-    assert_same_predictions(Path("anew"), Path("fine_tuned"), tolerance=1e-3)
+    assert_same_predictions(Path("refitted"), Path("fine_tuned"), tolerance=1e-3)

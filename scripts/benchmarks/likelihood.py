@@ -212,7 +212,7 @@ def counted(
     rows = prompt_token_ids(model.tokenizer, prompts)
     prefix = needed.prefixes.prefix_of(rows)[0]
     tokens = prefix + sum(len(row) - prefix + needed.trie.nodes for row in rows)
-    head = model.network.get_output_embeddings()  # type: ignore[no-untyped-call]
+    head = model.network.get_output_embeddings()  # type: ignore[no-untyped-call]  # transformers has no type here
     size = head.weight.numel()
     work = 2 * (multiplied_weights(model.network) - size) * tokens + 2 * size * len(rows) * (1 + needed.trie.nodes)
 

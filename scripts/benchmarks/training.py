@@ -168,7 +168,7 @@ def recipe(texts: Sequence[str], labels: Sequence[int], train: bool) -> Callable
             if train:
                 loss = torch.nn.functional.cross_entropy(logits, targets[places].to(model.device))
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()  # type: ignore[no-untyped-call]  # torch has no type here
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimizer.step()
         mask = encoded["attention_mask"]

@@ -171,7 +171,7 @@ def operations(model: Model, tokens: int, projected: int) -> int:
         tokens: Tokens that are run.
         projected: Positions that are projected onto the vocabulary.
     """
-    head: int = model.network.get_output_embeddings().weight.numel()  # type: ignore[no-untyped-call]
+    head: int = model.network.get_output_embeddings().weight.numel()  # type: ignore[no-untyped-call]  # transformers has no type here
     return 2 * (multiplied_weights(model.network) - head) * tokens + 2 * head * projected
 
 

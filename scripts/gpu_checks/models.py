@@ -83,7 +83,7 @@ def word_tokenizer(marks: bool) -> Any:
         )
     names: Any = {f"{mark.strip('[]').lower()}_token": mark for mark in SPECIAL}
     inputs = ["input_ids", "token_type_ids", "attention_mask"] if marks else ["input_ids", "attention_mask"]
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers has no type here
         tokenizer_object=tokenizer, model_input_names=inputs, **names
     )
 

@@ -62,7 +62,7 @@ class MethodContract:
 
     @pytest.mark.slow
     def test_the_contract(self, checks):
-        # One test, as pytest-xdist would run the checks anew in each process that gets a test of the class.
+        # One test: with several, each process of pytest-xdist would repeat the checks for its share of them.
         self.assert_a_run_from_the_train_rows_to_the_report(checks)
         self.assert_encode_and_collate_are_pure_and_can_be_sent_to_workers(checks)
         self.assert_the_composition_of_batches_changes_nothing(checks)
