@@ -15,6 +15,19 @@ from torch import Tensor
 from textclf.errors import UserError
 
 
+def plain(value: Any) -> Any:
+    """Reduces options to numbers, strings, lists and dictionaries; any other object becomes its `str`."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
 def plain_state(value: Any, where: str) -> Any:
     """Reduces fitted state to numbers, strings, bytes, None, tensors, and lists and dictionaries of them.
 

@@ -15,7 +15,7 @@ from tests.contract.basis import SKIES, Forecasts, Letters
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
 from textclf.models import FineTunedClassifier, PreparedClassifier, TextClassifier
-from textclf.models.checkpoint import import_calibrators, read_checkpoint
+from textclf.models.checkpoint import check_readable, import_calibrators, read_checkpoint
 from textclf.plain_values import plain_arguments, plain_state
 from textclf.run.checkpoints import LastCheckpoint
 from textclf.run.report import ReportWriter
@@ -346,3 +346,20 @@ def test_the_module_of_a_calibrator(source, message, tmp_path, monkeypatch):
         (tmp_path / "own_calibration.py").write_text(source)
     with pytest.raises(UserError, match=f"^{message}"):
         import_calibrators({"textclf": {"calibrators": [{"class_path": "own_calibration.Own"}]}})
+
+
+@pytest.mark.parametrize("value", [{1, 2}, torch.Size([2]), nn.Parameter(torch.ones(2)), [OrderedDict(a={"b": {1}})]])
+def test_what_can_be_read_from_a_checkpoint(value):
+    check_readable({"mine": value}, "Own")
+
+
+@pytest.mark.parametrize("value", [Enum, [object()], {Path("a"): 1}, OrderedDict(a=Path), lambda: 1])
+def test_what_cannot_be_read_from_a_checkpoint(value):
+    with pytest.raises(UserError, match=r"^Own stores under 'mine' what cannot be read"):
+        check_readable({"mine": value}, "Own")
+
+
+def test_plain_values_are_known_to_be_readable_without_writing_them(monkeypatch):
+    monkeypatch.delattr(torch, "save")
+    averaged = nn.Linear(2, 2).state_dict()
+    check_readable({"mine": {"weights": averaged, 1: [2.0, None, True, b"c", ("d", {})]}}, "Own")

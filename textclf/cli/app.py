@@ -41,8 +41,9 @@ from textclf.data.cleaning import text_steps
 from textclf.errors import UserError, check_home
 from textclf.evaluation.provenance import described_data, described_method
 from textclf.models.base import TextClassifier
-from textclf.models.checkpoint import accepted, import_calibrators, plain, read_checkpoint
+from textclf.models.checkpoint import accepted, import_calibrators, read_checkpoint
 from textclf.models.streaming import StreamedBatches
+from textclf.plain_values import plain
 from textclf.run import loggers
 from textclf.run.defaults import DEFAULTS, as_list, progress_callbacks, resolve_precision, run_callbacks, run_plugins
 from textclf.run.execution import (

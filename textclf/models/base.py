@@ -27,7 +27,6 @@ from textclf.models.checkpoint import (
     check_restorable,
     current_facts,
     data_entry,
-    plain,
     read_checkpoint,
     resolve_class,
 )
@@ -38,7 +37,7 @@ from textclf.models.score_check import ScoreCheck, ScoreRules, check_outputs, ch
 from textclf.models.state import MethodState
 from textclf.models.streaming import score_rows, text_rows
 from textclf.models.truncation import cut_counters
-from textclf.plain_values import plain_arguments, plain_state
+from textclf.plain_values import plain_arguments, plain_part, plain_state
 from textclf.processes import attached_trainer, callbacks_of
 from textclf.subclassing import GuardedAttributes
 from textclf.types import Dataset
@@ -581,7 +580,7 @@ class TextClassifier(GuardedAttributes, LightningModule):
         Raises:
             UserError: The checkpoint is of another class, architecture, or set of labels.
         """
-        hparams = plain(self.hparams)
+        hparams = plain_part(self.hparams)
         architecture = {name: hparams.get(name) for name in self.architecture}
         check_restorable(checkpoint, type(self), self.label_names, architecture)
         saved = current_facts(checkpoint)
@@ -607,7 +606,7 @@ class TextClassifier(GuardedAttributes, LightningModule):
             UserError: The file is missing, damaged or not safe, of another class, or its class is not imported.
         """
         checkpoint = read_checkpoint(checkpoint_path)
-        kind = resolve_class(checkpoint["textclf"]["class_path"], cls, str(checkpoint_path))
+        kind = resolve_class(checkpoint["textclf"]["class_path"], cls, repr(str(checkpoint_path)))
         model = kind.built_from(checkpoint, **arguments)
         try:
             model.load_state_dict(checkpoint["state_dict"])

@@ -6,12 +6,14 @@ import inspect
 import io
 import pickle
 import sys
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from textclf.class_paths import import_module, import_modules, public_path, with_current_paths
 from textclf.data.labels import normalized_names, refuse_other_labels
@@ -19,19 +21,6 @@ from textclf.errors import UserError
 from textclf.plain_values import plain_part
 
 T = TypeVar("T")
-
-
-def plain(value: Any) -> Any:
-    """Reduces hyper-parameters to numbers, strings, lists and dictionaries, which load without running code."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return str(value)
 
 
 def accepted(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,7 +51,7 @@ def read_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
         mmap: Whether tensors are read when they are used: the file must stay until then.
 
     Raises:
-        UserError: The file is missing, cut off, would run code, or is no checkpoint of this package.
+        UserError: The file is missing, cut off, would run code, or is not a checkpoint of this package.
     """
     if not Path(path).is_file():
         raise UserError(f"the checkpoint {str(path)!r} is not there: give the path of a .ckpt file of a run")
@@ -77,7 +66,7 @@ def read_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
             f"the checkpoint {str(path)!r} is damaged or cut off: use another one of the run, such as last.ckpt"
         ) from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("textclf"), dict):
-        raise UserError(f"{str(path)!r} is no checkpoint of this package: give a .ckpt file of a run")
+        raise UserError(f"{str(path)!r} is not a checkpoint of this package: give a .ckpt file of a run")
     checkpoint["textclf"] = current_facts(checkpoint)
     return checkpoint
 
@@ -93,6 +82,8 @@ def check_readable(entries: Mapping[str, Any], source: str) -> None:
         UserError: An entry is, or holds, an object.
     """
     for name, value in entries.items():
+        if _is_plain(value):  # nearly always: only other values are written, and read, to find out
+            continue
         file = io.BytesIO()
         try:
             torch.save(value, file)
@@ -103,6 +94,15 @@ def check_readable(entries: Mapping[str, Any], source: str) -> None:
                 f"{source} stores under {name!r} what cannot be read from a checkpoint without running code: store "
                 "numbers, strings, lists, dictionaries and tensors"
             ) from error
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value consists of numbers, strings, lists, dictionaries and tensors alone."""
+    if type(value) in (dict, OrderedDict):
+        return all(map(_is_plain, value.keys())) and all(map(_is_plain, value.values()))
+    if type(value) in (list, tuple):
+        return all(map(_is_plain, value))
+    return type(value) in (NoneType, bool, int, float, str, bytes, Tensor)
 
 
 def current_facts(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,14 +161,19 @@ def check_restorable(
             )
 
 
-def resolve_class(class_path: str, base: type[T], path: str) -> type[T]:
+def resolve_class(class_path: str, base: type[T], source: str) -> type[T]:
     """Finds the class of a checkpoint: one of this package, or one that is imported already.
 
     Loading a checkpoint imports no code of other packages. (The command line does import the class that a checkpoint or
     a configuration names.)
 
+    Args:
+        class_path: As the checkpoint names the class.
+        base: What it must be a subclass of.
+        source: What names it, for the error.
+
     Raises:
-        UserError: The class is not imported, or is no `base`.
+        UserError: The class is not imported, or not a `base`.
     """
     module, _, name = class_path.rpartition(".")
     if module.startswith("textclf."):
@@ -178,9 +183,9 @@ def resolve_class(class_path: str, base: type[T], path: str) -> type[T]:
         remedy = f"write `from {module} import {name}` first (for scripts/export.py: `--import {module}`)"
         if module == "__main__":
             remedy = f"define {name} here as well, as in the script or notebook that trained it"
-        raise UserError(f"{path!r} holds a {class_path}, which is not imported: {remedy}")
+        raise UserError(f"{source} holds a {class_path}, which is not imported: {remedy}")
     if not (isinstance(kind, type) and issubclass(kind, base)):
-        raise UserError(f"{path!r} holds a {class_path}, which is no {base.__name__}: load it with that class")
+        raise UserError(f"{source} holds a {class_path}, which is not a {base.__name__}: load it with that class")
     return kind
 
 
