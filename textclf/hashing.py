@@ -1,4 +1,4 @@
-"""Hashes of values, texts, rows, weights and files; and the code of a class, to detect that it has changed.
+"""Hashes of values, texts, rows, weights and files, and the source code of a class.
 
 SHA-256 is for keys of little content. Much content is hashed by XXH3, which is as fast as memory; nobody chooses that
 content to make two hashes equal.
@@ -6,15 +6,10 @@ content to make two hashes equal.
 
 from __future__ import annotations
 
-import dis
 import hashlib
 import inspect
 import json
-import sysconfig
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
-from types import CodeType, ModuleType
 from typing import Any
 from uuid import uuid4
 
@@ -25,8 +20,6 @@ from torch import Tensor, nn
 from textclf.types import Dataset
 
 CHECKSUM_BYTES = 8
-LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
-"""The folders of Python's own modules, and of installed packages."""
 
 
 def value_hash(value: Any) -> str:
@@ -110,120 +103,3 @@ def source_of(kind: type) -> str:
         return inspect.getsource(kind)
     except (OSError, TypeError):
         return uuid4().hex
-
-
-def code_of(kind: type) -> list[str]:
-    """The source code of a class, of its module, and of the user's modules that this one imports from.
-
-    If the behaviour of the class depends on more than that, each call gives another text: the class was defined in a
-    console, or in a function whose variables its methods use.
-    """
-    try:
-        source = [kind.__qualname__, inspect.getsource(kind)]
-        module = inspect.getmodule(kind)
-        if module is not None:
-            source += _sources_of(module)
-    except (OSError, TypeError):
-        return [uuid4().hex]
-    enclosed: set[str] = set()
-    for value in vars(kind).values():
-        code = next(_codes(value), None)
-        if code is not None:
-            enclosed.update(code.co_freevars)
-    enclosed.discard("__class__")  # the variable behind `super()`
-    return [uuid4().hex] if enclosed else source
-
-
-def _sources_of(module: ModuleType) -> list[str]:
-    """The source code of a module, and of the modules that it imports from, those of installed packages aside."""
-    found = {module.__name__: inspect.getsource(module)}
-    unread = [module]
-    while unread:
-        for value in vars(unread.pop()).values():
-            used = inspect.getmodule(value)
-            if used is not None and used.__name__ not in found and _is_of_user(used):
-                found[used.__name__] = inspect.getsource(used)
-                unread.append(used)
-    return [found[name] for name in sorted(found)]
-
-
-def _is_of_user(module: ModuleType) -> bool:
-    """Whether a module is neither of this package nor of an installed one, nor of Python itself."""
-    file = getattr(module, "__file__", None) or ""
-    if module.__name__.split(".")[0] == "textclf" or not file.endswith(".py"):
-        return False
-    return not any(Path(file).is_relative_to(folder) for folder in LIBRARIES)
-
-
-def overrides(kind: type, owner: type, name: str) -> bool:
-    """Whether a subclass from outside of this package replaces a method, or any attribute that the method uses.
-
-    For example, `encode` calls `self.tokenize`: a subclass that defines `tokenize` changes what `encode` gives.
-
-    Args:
-        kind: A subclass of `owner`, or `owner` itself.
-        owner: The class that defines the method.
-        name: Name of the method.
-    """
-    used = {each for each in names_used_by(owner, name) if hasattr(owner, each)}
-    subclasses = kind.__mro__[: kind.__mro__.index(owner)]
-    for subclass in subclasses:
-        if not subclass.__module__.startswith("textclf.") and not used.isdisjoint(vars(subclass)):
-            return True
-    return False
-
-
-def names_used_by(owner: type, name: str) -> set[str]:
-    """All names in the code of a method, and in that of the methods it uses, itself included: attributes, and others.
-
-    Args:
-        owner: A class that has the method.
-        name: Name of the method.
-    """
-    used: set[str] = set()
-    unread = [name]
-    while unread:
-        name = unread.pop()
-        if name in used:
-            continue
-        used.add(name)
-        for base in owner.__mro__:
-            for code in _codes(vars(base).get(name)):
-                unread += code.co_names
-    return used
-
-
-@cache
-def names_set_by(kind: type) -> frozenset[str]:
-    """The attributes that the methods of a class set, and those of the class itself."""
-    names = set(vars(kind))
-    for value in vars(kind).values():
-        for code in _codes(value):
-            names |= {step.argval for step in dis.get_instructions(code) if step.opname == "STORE_ATTR"}
-    return frozenset(names)
-
-
-def object_hash(value: Any) -> str:
-    """A hash of any object, such as a tokenizer or a function, by its pickled content: the same in each process.
-
-    If an object cannot be pickled, each call gives another text.
-    """
-    from datasets.fingerprint import Hasher
-
-    try:
-        digest: str = Hasher.hash(value)
-    except Exception:  # objects raise errors of many kinds when they are pickled
-        return uuid4().hex
-    return digest
-
-
-def _codes(value: Any) -> Iterator[CodeType]:
-    """The code of a function, method or property, and of the functions defined in it; nothing for other values."""
-    wrapped = [getattr(value, name, None) for name in ("fget", "func", "__func__")]  # of properties and methods
-    for function in (value, *wrapped):
-        unread = [getattr(inspect.unwrap(function), "__code__", None)] if callable(function) else []
-        while unread:
-            code = unread.pop()
-            if code is not None:
-                yield code
-                unread += [constant for constant in code.co_consts if isinstance(constant, CodeType)]

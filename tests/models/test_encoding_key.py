@@ -10,8 +10,8 @@ import torch
 from lightning.pytorch import Trainer
 
 from textclf import models
-from textclf.hashing import overrides
 from textclf.models import FineTunedClassifier, LinearProbe, TextClassifier
+from textclf.models.encoding_key import overrides
 
 NAMES = ("dry", "wet")
 BUILT_IN = [getattr(models, name) for name in models.__all__]
@@ -148,6 +148,14 @@ def test_the_key_changes_with_the_code_of_a_module_that_is_imported(written, lin
     assert keys[0] == keys[2] != keys[1]
 
 
+def test_rows_are_kept_if_a_package_without_code_is_imported(written, tmp_path):
+    (tmp_path / "own_package").mkdir()
+    (tmp_path / "own_package" / "__init__.py").write_text("")
+    (tmp_path / "own_package" / "words.py").write_text("def clean(text):\n    return text\n")
+    source = "import own_package.words\n" + MODULE
+    assert written("Own", source) == written("Own", source)
+
+
 def prefixed(prefix):
     class Own(TextClassifier):
         def encode(self, rows):
@@ -213,12 +221,17 @@ class Knobs(TextClassifier):
         self.lexicon = Lexicon()
         self.history = []
         self.client = object()
+        self.register_buffer("mean", torch.zeros(1))
+        self.scale = torch.nn.Parameter(torch.ones(1))
+        self.table = torch.nn.Embedding.from_pretrained(torch.zeros(3, 2))
+        self.head = torch.nn.Linear(2, 2)
 
     def encode(self, rows):
         return {"length": [self.k + len(self.split(text)) for text in rows["text"]], "more": self.more(rows["text"])}
 
     def more(self, texts):
-        return [len(self.words) + len(self.known) + self._table[0].item() + self.lexicon.size for _ in texts]
+        shift = self._table[0] + self.mean + self.scale + self.table.weight[0, 0]
+        return [len(self.words) + len(self.known) + shift.item() + self.lexicon.size for _ in texts]
 
     def training_step(self, batch, batch_idx):
         self.history.append(self.client)
@@ -237,6 +250,10 @@ ATTRIBUTES = {
     "set": (lambda model: model.known.add("snow"), False),
     "function": (lambda model: setattr(model, "split", str.splitlines), False),
     "tensor": (lambda model: model._table.add_(1), False),
+    "buffer": (lambda model: model.mean.add_(1), False),
+    "parameter": (lambda model: model.scale.data.add_(1), False),
+    "module": (lambda model: model.table.weight.data.add_(1), False),
+    "other_module": (lambda model: model.head.weight.data.add_(1), True),
     "object": (lambda model: setattr(model.lexicon, "size", 4), False),
     "labels": (lambda model: setattr(model, "label_names", NAMES[::-1]), True),  # `encode` does not read them
     "of_training": (lambda model: model.history.append(object()), True),

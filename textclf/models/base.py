@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
-from uuid import uuid4
 
 import torch
 from lightning.pytorch import Callback, LightningModule
@@ -20,7 +19,6 @@ from textclf.data.contract import ExampleRequest
 from textclf.data.labels import normalized_names, refuse_other_labels
 from textclf.errors import UserError
 from textclf.evaluation.metrics import ClassificationMetrics
-from textclf.hashing import code_of, names_set_by, names_used_by, object_hash, overrides, value_hash
 from textclf.models.checkpoint import (
     accepted,
     check_readable,
@@ -31,6 +29,7 @@ from textclf.models.checkpoint import (
     resolve_class,
 )
 from textclf.models.dataloaders import check_batch, refuse_plain_loaders
+from textclf.models.encoding_key import hash_of_encoding
 from textclf.models.hooks import keep_required_hooks, required_hook
 from textclf.models.read_back import CheckpointReadBack
 from textclf.models.score_check import ScoreCheck, ScoreRules, check_outputs, check_predictions
@@ -248,43 +247,9 @@ class TextClassifier(GuardedAttributes, LightningModule):
     def encoding_key(self) -> str:
         """A hash of all that `encode` depends on: part of the name of the cached rows.
 
-        It is made of `encoding_facts`. Where a class does not give them, or a subclass of that class overrides `encode`
-        or anything that `encode` uses, its source, that of its module, all arguments, what was fitted, and the
-        attributes that `encode` reads are added.
+        See `textclf.models.encoding_key`.
         """
-        kind = type(self)
-        owner = next(base for base in kind.__mro__ if "encoding_facts" in vars(base))
-        facts: list[Any] = [__version__, self.encoding_facts()]
-        if not owner.__module__.startswith("textclf."):  # the facts of built-in classes differ, or they encode alike
-            facts.append(f"{owner.__module__}.{owner.__qualname__}")
-        if "encode" in vars(self):
-            facts.append(uuid4().hex)
-        if owner is TextClassifier or overrides(kind, owner, "encode"):
-            lineage = kind.__mro__[: kind.__mro__.index(owner)]
-            facts += [code_of(base) for base in lineage]
-            facts.append(plain_state(self._fitted_state(), f"{kind.__name__}.fitted"))
-            try:
-                facts.append(plain_arguments(self))
-            except UserError:  # an object, which cannot be compared with that of another run
-                facts.append(uuid4().hex)
-            facts += self._attributes_of_encode()
-        return value_hash(facts)
-
-    def _attributes_of_encode(self) -> list[list[str]]:
-        """Names and hashes of the attributes of a subclass that `encode` reads; the arguments do not tell their values.
-
-        Attributes that are set by this package, by Lightning or by torch are left out: `encoding_facts` covers them.
-        """
-        kind = type(self)
-        if kind.__module__.startswith("textclf."):
-            return []
-        others = set(vars(nn.Module()))
-        for base in kind.__mro__:
-            if base.__module__.startswith(("textclf.", "lightning.", "torch.")):
-                others |= names_set_by(base)
-        others.discard("label_names")  # a checkpoint may have another order than the arguments
-        read = names_used_by(kind, "encode").intersection(vars(self)) - others
-        return [[name, object_hash(vars(self)[name])] for name in sorted(read)]
+        return hash_of_encoding(self, TextClassifier, self._fitted_state())
 
     def _fitted_state(self) -> dict[str, Any]:
         """What was fitted; nothing where `fitted` is an attribute of a subclass, such as a flag."""
