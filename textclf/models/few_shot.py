@@ -169,8 +169,7 @@ class FewShotPrompts:
         """Leaves out examples with the same text (and pair): they would give the answer away."""
         kept = []
         for i, example in zip(indices, self._rows_at(indices), strict=True):
-            for name in TEXTS:
-                if name in row and name in example and example[name] != row[name]:
-                    kept.append(i)
-                    break
+            shared = [name for name in TEXTS if name in row and name in example]
+            if any(example[name] != row[name] for name in shared):
+                kept.append(i)
         return kept

@@ -134,8 +134,7 @@ class NLIClassifier(InferenceClassifier):
         assert self.network is not None, "configure_model comes first"
         with own_precision(self.network):
             sorted_logits = torch.cat([class_logits(self.network, chunk).float() for chunk in batch["chunks"]])
-        logits = torch.empty_like(sorted_logits)
-        logits[batch["order"]] = sorted_logits
+        logits = sorted_logits[batch["order"].argsort()]
         return self.label_log_probs(logits.view(-1, self.num_classes, logits.shape[-1]))
 
     def label_log_probs(self, logits: Tensor) -> Tensor:

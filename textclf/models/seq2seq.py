@@ -51,22 +51,24 @@ class Seq2SeqClassifier(InferenceClassifier):
         max_new_tokens: int = 20,
         max_batch_tokens: int | None = None,
     ) -> None:
-        """Takes the question; the model is loaded when it is needed.
+        """Stores the settings; weights are loaded in `configure_model`.
 
         Args:
             num_classes: Number of labels, linked from the data.
             label_names: Name of each class, linked from the data.
             pretrained: Hub id, folder, or `package://module/path`.
-            max_length: Tokens of a prompt that are read; only the text is ever shortened. Null for 512, or as many as
-                the model can read where those are fewer.
-            prompt: With `{text}`, and `{text_pair}` and `{labels}` where they are wanted.
-            label_words: Word of each class by its name, or several, any of which counts; the names by default. The
-                class `otherwise` needs none.
+            max_length: Maximum number of tokens of a prompt; only the text is shortened. Null for 512, or the model's
+                limit if that is lower.
+            prompt: Contains `{text}`, and may contain `{text_pair}` and `{labels}`.
+            label_words: Label word of each class by its name, or a list of words, any of which counts; by default the
+                class names. The class `otherwise` needs none.
             mode: `likelihood` or `generate`.
-            parse: Whether a written answer `equals` a word or `contains` it, to the letter.
+            parse: Whether a generated answer must be equal to a label word (`equals`) or contain it (`contains`);
+                case matters.
             otherwise: Class of an answer that fits no class, or several; by default it is invalid.
-            max_new_tokens: Tokens that are written at most.
-            max_batch_tokens: Tokens of texts that run together, padding included; by default few on a CPU.
+            max_new_tokens: Maximum number of tokens of a generated answer.
+            max_batch_tokens: Maximum number of tokens in a forward pass, padding included; the default is small on a
+                CPU.
 
         Raises:
             UserError: A value is out of range, the prompt has no `{text}`, or words do not fit the classes.
@@ -96,7 +98,7 @@ class Seq2SeqClassifier(InferenceClassifier):
         return build_trie(target_token_ids(self.tokenizer, list(chain.from_iterable(self.words))))
 
     def adopt(self, network: PreTrainedModel) -> None:
-        """Lets the model generate greedily."""
+        """Makes the model generate greedily."""
         network.generation_config = greedy(network)
 
     # The contract
@@ -143,9 +145,8 @@ class Seq2SeqClassifier(InferenceClassifier):
                 scores = self._scores_of_answers(batch["chunks"], counted=not batch.get("filler"))
             else:
                 scores = self._likelihoods(batch["chunks"])
-        in_order = torch.empty_like(scores)
-        in_order[batch["order"].cpu()] = scores
-        return in_order.to(self.device, torch.float32 if self.device.type == "mps" else None)
+        scores = scores[batch["order"].cpu().argsort()]
+        return scores.to(self.device, torch.float32 if self.device.type == "mps" else None)
 
     def _likelihoods(self, chunks: Sequence[dict[str, Tensor]]) -> Tensor:
         assert self.network is not None
