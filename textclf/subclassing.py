@@ -17,7 +17,6 @@ BASES = (
 )
 """Modules of the base classes; subclasses may not use their names that begin with an underscore."""
 
-
 UNUSED_METHODS = frozenset({"freeze", "print", "to_onnx", "to_tensorrt", "to_torchscript", "unfreeze"})
 """Methods of Lightning that nothing calls in a run: an attribute may have their names."""
 
@@ -27,7 +26,7 @@ class GuardedAttributes:
 
     Attributes:
         attribute_types: Types of attributes of the base class, each with its description for messages.
-        former_names: The present names of attributes for subclasses, by the names that they had in earlier versions.
+        former_names: The current names of attributes for subclasses, by the names that they had in earlier versions.
         init_call: The call of the base class's `__init__`, for messages.
     """
 

@@ -168,7 +168,7 @@ def predicted(source=None, texts=None):
     batches = StreamedBatches(model, rows)
     for batch in batches:
         model.log_scores(batch)
-    batches.say_what_was_mended()
+    batches.report_replaced()
     return model.seen
 
 

@@ -26,8 +26,8 @@ def class_logits(network: PreTrainedModel, batch: Mapping[str, Any]) -> Tensor:
     """Logits that are the same as if each row ran alone.
 
     Heads on the last token find it by comparing `input_ids` with the `pad_token_id` of the network's configuration.
-    Therefore padding is replaced by that token, whichever the tokenizer uses. If rows cannot be padded, those of equal
-    length run together.
+    Therefore padding is replaced by that token, even if the tokenizer uses another. If rows cannot be padded, those of
+    equal length run together.
 
     Args:
         network: Any that `AutoModelForSequenceClassification` loads.

@@ -23,7 +23,7 @@ VOCABULARY_SAMPLE_SIZE = 1000
 
 
 def report_unknown_language(tokenizer: PreTrainedTokenizerBase, reference: str, texts: Sequence[str]) -> None:
-    """Says so if a tokenizer splits most of some texts into single letters; one of bytes or letters always does.
+    """Reports it if a tokenizer splits most of some texts into single letters; one of bytes or letters always does.
 
     Args:
         tokenizer: A model's tokenizer.

@@ -306,8 +306,8 @@ class TextCLI(LightningCLI):
         )
         path = str(self.checkpoint_path) if self.checkpoint_path else None
         self.trainer.predict(model, dataloaders=batches, ckpt_path=path, return_predictions=False)
-        batches.say_what_was_mended()
-        batches.say_what_was_cut()
+        batches.report_replaced()
+        batches.report_cut()
 
     def _columns_to_keep(self) -> Sequence[str] | Literal["all"]:
         if self.options.keep_all:

@@ -69,10 +69,10 @@ def check_method(
     """
     make = _maker(method, arguments)
     checks: list[Check] = []
-    for names in LABELS if labels is None else (tuple(labels),):
+    for place, names in enumerate(LABELS if labels is None else (tuple(labels),)):
         with isolated() as folder:
             subject = Subject(make, names, folder)
-            checks += _Checks(subject, _class_of(method), first=not checks, new_process=new_process).run()
+            checks += _Checks(subject, _class_of(method), first=place == 0, new_process=new_process).run()
     failed: dict[str, str] = {}
     for check in checks:
         if check.status == "failed":
@@ -94,7 +94,7 @@ def _maker(method: Any, arguments: dict[str, Any]) -> Make:
     """A function that makes an object of the method for some labels.
 
     Raises:
-        UserError: It is no method, or an object was given together with arguments.
+        UserError: It is not a method, or an object was given together with arguments.
     """
     if isinstance(method, TextClassifier):
         if arguments:

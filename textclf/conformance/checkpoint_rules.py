@@ -47,11 +47,11 @@ def constructed(subject: Subject) -> TextClassifier:
 
 
 def checkpoint(run: Run) -> None:
-    """Checks that a checkpoint, loaded in this process, says the same.
+    """Checks that a checkpoint gives the same scores when it is loaded in this process.
 
     Raises:
         NotCheckable: There is none, or the class is not at the top of a module.
-        UserError: It cannot be loaded, or says something else.
+        UserError: It cannot be loaded, or gives other scores.
     """
     if run.checkpoint is None:
         raise NotCheckable("it is not trained, so no run saves it")
@@ -79,11 +79,11 @@ print(json.dumps([(each["label"], each["score"]) for each in answers]))
 
 
 def loaded_in_new_process(run: Run) -> None:
-    """Checks that a checkpoint, loaded in a new process that imports the class, says the same.
+    """Checks that a checkpoint gives the same answers when it is loaded in a new process that imports the class.
 
     Raises:
         NotCheckable: The class cannot be imported there, or does not classify single texts.
-        UserError: It cannot be loaded, or says something else.
+        UserError: It cannot be loaded, or gives other answers.
     """
     model, kind = run.model, type(run.model)
     if is_local(kind) or kind.__module__ == "__main__" or not _is_importable(kind.__module__):
@@ -92,7 +92,7 @@ def loaded_in_new_process(run: Run) -> None:
             "to load its checkpoints elsewhere"
         )
     if model.needs_whole_split:
-        raise NotCheckable("it judges a split as a whole, and does not classify single texts")
+        raise NotCheckable("it scores a split as a whole, and does not classify single texts")
     given = json.dumps([kind.__module__, str(run.checkpoint), TEXTS, sys.path])
     done = subprocess.run(
         [sys.executable, "-c", LOAD], input=given, capture_output=True, text=True, encoding="utf-8", check=False

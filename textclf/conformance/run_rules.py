@@ -22,17 +22,17 @@ from textclf.models.streaming import StreamedBatches, text_rows
 
 
 def predictions(run: Run) -> None:
-    """Checks that the report of a test, `classify` and `predict` say the same of each text.
+    """Checks that the report of a test, `classify` and `predict` have the same answer for each text.
 
     Raises:
-        NotCheckable: The method judges a whole split at once.
+        NotCheckable: The method scores a split as a whole.
         UserError: They do not.
     """
     model, table = run.model, run.table
     if len(table.predictions) != len(TEXTS):
         raise UserError(f"{name_of(model)}: the report has {len(table.predictions)} of {len(TEXTS)} test rows")
     if model.needs_whole_split:
-        raise NotCheckable("it judges a split as a whole, and does not predict")
+        raise NotCheckable("it scores a split as a whole, and does not predict")
     compare_answers(model, "test", _answers_in(table), "classify", answers_of(model))
     outputs: list[Any] = model.trainer.predict(model, dataloaders=StreamedBatches(model, text_rows(TEXTS))) or []
     predicted: dict[int, int] = {}

@@ -17,7 +17,7 @@ def scores(model: TextClassifier) -> None:
     """Scores batches of several rows and of one row, through the checks that every run makes.
 
     Raises:
-        UserError: A check fails, or labels are needed, which nobody knows when texts are predicted.
+        UserError: A check fails, or labels are needed, which are unknown in prediction.
     """
     try:
         scores_of(model, TEXTS)

@@ -359,10 +359,8 @@ class TextClassifier(GuardedAttributes, LightningModule):
         self, batch: dict[str, Any], split: Literal["val", "test"], calibrate: bool = True
     ) -> dict[str, Tensor]:
         check_batch(batch, "row", "labels")
-        names = self._names_of_data()
-        columns = None if names == self.label_names else [self.label_names.index(name) for name in names]
         log_scores = self.checked_scores(batch, self.textclf.score_check)
-        results = {"row": batch["row"], **self.textclf.results(log_scores, columns, calibrate)}
+        results = {"row": batch["row"], **self.textclf.results(log_scores, self.textclf.columns, calibrate)}
         labels = batch["labels"]
         if batch.get("filler"):
             results = _without_rows(results)
@@ -375,6 +373,7 @@ class TextClassifier(GuardedAttributes, LightningModule):
 
     def _start_counting(self, split: Literal["val", "test"]) -> None:
         """Starts without rows: an evaluation before this one may have been interrupted."""
+        self.textclf.columns = self._columns_of_data()
         self.textclf.score_check = ScoreCheck(self.trainer.world_size)
         self.textclf.pending_batches.clear()
         self._metrics(split).reset()
@@ -398,8 +397,12 @@ class TextClassifier(GuardedAttributes, LightningModule):
             self.textclf_metrics[split] = metrics.to(self.device)
         return cast(ClassificationMetrics, self.textclf_metrics[split])
 
-    def _names_of_data(self) -> tuple[str, ...]:
-        """The data's labels in their order; they are matched by name."""
+    def _columns_of_data(self) -> list[int] | None:
+        """The columns of scores in the order of the data's labels, matched by name; None if it is the method's order.
+
+        Raises:
+            UserError: The data has other labels.
+        """
         if self.num_classes != len(self.label_names):
             raise UserError(
                 f"{type(self).__name__}.num_classes is {self.num_classes}, but there are {len(self.label_names)} "
@@ -407,10 +410,10 @@ class TextClassifier(GuardedAttributes, LightningModule):
             )
         data = self._data_module()
         if data is None:
-            return self.label_names
+            return None
         names = normalized_names(data.label_names)
         refuse_other_labels("model", self.label_names, names)
-        return names
+        return None if names == self.label_names else [self.label_names.index(name) for name in names]
 
     def _data_module(self) -> Any:
         """The data module that the trainer runs this method on; None where there is none."""

@@ -368,8 +368,10 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         likelihoods = self.scorer.likelihoods(concatenated(parts), self.score_rule.needs)
         scores = self._as_tensor(class_scores(self.rule, likelihoods))
         start = sum(len(part["sums"]) for part in parts[: self.global_rank])
-        columns = [self.label_names.index(name) for name in self._names_of_data()]
-        return scores[start : start + len(log_scores), columns].to(log_scores)
+        own_rows = scores[start : start + len(log_scores)]
+        if self.textclf.columns is not None:
+            own_rows = own_rows[:, self.textclf.columns]
+        return own_rows.to(log_scores)
 
     def measure_rounding(self, rows: Dataset) -> dict[str, float]:
         """Compares scores with those of the same weights in fp32, scored by the plain strategy.

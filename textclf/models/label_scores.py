@@ -18,7 +18,7 @@ from textclf.data.columns import int_column, text_keys
 from textclf.data.labels import normalized_names
 from textclf.data.splitting import stratified_split
 from textclf.errors import UserError
-from textclf.evaluation.rescoring import facts_lines, rounding_line
+from textclf.evaluation.rescoring import facts_lines
 from textclf.models.prompt_scorer import Scores, concatenated
 from textclf.processes import gather, run_folder
 from textclf.scoring import audit_labels
@@ -60,8 +60,7 @@ class ScoreRecord(Callback):
         no_rows: Scores = {"sums": np.empty((0, len(model.words)))}
         model.scorer.likelihoods(no_rows)
         if model.numerics and trainer.is_global_zero:
-            examples, nats, changed = model.measure_rounding(_spread(rows, model.numerics)).values()
-            say(rounding_line(int(examples), nats, changed))
+            say(facts_lines({"numerics": model.measure_rounding(_spread(rows, model.numerics))})[0])
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
@@ -170,7 +169,7 @@ def _with_fit_rows(matrices: Scores, fit_scores: Scores) -> dict[str, Any]:
 
 
 def _facts(model: Any, work: Mapping[str, int]) -> dict[str, Any]:
-    """What the file says about the run."""
+    """What the file records about the run."""
     names = ("rule", "pretrained", "shots", "shot_seed", "bos", "content_free", "premise")
     facts = {name: getattr(model, name) for name in names}
     facts["prompt"] = str(model.template)

@@ -301,7 +301,7 @@ def check_predictions(rules: ScoreRules, predictions: Tensor) -> None:
         predictions: Class indices, -1 for an answer that fits no class, shape `(batch,)`.
 
     Raises:
-        UserError: One of them is no index of a class.
+        UserError: One of them is not a class.
     """
     wrong = predictions[(predictions < -1) | (predictions >= rules.num_classes)].tolist()
     if wrong:

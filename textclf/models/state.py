@@ -28,6 +28,8 @@ class MethodState:
             probabilities, and one that decides.
         variant: Name of what training is trying, such as one value of a grid; the next validation is reported with it.
         checked_splits: Splits whose loaders were checked.
+        columns: Columns of scores in the order of the labels of the data that is evaluated; None where that is the
+            method's order.
         pending_batches: Rows, scores and labels of the batches so far, for a method that needs the whole split.
         score_check: The checks of the scores of the current evaluation.
         hook_calls: Results of the required hooks that ran within each override that is running; see
@@ -41,6 +43,7 @@ class MethodState:
     calibrators: tuple[Calibrator, ...] = ()
     variant: str = ""
     checked_splits: set[str] = field(default_factory=set)
+    columns: list[int] | None = None
     pending_batches: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
     score_check: ScoreCheck = field(default_factory=ScoreCheck)
     hook_calls: list[dict[Callable[..., Any], Any]] = field(default_factory=list)

@@ -83,7 +83,7 @@ class StreamedBatches:
         self.batch_size = batch_size
         self.max_batch_tokens = max_batch_tokens
         self._cut = CutCounter()
-        self._mended = 0
+        self._replaced = 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yields batches, window by window.
@@ -123,15 +123,15 @@ class StreamedBatches:
                     raise UserError(f"{name} {first + index} (counted from 0) is {error}: give strings") from error
                 column.append(mended(text))
                 changed |= column[-1] != text
-            self._mended += changed
+            self._replaced += changed
         return texts
 
-    def say_what_was_mended(self) -> None:
-        """Says in how many of the rows so far invalid characters were replaced; nothing if in none."""
-        say_mended(self._mended, "texts")
+    def report_replaced(self) -> None:
+        """Reports in how many of the rows so far invalid characters were replaced; nothing if in none."""
+        say_mended(self._replaced, "texts")
 
-    def say_what_was_cut(self) -> None:
-        """Says how many of the rows so far were too long, and what was cut off them; nothing if none were."""
+    def report_cut(self) -> None:
+        """Reports how many of the rows so far were too long, and what was cut off them; nothing if none were."""
         self._cut.report("texts", getattr(self.model, "max_length", None))
 
 
@@ -189,7 +189,7 @@ def score_rows(
                     scored = model.checked_outputs("predict_step", model.predict_step(moved, 0), moved)
                 yield from in_order.add(scored["row"].tolist(), predictions_of(scored, model))
                 bar.update(len(scored["row"]))
-        batches.say_what_was_mended()
+        batches.report_replaced()
     finally:
         model.train(was_training)
 
@@ -219,7 +219,7 @@ def prediction_of(
     deciding_scores: np.ndarray | None = None,
     decision: str = "thresholds",
 ) -> dict[str, Any]:
-    """Gives a row's scores as people read them.
+    """Converts a row's scores to an answer with names and probabilities.
 
     Args:
         log_scores: Log-probabilities, shape `(num_classes,)`; NaN for an answer that fits no class.

@@ -42,7 +42,7 @@ class CutCounter:
         self.cut_tokens += int(np.sum(cut))
 
     def report(self, split: str, max_length: int | None) -> None:
-        """Says what was cut off; nothing where nothing was."""
+        """Reports what was cut off; nothing where nothing was."""
         if not self.cut_rows:
             return
         limit = "the model can read" if max_length is None else f"max_length {max_length}"
