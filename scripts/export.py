@@ -4,9 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from textclf.class_paths import import_module, search_current_folder
 from textclf.console import say, use_utf8
 from textclf.errors import UserError
+from textclf.user_code import import_module, search_current_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from textclf.class_paths import search_current_folder
 from textclf.console import use_utf8
 from textclf.errors import UserError
 from textclf.files import atomic_path
+from textclf.user_code import search_current_folder
 
 SHOTS = [2**i for i in range(10)]
 

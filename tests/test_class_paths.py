@@ -10,11 +10,12 @@ from lightning.pytorch import Trainer
 
 from textclf import cli
 from textclf.__main__ import run
-from textclf.class_paths import FailedClass, build, class_paths_in, import_modules, missing_class
+from textclf.class_paths import class_paths_in
 from textclf.cli import main
 from textclf.cli.config import class_paths_of
 from textclf.errors import UserError
 from textclf.models import TextClassifier
+from textclf.user_code import FailedClass, build, import_modules, missing_class
 
 MODULES = {
     "needs_package": "import surely_not_installed\nclass M: pass\n",

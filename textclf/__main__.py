@@ -2,7 +2,7 @@
 
 import sys
 
-from textclf.class_paths import search_current_folder
+from textclf.user_code import search_current_folder
 
 
 def run() -> None:

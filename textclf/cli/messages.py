@@ -11,7 +11,6 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from textclf.class_paths import missing_class
 from textclf.cli.names import COMMAND_ALIASES, COMMANDS, OPTION_ALIASES
 from textclf.data.base import TextDataModule
 from textclf.models.base import TextClassifier
@@ -19,6 +18,7 @@ from textclf.models.embedding import EmbeddingClassifier
 from textclf.models.inference import InferenceClassifier
 from textclf.models.preparation import PreparedClassifier
 from textclf.run.yaml_values import yaml_error
+from textclf.user_code import missing_class
 
 AXES: dict[str, type[Any]] = {"model": TextClassifier, "data": TextDataModule}
 # Parts of jsonargparse's messages.
