@@ -1,7 +1,7 @@
 """Measures how fast textclf is, part by part, each against a baseline on the same machine in the same minutes.
 
 A part is a function under `@part`: it sets up, outside the clock, and returns its contenders by name, the baseline
-first. A contender does the work once and returns counts of it; counts do not wobble as seconds do.
+first. A contender does the work once and returns counts of it, which vary less than seconds.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.frame import ROOT, Counts, Work, machine, measure, process, summarize, table
 
-from textclf.console import use_utf8
+from textclf.console import run_script
 from textclf.errors import UserError
 from textclf.files import atomic_path
 
@@ -40,12 +40,12 @@ PARTS: dict[str, Part] = {}
 
 
 def part(unit: str | None = None, bound: float | None = None, warm: bool = False) -> Callable[[SetUp], SetUp]:
-    """Makes a part of a function from options to contenders, under the function's name.
+    """Decorator that registers a function from options to contenders as a part, under the name of the function.
 
     Args:
         unit: The count whose rate per second is shown, such as `rows`.
         bound: How many times the baseline's seconds each other contender may take.
-        warm: Whether setting up runs each contender a little, and there is no need to run it whole beforehand.
+        warm: Whether the set-up has already run each contender, so that no round is needed to warm it up.
     """
 
     def register(set_up: SetUp) -> SetUp:
@@ -185,7 +185,7 @@ def likelihood_growth(options: argparse.Namespace) -> dict[str, Work]:
 
 
 def test_texts(options: argparse.Namespace) -> list[str]:
-    """The first texts of a test split, as they are; sentences of BBC News where there is no folder."""
+    """The first texts of a test split, as they are; sentences of BBC News if there is no folder."""
     from textclf.data.read_files import read_split
 
     if options.data_dir is None:
@@ -194,11 +194,11 @@ def test_texts(options: argparse.Namespace) -> list[str]:
 
 
 def short_texts(data_dir: str | None, number: int) -> list[str]:
-    """Takes `number` texts, evenly spread over a train split.
+    """Texts that are evenly spread over a train split.
 
     Args:
-        data_dir: Rotten Tomatoes on disk; where there is none, sentences of BBC News, at most 40 words of each.
-        number: Of texts.
+        data_dir: Rotten Tomatoes on disk; None for sentences of BBC News, at most 40 words of each.
+        number: Number of texts.
 
     Raises:
         UserError: There are fewer texts, or the data cannot be read.
@@ -211,8 +211,12 @@ def short_texts(data_dir: str | None, number: int) -> list[str]:
         from textclf.data.sets.bbc_news import BBCNewsDataModule
 
         articles = BBCNewsDataModule().rows("train")["text"]
-        sentences = [words for text in articles for s in re.split(r"(?<=[.!?])\s+|\n+", text) if (words := s.split())]
-        texts = [" ".join(words[:40]) for words in sentences]
+        texts = []
+        for article in articles:
+            for sentence in re.split(r"(?<=[.!?])\s+|\n+", article):
+                words = sentence.split()
+                if words:
+                    texts.append(" ".join(words[:40]))
     if len(texts) < number:
         raise UserError(f"--rows {number} is more than the {len(texts)} texts that there are: give at most that many")
     return [texts[i * len(texts) // number] for i in range(number)]
@@ -234,14 +238,14 @@ def zero_shot(name: str, what: str, bound: float | None = None) -> None:
 zero_shot("pretrained", "A ready-made classifier.")
 zero_shot("nli", "Zero-shot by NLI, ten labels.", bound=1 / 4)
 zero_shot("seq2seq", "An encoder-decoder's likelihoods of ten labels.", bound=1 / 8)
-zero_shot("chat", "A chat server that takes 50 ms an answer.")
+zero_shot("chat", "A chat server that takes 50 ms per answer.")
 
 
 # The command line
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the parts and prints their tables; with `--json` keeps what there is after each part.
+    """Runs the parts and prints their tables; with `--json`, writes the results so far after each part.
 
     Raises:
         UserError: An option's value cannot be used, or a package is missing.
@@ -258,16 +262,18 @@ def run(options: argparse.Namespace) -> None:
     for name, value in report["machine"].items():
         print(f"{name:<14} {'none' if value is None else value}", flush=True)
     for name in dict.fromkeys(options.parts or PARTS):
-        each, load = PARTS[name], [os.getloadavg()[0]]
+        each = PARTS[name]
+        load = [os.getloadavg()[0]]
         try:
             contenders = each.set_up(options)
         except UserError as error:
             if options.parts:
                 raise
-            print(f"\n{name} is left out: {error}", flush=True)  # nobody asked for it by name
+            print(f"\n{name} is left out: {error}", flush=True)  # all parts run, this one was not requested
             continue
         summary = summarize(measure(contenders, options.repeats, each.warm), each.unit)
-        load.append(os.getloadavg()[0])  # ours included; far above our threads, others disturbed the times
+        # It includes this process. If it is far above the number of threads, other processes disturbed the times.
+        load.append(os.getloadavg()[0])
         print(f"\n{name}: {options.repeats} rounds, load {load[0]:.1f} to {load[1]:.1f}; ratios to the first line")
         print(table(summary, each.unit, each.bound), flush=True)
         report["parts"][name] = {"unit": each.unit, "bound": each.bound, "load": load, "contenders": summary}
@@ -277,12 +283,12 @@ def run(options: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the command line, and gives the exit code: 2, after one line, where the user can mend it."""
+    """Parses the command line, and returns the exit code."""
     parser = argparse.ArgumentParser(description="Measures textclf against baselines, on this machine.")
     parser.add_argument("parts", nargs="*", metavar="PART", help="what to measure; everything by default")
     parser.add_argument("--repeats", type=int, default=5, help="rounds, after one warm-up each (default: 5)")
-    parser.add_argument("--json", metavar="FILE", help="write everything there as well, each single time included")
-    parser.add_argument("--list", action="store_true", help="name the parts, and do nothing")
+    parser.add_argument("--json", metavar="FILE", help="write all results to this file, with the time of each round")
+    parser.add_argument("--list", action="store_true", help="list the parts, and exit")
     parser.add_argument(
         "--rows", type=int, default=512, help="number of texts; `embedding` with 8530 takes all (default: 512)"
     )
@@ -293,17 +299,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pretrained", default=smollm2, help="likelihood: causal LM (default: SmolLM2-135M-Instruct)")
     options = parser.parse_args(arguments)
 
-    use_utf8()
-    try:
-        if options.list:
-            for name, each in PARTS.items():
-                print(f"{name:<14} {each.set_up.__doc__}")
-        else:
-            run(options)
-    except UserError as error:
-        print(f"benchmark: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_script("benchmark", lambda: list_parts() if options.list else run(options))
+
+
+def list_parts() -> None:
+    """Prints the parts."""
+    for name, each in PARTS.items():
+        print(f"{name:<14} {each.set_up.__doc__}")
 
 
 if __name__ == "__main__":

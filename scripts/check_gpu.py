@@ -23,7 +23,7 @@ import torch
 from benchmarks.frame import machine
 from gpu_checks.frame import CPU, CUDA, Part, Row, Sizes, free_memory
 
-from textclf.console import align_table
+from textclf.console import align_table, run_script
 from textclf.errors import UserError
 from textclf.files import atomic_path
 
@@ -111,10 +111,21 @@ def launch_microseconds() -> float | None:
     return round((time.perf_counter() - started) / number * 1e6, 1)
 
 
-def run(options: argparse.Namespace) -> bool:
-    """Runs the parts; gives whether all cases passed. With `--json` keeps what there is after each part."""
+def run(options: argparse.Namespace) -> int:
+    """Runs the parts; with `--json`, writes the results so far after each part.
+
+    Returns:
+        The exit code: 1 if a case failed.
+
+    Raises:
+        UserError: The value of an option cannot be used.
+    """
+    if unknown := [name for name in options.parts if name not in PARTS]:
+        raise UserError(f"unknown part {', '.join(map(repr, unknown))}: the parts are {', '.join(PARTS)}")
+    if options.json and Path(options.json).is_dir():
+        raise UserError(f"--json {options.json!r} is a folder: name a file")
+    sizes = CUDA if choose_device(options.device) == "cuda" else CPU
     quieten()
-    sizes = CUDA if options.device == "cuda" else CPU
     rows: list[tuple[str, Row]] = []
     facts = {**machine(), "launch µs": launch_microseconds()}
     report: dict[str, Any] = {"machine": facts, "sizes": asdict(sizes), "seconds": {}, "rows": []}
@@ -135,7 +146,7 @@ def run(options: argparse.Namespace) -> bool:
     failures = sum(not row.passed for _, row in rows)
     print(f"\n{table(rows)}\n")
     print(f"{len(rows)} rows in {sum(report['seconds'].values()):.0f} s, {failures} failed", flush=True)
-    return not failures
+    return 1 if failures else 0
 
 
 def choose_device(asked: str | None) -> str:
@@ -153,22 +164,13 @@ def choose_device(asked: str | None) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the command line, and gives the exit code."""
+    """Parses the command line, and returns the exit code."""
     parser = argparse.ArgumentParser(description="Checks textclf on a GPU, or with smaller models on a CPU.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)}; all by default")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="by default cuda where there is one")
     parser.add_argument("--json", metavar="FILE", help="write everything there as well")
     options = parser.parse_args(arguments)
-    try:
-        if unknown := [name for name in options.parts if name not in PARTS]:
-            raise UserError(f"unknown part {', '.join(map(repr, unknown))}: the parts are {', '.join(PARTS)}")
-        if options.json and Path(options.json).is_dir():
-            raise UserError(f"--json {options.json!r} is a folder: name a file")
-        options.device = choose_device(options.device)
-        return 0 if run(options) else 1
-    except UserError as error:
-        print(f"check_gpu: error: {error}", file=sys.stderr)
-        return 2
+    return run_script("check_gpu", lambda: run(options))
 
 
 @contextmanager

@@ -4,13 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from textclf.console import say, use_utf8
+from textclf.console import run_script, say
 from textclf.errors import UserError
 from textclf.user_code import import_module, search_current_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the command line, and gives the exit code: 2, after one line, where the user can mend it."""
+    """Parses the command line, and returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", metavar="CKPT", help="best.ckpt or last.ckpt of a run")
     parser.add_argument("folder", metavar="OUT_FOLDER", help="folder to make")
@@ -23,17 +23,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="module that defines the class in the checkpoint, such as mypkg.tuned; may be given several times",
     )
     options = parser.parse_args(arguments)
-    use_utf8()
+    return run_script("export", lambda: run(options))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Exports the checkpoint."""
     from textclf.export import export_checkpoint  # takes seconds to import: not for --help
 
-    try:
-        import_modules(options.modules)
-        export_checkpoint(options.checkpoint, options.folder)
-    except UserError as error:
-        print(f"export: error: {error}", file=sys.stderr)
-        return 2
+    import_modules(options.modules)
+    export_checkpoint(options.checkpoint, options.folder)
     say(f'pipeline("text-classification", model={options.folder!r}, truncation=True) gives the checkpoint\'s scores')
-    return 0
 
 
 def import_modules(names: Sequence[str]) -> None:

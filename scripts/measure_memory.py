@@ -1,7 +1,8 @@
 """Measures how the memory of `fit`, `test` and `predict` grows with the number of rows.
 
 Writes Parquet files of invented rows for each size, runs the commands on them as processes of their own, and samples
-the memory that is theirs alone (on Linux: without the pages of mapped files, which the system takes back when needed).
+the memory of these processes alone (without the pages of mapped files, which the system takes back when needed). Only
+Linux reports it.
 """
 
 import argparse
@@ -14,10 +15,11 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from textclf.console import use_utf8
+from benchmarks.frame import ROOT, own_memory
+
+from textclf.console import run_script
 from textclf.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[1]
 WORDS = {"bad": ["dull", "slow", "지루한"], "good": ["fine", "bright", "재미있는"]}
 FILLING = ["the", "film", "of", "this", "year", "배우", "이야기", "음악"]
 MODEL = """
@@ -60,15 +62,6 @@ def write_rows(path: Path, rows: int, seed: int) -> None:
             writer.write_table(pa.Table.from_pylist(part, schema=schema))
 
 
-def own_memory(pid: int) -> int:
-    """Bytes that are the process's alone; 0 once it has ended."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon")), 0)
-
-
 def peak_of(command: Sequence[str]) -> tuple[float, float]:
     """Runs a command to its end.
 
@@ -98,11 +91,12 @@ def peak_of(command: Sequence[str]) -> tuple[float, float]:
 
 
 def measure(rows: int, steps: int, folder: Path) -> Iterator[tuple[str, float, float]]:
-    """Runs the three commands on `rows` rows; gives name, MiB and seconds of each."""
-    for seed, (split, size) in enumerate({"train": rows, "test": rows}.items()):
-        write_rows(folder / f"{split}.parquet", size, seed)
+    """Runs the three commands on `rows` rows; yields name, MiB and seconds of each."""
+    write_rows(folder / "train.parquet", rows, seed=0)
+    write_rows(folder / "test.parquet", rows, seed=1)
     (folder / "config.yaml").write_text(MODEL, encoding="utf-8")
-    run, textclf = folder / "run", [sys.executable, "-m", "textclf"]
+    run = folder / "run"
+    textclf = [sys.executable, "-m", "textclf"]
     given = ["--config", str(folder / "config.yaml"), "--data.data_dir", str(folder)]
     few = ["--trainer.limit_train_batches", str(steps), "--trainer.limit_val_batches", str(steps)]
     checkpoint = ["--ckpt_path", str(run / "checkpoints" / "best.ckpt")]
@@ -118,23 +112,22 @@ def measure(rows: int, steps: int, folder: Path) -> Iterator[tuple[str, float, f
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the command line, and gives the exit code."""
+    """Parses the command line, and returns the exit code."""
     parser = argparse.ArgumentParser(description="Measures how memory grows with the number of rows.")
     parser.add_argument("rows", nargs="*", type=int, default=[10_000, 100_000], help="numbers of rows of each split")
     parser.add_argument("--steps", type=int, default=200, help="training steps; all rows are read and encoded anyway")
     options = parser.parse_args(arguments)
 
-    use_utf8()
+    return run_script("measure_memory", lambda: run(options))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measures each size, and prints a line per command."""
     print(f"{'':<9}{'rows':>12}{'peak MiB':>12}{'seconds':>10}")
-    try:
-        for rows in options.rows:
-            with tempfile.TemporaryDirectory() as folder:
-                for name, peak, seconds in measure(rows, options.steps, Path(folder)):
-                    print(f"{name:<9}{rows:>12,}{peak:>12,.0f}{seconds:>10.0f}", flush=True)
-    except UserError as error:
-        print(f"measure_memory: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    for rows in options.rows:
+        with tempfile.TemporaryDirectory() as folder:
+            for name, peak, seconds in measure(rows, options.steps, Path(folder)):
+                print(f"{name:<9}{rows:>12,}{peak:>12,.0f}{seconds:>10.0f}", flush=True)
 
 
 if __name__ == "__main__":

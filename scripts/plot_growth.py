@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from textclf.console import use_utf8
+from textclf.console import run_script
 from textclf.errors import UserError
 
 
@@ -22,6 +22,9 @@ def draw(report: dict[str, Any], path: Path) -> None:
     Args:
         report: What `benchmark.py --json` wrote.
         path: A PNG file.
+
+    Raises:
+        UserError: The report is not one of `likelihood_growth`.
     """
     from matplotlib.ticker import LogLocator
 
@@ -29,9 +32,9 @@ def draw(report: dict[str, Any], path: Path) -> None:
 
     try:
         measured = report["parts"]["likelihood_growth"]["contenders"]
-    except KeyError:
+    except (KeyError, TypeError):
         raise UserError(
-            "the report has no part likelihood_growth: run `benchmark.py likelihood_growth --json`"
+            "the report has no part likelihood_growth: run `benchmark.py likelihood_growth --json REPORT`"
         ) from None
     panels = {
         "labels": ("labels", "number of labels"),
@@ -44,9 +47,10 @@ def draw(report: dict[str, Any], path: Path) -> None:
             chosen = [c for c in measured if c["name"].endswith(f" {unit}")]
             for way in dict.fromkeys(c["name"].rpartition(", ")[0] for c in chosen):
                 own = [c for c in chosen if c["name"].startswith(way)]
-                points = [(c["counts"][count], c["median"] / c["counts"]["rows"]) for c in own]
-                axes.plot(*zip(*points, strict=True), marker="o", label=way)
-            scale = "linear" if unit == "texts" else "log"  # what is flat is to look flat
+                sizes = [c["counts"][count] for c in own]
+                seconds_per_text = [c["median"] / c["counts"]["rows"] for c in own]
+                axes.plot(sizes, seconds_per_text, marker="o", label=way)
+            scale = "linear" if unit == "texts" else "log"  # a constant time per text then looks flat
             axes.set(xlabel=title, ylabel="seconds a text", xscale=scale, yscale=scale)
             if scale == "log":
                 counts = sorted({c["counts"][count] for c in chosen})
@@ -60,7 +64,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
 
 
 def title_of(report: dict[str, Any]) -> list[str]:
-    """Lines that name what was measured, on which rows, and where."""
+    """Title of the figure: model, rows, processor and time."""
     options, machine = report.get("options", {}), report.get("machine", {})
     rows = options.get("data_dir") or "pieces of BBC News"
     where = [f"{machine[name]}" for name in ("cpu", "time") if machine.get(name)]
@@ -68,18 +72,24 @@ def title_of(report: dict[str, Any]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the command line, and gives the exit code: 2, after one line, where the user can mend it."""
+    """Parses the command line, and returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("report", metavar="REPORT", type=Path, help="JSON file of benchmark.py likelihood_growth")
     parser.add_argument("picture", metavar="PICTURE", type=Path, help="PNG file to write")
     options = parser.parse_args(arguments)
-    use_utf8()
+    return run_script("plot_growth", lambda: draw(read_report(options.report), options.picture))
+
+
+def read_report(path: Path) -> Any:
+    """Reads the JSON file.
+
+    Raises:
+        UserError: It cannot be read, or is not JSON.
+    """
     try:
-        draw(json.loads(options.report.read_text(encoding="utf-8")), options.picture)
-    except (UserError, OSError, json.JSONDecodeError) as error:
-        print(f"plot_growth: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"the report {str(path)!r} cannot be read ({error}): give a file of benchmark.py") from error
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from textclf.console import use_utf8
+from textclf.console import run_script
 from textclf.errors import UserError
 from textclf.user_code import search_current_folder
 
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the command line, and gives the exit code: 2, after one line, where the user can mend it."""
+    """Parses the command line, and returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", metavar="RUN", help="run folder of a test, or its report/scores.parquet")
     parser.add_argument(
@@ -66,14 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", metavar="FILE", help="write all metrics there as well")
     options = parser.parse_args(arguments)
 
-    use_utf8()
-    search_current_folder()  # a rule of one's own may be there
-    try:
-        run(options)
-    except UserError as error:
-        print(f"rescore: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    search_current_folder()  # a rule of the user may be there
+    return run_script("rescore", lambda: run(options))
 
 
 if __name__ == "__main__":

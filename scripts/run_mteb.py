@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import Trainer
 
-from textclf.console import use_utf8
+from textclf.console import run_script
 from textclf.data.base import TextDataModule
 from textclf.embeddings import Embedder
 from textclf.errors import UserError
@@ -163,7 +163,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the command line, and gives the exit code: 2, after one line, where the user can mend it."""
+    """Parses the command line, and returns the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0] if __doc__ else None,
         epilog="All other arguments are those of `python -m textclf test`: configs first, then values.",
@@ -172,14 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tasks", nargs="+", default=[], help="names of MTEB's tasks, which the hub has")
     parser.add_argument("--rows", action="store_true", help="the rows of the configuration, by MTEB's protocol")
     options, rest = parser.parse_known_args(arguments)
-    use_utf8()
-    search_current_folder()  # classes of one's own may be there
-    try:
-        run(options, rest)
-    except UserError as error:
-        print(f"run_mteb: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    search_current_folder()  # classes of the user may be there
+    return run_script("run_mteb", lambda: run(options, rest))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""What is printed for a person: tables that stay aligned, streams in UTF-8, and which warnings are shown."""
+"""Output: aligned tables, streams in UTF-8, errors of scripts, and which warnings are shown."""
 
+import errno
 import io
 import sys
 import warnings
@@ -7,6 +8,7 @@ import warnings
 import pytest
 
 from textclf import console
+from textclf.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -67,3 +69,28 @@ def test_a_terminal_keeps_its_encoding(monkeypatch):
     console.use_utf8()
     print("긍정 😊", flush=True)
     assert output.buffer.getvalue().decode("cp949") == "긍정 \\U0001f60a\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UserError("--rows 0 is too small"), 2, "tool: error: --rows 0 is too small"),
+        (OSError(errno.ENOSPC, "No space left on device"), 2, "tool: error: no space left on the device"),
+        (KeyboardInterrupt(), 130, "tool: stopped by Ctrl-C"),
+    ],
+)
+def test_errors_of_a_script_are_one_line(error, code, line, capsys):
+    def work():
+        raise error
+
+    assert console.run_script("tool", work) == code
+    printed = capsys.readouterr().err
+    assert printed.startswith(line)
+    assert printed.count("\n") == 1
+
+
+def test_exit_codes_of_a_script():
+    assert console.run_script("tool", lambda: None) == 0
+    assert console.run_script("tool", lambda: 1) == 1
+    with pytest.raises(ZeroDivisionError):
+        console.run_script("tool", lambda: 1 // 0)

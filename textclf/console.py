@@ -4,11 +4,14 @@ import codecs
 import io
 import logging
 import os
+import signal
 import sys
 import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+
+from textclf.errors import user_error
 
 LOG_LEVELS = {
     "lightning.pytorch": logging.WARNING,
@@ -107,6 +110,30 @@ def use_utf8() -> None:
             stream.reconfigure(errors="backslashreplace")
         elif not is_utf8:  # a stream that is right is left alone: it may be in use, and could not be changed
             stream.reconfigure(encoding="utf-8", errors="strict")
+
+
+def run_script(name: str, work: Callable[[], int | None]) -> int:
+    """Does the work of a script; an error that the user can correct is printed as one line, without a traceback.
+
+    Args:
+        name: Name of the script, for the line.
+        work: What it does; it may return an exit code.
+
+    Returns:
+        The exit code: that of `work`, 0 by default; 2 after such an error, 130 after Ctrl-C.
+    """
+    use_utf8()
+    try:
+        return work() or 0
+    except KeyboardInterrupt:
+        print(f"{name}: stopped by Ctrl-C", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except Exception as error:
+        known = user_error(error)
+        if known is None:
+            raise
+        print(f"{name}: error: {known}", file=sys.stderr)
+        return 2
 
 
 def on_terminal() -> bool:

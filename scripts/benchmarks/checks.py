@@ -1,8 +1,8 @@
-"""Part `checks` of `benchmark.py`: what checking the scores of each batch costs an evaluation."""
+"""Part `checks` of `benchmark.py`: the cost of checking the scores of each batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from unittest.mock import patch
@@ -16,7 +16,7 @@ from textclf.models.score_check import ScoreCheck, ScoreRules
 
 @contextmanager
 def unchecked() -> Iterator[None]:
-    """Takes scores as they are; the rows are still counted."""
+    """Switches the checks off; rows are still counted."""
 
     def add(
         self: ScoreCheck,
@@ -46,7 +46,7 @@ def contenders(texts: Sequence[str]) -> dict[str, Work]:
     return {"unchecked scores": partial(without_checks, test), "checked scores": test}
 
 
-def without_checks(test: Callable[[], Counts]) -> Counts:
+def without_checks(test: Work) -> Counts:
     """Runs a test without the checks."""
     with unchecked():
         return test()

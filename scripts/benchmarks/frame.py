@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 Counts = dict[str, float]
 Work = Callable[[], Counts]
-"""Does the work once, to its end (on a GPU, too), and says how much it was."""
+"""Does the work once, to its end (on a GPU, too), and returns counts of it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def measure(
 
 
 def summarize(measured: Sequence[Measured], unit: str | None = None) -> list[dict[str, Any]]:
-    """What is reported of each contender; the baseline is the first.
+    """The reported numbers of each contender; the baseline is the first.
 
     `rate` is in units per second; `ratio` is that of the medians, to the baseline; `paired_ratio` is the median of the
     ratios of single rounds. A count named `matmul seconds`, what the needed matrix products would take at the machine's
@@ -76,7 +76,7 @@ def _with_share(measured: Measured) -> Counts:
 
 
 def table(summary: Sequence[dict[str, Any]], unit: str | None = None, bound: float | None = None) -> str:
-    """A line per contender: seconds, rate, ratios, and a column per count; below them, whether the target is met."""
+    """The table: a line per contender with seconds, rate, ratios and counts; then, whether the target is met."""
     counts = list(dict.fromkeys(name for row in summary for name in row["counts"]))
     lines = [["", "median s", "min s", "max s", *([f"{unit}/s"] if unit else []), "ratio", "paired", *counts]]
     for row in summary:
@@ -93,7 +93,7 @@ def table(summary: Sequence[dict[str, Any]], unit: str | None = None, bound: flo
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers depend on: processor, memory, GPU, precision, versions, and the moment."""
+    """Facts on which the numbers depend: time, processor, memory, GPU, precision, and versions."""
     import torch
 
     from textclf.hardware.precision import choose_precision
@@ -122,6 +122,18 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "lightning", "transformers")},
     }
+
+
+def own_memory(pid: int) -> int:
+    """Memory of a process in bytes, without the pages of mapped files; 0 if it has ended, or without Linux."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    for line in status.splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
 def process(command: Sequence[str], counts: Counts | None = None) -> Work:

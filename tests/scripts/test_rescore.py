@@ -125,8 +125,8 @@ def test_what_the_run_cost_stands_below(tmp_path, capsys):
     write_scores(tmp_path / "report" / "scores.parquet", stored)
     assert main([str(tmp_path), "--rule", "sum"]) == 0
     assert capsys.readouterr().out.splitlines()[2:] == [
-        "work: 3,000 tokens, 1,000 padding, 12 packed (25.0% of what was run is padding)",
-        "numerics: 5 rows against the plain way in fp32: a label differs by 0.25 nats at most, "
+        "work: 3,000 tokens, 1,000 padding, 12 packed (25.0% of the tokens are padding)",
+        "numerics: 5 rows against the plain strategy in fp32: a label differs by 0.25 nats at most, "
         "20.0% of the predictions change",
     ]
 
