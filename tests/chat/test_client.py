@@ -58,7 +58,7 @@ def test_a_run_whose_last_missing_row_is_refused_comes_to_its_end(ask, server):
         assert ask(*calls)[1].requests == 0, "kept, once the server has answered"
     assert ask(["too long alone"])[0] == [None]
     assert ask(["too long alone"])[1].requests == 1, "not kept: the whole command may be wrong"
-    with pytest.raises(UserError, match="takes no request"):
+    with pytest.raises(UserError, match="rejects every request"):
         ask(*([f"always too long {i}"] for i in range(GIVE_UP)))
 
 
@@ -149,7 +149,7 @@ def test_no_credit_stops_the_run_and_spoils_nothing(ask, server):
 
 
 def test_a_very_long_pause_stops_the_run(ask, server):
-    with pytest.raises(UserError, match="asks to wait 3600 s: what was answered is kept"):
+    with pytest.raises(UserError, match="asks to wait 3600 s: the answers so far are stored"):
         ask(["good", "tomorrow", "later"], concurrency=1)
     assert "later" not in server.asked
 
@@ -175,7 +175,7 @@ def test_ctrl_c_awaits_what_is_under_way(ask, server, capsys):
         ask([f"slow {i}" for i in range(40)], concurrency=4)
     asked = sum(server.asked.values())
     assert 4 <= asked <= 12
-    assert "waiting for the answers under way" in capsys.readouterr().err
+    assert "waiting for the answers that are in flight" in capsys.readouterr().err
     contents, spent = ask([f"slow {i}" for i in range(4)])
     assert spent.cached == 4
     assert contents == ["1"] * 4
@@ -199,8 +199,8 @@ def test_keys_and_addresses_that_cannot_be_used(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="OPENAI_API_KEY has characters"):
         build()
     for url, words in {
-        "http://me:hidden@127.0.0.1/v1": "more than an address",
-        "http://127.0.0.1/v1?key=hidden": "more than an address",
+        "http://me:hidden@127.0.0.1/v1": "a user name, a password or a query",
+        "http://127.0.0.1/v1?key=hidden": "a user name, a password or a query",
         "localhost:8000/v1": "not an address",
         "http:///v1": "not an address",
     }.items():

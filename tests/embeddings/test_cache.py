@@ -1,4 +1,4 @@
-"""Vectors on disk: whole, or made again."""
+"""Vectors on disk: complete, or computed again."""
 
 import os
 import signal
@@ -107,7 +107,7 @@ def test_a_damaged_file_is_made_anew(cache, damage, capsys):
     assert equal(known, {key: rows[key] for key in known})
     assert equal(cache.add(rows), rows)
     assert equal(cache.get(list(rows)), rows)
-    assert "made again" in capsys.readouterr().err
+    assert "computed again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

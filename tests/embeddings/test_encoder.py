@@ -52,6 +52,13 @@ def test_vectors_are_those_of_sentence_transformers(embedder, oracle, budget):
     close(embedder(max_batch_tokens=budget).matrix(TEXTS), oracle.encode(TEXTS, batch_size=1))
 
 
+def test_no_texts(embedder):
+    own = embedder()
+    vectors = own.matrix([])
+    assert vectors.shape == (0, own.dimension)
+    assert vectors.dtype == np.float32
+
+
 def test_padding_on_the_left(embedder, oracle):
     one = embedder(max_batch_tokens=1)  # each text alone: no padding is left to count as positions
     one.model.tokenizer.padding_side = "left"

@@ -4,15 +4,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textclf.evaluation.calibration import tune_thresholds
+from textclf.evaluation.calibration import Thresholds, tune_thresholds
 from textclf.evaluation.metrics import ClassificationMetrics, predicted_classes
 
 
 def macro_f1(log_scores, labels, thresholds=None):
     metrics = ClassificationMetrics(log_scores.shape[1])
-    scores = torch.tensor(log_scores)
-    thresholds = None if thresholds is None else torch.tensor(thresholds)
-    metrics.update(scores, torch.tensor(labels), predicted_classes(scores, thresholds))
+    deciding = log_scores if thresholds is None else Thresholds(thresholds).apply(log_scores)
+    metrics.update(torch.tensor(log_scores), torch.tensor(labels), predicted_classes(torch.tensor(deciding)))
     return metrics.compute()["macro_f1"].item()
 
 
@@ -34,7 +33,7 @@ def test_two_classes_get_the_best_threshold_of_all(seed):
     )
     assert found.sum() == pytest.approx(1)
     assert macro_f1(log_scores, labels, found) == pytest.approx(by_hand)
-    answered_one = predicted_classes(torch.tensor(log_scores), torch.tensor(found)).numpy() == 1
+    answered_one = predicted_classes(torch.tensor(Thresholds(found).apply(log_scores))).numpy() == 1
     np.testing.assert_array_equal(answered_one, np.exp(log_scores[:, 1]) > found[1])
 
 

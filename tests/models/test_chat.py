@@ -188,9 +188,9 @@ def test_replay_needs_neither_server_nor_key(server, folder, monkeypatch, capsys
     ("texts", "values", "words"),
     [
         (["forbidden"], {}, ["Incorrect API key provided: ***", "OPENAI_API_KEY"]),
-        ([f"too long {i}" for i in range(10)], {}, ["takes no request", "too many tokens, ***", "answer_format"]),
+        ([f"too long {i}" for i in range(10)], {}, ["rejects every request", "too many tokens, ***", "answer_format"]),
         (["bad", "no credit"], {"concurrency": 1}, ["insufficient balance, ***", "its account"]),
-        (["bad", "tomorrow"], {"concurrency": 1}, ["asks to wait 3600 s", "what was answered is kept"]),
+        (["bad", "tomorrow"], {"concurrency": 1}, ["asks to wait 3600 s", "the answers so far are stored"]),
         (["good"], {"options": {"max_token": 5}}, ["options cannot be sent", "'max_token'", "extra_body"]),
         (["good"], {"options": {"extra_headers": {"x-api-key": SECRET}}}, ["cannot have extra_headers"]),
         (["good"], {"options": {"stream": True}}, ["cannot have stream"]),
@@ -200,7 +200,7 @@ def test_replay_needs_neither_server_nor_key(server, folder, monkeypatch, capsys
             ["no answer to 10 questions", "not a chat completion"],
         ),
         (["good"], {"answer_format": "logprobs"}, ["no log-probabilities", "--model.answer_format text"]),
-        (["good"], {"base_url": "http://me:secret@127.0.0.1"}, ["more than an address"]),
+        (["good"], {"base_url": "http://me:secret@127.0.0.1"}, ["a user name, a password or a query"]),
         (["good"], {"base_url": "127.0.0.1/v1"}, ["'127.0.0.1/v1' is not an address", "http://"]),
         ([f"good {i}" for i in range(10)], {"base_url": "http://127.0.0.1:9", "max_retries": 0}, ["attempts failed"]),
         (["good"], {"max_cost": 1}, ["input_price"]),
@@ -214,7 +214,7 @@ def test_replay_needs_neither_server_nor_key(server, folder, monkeypatch, capsys
         (["good"], {"cache": "/dev/null/x"}, ["'/dev/null/x' cannot be used"]),
     ],
 )
-def test_what_a_user_can_mend_is_said(texts, values, words, server, tmp_path, capsys):
+def test_mistakes_of_a_user_are_named(texts, values, words, server, tmp_path, capsys):
     with pytest.raises(UserError) as error:
         given = {"base_url": server.url, "prompt": "{text}", "cache": str(tmp_path / "c"), **values}
         ChatClassifier(2, NAMES, **given).classify(texts)

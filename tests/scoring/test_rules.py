@@ -154,7 +154,9 @@ def test_a_rule_says_what_it_needs():
 
 def test_a_rule_that_looks_at_other_rows_says_so():
     assert class_scores(f"{__name__}.own_batch", STORED).shape == (3, 2)
-    with pytest.raises(UserError, match=r"divided' gives a row other scores among other rows: .*whole_split=True"):
+    with pytest.raises(
+        UserError, match=r"divided' gives a row different scores among different rows: .*whole_split=True"
+    ):
         class_scores(f"{__name__}.divided", STORED)
 
 

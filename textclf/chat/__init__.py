@@ -1,1 +1,1 @@
-"""Questions to a chat server, and what its answers mean. No Lightning here."""
+"""Requests to a chat server, and the classes that its answers mean; independent of Lightning."""

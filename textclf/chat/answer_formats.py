@@ -1,4 +1,4 @@
-"""The three forms of an answer that a server can be asked for, and reading log-probabilities."""
+"""The three formats of an answer that can be requested, and the log-probabilities of answers."""
 
 from __future__ import annotations
 
@@ -77,7 +77,10 @@ def log_probs_of(steps: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> 
         found[answers.index(text)].append(log_prob_written)
     if not found:
         return None
-    return np.array([np.logaddexp.reduce(found[i]) if found[i] else smallest for i in range(len(answers))])
+    log_probs = np.full(len(answers), smallest)
+    for index, parts in found.items():
+        log_probs[index] = np.logaddexp.reduce(parts)
+    return log_probs
 
 
 def _bytes(token: Mapping[str, Any]) -> bytes:

@@ -24,10 +24,10 @@ Answer = dict[str, Any]
 KEY = "OPENAI_API_KEY"
 ADDRESS = "OPENAI_BASE_URL"
 GIVE_UP = 10
-"""Number of questions without an answer, in a row or as the first ones, after which the run stops."""
+"""Number of questions without an answer, in a row or at the beginning, after which the run stops."""
 SHORTEST_SECRET = 8
 """Shortest key that is removed from texts; a shorter one is a dummy ('none', 'x'), which may be part of any text."""
-KEPT = "what was answered is kept"
+KEPT = "the answers so far are stored"
 
 
 def server_url(base_url: str | None) -> str:
@@ -42,7 +42,9 @@ def server_url(base_url: str | None) -> str:
         name = ADDRESS
         base_url = os.environ.get(ADDRESS) or "https://api.openai.com/v1"
     if "@" in base_url or "?" in base_url:
-        raise UserError(f"{name} holds more than an address: give the key as {KEY} in the environment alone")
+        raise UserError(
+            f"{name} has a user name, a password or a query: give the key in the environment variable {KEY} only"
+        )
     parts = urlsplit(base_url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise UserError(
@@ -59,7 +61,7 @@ class ChatServer:
     """
 
     def __init__(self, base_url: str | None, store: AnswerStore, limits: Limits, replay: bool = False) -> None:
-        """Connects nothing yet.
+        """Checks the address and the key; nothing is sent yet.
 
         Args:
             base_url: Address of the server; None for `OPENAI_BASE_URL`, or OpenAI's own.
@@ -88,7 +90,7 @@ class ChatServer:
         if not self._key and not (base_url or os.environ.get(ADDRESS)):
             raise UserError(f"{KEY} is not set: export it, or pass --model.base_url of a server that needs none")
         if not (self._key.isascii() and self._key.isprintable()):
-            raise UserError(f"{KEY} has characters that no key has, such as a line break: export it again")
+            raise UserError(f"{KEY} has characters that a key cannot have, such as a line break: export it again")
         self._background = Background()
         self._client: Any = None
 
@@ -158,8 +160,8 @@ class ChatServer:
             raise self._stop
         if not self._answered and len(self._doubted) >= GIVE_UP:
             raise UserError(
-                f"{self.url} takes no request ({_one_line(self._doubted[0][1]['error'])}): change what is asked for, "
-                "by --model.answer_format text or --model.options"
+                f"{self.url} rejects every request ({_one_line(self._doubted[0][1]['error'])}): change "
+                "--model.options, or pass --model.answer_format text"
             )
         return [answer for answer in found if answer is not None]  # only a run that was stopped has None
 
@@ -284,7 +286,7 @@ class ChatServer:
         self._stopped.set()
 
     def _interrupt(self) -> None:
-        say("waiting for the answers under way (Ctrl-C again gives them up)")
+        say("waiting for the answers that are in flight (Ctrl-C again drops them)")
         self._halt("stopped")
 
     def _clean(self, text: str) -> str:

@@ -39,10 +39,10 @@ class Limits:
 
     Attributes:
         concurrency: Number of requests at the same time.
-        timeout: Seconds for one try.
-        max_retries: Tries after the first one.
-        max_requests: Tries of the whole run; None for any number.
-        max_cost: Cost of the run; None for any.
+        timeout: Seconds for one attempt.
+        max_retries: Attempts after the first.
+        max_requests: Attempts of the whole run; None for no limit.
+        max_cost: Cost of the run; None for no limit.
         prices: Prices of a million tokens, of the prompt and of the answer.
     """
 
@@ -75,7 +75,7 @@ def _count(value: Any) -> int:
 
 
 class Account:
-    """Adds up what answers cost, and detects that the next request could exceed a limit.
+    """Adds up the cost of answers, and detects that the next request could exceed a limit.
 
     Attributes:
         limits: The limits.

@@ -50,7 +50,7 @@ class VectorCache:
         dimension: Dimension of a vector.
     """
 
-    def __init__(self, path: Path, dimension: int) -> None:  # noqa: D107  # the class says it
+    def __init__(self, path: Path, dimension: int) -> None:  # noqa: D107  # in the docstring of the class
         self.path = path
         self.dimension = dimension
 
@@ -102,7 +102,7 @@ class VectorCache:
                 else:
                     found[key] = unpacked
         if damaged:
-            say(f"{damaged} vectors in {str(self.path)!r} are damaged: they are made again")
+            say(f"{damaged} vectors in {str(self.path)!r} are damaged: they are computed again")
         return found
 
     def _pack(self, key: bytes, value: Embedded) -> bytes:
@@ -130,7 +130,7 @@ class VectorCache:
         except sqlite3.DatabaseError as error:
             raise UserError(
                 f"the embeddings in {str(self.path)!r} cannot be read or written ({error}): make room, wait for "
-                "the process that holds them, or set HF_DATASETS_CACHE to another folder"
+                "the process that has locked them, or set HF_DATASETS_CACHE to another folder"
             ) from error
 
     def _repair(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -141,7 +141,7 @@ class VectorCache:
             except sqlite3.DatabaseError as error:
                 if not is_damage(error):
                     raise
-            say(f"{str(self.path)!r} is damaged: its embeddings are made again")
+            say(f"{str(self.path)!r} is damaged: its embeddings are computed again")
             for path in (self.path, self.path.with_name(f"{self.path.name}-journal")):
                 path.unlink(missing_ok=True)
             return self._try(work)

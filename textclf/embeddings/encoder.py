@@ -152,7 +152,7 @@ class Embedder:
     def matrix(self, texts: Sequence[str]) -> np.ndarray:
         """The vectors of texts as float32, shape `(texts, dimension)`."""
         if not texts:
-            return np.empty((0, self.dimension))
+            return np.empty((0, self.dimension), dtype=np.float32)
         return np.stack([found.vector for found in self.embed(texts)])
 
     def _compute_all(self, missing: dict[bytes, str]) -> Iterator[tuple[bytes, Embedded]]:
@@ -202,7 +202,8 @@ class Embedder:
             inputs[name] = value.to(self.model.device) if isinstance(value, Tensor) else value
         # Without a trainer's autocast, which is not part of the cache's key.
         with torch.autocast(self.model.device.type, enabled=False):
-            vectors: Tensor = self.model(inputs)["sentence_embedding"].float()[:, : self.dimension]
+            output: Tensor = self.model(inputs)["sentence_embedding"]
+        vectors = output.float()[:, : self.dimension]
         if self.settings.normalize:
             vectors = nn.functional.normalize(vectors, dim=1)
         return vectors.cpu().numpy()
@@ -257,7 +258,8 @@ class Embedder:
         if self.settings.prompt is not None or name is None:
             return self.settings.prompt
         if name not in own:
-            raise UserError(f"embedding: there is no prompt_name {name!r}: this encoder has {', '.join(own) or 'none'}")
+            known = ", ".join(own) or "none"
+            raise UserError(f"embedding: there is no prompt_name {name!r}: this encoder has {known}")
         return own[name]
 
     def _check_tokenizer(self, pretrained: str) -> None:

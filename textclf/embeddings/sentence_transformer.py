@@ -14,7 +14,7 @@ from textclf.hardware.kernels import reorder_weights
 from textclf.hardware.precision import choose_precision
 
 PROVENANCE = ("_name_or_path", "transformers_version")
-"""Entries of a configuration that tell where a model comes from, not what it computes."""
+"""Entries of a configuration that name the origin of a model, and do not change what it computes."""
 
 
 def set_pooling(model: Any, pooling: Pooling, reference: str) -> None:
@@ -35,11 +35,11 @@ def set_pooling(model: Any, pooling: Pooling, reference: str) -> None:
             new = PoolingModule(module.embedding_dimension, pooling, include_prompt=module.include_prompt)
             setattr(model, name, new)
             return
-    raise UserError(f"embedding: {reference!r} pools no tokens: leave pooling {pooling!r} out")
+    raise UserError(f"embedding: {reference!r} has no pooling module: leave pooling {pooling!r} out")
 
 
 def set_dtype(model: Any, dtype: DType) -> str:
-    """Makes the transformer of a model compute in a dtype; the modules after it, pooling first, are fp32.
+    """Casts the transformer of a model to a dtype; the modules after it, such as pooling, compute in fp32.
 
     Args:
         model: A `SentenceTransformer`; changed in place.

@@ -16,30 +16,30 @@ from textclf.errors import UserError
 from textclf.plain_values import plain_state
 
 BOUNDS = (0.05, 20.0)
-"""Of the temperature: where every row is right, the likelihood alone would choose 0."""
+"""Smallest and largest temperature: if every row is correct, the likelihood alone would choose 0."""
 ROUNDS = 10
-"""Passes over the classes; the search nearly always ends before, where a pass changes nothing."""
+"""Maximum number of passes over the classes; the search nearly always ends earlier, when a pass changes nothing."""
 LARGEST_ERROR = 1e-3
-"""Of the log of the summed probabilities that a calibrator gives."""
+"""Largest absolute log of the sum of a row's probabilities that a calibrator may return."""
 
 
 class Calibrator(ABC):
-    """Base class of calibrators, which correct the scores of a method by what they fitted to validation rows.
+    """Base class of calibrators, which are fitted to validation rows and correct the scores of a method.
 
-    A subclass defines `fit`, which stores what it finds in attributes, and `apply`. The attributes are kept in the
+    A subclass defines `fit`, which stores its result in attributes, and `apply`. The attributes are saved in the
     checkpoint: numbers, strings, lists, dictionaries and NumPy arrays. The callback that fits one is
     `textclf.run.calibration.Calibration`.
 
     Attributes:
-        decides: False where `apply` gives log-probabilities, which are reported in place of the method's own. True
-            where it gives scores whose highest is the answer, while the probabilities stay as they are.
+        decides: False if `apply` returns log-probabilities, which are reported instead of the method's own. True if it
+            returns scores whose highest is the prediction, while the reported probabilities are the method's own.
     """
 
     decides: ClassVar[bool] = False
 
     @abstractmethod
     def fit(self, scores: np.ndarray, labels: np.ndarray) -> Self:
-        """Fits, and stores what it finds in attributes.
+        """Fits, and stores the result in attributes.
 
         Args:
             scores: The method's own log-probabilities of validation rows, float64, `(rows, num_classes)`, without the
@@ -58,7 +58,7 @@ class Calibrator(ABC):
             scores: The method's own log-probabilities, float64, `(batch, num_classes)`, without NaN.
 
         Returns:
-            Log-probabilities of the same shape; where `decides`, scores to choose the answer by.
+            Log-probabilities of the same shape; if `decides`, scores whose highest is the prediction.
         """
 
     @property
@@ -89,7 +89,7 @@ class Temperature(Calibrator):
     """
 
     def __init__(self, temperature: float = 1.0) -> None:
-        """Starts with a temperature, which `fit` replaces."""
+        """Takes an initial temperature, which `fit` replaces."""
         self.temperature = temperature
 
     def fit(self, scores: np.ndarray, labels: np.ndarray) -> Self:
@@ -103,7 +103,7 @@ class Temperature(Calibrator):
 
 
 class Thresholds(Calibrator):
-    """Decision thresholds of high macro-F1: the class of the highest multiple of its threshold is answered.
+    """Decision thresholds of high macro-F1: the class with the highest ratio of probability to threshold is predicted.
 
     Attributes:
         thresholds: Of the classes' probabilities, above 0, shape `(num_classes,)`.
@@ -112,11 +112,11 @@ class Thresholds(Calibrator):
     decides = True
 
     def __init__(self, thresholds: Sequence[float] | np.ndarray = ()) -> None:
-        """Starts with thresholds, which `fit` replaces."""
+        """Takes initial thresholds, which `fit` replaces."""
         self.thresholds = np.asarray(thresholds, dtype=np.float64)
 
     def fit(self, scores: np.ndarray, labels: np.ndarray) -> Self:
-        """Tunes them."""
+        """Tunes the thresholds for macro-F1."""
         self.thresholds = tune_thresholds(scores, labels)
         return self
 
@@ -231,11 +231,11 @@ def fit_temperature(log_scores: np.ndarray, labels: np.ndarray) -> float:
 
     Args:
         log_scores: Log-probabilities, float64, `(rows, num_classes)`. Rows of NaN, and rows whose label has
-            probability 0, say nothing of the temperature, and are left out.
+            probability 0, do not depend on the temperature, and are ignored.
         labels: Class indices, `(rows,)`.
 
     Returns:
-        A number within `BOUNDS`; 1 where no other is better.
+        A number within `BOUNDS`; 1 if no other is better.
     """
     from scipy.optimize import minimize_scalar
 
@@ -258,7 +258,7 @@ def mean_nll(log_scores: np.ndarray, labels: np.ndarray, temperature: float) -> 
     Args:
         log_scores: Log-probabilities, `(rows, num_classes)`.
         labels: Class indices, `(rows,)`.
-        temperature: What the scores are divided by before they are normalised again.
+        temperature: Divisor of the scores before they are normalised again.
     """
     return float(-log_softmax(log_scores / temperature)[np.arange(len(labels)), labels].mean())
 
@@ -282,28 +282,28 @@ def log_softmax(scores: np.ndarray) -> np.ndarray:
 
 
 def tune_thresholds(log_scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Finds thresholds of high macro-F1, never lower than without, by one class after another.
+    """Finds thresholds of high macro-F1, never lower than without thresholds, by coordinate ascent over the classes.
 
-    Each step is exact: of all places that a threshold can have among the rows, the best is taken, and of equally good
-    ones that which changes least. They are used as `predicted_classes` says. Source, for two classes: Lipton et al.,
-    2014, https://arxiv.org/abs/1402.1892.
+    The class with the highest ratio of probability to threshold is predicted. Each step is exact: of all positions of a
+    class's threshold among the rows, the best is chosen, and of equally good ones the one that changes least. Source,
+    for two classes: Lipton et al., 2014, https://arxiv.org/abs/1402.1892.
 
     Args:
-        log_scores: Log-probabilities of validation rows, shape `(rows, num_classes)`; rows of NaN are left out.
+        log_scores: Log-probabilities of validation rows, shape `(rows, num_classes)`; rows of NaN are ignored.
         labels: Their classes, int64, shape `(rows,)`.
 
     Returns:
         Shape `(num_classes,)`, summing to 1.
     """
     answered = ~np.isnan(log_scores).any(axis=1)
-    # A log-probability of -inf stays the lowest, and differences stay numbers.
-    log_scores, labels = np.maximum(log_scores[answered], -1e4), labels[answered]
+    log_scores = np.maximum(log_scores[answered], -1e4)  # -inf stays the lowest, and differences are not NaN
+    labels = labels[answered]
     num_classes = log_scores.shape[1]
     log_thresholds = np.zeros(num_classes)
     for _ in range(ROUNDS if len(labels) else 0):
         before = log_thresholds.copy()
         for k in range(num_classes):
-            log_thresholds[k] = _best_cut(log_scores - log_thresholds, labels, k) + log_thresholds[k]
+            log_thresholds[k] += _best_cut(log_scores - log_thresholds, labels, k)
         if np.array_equal(before, log_thresholds):
             break
     thresholds: np.ndarray = np.exp(log_thresholds - np.logaddexp.reduce(log_thresholds))
@@ -311,7 +311,16 @@ def tune_thresholds(log_scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _best_cut(shifted: np.ndarray, labels: np.ndarray, k: int) -> float:
-    """The amount to add to the log-threshold of class `k`; 0 where no other value is better."""
+    """The amount to add to the log-threshold of class `k`; 0 if no other value is better.
+
+    A row is predicted as `k` if its lead, the score of `k` minus that of the best other class (its rival), is above the
+    cut. So for the rows in order of lead, each cut predicts the first ones as `k` and the others as their rivals.
+
+    Args:
+        shifted: Log-probabilities minus log-thresholds, shape (rows, num_classes).
+        labels: Class of each row.
+        k: The class whose threshold is moved.
+    """
     rows, num_classes = shifted.shape
     others = shifted.copy()
     others[:, k] = -np.inf
@@ -319,22 +328,28 @@ def _best_cut(shifted: np.ndarray, labels: np.ndarray, k: int) -> float:
     lead = shifted[:, k] - others.max(axis=1)
     order = np.argsort(-lead, kind="stable")
     lead, labels, rival = lead[order], labels[order], rival[order]
-    # Row m of these: the first m rows (of highest lead) are answered with k, the others with their rival.
-    hits = np.zeros((rows + 1, num_classes), dtype=np.int64)
-    answers = np.zeros_like(hits)
     one_hot = np.eye(num_classes, dtype=np.int64)
-    hits[1:] = one_hot[k] * (labels == k)[:, None] - one_hot[rival] * (labels == rival)[:, None]
-    answers[1:] = one_hot[k] - one_hot[rival]
-    hits[0], answers[0] = (one_hot[rival] * (labels == rival)[:, None]).sum(axis=0), one_hot[rival].sum(axis=0)
+    rivals = one_hot[rival]
+    correct_rivals = rivals * (labels == rival)[:, None]
+    # Row 0: all rows are predicted as their rivals. Row m: the changes when row m - 1 is predicted as k instead.
+    correct = np.zeros((rows + 1, num_classes), dtype=np.int64)
+    correct[0] = correct_rivals.sum(axis=0)
+    correct[1:] = one_hot[k] * (labels == k)[:, None] - correct_rivals
+    predicted = np.zeros_like(correct)
+    predicted[0] = rivals.sum(axis=0)
+    predicted[1:] = one_hot[k] - rivals
     support = np.bincount(labels, minlength=num_classes)
-    found, possible = 2 * hits.cumsum(axis=0), answers.cumsum(axis=0) + support
-    macro_f1 = np.divide(found, possible, out=np.zeros(found.shape), where=possible > 0).mean(axis=1)
+    twice_correct = 2 * correct.cumsum(axis=0)
+    total = predicted.cumsum(axis=0) + support
+    f1 = np.divide(twice_correct, total, out=np.zeros(total.shape), where=total > 0)
+    macro_f1 = f1.mean(axis=1)
     # A cut must lie between two different leads.
     cuts = np.concatenate([[lead[0] + 1], (lead[:-1] + lead[1:]) / 2, [lead[-1] - 1]])
-    real = np.concatenate([[True], lead[:-1] > lead[1:], [True]])
-    now = int((lead > 0).sum())
-    best = np.flatnonzero(real & (macro_f1 > macro_f1[now] + 1e-12))
-    if not len(best):
+    is_possible = np.concatenate([[True], lead[:-1] > lead[1:], [True]])
+    current = int((lead > 0).sum())
+    better = np.flatnonzero(is_possible & (macro_f1 > macro_f1[current] + 1e-12))
+    if not len(better):
         return 0.0
-    top = best[macro_f1[best] >= macro_f1[best].max() - 1e-12]
-    return float(cuts[top[np.abs(cuts[top]).argmin()]])
+    best = better[macro_f1[better] >= macro_f1[better].max() - 1e-12]
+    smallest_change = np.abs(cuts[best]).argmin()
+    return float(cuts[best[smallest_change]])

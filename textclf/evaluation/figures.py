@@ -42,7 +42,7 @@ def drawing(path: str | Path, width: float, height: float, title: Sequence[str])
         title: Lines of the title; long ones are wrapped.
     """
     lines = [part for line in title for part in _wrapped(line, width)]
-    # A character that no installed font has is drawn as a box; one warning per character would only be noise.
+    # A character that no installed font has is drawn as a box; a warning for each would not help.
     with warnings.catch_warnings(), style.context(["default", _own_style()]), atomic_path(path) as temporary:
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width, height + TITLE_SIZE / 72 * 1.4 * len(lines)), layout="constrained")
@@ -61,14 +61,16 @@ def plot_confusion_matrix(
             column being the invalid answers. That column is drawn only when there are any.
         label_names: The classes' names.
         path: The file to write.
-        title: Lines that say what was measured.
+        title: Lines of the title.
     """
     rows = [_shorten(name) for name in label_names]
     columns = [*rows, "(invalid)"]
     if not matrix[:, -1].any():
-        matrix, columns = matrix[:, :-1], rows
+        matrix = matrix[:, :-1]
+        columns = rows
     numbered = len(rows) <= MOST_NUMBERED_CLASSES
-    size, cell = (10, 0.5) if numbered else (7, 0.17)  # of a letter in points, of a cell in inches
+    size = 10 if numbered else 7  # of a letter, in points
+    cell = 0.5 if numbered else 0.17  # width of a cell, in inches
     name_length = max(map(display_width, columns)) * size * 0.6 / 72  # inches, roughly
     side = max(3.0, cell * len(rows))
     width = max(NARROWEST, side + name_length + 1.5)

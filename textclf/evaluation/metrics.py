@@ -28,31 +28,17 @@ KEYS = (
 LARGEST_BELOW_ONE = 1 - 2**-24  # in float32
 
 
-def predicted_classes(log_scores: Tensor, thresholds: Tensor | None = None) -> Tensor:
-    """The class with the highest score of each row, or with the highest ratio of probability to threshold.
-
-    For two classes with thresholds `1 - t` and `t`, that is class 1 where its probability is above `t`.
+def predicted_classes(log_scores: Tensor) -> Tensor:
+    """The class with the highest score of each row.
 
     Args:
-        log_scores: Float scores, shape (batch, num_classes). A row holding NaN is an invalid answer, one that
-            fits no class.
-        thresholds: Of the classes' probabilities, above 0, shape (num_classes,).
+        log_scores: Float scores, shape (batch, num_classes). A row with NaN is an invalid answer, one that fits no
+            class.
 
     Returns:
-        Class indices, int64, shape (batch,): the first of equal scores, -1 for a row holding NaN.
+        Class indices, int64, shape (batch,): the first of equal scores, -1 for a row with NaN.
     """
-    deciding = log_scores if thresholds is None else divided_by_thresholds(log_scores, thresholds)
-    return deciding.argmax(dim=1).masked_fill(log_scores.isnan().any(dim=1), -1)
-
-
-def divided_by_thresholds(log_scores: Tensor, thresholds: Tensor) -> Tensor:
-    """Divides each class's probability by its threshold, in log space and without normalizing.
-
-    Args:
-        log_scores: Float log-probabilities, shape (batch, num_classes).
-        thresholds: Of the classes' probabilities, above 0, shape (num_classes,).
-    """
-    return log_scores - thresholds.log().to(log_scores)
+    return log_scores.argmax(dim=1).masked_fill(log_scores.isnan().any(dim=1), -1)
 
 
 class SummedNegativeLogLikelihood(Metric):
@@ -96,12 +82,12 @@ class SummedNegativeLogLikelihood(Metric):
 class ClassificationMetrics(nn.Module):
     """All metrics of a report, accumulated batch by batch and exact for any number of processes.
 
-    An invalid answer (a row holding NaN) is a wrong answer everywhere; only `nll` and `ece`, which need
+    An invalid answer (a row with NaN) is a wrong answer everywhere; only `nll` and `ece`, which need
     probabilities, are means over the answered rows. Macro averages are over the classes of the data; a class
     without support or predictions counts 0 there, as in scikit-learn with
     `labels=range(num_classes), zero_division=0`. The keys are:
 
-    - `accuracy`: share of right rows;
+    - `accuracy`: share of correct rows;
     - `macro_f1`, `macro_precision`, `macro_recall`: plain means over the classes;
     - `weighted_f1`: mean over the classes, weighted by support;
     - `mcc`: Matthews correlation coefficient for several classes, 0 where it is undefined
@@ -142,15 +128,15 @@ class ClassificationMetrics(nn.Module):
             log_scores: Float32 or float64 log-probabilities (any scores without probabilities), shape
                 (batch, num_classes), NaN for an invalid answer.
             targets: Class indices, int64, shape (batch,).
-            predictions: Answered classes, -1 for an invalid answer; by default those of the highest score.
+            predictions: Predicted classes, -1 for an invalid answer; by default those of the highest score.
 
         Raises:
-            ValueError: When the scores are not one row of `num_classes` per target.
+            ValueError: The scores are not one row of `num_classes` per target.
         """
         if log_scores.shape != (len(targets), self.num_classes):
             raise ValueError(
-                f"log_scores has shape {tuple(log_scores.shape)} where"
-                f" {(len(targets), self.num_classes)} is needed: one row per target, one score per class"
+                f"log_scores has shape {tuple(log_scores.shape)}, expected {(len(targets), self.num_classes)}: one row "
+                "per target, one score per class"
             )
         if predictions is None:
             predictions = predicted_classes(log_scores)
@@ -167,7 +153,7 @@ class ClassificationMetrics(nn.Module):
 
         Returns:
             Scalars by key on the device of the metrics, float64 (float32 on MPS), also where they count rows,
-            since Lightning's `log_dict` wants floating ones. A mean over no rows is NaN.
+            since Lightning's `log_dict` requires floating-point values. A mean over no rows is NaN.
         """
         matrix = self.confusion_matrix()
         scores = scores_of_confusion_matrix(matrix.cpu())
@@ -195,7 +181,7 @@ class ClassificationMetrics(nn.Module):
         return matrix[: self.num_classes]
 
     def reset(self) -> None:
-        """Forgets all rows."""
+        """Removes all rows."""
         self.confusion.reset()
         if self.has_probabilities:
             self.summed_nll.reset()
@@ -213,8 +199,11 @@ def scores_of_confusion_matrix(matrix: Tensor) -> dict[str, Tensor]:
         Float64 scalars by the keys of `ClassificationMetrics`.
     """
     matrix = matrix.double()
-    support, predicted = matrix.sum(dim=1), matrix.sum(dim=0)
-    correct, examples, invalid = matrix.trace(), matrix.sum(), predicted[-1]
+    support = matrix.sum(dim=1)
+    predicted = matrix.sum(dim=0)
+    correct = matrix.trace()
+    examples = matrix.sum()
+    invalid = predicted[-1]
     in_class = predicted[:-1]
     precision = _ratio(matrix.diagonal(), in_class)
     recall = _ratio(matrix.diagonal(), support)

@@ -46,10 +46,12 @@ class NamedMetric:
             UserError: There is no such class, or the mapping has other keys.
         """
         settings: dict[str, Any] = {"class_path": entry} if isinstance(entry, str) else dict(entry)
-        if wrong := [key for key in settings if key not in ENTRY] or ({"class_path"} - settings.keys()):
-            key = next(iter(wrong))
+        unknown = [key for key in settings if key not in ENTRY]
+        if unknown or "class_path" not in settings:
+            key = unknown[0] if unknown else "class_path"
             raise UserError(f"metrics: {key!r} in {entry!r}: give class_path, and any of {', '.join(ENTRY[1:])}")
-        path, given = str(settings["class_path"]), settings.get("given")
+        path = str(settings["class_path"])
+        given = settings.get("given")
         if "." not in path:
             raise UserError(f"metrics: {path!r} is not a dotted path: write it as torchmetrics.classification.{path}")
         if given is not None and given not in get_args(Given):
@@ -78,9 +80,10 @@ class NamedMetric:
         kind = self.kind()
         known = {"num_classes": num_classes, "task": "multiclass"}
         taken = inspect.signature(kind).parameters
-        filled = {name: value for name, value in known.items() if name in taken}
+        arguments = {name: value for name, value in known.items() if name in taken}
+        arguments.update(self.init_args)
         try:
-            metric = kind(**{**filled, **self.init_args})
+            metric = kind(**arguments)
         except (TypeError, ValueError) as error:
             raise UserError(f"metric {self.class_path}: {str(error).splitlines()[0]}: change its init_args") from error
         metric.distributed_available_fn = lambda: False  # it is given the rows of all processes
@@ -140,12 +143,12 @@ class NamedMetric:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 try:
-                    values[given] = [
-                        self.value(num_classes, given, each, predictions, labels) for each in (scores, other)
-                    ]
+                    first = self.value(num_classes, given, scores, predictions, labels)
+                    second = self.value(num_classes, given, other, predictions, labels)
+                    values[given] = [first, second]
                 except UserError:
                     raise
-                except Exception as error:  # a class of anybody's may raise anything for what it does not take
+                except Exception as error:  # any class may raise any error for an input that it does not take
                     message = str(error).partition("\n")[0]
                     reasons.append(f"{given}: {type(error).__name__}: {message}")
         if not values:
@@ -154,14 +157,18 @@ class NamedMetric:
 
 
 def default_name(class_path: str) -> str:
-    """The name of a metric of this class, such as `cohen_kappa` of `MulticlassCohenKappa`.
+    """The name of a metric of this class, such as `cohen_kappa` for `MulticlassCohenKappa`.
 
-    The prefix stays where the name would be that of a metric of every report: `multiclass_accuracy`.
+    The prefix stays if the name would otherwise be that of a metric of every report: `multiclass_accuracy`.
     """
     full = class_path.rpartition(".")[2]
     short = re.sub(r"^(Multiclass|Binary)(?=[A-Z])", "", full)
-    names = [re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower() for name in (short, full)]
-    return names[1] if names[0] in KEYS else names[0]
+    name = _snake_case(short)
+    return _snake_case(full) if name in KEYS else name
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def invented_rows(num_classes: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -172,7 +179,8 @@ def invented_rows(num_classes: int) -> tuple[Tensor, Tensor, Tensor]:
     scores = torch.randn(rows, num_classes, generator=generator).double().log_softmax(1)
     sure = torch.nn.functional.one_hot(scores.argmax(1), num_classes).double()
     share = torch.rand(rows, 1, generator=generator).double()
-    return scores, (share * scores.exp() + (1 - share) * sure).log(), labels
+    other = (share * scores.exp() + (1 - share) * sure).log()
+    return scores, other, labels
 
 
 def _is_number(value: Any) -> bool:

@@ -19,12 +19,12 @@ NUMBERS = ("label", "prediction", "scores")
 COLUMNS = ("id", "text", *NUMBERS)
 TEXTS = ("id", "text", "text_pair")
 Cell = str | float | None
-ADVICE = "give the report/predictions.parquet that `python -m textclf test` writes"
+ADVICE = "give a report/predictions.parquet that `python -m textclf test` has written"
 
 
 @dataclass(frozen=True, eq=False)
 class PredictionTable:
-    """Predictions of a method for the rows of a split, in the split's order.
+    """Predictions of a method for the rows of a split, in the order of the split.
 
     Attributes:
         ids: The source's ids.
@@ -120,14 +120,14 @@ def write_predictions(
         calibrators: `class_path` and `state` of each other calibrator that changed scores or predictions.
 
     Raises:
-        ValueError: When the arguments differ in their number of rows or classes.
+        ValueError: The arguments differ in their number of rows or classes.
     """
     log_scores = np.asarray(log_scores, dtype=np.float64)
     predictions = np.asarray(predictions, dtype=np.int64)
     if log_scores.shape != (len(predictions), len(label_names)):
         raise ValueError(
-            f"log_scores has shape {log_scores.shape} where {(len(predictions), len(label_names))} is needed:"
-            " one row per prediction, one score per label name"
+            f"log_scores has shape {log_scores.shape}, expected {(len(predictions), len(label_names))}: one row per "
+            "prediction, one score per label name"
         )
     metadata = {
         "label_names": json.dumps(list(label_names), ensure_ascii=False),
@@ -136,7 +136,8 @@ def write_predictions(
         "thresholds": json.dumps(None if thresholds is None else dict(thresholds), ensure_ascii=False),
         "calibrators": json.dumps(list(calibrators), default=_as_list, ensure_ascii=False),
     }
-    done, writer = 0, None
+    done = 0
+    writer = None
     with atomic_path(path) as temporary, ExitStack() as stack:
         for window in rows:
             part = slice(done, done + len(window["id"]))
@@ -191,7 +192,7 @@ def read_predictions(path: str | Path, rows: np.ndarray | None = None, texts: bo
         The table, in memory.
 
     Raises:
-        UserError: When there is no such file, or it holds something else.
+        UserError: There is no such file, or it is not a prediction table.
     """
     try:
         schema = pq.read_schema(path)
@@ -231,19 +232,20 @@ def read_predictions(path: str | Path, rows: np.ndarray | None = None, texts: bo
 
 
 def _text_columns(table: pa.Table) -> dict[str, Any]:
-    """The fields of `PredictionTable` that hold ids and texts; empty where the file was read without them."""
-    fields: dict[str, Any] = {"ids": [], "texts": [], "text_pairs": None}
-    for field, column in zip(fields, TEXTS, strict=True):
-        if column in table.column_names:
-            fields[field] = table[column].to_pylist()
-    return fields
+    """The fields of `PredictionTable` with ids and texts; empty if the file was read without them."""
+
+    def values(column: str) -> list[str] | None:
+        return table[column].to_pylist() if column in table.column_names else None
+
+    return {"ids": values("id") or [], "texts": values("text") or [], "text_pairs": values("text_pair")}
 
 
 def _read_rows(path: str | Path, columns: list[str], rows: np.ndarray) -> pa.Table:
     """Reads some rows of a file; only one batch more than these is in memory at a time."""
     order = np.argsort(rows)
     ascending = rows[order]
-    parts, start = [], 0
+    parts = []
+    start = 0
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(columns=columns):
             in_batch = ascending[(ascending >= start) & (ascending < start + len(batch))]
@@ -282,7 +284,7 @@ def _class_indices(column: Any, lowest: int, num_classes: int) -> np.ndarray:
     return indices
 
 
-# Rows for people to read
+# Readable rows
 
 
 def sample_rows(table: PredictionTable, number: int) -> np.ndarray:

@@ -14,8 +14,8 @@ class Provenance:
 
     Attributes:
         split: The split whose rows were scored; also the prefix of the metrics' names.
-        data: The data set: its class, and its folder where it was read from one.
-        method: The method: its class, and the pretrained weights where it has some.
+        data: The data set: its class, and its folder if it was read from one.
+        method: The method: its class, and its pretrained weights if it has some.
         checkpoint: Path of the checkpoint; None for a method that was not trained.
         seed: The seed of training; without training, that of the command.
         train_rows: Number of labelled rows that the method was trained on.
@@ -81,7 +81,7 @@ def described(kind: str, arguments: Mapping[str, Any], *names: str) -> str:
 
 
 def described_data(kind: str, arguments: Mapping[str, Any]) -> str:
-    """A data set in a few words: its class, and its folder where it is read from one."""
+    """A data set in a few words: its class, and its folder if it is read from one."""
     return described(kind, arguments, "data_dir")
 
 

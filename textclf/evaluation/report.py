@@ -33,22 +33,23 @@ def write_report(
     """Writes metrics.json, report.txt and confusion_matrix.png.
 
     Args:
-        folder: Where to write. It is made if it is not there.
+        folder: Where to write; created if it does not exist.
         table_path: The prediction table.
         provenance: What was evaluated; by default a test of unknown origin.
-        examples_per_second: Speed of the run, where it was measured.
+        examples_per_second: Speed of the run, if it was measured.
         figures: Further numbers of the method, for metrics.json.
         extra_metrics: Further metrics of the same rows by name, for metrics.json and report.txt.
 
     Returns:
-        What metrics.json holds: the result of `summarize`, `missing_classes`, `figures`, and the fields of
+        The contents of metrics.json: the result of `summarize`, `missing_classes`, `figures`, and the fields of
         `provenance`.
 
     Raises:
-        UserError: When there is no prediction table at `table_path`, or one without rows, or `figures` has the name of
-            a metric of the report.
+        UserError: There is no prediction table at `table_path`, it has no rows, or `figures` has the name of a metric
+            of the report.
     """
-    folder, provenance = Path(folder), provenance or Provenance()
+    folder = Path(folder)
+    provenance = provenance or Provenance()
     table = read_predictions(table_path, texts=False)
     if not len(table.labels):
         raise UserError(f"{table_path}: the prediction table has no rows; test on a split that has some")
@@ -75,7 +76,8 @@ def write_report(
         path.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     with atomic_path(folder / "report.txt") as path:
         path.write_text("\n".join([*head, "", classification_report_text(table, extra_metrics)]), encoding="utf-8")
-    matrix, title = _accumulate(table).confusion_matrix().numpy(), provenance.title(len(table.labels))
+    matrix = _accumulate(table).confusion_matrix().numpy()
+    title = provenance.title(len(table.labels))
     plot_confusion_matrix(matrix, table.label_names, folder / "confusion_matrix.png", title)
     return metrics
 
@@ -92,7 +94,7 @@ def summarize(
 
     Returns:
         The metrics of `ClassificationMetrics` under `<split>/<key>`, `nll_uncalibrated` and `ece_uncalibrated` where a
-        temperature is in force, and `examples` and `examples_per_second`, ready for strict JSON: a value that is
+        temperature was applied, and `examples` and `examples_per_second`, ready for strict JSON: a value that is
         missing, not a number, or infinite is None.
     """
     scores = _scores(table)
@@ -156,22 +158,25 @@ def missing_classes(table: PredictionTable) -> list[str]:
 
 
 def missing_note(missing: Sequence[str]) -> str:
-    """Names classes without rows, and says what they do to the metrics."""
+    """Names classes without rows, and their effect on the metrics."""
     return f"{', '.join(missing)} (each counts 0 in the macro averages)"
 
 
 def _accumulate(table: PredictionTable) -> ClassificationMetrics:
-    # Only one process writes a report: gathering the metrics would wait for the other processes for ever.
+    # Only one process writes a report: gathering the metrics would wait for the other processes forever.
     metrics = ClassificationMetrics(len(table.label_names), table.has_probabilities, sync_on_compute=False)
     scores = table.metric_scores
     for start in range(0, len(scores), WINDOW):
-        columns = (column[start : start + WINDOW] for column in (scores, table.labels, table.predictions))
-        metrics.update(*map(torch.tensor, columns))  # copies: windows of a file cannot be written to
+        window = slice(start, start + WINDOW)
+        # `torch.tensor` copies: arrays of a file are read-only, which `torch.from_numpy` does not support.
+        metrics.update(
+            torch.tensor(scores[window]), torch.tensor(table.labels[window]), torch.tensor(table.predictions[window])
+        )
     return metrics
 
 
 def _scores(table: PredictionTable) -> dict[str, float]:
-    """All metrics; where a temperature was applied, `nll` and `ece` without it as well."""
+    """All metrics; if a temperature was applied, `nll` and `ece` without it as well."""
     scores = {key: score.item() for key, score in _accumulate(table).compute().items()}
     if table.has_probabilities and table.temperature != 1:
         own = torch.from_numpy(table.log_scores * table.temperature).log_softmax(dim=1).numpy()
@@ -189,7 +194,7 @@ def _table_lines(table: PredictionTable, accuracy: float) -> list[str]:
 
     classes = range(len(table.label_names))
     with warnings.catch_warnings():
-        # A small test split of a data set with many classes is not a regression problem.
+        # scikit-learn takes a small split with many classes for a regression problem.
         warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
         scores = classification_report(
             table.labels, table.predictions, labels=classes, zero_division=0, output_dict=True

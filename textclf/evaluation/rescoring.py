@@ -26,14 +26,14 @@ COLUMNS = {
 
 
 def rescore(stored: StoredScores, rules: Sequence[str] | None = None) -> tuple[dict[str, Metrics], list[str]]:
-    """Computes each rule's metrics, as a test with that rule would report them.
+    """Computes the metrics of each rule, as a test with that rule would report them.
 
     Args:
         stored: A run's scores.
-        rules: Names or paths of rules; by default all of `RULES`, and the run's own where it is none of them.
+        rules: Names or paths of rules; by default all of `RULES`, and the run's own if it is not one of them.
 
     Returns:
-        Metrics by rule, with `missing_classes`, and a line for each rule that the run has not stored enough for.
+        Metrics by rule, with `missing_classes`, and a line for each rule for which the run has not stored enough.
     """
     metrics: dict[str, Metrics] = {}
     absent = []
@@ -57,7 +57,7 @@ def rescore(stored: StoredScores, rules: Sequence[str] | None = None) -> tuple[d
 
 
 def known_rules(stored: StoredScores) -> list[str]:
-    """All of `RULES`, and the run's own rule where it is none of them."""
+    """All of `RULES`, and the run's own rule if it is not one of them."""
     own = stored.facts["rule"]
     return [*RULES] if own in RULES else [*RULES, own]
 
@@ -103,7 +103,7 @@ def facts_lines(facts: Mapping[str, Any]) -> list[str]:
     if work := facts.get("work"):
         share = work["padding"] / max(1, work["padding"] + work["tokens"])
         counts = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in work.items())
-        lines.append(f"work: {counts} ({share:.1%} of what was run is padding)")
+        lines.append(f"work: {counts} ({share:.1%} of the tokens are padding)")
     if rounding_cost := facts.get("numerics"):
         rows, nats, changed = rounding_cost.values()
         lines.append(rounding_line(int(rows), nats, changed))
@@ -113,6 +113,6 @@ def facts_lines(facts: Mapping[str, Any]) -> list[str]:
 def rounding_line(rows: int, nats: float, changed: float) -> str:
     """The cost of rounding in one line."""
     return (
-        f"numerics: {rows:,} rows against the plain way in fp32: a label differs by {nats:.3g} nats at most, "
+        f"numerics: {rows:,} rows against the plain strategy in fp32: a label differs by {nats:.3g} nats at most, "
         f"{changed:.1%} of the predictions change"
     )

@@ -183,14 +183,7 @@ class ChatClassifier(TextClassifier):
         if self.server is None:
             self.configure_model()
         assert self.server is not None
-        if "text_pair" in self.template.slots and "text_pair" not in batch:
-            raise UserError("prompt has {text_pair}, but the rows have one text each: leave it out")
-        requests = []
-        for i, text in enumerate(batch["text"]):
-            row = {"text": text}
-            if "text_pair" in batch:
-                row["text_pair"] = batch["text_pair"][i]
-            requests.append(self.request(row))
+        requests = [self.request(row) for row in self.template.rows(batch)]
         try:
             answers = self.server.ask(requests)
         except (UserError, KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""What tokenisation does to labels, and to the boundary between prompt and label."""
+"""Checks the tokens of labels, and of the boundary between prompt and label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model can be scored with: first by facts of its config, then by a short trial against the oracle.
+"""The strategies that are correct for a model: by facts of its config, then by a short trial against `plain`.
 
 Facts first, because a short trial cannot show them: a window longer than the trial, rotary scaling that changes with
 the length, a cache that is written in place. Then a trial of a dozen tokens per model, against the plain strategy: it
@@ -83,7 +83,7 @@ class Capabilities:
         if self.rotary_switch is not None and longest > self.rotary_switch:
             return f"its rotary scaling changes at {self.rotary_switch} tokens, and the longest text has {longest}"
         if strategy == "packed" and self.windows and longest > self.windows[0]:
-            return f"it looks through a window of {self.windows[0]} tokens, and the longest text has {longest}"
+            return f"its attention window has {self.windows[0]} tokens, and the longest text has {longest}"
         return None
 
     def needs_equal_lengths(self, longest: int) -> bool:
@@ -96,7 +96,7 @@ _known: weakref.WeakKeyDictionary[Any, dict[Any, Capabilities]] = weakref.WeakKe
 
 @torch.inference_mode()
 def capabilities_of(model: PreTrainedModel) -> Capabilities:
-    """Finds out what a model can be scored with; tried once per model object, attention and precision.
+    """Determines what a model can be scored with; once per model object, attention and precision.
 
     Raises:
         UnsupportedModelError: It is not a causal language model.
@@ -117,7 +117,7 @@ def _find_out(model: PreTrainedModel) -> Capabilities:
     full_precision = _in_full_precision(model)
     if _effect_of_later_token(model) > (1e-3 if full_precision else 0.1):
         raise UnsupportedModelError(
-            f"{type(model).__name__} is not causal: a later token changes what it says of an earlier one"
+            f"{type(model).__name__} is not causal: a later token changes the logits at an earlier one"
         )
     found = Capabilities()
     reason = _why_no_shared_cache(model)
@@ -141,7 +141,7 @@ def _find_out(model: PreTrainedModel) -> Capabilities:
 def _why_no_shared_cache(model: PreTrainedModel) -> str | None:
     """The fact that rules out a shared cache, if there is one."""
     if "past_key_values" not in inspect.signature(model.forward).parameters:
-        return "it takes no past_key_values: there is no cache of keys and values that labels could share"
+        return "it does not accept past_key_values, so labels cannot share a cache of keys and values"
     if foreign := foreign_layers(model):
         return f"its cache has layers that cannot be shared between labels: {', '.join(foreign)}"
     return None
@@ -150,13 +150,13 @@ def _why_no_shared_cache(model: PreTrainedModel) -> str | None:
 def _why_no_packing(model: PreTrainedModel, found: Capabilities) -> str | None:
     """The fact that rules out packed rows, if there is one."""
     if "position_ids" not in Forward(model).optional:
-        return "it takes no position_ids: its positions come from the 2-D mask (ALiBi)"
+        return "it does not accept position_ids: its positions come from the 2-D mask (ALiBi)"
     if getattr(model.config, "alibi", False):
         return "its positions come from the 2-D mask (ALiBi)"
     if attention_of(model) not in ("sdpa", "eager", ATTENTION):
-        return f"its attention {attention_of(model)!r} takes no 4-D mask: load it with 'sdpa'"
+        return f"its attention {attention_of(model)!r} does not accept a 4-D mask: load it with 'sdpa'"
     if found.windows and found.windows[0] < TRIAL_LENGTH:
-        return f"it looks through a window of {found.windows[0]} tokens"
+        return f"its attention window has {found.windows[0]} tokens"
     return None
 
 
@@ -165,8 +165,8 @@ def _why_unverified(model: PreTrainedModel) -> str | None:
     if _in_full_precision(model) or _kind(model) in VERIFIED["packed"]:
         return None
     return (
-        f"models of kind {_kind(model)!r} were not compared with the plain route beforehand, and a trial in "
-        f"{str(model.dtype).removeprefix('torch.')} shows too little: load it in fp32 to have it tried"
+        f"models of kind {_kind(model)!r} were not verified in fp32, and a trial in "
+        f"{str(model.dtype).removeprefix('torch.')} is not precise enough: load it in fp32 for a trial"
     )
 
 
@@ -240,7 +240,7 @@ def _trial(model: PreTrainedModel, score: ScoreBatch, *, padding: bool) -> str |
         trie = build_trie(labels)
         log_probs, _ = score(forward, Batch.of(prompts, len(prefix), forward.device), trie, cache)
         per_token = (trie.totals(log_probs) - expected).abs() / trie.members.sum(0)
-    except Exception as error:  # a model may raise anything when it is given what it does not support
+    except Exception as error:  # a model may raise any error for inputs that it does not support
         message = str(error).partition("\n")[0]
         return f"a short trial ended with {type(error).__name__}: {message}"
     if _in_full_precision(model):
@@ -249,4 +249,4 @@ def _trial(model: PreTrainedModel, score: ScoreBatch, *, padding: bool) -> str |
         difference, limit = per_token.mean(), 0.5  # single values differ by rounding alone
     if difference <= limit:
         return None
-    return f"a short trial differs from the plain route by {difference:.2g} nats a token"
+    return f"a short trial differs from the plain strategy by {difference:.2g} nats per token"

@@ -54,12 +54,12 @@ class Counters:
 
 
 class Forward:
-    """Calls a model with those of the optional arguments that it accepts, and counts the work.
+    """Calls a model with the optional arguments that it accepts, and counts the work.
 
     Attributes:
         counters: Work done so far.
         device: The device that token ids must be on.
-        optional: The arguments that not every model accepts, but this one does.
+        optional: The arguments that this model accepts, but not every model does.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -198,13 +198,13 @@ def check_prompts(
         name = f"prompt {number}" if prompts is None else f"prompt {number} ({prompts[number][:40]!r})"
         if not row:
             raise UserError(
-                f"{name} has no tokens, and no BOS is put before it: the first label token has nothing to follow; "
-                "write a BOS or a text"
+                f"{name} has no tokens, and no BOS is added: there is nothing before the first label token; give a "
+                "text, or a prompt with a BOS"
             )
         if limit is not None and len(row) + label_tokens > limit:
             raise UserError(
-                f"{name} has {len(row)} tokens; with {label_tokens} of a label behind them that is beyond the model's "
-                f"context of {limit}: shorten its text"
+                f"{name} has {len(row)} tokens; with {label_tokens} of a label behind them, this exceeds the "
+                f"model's context of {limit}: shorten its text"
             )
 
 

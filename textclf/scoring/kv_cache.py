@@ -34,8 +34,8 @@ def fork(cache: Any, rows: int | None = None, length: int | None = None) -> Any:
     """A second cache with the same tensors; the first does not change when the second grows.
 
     It reads attributes of the layers that transformers does not document (`keys`, `values`, `is_sliding`,
-    `cumulative_length`); its public ways (`batch_repeat_interleave`, `crop`) copy the
-    states, or change the first cache.
+    `cumulative_length`); its public methods (`batch_repeat_interleave`, `crop`) copy the states, or change the first
+    cache.
 
     Args:
         cache: A `DynamicCache`.
@@ -69,10 +69,10 @@ def windows(model: PreTrainedModel) -> list[int]:
 
 
 def foreign_layers(model: PreTrainedModel) -> list[str]:
-    """Classes of cache layers that `fork` does not know: they are written in place, or hold more than keys and values.
+    """Classes of cache layers that `fork` cannot share: they are written in place, or have more than keys and values.
 
-    Layers are known by the names of their classes, as transformers has no property for it: a new class is refused until
-    somebody has looked at how it grows.
+    Layers are recognised by the names of their classes, as transformers has no property for it: a new class is refused
+    until it is known how it grows.
     """
     kinds = {type(layer).__name__ for layer in new_cache(model).layers}
     return sorted(kinds - SHAREABLE_LAYERS)
@@ -85,7 +85,7 @@ class PrefixCache:
     prompts at hand share more than it holds.
 
     Args:
-        forward: The model; what was kept is void once its weights change (`clear`).
+        forward: The model; call `clear` if its weights have changed.
         window: The model's shortest window, or None: layers drop states beyond it, so no part can be taken of a prefix
             that is as long as the window.
     """

@@ -25,7 +25,7 @@ Array: TypeAlias = NDArray[np.float64]
 MATRICES = ("sums", "logits", "published")
 """Parts of `Likelihoods` with one row per text."""
 BATCH_TOLERANCE = 1e-6
-"""Largest difference in nats between a row's scores alone and among other rows, for a rule applied batch by batch."""
+"""Largest difference in nats between the scores of a row alone and among other rows; for a rule applied per batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +152,8 @@ def class_scores(rule: str, likelihoods: Likelihoods) -> Array:
         alone = _checked(rule, found.scores(first), first)
         if not np.allclose(alone, scores[:1], rtol=0, atol=BATCH_TOLERANCE, equal_nan=True):
             raise UserError(
-                f"rule {rule!r} gives a row other scores among other rows: declare it as ScoreRule(..., "
-                "whole_split=True), so that it is given all rows of a split at once"
+                f"rule {rule!r} gives a row different scores among different rows: declare it as ScoreRule(..., "
+                "whole_split=True), so that it gets all rows of a split at once"
             )
     return scores
 

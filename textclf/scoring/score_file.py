@@ -1,4 +1,4 @@
-"""The file of a run's likelihoods: all that the score rules read, so that rescoring needs no model."""
+"""The file of a run's likelihoods: everything that score rules read, so that rescoring needs no model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MATRICES = {"log_likelihoods": "sums", "logit_sums": "logits", "published": "pub
 """Columns of the file, and their names in `Likelihoods`."""
 VECTORS = ("empty", "domain", "content_free", "prior")
 """Parts of `Likelihoods` that are in the file's metadata."""
-ADVICE = "give a run in which `test` was run with a method of label likelihood"
+ADVICE = "give a run of `test` with a label-likelihood method, such as CausalLMClassifier"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +35,10 @@ class StoredScores:
             of a rule that is fitted.
         words: The likelihoods of all rows, without those that are fitted to.
         label_names: Name of each class.
-        facts: More about the run, as JSON can hold it: the `rule` (or the class of a method that makes scores in its
-            own way), the prompt, the work.
+        facts: More about the run, as JSON values: the `rule` (or the class of a method that computes scores in its own
+            way), the prompt, the work.
         log_scores: Log-probabilities of the classes as the run itself reported them, float64
-            `(tested rows, num_classes)`; the tested rows are the first ones. None for a file that does not hold them.
+            `(tested rows, num_classes)`; the tested rows are the first ones. None for a file without them.
     """
 
     ids: list[str]
@@ -51,9 +51,9 @@ class StoredScores:
     log_scores: Array | None = None
 
     def scores_by(self, rule: str) -> tuple[Array, NDArray[np.int64]]:
-        """Gives a rule's scores of the rows that it can be tested on.
+        """The scores of a rule, for the rows on which it can be tested.
 
-        The run's own rule, if it is none of `RULES`, is not applied again: the scores that the run reported are taken.
+        The run's own rule, if it is not one of `RULES`, is not applied again: the reported scores are returned.
 
         Args:
             rule: Its name in `RULES`, its path, or the run's own.
@@ -62,14 +62,14 @@ class StoredScores:
             Log-probabilities, shape (tested rows, classes), and true classes, shape (tested rows,).
 
         Raises:
-            UserError: There is no such rule, or the file does not hold what it needs.
+            UserError: There is no such rule, or the file does not have what it needs.
         """
         if rule not in RULES and rule == self.facts.get("rule") and self.log_scores is not None:
             return self.log_scores, self.labels[: len(self.log_scores)]
         return self.apply(rule)
 
     def apply(self, rule: str) -> tuple[Array, NDArray[np.int64]]:
-        """Applies a rule, also where it is the run's own; otherwise as `scores_by`."""
+        """Applies a rule, even if it is the run's own; otherwise as `scores_by`."""
         fits = find_rule(rule).fits
         if fits and not self.fit.any():
             raise UserError(f"rule {rule!r} needs labelled rows that are not scored, and this run has none")
@@ -134,10 +134,10 @@ def _metadata(stored: StoredScores) -> dict[str, Any]:
 
 
 def read_scores(path: str | Path) -> StoredScores:
-    """Reads what `write_scores` wrote.
+    """Reads a file of `write_scores`.
 
     Raises:
-        UserError: There is no such file, or it holds something else.
+        UserError: There is no such file, or it is not a file of label scores.
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: there is no such file; {ADVICE}")

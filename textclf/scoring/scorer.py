@@ -73,15 +73,15 @@ def label_log_likelihoods(
 
 
 class LabelScorer:
-    """Scores fixed labels, and keeps the prompts' common prefix and its counters between calls.
+    """Scores fixed labels, and keeps the common prefix of the prompts and its counters between calls.
 
-    The kept prefix is void once the model's weights change: make a new scorer, or call `prefixes.clear`.
+    The kept prefix is invalid once the weights of the model change: create a new scorer, or call `prefixes.clear`.
 
     Attributes:
         counters: Work done so far.
         strategy: The strategy of the last call.
-        reason: Why that one was taken.
-        reasons: By strategy, why it was last taken; only strategies that were.
+        reason: Why it was chosen.
+        reasons: For each strategy that was chosen, why it was chosen last.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class LabelScorer:
         return misread_sums(self.model, rows, self.label_ids)
 
     def _choose(self, longest: int) -> Strategy:
-        """Chooses the strategy for rows of up to `longest` tokens, and notes why."""
+        """Chooses the strategy for rows of up to `longest` tokens, and stores the reason."""
         if self.requested == "auto":
             strategy, reason = self._first_correct(longest)
         else:
@@ -252,7 +252,7 @@ class LabelScorer:
 
 
 def _check_labels(labels: Sequence[str], label_ids: Sequence[list[int]]) -> None:
-    """Refuses labels that cannot be scored, or that the tokenizer cannot tell apart."""
+    """Refuses labels that cannot be scored, or that have the same tokens."""
     if not labels:
         raise UserError("there are no labels to score")
     for label, ids in zip(labels, label_ids, strict=True):
@@ -261,6 +261,6 @@ def _check_labels(labels: Sequence[str], label_ids: Sequence[list[int]]) -> None
     for i, j in prefix_pairs(label_ids):
         if label_ids[i] == label_ids[j]:
             raise UserError(
-                f"labels {labels[i]!r} and {labels[j]!r} have the same tokens {label_ids[i]}: give labels that the "
-                "tokenizer tells apart"
+                f"labels {labels[i]!r} and {labels[j]!r} have the same tokens {label_ids[i]}: give labels with "
+                "different tokens"
             )

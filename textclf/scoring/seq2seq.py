@@ -81,7 +81,7 @@ def seq2seq_scores(model: PreTrainedModel, inputs: Mapping[str, Tensor], trie: L
 
 
 def _fork_decoder(cache: Any) -> Any:
-    """A second cache of the decoder's own tokens; that of the text never changes, and is shared.
+    """A second cache of the decoder's own tokens; the cache of the text never changes, and is shared.
 
     `self_attention_cache` is an attribute of transformers' `EncoderDecoderCache`, which has no public way to copy it
     without its tensors.
@@ -100,7 +100,7 @@ def decoder_start(model: PreTrainedModel) -> int:
     start = model.config.decoder_start_token_id
     if start is None:
         raise UnsupportedModelError(
-            f"{type(model).__name__} has no decoder_start_token_id: name a model whose config has one"
+            f"{type(model).__name__} has no decoder_start_token_id: give a model whose config has one"
         )
     return int(start)
 

@@ -5,8 +5,8 @@ and its tokens are put behind the prompt's. So the prompt's tokens never depend 
 pass over the prompt serve all labels. In return, the pair may be split into other tokens than the joined string;
 `textclf.scoring.audit` reports where.
 
-A trap: tokenizers of the Llama kind put a space before every string, so that `World` is read as ` World`. A label is
-taken as its tokenizer gives it, space included; the audit says so.
+A trap: tokenizers like that of Llama put a space before every string, so that `World` is read as ` World`. A label is
+scored with this space; the audit reports it.
 """
 
 from __future__ import annotations
@@ -73,7 +73,11 @@ def whole_token_ids(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) 
     appended = _appended(tokenizer)
     if not appended:
         return rows
-    return [ids[: -len(appended)] if ids[-len(appended) :] == appended else ids for ids in rows]
+    bare = []
+    for ids in rows:
+        ends_with_appended = ids[-len(appended) :] == appended
+        bare.append(ids[: -len(appended)] if ends_with_appended else ids)
+    return bare
 
 
 def leading_bos(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> int:
