@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.several_processes import run_on_processes
+from textclf.cli import main
 from textclf.data import FilesDataModule
 from textclf.evaluation.prediction_table import read_predictions
 
@@ -20,18 +21,21 @@ pytestmark = pytest.mark.slow
 CONFIG = Path(__file__).parents[2] / "configs" / "files.yaml"
 
 
-def command(subcommand, encoder, data, run_dir, *more):
+def arguments(subcommand, encoder, data, run_dir, *more):
     return [
-        *(sys.executable, "-m", "textclf", subcommand, "--config", str(CONFIG), "--data.data_dir", str(data)),
+        *(subcommand, "--config", str(CONFIG), "--data.data_dir", str(data)),
         *("--model.pretrained", str(encoder), "--model.max_length", "64", "--model.learning_rate", "0.003"),
         *("--trainer.accelerator", "cpu", "--trainer.precision", "32-true", "--trainer.logger", "false"),
         *("--trainer.max_epochs", "2", "--run_dir", str(run_dir), *more),
     ]
 
 
+def command(*args):
+    return [sys.executable, "-m", "textclf", *arguments(*args)]
+
+
 def run(*args):
-    done = subprocess.run(command(*args), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    main(arguments(*args))
 
 
 def write_rows(folder, sizes):
@@ -69,52 +73,66 @@ def assert_same_report(one, other):
         assert first[name] == pytest.approx(second[name], abs=1e-6), name
 
 
-@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.exhaustive)])
-def test_evaluation_is_exact(processes, trained, tiny_encoder, tmp_path):
+NEW_ENCODER = ("--model.pretrained", "null")  # the last of two values counts
+SCALED = ("--trainer.callbacks+=TemperatureScaling", "--model.learning_rate", "1e-9")  # the weights stay alike
+
+
+@pytest.fixture(scope="module")
+def on_two(trained, tiny_encoder, tmp_path_factory):
+    """A folder with the runs of two processes."""
     data, single = trained
+    folder = tmp_path_factory.mktemp("two")
     best = str(single / "checkpoints" / "best.ckpt")
-    several = ("--trainer.devices", str(processes), "--trainer.strategy", "ddp")
-    run("test", tiny_encoder, data, tmp_path / "run", "--ckpt_path", best, *several)
-    assert_same_report(single, tmp_path / "run")
+    from_scratch = ("--config", str(CONFIG.parent / "model" / "from_scratch.yaml"), "--trainer.max_epochs", "1")
+    run_on_processes(
+        2,
+        arguments("test", tiny_encoder, data, folder / "tested", "--ckpt_path", best),
+        arguments("fit", tiny_encoder, data, folder / "trained"),
+        arguments("fit", tiny_encoder, data, folder / "new", *from_scratch, *NEW_ENCODER),
+        arguments("fit", tiny_encoder, data, folder / "scaled", *SCALED),
+    )
+    return folder
 
 
-def test_fewer_rows_than_processes(trained, tiny_encoder, tmp_path):
+def test_evaluation_is_exact(on_two, trained):
+    assert_same_report(trained[1], on_two / "tested")
+
+
+def test_three_processes_and_fewer_rows_than_these(trained, tiny_encoder, tmp_path):
     data, single = trained
-    best = str(single / "checkpoints" / "best.ckpt")
-    limit = ("--data.limit", "2", "--data.eval_batch_size", "1", "--ckpt_path", best)
-    run("test", tiny_encoder, data, tmp_path / "one", *limit)
-    run("test", tiny_encoder, data, tmp_path / "three", *limit, "--trainer.devices", "3", "--trainer.strategy", "ddp")
-    assert_same_report(tmp_path / "one", tmp_path / "three")
+    best = ("--ckpt_path", str(single / "checkpoints" / "best.ckpt"))
+    few = ("--data.limit", "2", "--data.eval_batch_size", "1", *best)
+    run("test", tiny_encoder, data, tmp_path / "few", *few)
+    run_on_processes(
+        3,
+        arguments("test", tiny_encoder, data, tmp_path / "all-3", *best),
+        arguments("test", tiny_encoder, data, tmp_path / "few-3", *few),
+    )
+    assert_same_report(single, tmp_path / "all-3")
+    assert_same_report(tmp_path / "few", tmp_path / "few-3")
 
 
-def test_training_on_two_processes_ends_with_one_report(trained, tiny_encoder, tmp_path):
+def test_training_on_two_processes_ends_with_one_report(on_two, trained, tiny_encoder, tmp_path):
     data, _ = trained
-    run("fit", tiny_encoder, data, tmp_path / "two", "--trainer.devices", "2", "--trainer.strategy", "ddp")
-    best = str(tmp_path / "two" / "checkpoints" / "best.ckpt")
+    best = str(on_two / "trained" / "checkpoints" / "best.ckpt")
     run("test", tiny_encoder, data, tmp_path / "one", "--ckpt_path", best)
-    assert_same_report(tmp_path / "two", tmp_path / "one")
+    assert_same_report(on_two / "trained", tmp_path / "one")
 
 
-def test_a_new_encoder_is_the_same_on_every_process(trained, tiny_encoder, tmp_path):
+def test_a_new_encoder_is_the_same_on_every_process(on_two, trained, tiny_encoder, tmp_path):
     data, _ = trained
-    new = ("--model.pretrained", "null")  # the last of two values counts
-    overlay = ("--config", str(CONFIG.parent / "model" / "from_scratch.yaml"), "--trainer.max_epochs", "1", *new)
-    several = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
-    run("fit", tiny_encoder, data, tmp_path / "two", *overlay, *several)
-    best = tmp_path / "two" / "checkpoints" / "best.ckpt"
-    config = ("--config", str(tmp_path / "two" / "config.yaml"), "--trainer.devices", "1", "--trainer.strategy", "auto")
-    run("test", tiny_encoder, data, tmp_path / "one", *config, *new, "--ckpt_path", str(best))
-    assert_same_report(tmp_path / "two", tmp_path / "one")
+    best = on_two / "new" / "checkpoints" / "best.ckpt"
+    config = ("--config", str(on_two / "new" / "config.yaml"), "--trainer.devices", "1", "--trainer.strategy", "auto")
+    run("test", tiny_encoder, data, tmp_path / "one", *config, *NEW_ENCODER, "--ckpt_path", str(best))
+    assert_same_report(on_two / "new", tmp_path / "one")
 
 
-def test_one_temperature_over_the_rows_of_all_processes(trained, tiny_encoder, tmp_path):
+def test_one_temperature_over_the_rows_of_all_processes(on_two, trained, tiny_encoder, tmp_path):
     data, _ = trained
-    scaled = ("--trainer.callbacks+=TemperatureScaling", "--model.learning_rate", "1e-9")  # the weights stay alike
-    several = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
+    run("fit", tiny_encoder, data, tmp_path / "one", *SCALED)
     found = []
-    for name, more in (("one", ()), ("two", several)):
-        run("fit", tiny_encoder, data, tmp_path / name, *scaled, *more)
-        last = torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)
+    for folder in (tmp_path / "one", on_two / "scaled"):
+        last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
         found.append(last["textclf"]["temperature"])
     assert found[0] != 1
     assert found[0] == pytest.approx(found[1], rel=1e-3)
@@ -128,15 +146,17 @@ class PlainLoader(FilesDataModule):
 
 def test_a_plain_loader_is_refused_on_several_processes(trained, tiny_encoder, tmp_path):
     data, single = trained
-    command_line = command(
-        *("test", tiny_encoder, data, tmp_path / "run", "--data", "test_processes.PlainLoader"),
-        *("--data.data_dir", str(data), "--ckpt_path", str(single / "checkpoints" / "best.ckpt")),
+    plain = ("--data", f"{__name__}.PlainLoader", "--data.data_dir", str(data))
+    best = ("--ckpt_path", str(single / "checkpoints" / "best.ckpt"))
+    run("test", tiny_encoder, data, tmp_path / "run", *plain, *best)
+    several = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
+    refused = subprocess.run(
+        command("test", tiny_encoder, data, tmp_path / "two", *plain, *best, *several),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=Path(__file__).parents[2],
     )
-    path = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    run_plain = partial(subprocess.run, env=path, capture_output=True, text=True, timeout=300)
-    assert run_plain(command_line).returncode == 0
-    command_line[command_line.index(str(tmp_path / "run"))] = str(tmp_path / "two")
-    refused = run_plain([*command_line, "--trainer.devices", "2", "--trainer.strategy", "ddp"])
     assert refused.returncode != 0
     assert "plain DataLoader" in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -158,9 +178,9 @@ MORE = ("--data.batch_size", "4", "--data.num_workers", "2")
 
 @pytest.fixture(scope="module")
 def undisturbed(tiny_encoder, tmp_path_factory):
-    """A folder of rows with 375 batches, and a run of two epochs."""
+    """A folder of rows with 250 batches, and a run of two epochs."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    data = write_rows(folder / "data", {"train": 1500, "validation": 30, "test": 10})
+    data = write_rows(folder / "data", {"train": 1000, "validation": 30, "test": 10})
     run("fit", tiny_encoder, data, folder / "run", *MORE)
     return data, folder / "run"
 
@@ -197,11 +217,11 @@ def test_stop_in_mid_epoch_then_resume_is_bit_exact(send, number, exit_codes, un
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     checkpoint = torch.load(last, weights_only=True)
-    assert 0 < checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["completed"] < 375
+    assert 0 < checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["completed"] < 250
 
     config = ("--config", str(stopped / "config.yaml"), "--ckpt_path", "last")
     run("fit", tiny_encoder, data, stopped, *MORE, *config)
     ends = [torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (whole, stopped)]
-    assert ends[0]["global_step"] == ends[1]["global_step"] == 750
+    assert ends[0]["global_step"] == ends[1]["global_step"] == 500
     for name, weights in ends[0]["state_dict"].items():
         assert torch.equal(weights, ends[1]["state_dict"][name]), name
