@@ -109,11 +109,6 @@ class OwnRestored(Own):
         self.restored = True
 
 
-class OwnVariant(Own):
-    def own(self):
-        self.variant = 3
-
-
 class OwnMetrics(Own):
     def own(self):
         self.metrics = {"loss": []}

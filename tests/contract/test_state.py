@@ -18,7 +18,6 @@ OWN_NAMES = [
     "OwnThresholdNumber",
     "OwnFitted",
     "OwnRestored",
-    "OwnVariant",
     "OwnMetrics",
     "OwnTrainRows",
     "OwnTextSteps",

@@ -10,6 +10,7 @@ import yaml
 from datasets import Dataset
 from lightning.pytorch import Trainer
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 
 from tests.models.contract import MethodContract
 from textclf.cli import main
@@ -45,9 +46,24 @@ class Rows(torch.utils.data.Dataset):
         return {"embeddings": self.vectors[place], "labels": self.labels[place], "row": place}
 
 
-def fitted(vectors, labels, classes, epochs=1, precision="32-true", counted=None, **arguments):
+def batches(vectors, labels, shuffle=False):
+    return torch.utils.data.DataLoader(Rows(vectors, labels), batch_size=50, shuffle=shuffle)
+
+
+def fitted(
+    vectors,
+    labels,
+    classes,
+    epochs=1,
+    precision="32-true",
+    counted=None,
+    validation=None,
+    val_batches=1.0,
+    kind=LinearProbe,
+    **arguments,
+):
     """A probe that Lightning has trained on mini-batches of the rows; `counted` are the labels of all there are."""
-    model = LinearProbe(classes, SIX[:classes], **arguments)
+    model = kind(classes, SIX[:classes], **arguments)
     counts = np.bincount(labels if counted is None else counted, minlength=classes).tolist()
     model.fitted = {"encoder": "none", "features": vectors.shape[1], "class_counts": counts}
     trainer = Trainer(
@@ -58,8 +74,10 @@ def fitted(vectors, labels, classes, epochs=1, precision="32-true", counted=None
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        limit_val_batches=val_batches,
+        num_sanity_val_steps=0,
     )
-    trainer.fit(model, torch.utils.data.DataLoader(Rows(vectors, labels), batch_size=50, shuffle=True))
+    trainer.fit(model, batches(vectors, labels, shuffle=True), validation and batches(*validation))
     return model.eval()
 
 
@@ -134,6 +152,141 @@ def test_too_few_iterations_are_said(capsys):
     assert "not converged at C 1000" in capsys.readouterr().err
 
 
+# Several values of C
+
+
+GRID = [100.0, 0.01, 1.0, 0.1, 10.0]
+
+
+def split_blobs(classes):
+    """Train rows, and validation rows of the same distribution."""
+    vectors, labels = blobs(classes, rows=900)
+    return (vectors[:600], labels[:600]), (vectors[600:], labels[600:])
+
+
+def selected(classes=3, C=GRID, **changes):
+    """A probe that has selected among several C."""
+    train, validation = split_blobs(classes)
+    return fitted(*train, classes, C=C, validation=validation, **changes)
+
+
+@pytest.mark.parametrize("classes", [2, 6])
+def test_the_selection_among_several_C_is_that_of_scikit_learn(classes, capsys):
+    model = selected(classes, epochs=3)
+    train, (unseen, targets) = split_blobs(classes)
+    regressions = {C: oracle(*train, C) for C in sorted(GRID)}
+    losses = {C: log_loss(targets, each.predict_proba(unseen)) for C, each in regressions.items()}
+    assert model.fitted["grid"] == pytest.approx({str(C): loss for C, loss in losses.items()}, abs=1e-5)
+    chosen = min(losses, key=losses.get)
+    assert model.fitted["C"] == chosen
+    np.testing.assert_allclose(model.weights.detach(), regressions[chosen].coef_, rtol=0, atol=1e-3)
+    logged = model.trainer.callback_metrics
+    assert float(logged["train/C"]) == pytest.approx(chosen)
+    assert float(logged["val/nll"]) == pytest.approx(losses[chosen], abs=1e-5)
+    assert model.trainer.current_epoch == 1, "one epoch of three"
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if line.startswith("textclf: C ")][:-1] == [
+        f"textclf: C {C:g}: val/nll {loss:.4f}" for C, loss in losses.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("grid", "chosen", "advice"),
+    [
+        ([0.1, 1.0, 100.0], "1 was chosen of 0.1, 1, 100 by val/nll, ", ""),
+        ([1.0, 100.0], "1 was chosen of 1, 100 by val/nll, ", ": try smaller ones, too"),
+        ([0.01, 0.1], "0.1 was chosen of 0.01, 0.1 by val/nll, ", ": try larger ones, too"),
+    ],
+)
+def test_the_line_of_the_selection(grid, chosen, advice, capsys):
+    model = selected(C=grid)
+    lowest = min(model.fitted["grid"].values())
+    assert capsys.readouterr().err.splitlines()[-1] == f"textclf: C {chosen}{lowest:.4f}{advice}"
+
+
+def test_two_runs_select_the_same_head():
+    heads = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        heads.append(selected())
+    assert torch.equal(heads[0].weights, heads[1].weights)
+    assert heads[0].fitted == heads[1].fitted
+
+
+class Recorded(LinearProbe):
+    """Keeps the weights before and after each C."""
+
+    def on_fit_start(self):
+        self.solved = []
+
+    def solve(self, embeddings, labels, C):
+        before = self.weights.detach().clone()
+        super().solve(embeddings, labels, C)
+        self.solved.append((C, before, self.weights.detach().clone()))
+
+
+def test_each_C_starts_at_the_optimum_before():
+    model = selected(kind=Recorded)
+    assert [C for C, _, _ in model.solved] == sorted(GRID)
+    assert not model.solved[0][1].any()
+    for (_, _, found), (_, start, _) in zip(model.solved, model.solved[1:], strict=False):
+        assert torch.equal(start, found)
+    (kept,) = [found for C, _, found in model.solved if model.fitted["C"] == C]
+    assert torch.equal(model.weights, kept)
+
+
+class Undecided(Recorded):
+    def log_scores(self, batch):
+        return torch.full((len(batch["embeddings"]), self.num_classes), 1 / self.num_classes).log().double()
+
+
+def test_of_equally_good_C_the_smallest_is_selected():
+    model = selected(kind=Undecided)
+    assert model.fitted["grid"] == pytest.approx({str(C): np.log(3) for C in GRID})
+    assert model.fitted["C"] == 0.01
+    assert torch.equal(model.weights, model.solved[0][2])
+
+
+def test_a_C_that_is_given_twice_is_one():
+    vectors, labels = blobs(3)
+    model = fitted(vectors, labels, 3, C=[1.0, 1.0])  # without validation rows
+    assert model.fitted["C"] == 1.0
+    assert "grid" not in model.fitted
+
+
+def test_one_C_ends_after_an_epoch():
+    vectors, labels = blobs(3)
+    model = fitted(vectors, labels, 3, epochs=3)
+    assert model.trainer.current_epoch == 1
+    assert model.trainer.global_step == 1
+
+
+class Moved(LinearProbe):
+    """Changes batches in the hooks of their transfer."""
+
+    def on_before_batch_transfer(self, batch, dataloader_idx):
+        return {**batch, "embeddings": batch["embeddings"] + 1}
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        return {**batch, "embeddings": batch["embeddings"] * 2}
+
+
+@pytest.mark.parametrize("changes", [{"val_batches": 2}, {"kind": Moved}, {"precision": "bf16-mixed"}])
+def test_the_selection_reads_what_the_validation_reads(changes):
+    model = selected(**changes)
+    logged = float(model.trainer.callback_metrics["val/nll"])
+    assert logged == pytest.approx(model.fitted["grid"][str(model.fitted["C"])], rel=1e-6)
+
+
+def test_classes_without_train_rows_do_not_count_in_the_selection(capsys):
+    train, (unseen, targets) = split_blobs(2)
+    targets[:7] = 2
+    model = fitted(*train, 3, C=[0.1, 1.0, 100.0], validation=(unseen, targets))
+    losses = {C: log_loss(targets[7:], oracle(*train, C).predict_proba(unseen[7:])) for C in (0.1, 1.0, 100.0)}
+    assert model.fitted["grid"] == pytest.approx({str(C): loss for C, loss in losses.items()}, abs=1e-5)
+    assert "7 validation rows have a label without train rows" in capsys.readouterr().err
+
+
 def test_the_features_of_a_pair_are_of_both_and_of_how_they_differ():
     a, b = np.array([1.0, -2.0], dtype=np.float32), np.array([3.0, 0.5], dtype=np.float32)
     assert features([a, b]).tolist() == [1, -2, 3, 0.5, 2, 2.5, 3, -1]
@@ -177,25 +330,29 @@ def test_fit_test_predict_without_the_encoder_in_the_checkpoint(options, tiny_en
 
 
 def test_validation_chooses_among_several_C(options, tiny_encoder, rows_folder, tmp_path, capsys):
-    grid = ["--model.C", "[100.0, 0.0001, 1.0]", "--model.embedding", "{dtype: float32}"]
+    grid = ["--model.C", "[100.0, 0.0001, 1.0]", "--model.embedding", "{dtype: float32}", "--trainer.max_epochs", "3"]
     main(["fit", *options, *grid, "--trainer.logger", "textclf.run.MetricsCSV"])
     metrics = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
     name, *rows = [row.split(",") for row in metrics]
     tried = [float(row[name.index("train/C")]) for row in rows if row[name.index("train/C")]]
-    losses = [float(row[name.index("val/nll")]) for row in rows if row[name.index("val/nll")]]
-    assert tried == pytest.approx([0.0001, 1.0, 100.0])
+    (loss,) = [float(row[name.index("val/nll")]) for row in rows if row[name.index("val/nll")]]
     best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
-    assert best["epoch"] == losses.index(min(losses))
-    chosen = [0.0001, 1.0, 100.0][best["epoch"]]
-    assert best["textclf"]["fitted"]["C"] == chosen
+    losses = best["textclf"]["fitted"]["grid"]
+    assert list(losses) == ["0.0001", "1.0", "100.0"]
+    assert min(losses.values()) == pytest.approx(loss)
+    chosen = best["textclf"]["fitted"]["C"]
+    assert losses[str(chosen)] == min(losses.values())
+    assert tried == pytest.approx([chosen])
     last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["textclf"]["fitted"] == best["textclf"]["fitted"]
+    assert torch.equal(last["state_dict"]["weights"], best["state_dict"]["weights"])
     assert not any(last["optimizer_states"][0]["state"])
     data = FilesDataModule(str(rows_folder)).rows("train")
     encoder = Embedder(str(tiny_encoder), None, EmbeddingSettings(dtype="float32"))
     expected = oracle(encoder.matrix(list(data["text"])), np.array(data["label"]), C=chosen)
     np.testing.assert_allclose(best["state_dict"]["weights"], expected.coef_, rtol=0, atol=1e-3)
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "was chosen" in line]
-    assert f"C {chosen:g} was chosen of 0.0001, 1, 100 by val/nll, {min(losses):.4f}" in line
+    assert f"C {chosen:g} was chosen of 0.0001, 1, 100 by val/nll, {loss:.4f}" in line
     assert ("try" in line) == (chosen != 1.0)
 
 

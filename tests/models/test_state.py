@@ -35,7 +35,6 @@ OWN = {
     "fitted": True,
     "thresholds": (0.1, 0.9),
     "restored": True,
-    "variant": 3,
     "train_rows": "all",
     "freeze": True,
     "train_seed": object,

@@ -60,22 +60,22 @@ def trained(rows_folder, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("logged", "variant", "monitor", "best", "line"),
+    ("logged", "monitor", "best", "line"),
     [
         (
             {"val/nll": 0.43125, "val/accuracy": 0.8012, "val/macro_f1": 0.79926, "val/ece": 0.1},
-            *("", "val/macro_f1", 0.8, "loss 0.4313, accuracy 0.8012, macro-F1 0.7993 (best macro-F1 so far: 0.8000)"),
+            *("val/macro_f1", 0.8, "loss 0.4313, accuracy 0.8012, macro-F1 0.7993 (best macro-F1 so far: 0.8000)"),
         ),
-        ({"val/accuracy": 0.5, "val/macro_f1": 0.25}, "", "val/macro_f1", None, "accuracy 0.5000, macro-F1 0.2500"),
-        ({"val/nll": 0.3}, "C 0.1", "val/nll", 0.25, "C 0.1, loss 0.3000 (best loss so far: 0.2500)"),
-        ({"val/nll": 0.3}, "", "val/mcc", 0.25, "loss 0.3000 (best val/mcc so far: 0.2500)"),
+        ({"val/accuracy": 0.5, "val/macro_f1": 0.25}, "val/macro_f1", None, "accuracy 0.5000, macro-F1 0.2500"),
+        ({"val/nll": 0.3}, "val/nll", 0.25, "loss 0.3000 (best loss so far: 0.2500)"),
+        ({"val/nll": 0.3}, "val/mcc", 0.25, "loss 0.3000 (best val/mcc so far: 0.2500)"),
     ],
 )
-def test_the_line_of_a_validation(logged, variant, monitor, best, line):
+def test_the_line_of_a_validation(logged, monitor, best, line):
     values = {name: torch.tensor(value) for name, value in logged.items()}
     trainer = SimpleNamespace(callback_metrics=values, current_epoch=1, global_step=240)
     best = None if best is None else torch.tensor(best)
-    assert validation_line(trainer, variant, monitor, best) == f"validation at epoch 2, step 240: {line}"
+    assert validation_line(trainer, monitor, best) == f"validation at epoch 2, step 240: {line}"
 
 
 def test_each_validation_of_fit_is_said(rows_folder, tiny_encoder, tmp_path, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Literal
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from textclf.console import say
 from textclf.data.columns import class_counts
 from textclf.errors import UserError, check_range
-from textclf.models.checkpoint import read_checkpoint
+from textclf.models.dataloaders import as_list, check_batch
 from textclf.models.embedding import FEATURES_OF_PAIR, EmbeddingClassifier, facts
 from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import check_class_weights, weights_in_loss
@@ -31,9 +32,10 @@ class LinearProbe(EmbeddingClassifier):
     plus half the squared norm of the weights, without the intercepts. Two classes share one vector, the log-odds of
     the second. A class without train rows has the probability 0.
 
-    `lbfgs` collects the rows of an epoch and solves for the optimum at its last batch. With several values of `C` each
-    gets an epoch, from the smallest on, so that each is validated and logged like any epoch; the best checkpoint is the
-    one with the lowest `val/nll`, which is smooth in `C`, whereas macro-F1 jumps with single rows.
+    `lbfgs` trains for one epoch, whatever `max_epochs` is: it collects the rows, and solves for the optimum at the last
+    batch. With several values of `C` it solves for each, from the smallest on, and keeps the head with the lowest mean
+    negative log-likelihood of the validation rows, which is smooth in `C`, whereas macro-F1 jumps with single rows.
+    `fitted` then has the values of all, by `C`, under `grid`.
     `adamw` minimizes the same loss by mini-batches with a decreasing learning rate, for rows that do not fit into
     memory.
 
@@ -66,10 +68,11 @@ class LinearProbe(EmbeddingClassifier):
             embedding: How texts are embedded: any of `prompt`, `prompt_name`, `pooling`, `normalize`,
                 `truncate_dim`, `dtype`, `max_batch_tokens`.
             C: Inverse strength of the L2 regularisation; smaller is stronger. Of several values, the one with the
-                lowest `val/nll` is selected.
+                lowest `val/nll` is selected; only `lbfgs` takes several.
             class_weights: Weights of the classes in the loss by name, 1 for those not named; `balanced`
                 for weights inverse to the counts.
-            optimizer: `lbfgs`, over all rows at once, or `adamw`, by mini-batches for `trainer.max_epochs`.
+            optimizer: `lbfgs`, over all rows at once, in one epoch; or `adamw`, by mini-batches for
+                `trainer.max_epochs`.
             max_iterations: Maximum number of iterations of `lbfgs`.
             learning_rate: Initial learning rate of `adamw`; it decreases to 0 linearly.
 
@@ -77,7 +80,7 @@ class LinearProbe(EmbeddingClassifier):
             UserError: A value is out of range, or a weight's name is not a label.
         """
         super().__init__(num_classes, label_names, pretrained, max_length, embedding)
-        self.grid = sorted(C) if isinstance(C, list) else [C]
+        self.grid = sorted(set(C)) if isinstance(C, list) else [C]
         valid = bool(self.grid) and all(0 < value < math.inf for value in self.grid)
         check_range("C", C, valid, "a number above 0, such as 1.0, or a list of them")
         if optimizer == "adamw" and len(self.grid) > 1:
@@ -90,8 +93,6 @@ class LinearProbe(EmbeddingClassifier):
         self.learning_rate = learning_rate
         self.automatic_optimization = optimizer == "adamw"
         self._collected: list[tuple[Tensor, Tensor]] = []
-        if len(self.grid) > 1:
-            self.best_by = ("val/nll", "min")
 
     def prepare(self, train_rows: Dataset) -> None:
         """Counts the classes, and stores which encoder the head belongs to.
@@ -160,7 +161,7 @@ class LinearProbe(EmbeddingClassifier):
     # Training
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
-        """One step of `adamw`; or collects a batch, and solves for the optimum after the last one."""
+        """One step of `adamw`; or collects a batch, and fits the head after the last one."""
         if self.optimizer == "adamw":
             loss = self.loss(batch["embeddings"], batch["labels"], self.grid[0], sum(self.fitted["class_counts"]))
             self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch["labels"]))
@@ -171,8 +172,98 @@ class LinearProbe(EmbeddingClassifier):
             labels = torch.cat([targets for _, targets in self._collected])
             self._collected = []
             with torch.autocast(embeddings.device.type, enabled=False):  # the backward pass, too
-                self.solve(embeddings.double(), labels, self.grid[self.current_epoch])
+                self._fit_head(embeddings.double(), labels)
+            self.trainer.should_stop = True  # another epoch would find the same optimum; validation still follows
         return None
+
+    def _fit_head(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Solves for the optimum, at the best `C` if there are several, and logs it.
+
+        Args:
+            embeddings: All rows, float64, shape `(rows, features)`.
+            labels: Class indices, shape `(rows,)`.
+        """
+        expected = sum(self.fitted["class_counts"])
+        if len(labels) != expected:
+            say(f"L-BFGS was given {len(labels)} of {expected} train rows: the optimum is that of these rows only")
+        selected = self.grid[0]
+        if len(self.grid) == 1:
+            self.solve(embeddings, labels, selected)
+        else:
+            selected = self._solve_grid(embeddings, labels)
+        self.fitted = {**self.fitted, "C": selected}
+        loss = self.loss(embeddings, labels, selected, len(labels)).detach().float()
+        self.log_dict({"train/loss": loss, "train/C": selected}, on_step=False, on_epoch=True, batch_size=len(labels))
+
+    def _solve_grid(self, embeddings: Tensor, labels: Tensor) -> float:
+        """Solves for the optimum at each `C`, and keeps the head that is best on the validation rows.
+
+        Args:
+            embeddings: All train rows, float64, shape `(rows, features)`.
+            labels: Class indices, shape `(rows,)`.
+
+        Returns:
+            The `C` of that head; of equally good ones the smallest.
+        """
+        batches = self._validation_batches()
+        losses: dict[float, float] = {}
+        for strength in self.grid:
+            self.solve(embeddings, labels, strength)
+            losses[strength] = self._validation_nll(batches)
+            say(f"C {strength:g}: val/nll {losses[strength]:.4f}")
+            selected = min(losses, key=lambda each: losses[each])  # the first of equal ones
+            if selected == strength:
+                head = {name: weights.clone() for name, weights in self.state_dict().items()}
+        self.load_state_dict(head)
+        self.fitted = {**self.fitted, "grid": {str(each): loss for each, loss in losses.items()}}
+        self._report_selection(selected, losses[selected])
+        return selected
+
+    def _validation_batches(self) -> list[dict[str, Any]]:
+        """The batches that the validation after this epoch will score, on this module's device."""
+        batches = []
+        uncounted = 0
+        for loader, count in zip(as_list(self.trainer.val_dataloaders), self.trainer.num_val_batches, strict=True):
+            # Only a loader without a length has infinitely many.
+            for batch in islice(loader, None if count == math.inf else int(count)):
+                check_batch(batch, "row", "labels")
+                before = self.on_before_batch_transfer(batch, dataloader_idx=0)
+                moved = self.trainer.strategy.batch_to_device(before)  # calls the other two hooks of the transfer
+                uncounted += int((~self._is_present(moved["labels"])).sum())
+                batches.append(moved)
+        if uncounted:
+            say(f"{uncounted} validation rows have a label without train rows: they do not count in the choice of C")
+        return batches
+
+    def _validation_nll(self, batches: Sequence[dict[str, Any]]) -> float:
+        """Mean negative log-likelihood of the labels in nats, as `val/nll`.
+
+        Rows of classes without train rows are left out: they have the probability 0 at every `C`.
+
+        Args:
+            batches: As `_validation_batches` gives them.
+        """
+        total = 0.0
+        rows = 0
+        for batch in batches:
+            counted = self._is_present(batch["labels"])
+            log_scores = self.checked_scores(batch)[counted]
+            total += float(nn.functional.nll_loss(log_scores, batch["labels"][counted], reduction="sum"))
+            rows += len(log_scores)
+        return total / rows if rows else math.inf
+
+    def _is_present(self, labels: Tensor) -> Tensor:
+        """Whether the class of each row has train rows."""
+        return torch.isin(labels, torch.tensor(self.present, device=labels.device))
+
+    def _report_selection(self, selected: float, loss: float) -> None:
+        candidates = ", ".join(f"{C:g}" for C in self.grid)
+        line = f"C {selected:g} was chosen of {candidates} by val/nll, {loss:.4f}"
+        if selected == self.grid[0]:
+            line += ": try smaller ones, too"
+        elif selected == self.grid[-1]:
+            line += ": try larger ones, too"
+        say(line)
 
     def solve(self, embeddings: Tensor, labels: Tensor, C: float) -> None:
         """Solves for the optimum, starting at the current weights.
@@ -183,9 +274,6 @@ class LinearProbe(EmbeddingClassifier):
             C: Inverse strength of the regularisation.
         """
         optimizer: Any = self.optimizers()
-        expected = sum(self.fitted["class_counts"])
-        if len(labels) != expected and self.grid[0] == C:
-            say(f"L-BFGS was given {len(labels)} of {expected} train rows: the optimum is that of these rows only")
 
         def closure() -> Tensor:
             optimizer.zero_grad()
@@ -195,15 +283,9 @@ class LinearProbe(EmbeddingClassifier):
 
         optimizer.step(closure=closure)
         optimizer.optimizer.state.clear()  # the curvature estimated for this C does not fit the next one
-        self.fitted = {**self.fitted, "C": C}
-        if len(self.grid) > 1:
-            self.textclf.variant = f"C {C:g}"
-        loss = closure()
+        closure()
         gradients = [self.weights.grad, self.intercepts.grad]
         largest = max(float(gradient.abs().max()) for gradient in gradients if gradient is not None)
-        self.log_dict(
-            {"train/loss": loss.detach().float(), "train/C": C}, on_step=False, on_epoch=True, batch_size=len(labels)
-        )
         if largest > NOT_CONVERGED:
             say(
                 f"L-BFGS has not converged at C {C:g}: the gradient is still {largest:.1e} after at most "
@@ -237,17 +319,13 @@ class LinearProbe(EmbeddingClassifier):
 
     @required_hook
     def on_fit_start(self) -> None:
-        """Sets the number of epochs for `lbfgs`: one for each `C`.
+        """Refuses several processes for `lbfgs`, which needs all rows in one.
 
         Raises:
             UserError: There are several processes.
         """
-        if self.optimizer != "lbfgs":
-            return
-        if self.trainer.world_size > 1:
+        if self.optimizer == "lbfgs" and self.trainer.world_size > 1:
             raise UserError("fit: lbfgs takes all rows in one process: pass --trainer.devices 1, or optimizer adamw")
-        # This replaces `max_epochs`: a smaller one would leave values of C out, a larger one would run out of them.
-        self.trainer.fit_loop.max_epochs = len(self.grid)
 
     @required_hook
     def on_train_epoch_start(self) -> None:
@@ -267,33 +345,8 @@ class LinearProbe(EmbeddingClassifier):
                 "--data.val_size"
             )
 
-    @required_hook
-    def on_fit_end(self) -> None:
-        """Reports which `C` was selected."""
-        if len(self.grid) == 1:
-            return
-        best = self._best_checkpoint()
-        if best is None:
-            return
-        selected = read_checkpoint(best.best_model_path)["textclf"]["fitted"]["C"]
-        candidates = ", ".join(f"{C:g}" for C in self.grid)
-        score = f"{self.best_by[0]}, {float(best.best_model_score):.4f}"
-        line = f"C {selected:g} was chosen of {candidates} by {score}"
-        if selected == self.grid[0]:
-            line += ": try smaller ones, too"
-        elif selected == self.grid[-1]:
-            line += ": try larger ones, too"
-        say(line)
-
-    def _best_checkpoint(self) -> Any:
-        """The callback that has kept the checkpoint of the selected `C`; None if there is none."""
-        for callback in self.trainer.checkpoint_callbacks:
-            if getattr(callback, "monitor", None) == self.best_by[0] and getattr(callback, "best_model_path", None):
-                return callback
-        return None
-
     def configure_optimizers(self) -> Any:
-        """L-BFGS, one step of which is the whole training, or AdamW; the penalty is part of the loss."""
+        """L-BFGS, one step of which solves for the optimum, or AdamW; the penalty is part of the loss."""
         if self.optimizer == "adamw":
             optimizer = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=0.0)
             steps = self.trainer.estimated_stepping_batches

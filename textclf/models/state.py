@@ -26,7 +26,6 @@ class MethodState:
         text_steps: Cleaning steps that changed the texts it was trained on; `classify` and `predict` apply them too.
         calibrators: Corrections of its scores that were fitted to validation rows: at most one that changes the
             probabilities, and one that decides.
-        variant: Name of what training is trying, such as one value of a grid; the next validation is reported with it.
         checked_splits: Splits whose loaders were checked.
         columns: Columns of scores in the order of the labels of the data that is evaluated; None where that is the
             method's order.
@@ -41,7 +40,6 @@ class MethodState:
     train_seed: int | None = None
     text_steps: Sequence[Any] = ()
     calibrators: tuple[Calibrator, ...] = ()
-    variant: str = ""
     checked_splits: set[str] = field(default_factory=set)
     columns: list[int] | None = None
     pending_batches: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)

@@ -79,26 +79,23 @@ class BestCheckpoint(ModelCheckpoint):
         """Saves the checkpoint if it is the best so far, and prints the metrics of the validation."""
         super().on_validation_end(trainer, pl_module)
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
-            variant = getattr(getattr(pl_module, "textclf", None), "variant", "")
-            say(validation_line(trainer, variant, self.monitor, self.best_model_score))
+            say(validation_line(trainer, self.monitor, self.best_model_score))
 
 
 SHOWN_METRICS = {"val/nll": "loss", "val/accuracy": "accuracy", "val/macro_f1": "macro-F1"}
 """The metrics that are printed after each validation, and their names there."""
 
 
-def validation_line(trainer: Trainer, variant: str, monitor: str | None, best: torch.Tensor | None) -> str:
+def validation_line(trainer: Trainer, monitor: str | None, best: torch.Tensor | None) -> str:
     """The metrics of a validation in `fit`, in one line.
 
     Args:
         trainer: After the validation.
-        variant: What the method tried in it; may be empty.
         monitor: The metric by which checkpoints are compared.
         best: Its best value so far; None where no checkpoint is kept.
     """
     logged = trainer.callback_metrics
-    found = [variant] if variant else []
-    found += [f"{name} {float(logged[key]):.4f}" for key, name in SHOWN_METRICS.items() if key in logged]
+    found = [f"{name} {float(logged[key]):.4f}" for key, name in SHOWN_METRICS.items() if key in logged]
     line = f"validation at epoch {trainer.current_epoch + 1}, step {trainer.global_step}: {', '.join(found)}"
     if best is not None:
         line += f" (best {SHOWN_METRICS.get(monitor or '', monitor)} so far: {float(best):.4f})"
