@@ -9,6 +9,7 @@ import torch
 import yaml
 from datasets import Dataset
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import LambdaCallback
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
@@ -60,6 +61,8 @@ def fitted(
     validation=None,
     val_batches=1.0,
     kind=LinearProbe,
+    callback=None,
+    resume=None,
     **arguments,
 ):
     """A probe that Lightning has trained on mini-batches of the rows; `counted` are the labels of all there are."""
@@ -76,8 +79,9 @@ def fitted(
         enable_model_summary=False,
         limit_val_batches=val_batches,
         num_sanity_val_steps=0,
+        callbacks=callback,
     )
-    trainer.fit(model, batches(vectors, labels, shuffle=True), validation and batches(*validation))
+    trainer.fit(model, batches(vectors, labels, shuffle=True), validation and batches(*validation), ckpt_path=resume)
     return model.eval()
 
 
@@ -259,6 +263,16 @@ def test_one_C_ends_after_an_epoch():
     model = fitted(vectors, labels, 3, epochs=3)
     assert model.trainer.current_epoch == 1
     assert model.trainer.global_step == 1
+
+
+@pytest.mark.parametrize("hook", ["on_validation_end", "on_train_end"])
+def test_what_is_resumed_after_the_epoch_stays_as_it_is(hook, tmp_path):
+    path = tmp_path / "last.ckpt"
+    whole = selected(epochs=3, callback=LambdaCallback(**{hook: lambda trainer, model: trainer.save_checkpoint(path)}))
+    resumed = selected(epochs=3, resume=str(path))
+    assert torch.equal(resumed.weights, whole.weights)
+    assert resumed.fitted == whole.fitted
+    assert resumed.trainer.global_step == len(GRID)
 
 
 class Moved(LinearProbe):

@@ -328,6 +328,13 @@ class LinearProbe(EmbeddingClassifier):
             raise UserError("fit: lbfgs takes all rows in one process: pass --trainer.devices 1, or optimizer adamw")
 
     @required_hook
+    def on_train_start(self) -> None:
+        """Ends training at once if it is resumed after its only epoch: the head of the checkpoint is the optimum."""
+        super().on_train_start()
+        if self.optimizer == "lbfgs" and self.trainer.global_step > 0:
+            self.trainer.should_stop = True
+
+    @required_hook
     def on_train_epoch_start(self) -> None:
         """Starts with no rows: an epoch that was interrupted is repeated.
 
