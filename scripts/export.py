@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from textclf.console import run_script, say
+from textclf.console import hush, run_script, say
 from textclf.errors import UserError
 from textclf.user_code import import_module, search_current_folder
 
@@ -13,7 +13,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the command line, and returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", metavar="CKPT", help="best.ckpt or last.ckpt of a run")
-    parser.add_argument("folder", metavar="OUT_FOLDER", help="folder to make")
+    parser.add_argument("folder", metavar="OUT_FOLDER", help="folder to create")
     parser.add_argument(
         "--import",
         dest="modules",
@@ -30,6 +30,7 @@ def run(options: argparse.Namespace) -> None:
     """Exports the checkpoint."""
     from textclf.export import export_checkpoint  # takes seconds to import: not for --help
 
+    hush()
     import_modules(options.modules)
     export_checkpoint(options.checkpoint, options.folder)
     say(f'pipeline("text-classification", model={options.folder!r}, truncation=True) gives the checkpoint\'s scores')

@@ -85,12 +85,12 @@ def test_the_card_tells_of_the_run(run, exported):
         "cut at 32 tokens",
         "textclf.data.FilesDataModule",
         "text_column: text",
-        "21 test rows; always the most frequent label: 0.5238.",
+        "21 test rows; accuracy of the majority class: 0.5238.",
         f"| accuracy | {metrics['test/accuracy']:.4f} |",
         f"| macro_f1 | {metrics['test/macro_f1']:.4f} |",
         "python -m textclf fit --config config.yaml",
         f"torch {torch.__version__}",
-        "negative and positive",
+        "for the classes: negative, positive.",
     ):
         assert words in card, words
     assert (exported / "config.yaml").read_bytes() == (run / "config.yaml").read_bytes()
@@ -124,8 +124,8 @@ def test_temperature_adapters_and_thresholds(settings, tiny_encoder, rows_folder
     assert max(max(score.values()) for score in scores) > 0.6  # the temperature is felt
     said = capsys.readouterr().err
     for text in (card, said):
-        assert "divided by its threshold, is the highest (negative 0.99, positive 0.01)" in text
-        assert "Texts were tidied first (`NormalizeUnicode`, " in text
+        assert "highest ratio of probability to threshold (negative 0.99, positive 0.01)" in text
+        assert "Texts were cleaned first (`NormalizeUnicode`, " in text
 
 
 def copied(run, folder, *names):
@@ -225,7 +225,7 @@ def test_an_export_of_five_labels_comes_to_two(tiny_encoder, rows_folder, tmp_pa
 def test_a_folder_that_holds_something_stays_as_it_is(run, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("before")
-    with pytest.raises(UserError, match="out' is there already and not empty"):
+    with pytest.raises(UserError, match="out' exists and is not an empty folder"):
         export_checkpoint(run / "checkpoints" / "best.ckpt", tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
 
@@ -240,7 +240,7 @@ def test_another_method(rows_folder, tmp_path):
 def test_scores_that_transformers_cannot_give(run, tmp_path, monkeypatch):
     forward = FineTunedClassifier.forward
     monkeypatch.setattr(FineTunedClassifier, "forward", lambda self, batch: 2 * forward(self, batch))
-    with pytest.raises(UserError, match="otherwise than the checkpoint"):
+    with pytest.raises(UserError, match=r"gives other scores for .* than the checkpoint"):
         export_checkpoint(run / "checkpoints" / "best.ckpt", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

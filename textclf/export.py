@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import platform
 import shutil
 import sys
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-import textclf.data  # noqa: F401  # its classes say what their rows are
+import textclf.data  # noqa: F401  # the docstrings of its classes describe the data
 from textclf.backbones.compatibility import check_match
 from textclf.backbones.tokenizer_files import tokenizer_from_files
 from textclf.console import say
@@ -34,7 +35,7 @@ from textclf.run.yaml_values import dump
 PROBES = ("정말 재밌고 좋았어요.", "진짜 재미없네요 ㅋㅋ", "a joy to watch", "", "영화 film, " * 2000)
 TOLERANCE = 1e-5
 CHECKED = 32
-"""Rows of a report that are scored again, to see whether it is of the checkpoint."""
+"""Number of rows of a report that are scored again, to check that it belongs to the checkpoint."""
 
 CARD = """\
 ---
@@ -44,7 +45,7 @@ tags: [text-classification, textclf]
 ---
 # {name}
 
-`{pretrained}`, fine-tuned with textclf to tell {labels} apart.
+`{pretrained}`, fine-tuned with textclf for the classes: {labels}.
 
 ```python
 from transformers import pipeline
@@ -73,26 +74,28 @@ A text is cut at {max_length} tokens, as in training; without `truncation=True` 
 
 
 def export_checkpoint(checkpoint_path: str | Path, folder: str | Path) -> None:
-    """Writes weights, configuration, tokenizer, and a model card filled from the run.
+    """Writes weights, configuration, tokenizer, and a model card with the results of the run.
 
-    `transformers.pipeline("text-classification", model=folder, truncation=True)` then gives the checkpoint's labels and
-    scores; before the folder appears, it is loaded so, and compared on a few texts. It appears whole or not at all.
+    `transformers.pipeline("text-classification", model=folder, truncation=True)` then gives the labels and scores of
+    the checkpoint. Before the folder is created, it is loaded in this way and compared with the checkpoint on a few
+    texts. It is created completely or not at all.
 
     Args:
-        checkpoint_path: A `.ckpt` of a run; what else the card tells is read from that run's folder.
-        folder: The folder to make; it is not there, or empty.
+        checkpoint_path: A `.ckpt` in a run folder, from which the results of the model card are read.
+        folder: The folder to create; it does not exist, or is empty.
 
     Raises:
-        UserError: The folder holds something, no space is left, or the checkpoint cannot be used, is of a method that
+        UserError: The folder is not empty, no space is left, or the checkpoint cannot be used, is of a method that
             `transformers` does not have, or gives other scores there.
     """
-    checkpoint_path, folder = Path(checkpoint_path), Path(folder)
+    checkpoint_path = Path(checkpoint_path)
+    folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{str(folder)!r} is there already and not empty: name another folder")
+        raise UserError(f"{str(folder)!r} exists and is not an empty folder: name another folder")
     model = TextClassifier.load_from_checkpoint(checkpoint_path)
     if not isinstance(model, FineTunedClassifier):
         raise UserError(
-            f"{str(checkpoint_path)!r} holds a {type(model).__name__}, which transformers alone cannot run: "
+            f"{str(checkpoint_path)!r} has a {type(model).__name__}, which transformers alone cannot run: "
             "give the checkpoint of a FineTunedClassifier"
         )
     with atomic_folder(folder) as temporary:
@@ -114,33 +117,41 @@ def _write_model(model: FineTunedClassifier, folder: Path) -> None:
     if isinstance(calibrator, Temperature):
         _divide_logits(network, model.num_classes, calibrator.temperature)
     network.save_pretrained(folder)
-    tokenizer = tokenizer_from_files(model.fitted["tokenizer"])  # unused: truncation leaves traces in one
+    tokenizer = tokenizer_from_files(model.fitted["tokenizer"])  # a new one: truncation changes one that is in use
     check_match(tokenizer, network, str(folder))  # a checkpoint may be older than the check
     tokenizer.model_max_length = model.max_length
     tokenizer.save_pretrained(folder)
 
 
 def _divide_logits(network: Any, num_classes: int, temperature: float) -> None:
-    """Lets the last layer of the head divide by the temperature; `_compare` sees whether it was the last."""
-    linear = [m for m in network.modules() if isinstance(m, nn.Linear) and m.out_features == num_classes]
+    """Divides the weights of the last layer of the head by the temperature.
+
+    The last linear layer with one output per class is taken for it; if this is wrong, `_compare` finds other scores.
+    """
+    heads = [layer for layer in network.modules() if isinstance(layer, nn.Linear) and layer.out_features == num_classes]
+    if not heads:
+        return
     with torch.no_grad():
-        for parameter in linear[-1].parameters() if linear else ():
+        for parameter in heads[-1].parameters():
             parameter.div_(temperature)
 
 
 def _compare(model: FineTunedClassifier, folder: Path) -> None:
-    """Refuses a folder whose scores are not the model's."""
-    # Without a token, transformers fails. (`verbose` would warn of a probe that is longer than the encoder reads.)
+    """Checks that `transformers` alone computes the scores of the model from a folder.
+
+    Raises:
+        UserError: A score differs.
+    """
+    # transformers fails for a text without tokens. (`verbose` would warn of a probe longer than the encoder reads.)
     probes = [text for text in PROBES if model.tokenizer(text, verbose=False)["input_ids"]]
-    ours = [
-        answer["scores"] for answer in score_rows(model, ({"text": text} for text in probes), max_batch_tokens=4096)
-    ]
-    for text, one, other in zip(probes, ours, scores_of_folder(folder, probes), strict=True):
-        difference = max(abs(one[name] - other.get(name, 2.0)) for name in one)
-        if not difference <= TOLERANCE:
+    answers = score_rows(model, ({"text": text} for text in probes), max_batch_tokens=4096)
+    for text, answer, exported in zip(probes, answers, scores_of_folder(folder, probes), strict=True):
+        own: dict[str, float] = answer["scores"]
+        difference = max(abs(score - exported.get(name, math.inf)) for name, score in own.items())
+        if not difference <= TOLERANCE:  # NaN is refused, too
             raise UserError(
-                f"transformers alone scores {text[:20]!r} otherwise than the checkpoint (by {difference:.2g}): "
-                f"{type(model).__name__} does more than an exported folder can: predict with the checkpoint itself"
+                f"transformers alone gives other scores for {text[:20]!r} than the checkpoint (by {difference:.2g}): "
+                f"{type(model).__name__} computes something that an exported folder cannot: predict with the checkpoint"
             )
 
 
@@ -157,18 +168,19 @@ def scores_of_folder(folder: str | Path, texts: Sequence[str]) -> list[dict[str,
 
 
 def model_card(name: str, model: FineTunedClassifier, path: Path) -> str:
-    """Writes the model card as Markdown; what the run folder does not hold is named as missing.
+    """Writes the model card as Markdown; it names what is missing in the run folder.
 
     Args:
-        name: Of the exported model.
-        model: The checkpoint's.
+        name: Name of the exported model.
+        model: The method of the checkpoint.
         path: The checkpoint, in its run folder.
     """
-    checkpoint, run = read_checkpoint(path), path.resolve().parent.parent
+    checkpoint = read_checkpoint(path)
+    run = path.resolve().parent.parent
     return CARD.format(
         name=name,
         pretrained=model.pretrained or "an encoder with random weights",
-        labels=" and ".join(filter(None, (", ".join(model.label_names[:-1]), model.label_names[-1]))),
+        labels=", ".join(model.label_names),
         max_length=model.max_length,
         differences="".join(f"{sentence}\n\n" for sentence in differences(model)),
         data=_data(checkpoint["textclf"].get("data")),
@@ -179,41 +191,44 @@ def model_card(name: str, model: FineTunedClassifier, path: Path) -> str:
 
 
 def differences(model: FineTunedClassifier) -> list[str]:
-    """What the checkpoint does and a folder for `transformers` cannot, one sentence each."""
+    """The functions of the checkpoint that a folder for `transformers` does not have, one sentence each."""
     sentences = []
     if model.textclf.text_steps:
         steps = ", ".join(f"`{type(step).__name__}`" for step in model.textclf.text_steps)
-        sentences.append(f"Texts were tidied first ({steps} of `textclf.data.cleaning`); this folder does not do that.")
+        sentences.append(f"Texts were cleaned first ({steps} of `textclf.data.cleaning`); this folder does not do it.")
     rule = model.textclf.calibrator(decides=True)
     if isinstance(rule, Thresholds):
         pairs = zip(model.label_names, rule.thresholds.tolist(), strict=True)
         limits = ", ".join(f"{name} {limit:.4g}" for name, limit in pairs)
         sentences.append(
-            "The checkpoint answers the label whose probability, divided by its threshold, is the highest "
-            f"({limits}), and its results are of those answers; the pipeline answers the most probable label. "
-            "The scores are the same."
+            "The checkpoint predicts the label with the highest ratio of probability to threshold "
+            f"({limits}), and the results are those of these predictions; the pipeline predicts the most probable "
+            "label. The scores are the same."
         )
     elif rule is not None:
         sentences.append(
-            f"The checkpoint's answers are chosen by a {type(rule).__name__}, and its results are of those answers; "
-            "the pipeline answers the most probable label. The scores are the same."
+            f"The predictions of the checkpoint are chosen by a {type(rule).__name__}, and the results are those of "
+            "these predictions; the pipeline predicts the most probable label. The scores are the same."
         )
     return sentences
 
 
 def _data(data: dict[str, Any] | None) -> str:
     if data is None:
-        return "Not known: it was not trained on one of textclf's data modules."
+        return "Unknown: it was not trained with a data module of textclf."
     module, _, name = data["class_path"].rpartition(".")
     kind = getattr(sys.modules.get(module), name, None)
     about = inspect.getdoc(kind) if kind is not None else None
     arguments = dump(data["init_args"])
-    return "\n\n".join(filter(None, (f"`{data['class_path']}`", about, f"```yaml\n{arguments}```")))
+    paragraphs = [f"`{data['class_path']}`", f"```yaml\n{arguments}```"]
+    if about is not None:
+        paragraphs.insert(1, about)
+    return "\n\n".join(paragraphs)
 
 
 def _results(model: FineTunedClassifier, path: Path, report: Path) -> str:
     if path.name != "best.ckpt" and path.with_name("best.ckpt").is_file():
-        return "Not measured: the run's report is of its best checkpoint."
+        return "Not measured: the report of the run is that of its best checkpoint."
     try:
         metrics = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
         first = np.arange(min(CHECKED, metrics["examples"]))
@@ -221,15 +236,22 @@ def _results(model: FineTunedClassifier, path: Path, report: Path) -> str:
     except (OSError, ValueError):
         return "Not measured: the run has no report."
     if not _is_of(model, table):
-        return "Not measured: the run's report is of another checkpoint."
-    names = ("accuracy", "macro_f1", "weighted_f1", "mcc", "nll", "ece")
-    rows = [f"| {name} | {metrics[f'test/{name}']:.4f} |" for name in names if metrics.get(f"test/{name}") is not None]
-    base = f"{metrics['examples']} test rows; always the most frequent label: {metrics['test/majority_accuracy']:.4f}."
-    return "\n".join([base, "", "| metric | value |", "|---|---|", *rows])
+        return "Not measured: the report of the run is that of another checkpoint."
+    lines = [
+        f"{metrics['examples']} test rows; accuracy of the majority class: {metrics['test/majority_accuracy']:.4f}.",
+        "",
+        "| metric | value |",
+        "|---|---|",
+    ]
+    for name in ("accuracy", "macro_f1", "weighted_f1", "mcc", "nll", "ece"):
+        value = metrics.get(f"test/{name}")
+        if value is not None:
+            lines.append(f"| {name} | {value:.4f} |")
+    return "\n".join(lines)
 
 
 def _is_of(model: FineTunedClassifier, table: PredictionTable) -> bool:
-    """Whether rows of a report, perhaps of another precision, are scored as the model scores them."""
+    """Whether the model gives the scores of a report, which may have been computed in another precision."""
     try:
         scores = [answer["score"] for answer in model.classify(table.texts, table.text_pairs)]
     except UserError:
@@ -239,12 +261,12 @@ def _is_of(model: FineTunedClassifier, table: PredictionTable) -> bool:
 
 def _command(config: Path) -> str:
     if not config.is_file():
-        return "Not known: the run's `config.yaml` was not found next to its checkpoint."
+        return "Unknown: there is no `config.yaml` in the folder of the run."
     return "`python -m textclf fit --config config.yaml`, with the `config.yaml` of this folder."
 
 
 def _versions(ours: str, lightning: str) -> str:
-    """The versions of the libraries: of training where the checkpoint has them, else of the export."""
+    """Versions of the libraries: those of training, as far as the checkpoint has them, else those of the export."""
     now = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
     return (
         f"Trained by textclf {ours} with lightning {lightning}; "
