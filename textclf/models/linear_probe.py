@@ -32,10 +32,10 @@ class LinearProbe(EmbeddingClassifier):
     plus half the squared norm of the weights, without the intercepts. Two classes share one vector, the log-odds of
     the second. A class without train rows has the probability 0.
 
-    `lbfgs` trains for one epoch, whatever `max_epochs` is: it collects the rows, and solves for the optimum at the last
-    batch. With several values of `C` it solves for each, from the smallest on, and keeps the head with the lowest mean
-    negative log-likelihood of the validation rows, which is smooth in `C`, whereas macro-F1 jumps with single rows.
-    `fitted` then has the values of all, by `C`, under `grid`.
+    `lbfgs` ends after one epoch, however large `max_epochs` is: it collects the rows, and solves for the optimum at the
+    last batch. With several values of `C` it solves for each, from the smallest on, and keeps the head with the lowest
+    mean negative log-likelihood of the validation rows, which is smooth in `C`, whereas macro-F1 jumps with single
+    rows. `fitted` then has the values of all, by `C`, under `grid`.
     `adamw` minimizes the same loss by mini-batches with a decreasing learning rate, for rows that do not fit into
     memory.
 
