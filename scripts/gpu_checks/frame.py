@@ -1,4 +1,4 @@
-"""What the parts of `check_gpu.py` share: rows of its table, sizes by device, and timing."""
+"""Shared by the parts of `check_gpu.py`: rows of its table, sizes by device, and timing."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Row:
 
     Attributes:
         name: What was run.
-        result: What was found, in words.
-        passed: Whether that is as it should be.
+        result: The result in words.
+        passed: Whether the result is correct.
         seconds: Median of the rounds; None where nothing was timed.
         counts: Amounts by name. `off` is the largest difference to the reference that `result` names; `rate`, rows per
             second where nothing was timed.
@@ -33,7 +33,7 @@ class Row:
 
 
 Case = tuple[str, Callable[[], Row]]
-"""A name, and the work that gives its row."""
+"""A name, and the work that returns its row."""
 Part = Callable[["Sizes"], Iterator[Case]]
 """Sets up, and yields cases; each is run before the next one is asked for."""
 
@@ -43,22 +43,22 @@ class Sizes:
     """Shapes of models and numbers of texts.
 
     Attributes:
-        device: Where models run.
+        device: The device of the models.
         causal: Arguments of a `Qwen3Config`.
         encoders: Arguments of a `BertConfig` by name; the first is used for embeddings, the last for NLI.
         encoder_decoder: Arguments of a `T5Config`.
-        precisions: In which encoders are trained.
-        prompt_words: Words of a prompt where speed is measured.
-        prompts: Prompts that are scored there.
-        cached_prompts: Of them, those that are scored by the cached strategy.
-        batched_prompts: Of them, those that are scored by batches of passes.
-        looped_prompts: Of them, those that are scored by a loop of passes.
+        precisions: Precisions in which encoders are trained.
+        prompt_words: Words of a prompt, where speed is measured.
+        prompts: Number of prompts there, for the packed strategy.
+        cached_prompts: Number of these for the cached strategy.
+        batched_prompts: Number of these for batches of passes.
+        looped_prompts: Number of these for a loop of passes.
         compared_prompts: Prompts of all lengths whose scores are compared.
         crowded_prompts: Prompts that do not fit into memory together.
         train_texts: Texts of an epoch.
         resumed_texts: Texts of an epoch where training is resumed.
         texts: Texts for embeddings, NLI and sequence-to-sequence models.
-        few_texts: Of them, those for the slow baselines.
+        few_texts: Number of these for the slow baselines.
         words: Fewest and most words of a text.
         repeats: Rounds that are timed.
     """
@@ -157,11 +157,11 @@ def timed(name: str, work: Work, repeats: int, result: str = "", warm: bool = Fa
     """Runs work to its end, and measures the time and the memory that it takes.
 
     Args:
-        name: Of the row.
-        work: What is run; one round is not timed.
-        repeats: Rounds that are.
-        result: What the row says.
-        warm: Whether the round before can be left out.
+        name: Name of the row.
+        work: The work; one round before the others is not timed.
+        repeats: Number of timed rounds.
+        result: The result in words.
+        warm: Whether to omit the round that is not timed.
     """
 
     def to_the_end() -> Counts:
@@ -172,7 +172,7 @@ def timed(name: str, work: Work, repeats: int, result: str = "", warm: bool = Fa
         return {"peak MiB": peak[0] // 2**20, **counts}
 
     free_memory()
-    gc.freeze()  # what was imported is looked through no more: collecting within the rounds would take long
+    gc.freeze()  # collections within the rounds then skip the objects of imported modules, which would take long
     try:
         (summary,) = summarize(measure({name: to_the_end}, repeats, warm))
     finally:
@@ -181,7 +181,7 @@ def timed(name: str, work: Work, repeats: int, result: str = "", warm: bool = Fa
 
 
 def free_memory() -> None:
-    """Gives back what nobody holds any more."""
+    """Frees memory that is no longer referenced."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

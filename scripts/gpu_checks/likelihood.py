@@ -1,4 +1,4 @@
-"""Parts of `check_gpu.py`: whether label likelihoods are right, how fast they are, and what happens without memory."""
+"""Parts of `check_gpu.py`: correctness and speed of label likelihoods, also if memory runs out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from textclf.scoring.planning import default_budget
 from textclf.scoring.tokens import label_token_ids, prompt_token_ids
 
 UNBOUNDED = 10**6
-"""A token budget that all prompts fit into."""
+"""A token budget large enough for all prompts."""
 SGLANG = 1000
 """Items per second of SGLang's scoring on an H100 with Qwen3-0.6B and 300 tokens, at a P99 of 500 ms; from
 https://github.com/sgl-project/sglang/pull/9748."""
@@ -35,7 +35,7 @@ def likelihood(sizes: Sizes) -> Iterator[Case]:
     yield from speed(folder, sizes)
 
 
-# Whether scores are right
+# Correctness
 
 
 def parity(folder: str, sizes: Sizes) -> Iterator[Case]:
@@ -92,11 +92,11 @@ def against(name: str, found: torch.Tensor, expected: torch.Tensor) -> str:
     return f"{difference(found, expected):.2g} nats off {name}, {changed} of {len(found)} classes differ"
 
 
-# How fast they are
+# Speed
 
 
 def speed(folder: str, sizes: Sizes) -> Iterator[Case]:
-    """Texts per second in the dtype that is fast here: loops and batches of passes first."""
+    """Texts per second in the fast dtype of the device; first a loop and batches of passes."""
     name = short_name(fast_dtype())
     load, rate = cache(partial(Model, folder, fast_dtype())), cache(matmul_rate)
     prompts = models.texts(sizes.prompts, (sizes.prompt_words, sizes.prompt_words))
@@ -191,12 +191,12 @@ def classified(folder: str, prompts: Sequence[str], sizes: Sizes) -> Row:
 
 
 def published() -> Row:
-    """What others have published, to compare with the rates."""
+    """A published rate, for comparison."""
     what = "published, not measured here: Qwen3-0.6B, 300 tokens, P99 500 ms (sgl-project/sglang#9748)"
     return Row("SGLang on an H100", what, counts={"rate": SGLANG})
 
 
-# What happens without memory
+# Lack of memory
 
 
 def memory(sizes: Sizes) -> Iterator[Case]:
@@ -218,11 +218,11 @@ def halved(folder: str, sizes: Sizes) -> Row:
         return {"rows": len(prompts), "padding": round(scorer.counters.padding_share, 4)}
 
     crowd = _little_gpu_memory if sizes.device == "cuda" else _refused_batches
-    with crowd(model, prompts, labels), said() as lines:
+    with crowd(model, prompts, labels), memory_warnings() as lines:
         row = timed("too little memory, packed", work, 1, warm=True)
     times = scorer.counters.out_of_memory
     off = difference(found[-1], expected)
-    result = f"budget halved {times} times to {scorer.budget:,} tokens, said in {len(lines)} lines"
+    result = f"budget halved {times} times to {scorer.budget:,} tokens, reported in {len(lines)} lines"
     result = f"{result}; {against('fp32 plain', found[-1], expected)}"
     passed = times > 0 and len(lines) == times and off <= TOLERANCE[torch.float32]
     counts = {**row.counts, "tokens": scorer.counters.tokens, "off": off}
@@ -230,8 +230,8 @@ def halved(folder: str, sizes: Sizes) -> Row:
 
 
 @contextmanager
-def said() -> Iterator[list[str]]:
-    """Collects what is said of memory."""
+def memory_warnings() -> Iterator[list[str]]:
+    """Collects the warnings of the scorer about memory."""
     lines: list[str] = []
 
     class Collector(logging.Handler):
@@ -249,7 +249,7 @@ def said() -> Iterator[list[str]]:
 
 @contextmanager
 def _little_gpu_memory(model: Model, prompts: Sequence[str], labels: Sequence[str]) -> Iterator[None]:
-    """Leaves this process a third of what all prompts together would take."""
+    """Limits the memory of this process to a third of what all prompts together need."""
     free_memory()
     before = torch.cuda.memory_allocated()
     with peak_memory() as peak:
@@ -264,7 +264,7 @@ def _little_gpu_memory(model: Model, prompts: Sequence[str], labels: Sequence[st
 
 
 def _refused_batches(model: Model, prompts: Sequence[str], labels: Sequence[str]) -> AbstractContextManager[Any]:
-    """Refuses passes with more than a third of the prompts, as a GPU would."""
+    """Makes passes with more than a third of the prompts fail, like a GPU without memory."""
 
     def refuse(module: torch.nn.Module, arguments: Any, options: dict[str, Any]) -> None:
         if len(options["input_ids"]) > len(prompts) // 3:

@@ -18,7 +18,7 @@ from gpu_checks.frame import Case, Row, Sizes, timed
 from textclf.embeddings import Embedder, EmbeddingSettings
 
 NEAR = {"float32": 1e-4, "auto": 0.05}
-"""By how much one less the cosine to the reference may differ from 0; bf16 rounds."""
+"""Largest value of 1 - cosine to the reference, by dtype; bf16 rounds."""
 
 
 def embedding(sizes: Sizes) -> Iterator[Case]:
@@ -32,7 +32,7 @@ def embedding(sizes: Sizes) -> Iterator[Case]:
 
 
 def encoded(folder: str, texts: Sequence[str], found: dict[str, np.ndarray], sizes: Sizes) -> Row:
-    """Times what a notebook would write, and keeps its vectors as the reference."""
+    """Times the code of a plain notebook; its vectors are the reference."""
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(folder, device=sizes.device)
@@ -45,7 +45,7 @@ def encoded(folder: str, texts: Sequence[str], found: dict[str, np.ndarray], siz
 
 
 def embedded(dtype: Any, folder: str, texts: Sequence[str], found: dict[str, np.ndarray], sizes: Sizes) -> Row:
-    """Times ours, no vector known beforehand, and compares with the reference."""
+    """Times `Embedder` with an empty cache, and compares with the reference."""
     kept = Path(mkdtemp(prefix="check-gpu-"))
     embedder = Embedder(folder, None, EmbeddingSettings(dtype=dtype), kept)
 
@@ -76,6 +76,6 @@ def seq2seq(sizes: Sizes) -> Iterator[Case]:
 
 
 def timed_contenders(contenders: dict[str, Work], sizes: Sizes) -> Iterator[Case]:
-    """Contenders whose probabilities were compared when they were set up."""
+    """A case per contender; their probabilities were compared during the set-up."""
     for name, work in contenders.items():
         yield name, partial(timed, name, work, sizes.repeats, "fp32 agrees with the plain loop within 1e-4")

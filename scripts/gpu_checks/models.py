@@ -15,10 +15,10 @@ from gpu_checks.frame import Sizes
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 KNOWN = " ".join([*LABELS, PROMPT, "This example is ."]).replace("{text}", "").replace(":", " :")
-"""What the label words and templates of `benchmarks.methods` consist of."""
+"""The words of the label words and templates of `benchmarks.methods`."""
 INVENTED = ["".join(sounds) for sounds in product("bdfgklmnprstvz", "aeiou", "bdklmnrst", "aei")]
 SPREAD = 0.04
-"""Of random weights: twice what models begin with, so that labels differ by whole nats."""
+"""Standard deviation of random weights: twice the default, so that labels differ by whole nats."""
 
 
 def causal(sizes: Sizes) -> str:
@@ -54,10 +54,10 @@ def encoder_decoder(sizes: Sizes) -> str:
 
 
 def saved(kind: Any, config: Any, device: str, dtype: torch.dtype = torch.float32, marks: bool = True) -> str:
-    """Draws the weights of a model, and saves it with a tokenizer; gives the folder."""
+    """Draws the weights of a model, and saves it with a tokenizer; returns the folder."""
     folder = mkdtemp(prefix="check-gpu-")
     torch.manual_seed(0)
-    with torch.device(device):  # on a GPU half a billion weights are drawn in no time
+    with torch.device(device):  # drawing half a billion weights is fast on a GPU
         network = kind.from_config(config, dtype=dtype)
     network.save_pretrained(folder)
     word_tokenizer(marks).save_pretrained(folder)
@@ -89,7 +89,13 @@ def word_tokenizer(marks: bool) -> Any:
 
 
 def texts(number: int, words: tuple[int, int], seed: int = 0) -> list[str]:
-    """Draws texts of so many words, between the fewest and the most."""
+    """Draws texts of random length.
+
+    Args:
+        number: Number of texts.
+        words: Fewest and most words of a text.
+        seed: Seed of the draw.
+    """
     draw = random.Random(seed)
     return [" ".join(draw.choices(INVENTED, k=draw.randint(*words))) for _ in range(number)]
 

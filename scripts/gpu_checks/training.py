@@ -79,7 +79,7 @@ def resumed(name: str, folder: str, texts: Sequence[str], precision: str, determ
         torch.use_deterministic_algorithms(False)
     seconds = time.perf_counter() - started
     report = f"step {middle} of {steps} to the end: {equality(whole, rest)}; twice in one go: {equality(whole, again)}"
-    # Kernels that add in any order differ from run to run: then no resumed run can be equal either.
+    # The default kernels add in any order: if two runs in one go differ, a resumed run cannot be equal either.
     same = not differing(whole, rest) or (not deterministic and bool(differing(whole, again)))
     return Row(name, report, same, seconds, {"rows": 3 * EPOCHS * len(texts), "off": largest(whole, rest)})
 
@@ -96,7 +96,7 @@ def fitted(
     callbacks: Sequence[Callback] = (),
     checkpoint: str | None = None,
 ) -> Weights:
-    """The weights after training, with dropout and a rate that rises and falls."""
+    """The weights after training, with dropout, and with warm-up and decay of the learning rate."""
     seed_everything(seed, verbose=False)
     names = ("0", "1")
     model = FineTunedClassifier(2, names, pretrained=folder, max_length=128, warmup=0.1, schedule="linear")
@@ -119,14 +119,14 @@ def fitted(
 
 
 def differing(a: Weights, b: Weights) -> list[str]:
-    """Names of weights that are not equal to the bit."""
+    """Names of weights that are not bitwise identical."""
     return [name for name in a if not torch.equal(a[name], b[name])]
 
 
 def equality(a: Weights, b: Weights) -> str:
-    """Whether weights are equal to the bit, in words."""
+    """Whether weights are bitwise identical, in words."""
     other = differing(a, b)
-    return f"{len(other)} of {len(a)} tensors differ, by up to {largest(a, b):.2g}" if other else "equal to the bit"
+    return f"{len(other)} of {len(a)} tensors differ, by up to {largest(a, b):.2g}" if other else "bitwise identical"
 
 
 def largest(a: Weights, b: Weights) -> float:

@@ -81,7 +81,7 @@ def test_exit_code_0_needs_every_case(fakes, monkeypatch):
     [
         (["fine", "nosuch"], "unknown part 'nosuch': the parts are fine, broken"),
         (["--json", "."], "--json '.' is a folder: name a file"),
-        (["--device", "cuda"], "--device cuda: torch sees no CUDA device here; give --device cpu"),
+        (["--device", "cuda"], "--device cuda: torch finds no CUDA device; give --device cpu"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line(fakes, arguments, expected, capsys):
@@ -120,7 +120,7 @@ def test_scores_that_are_off_fail(monkeypatch):
 def test_weights_are_compared_to_the_bit():
     ours = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([3.0])}
     other = {"a": torch.tensor([1.0, 2.0 + 2e-7]), "b": torch.tensor([3.0])}
-    assert training.equality(ours, dict(ours)) == "equal to the bit"
+    assert training.equality(ours, dict(ours)) == "bitwise identical"
     assert training.equality(ours, other) == "1 of 2 tensors differ, by up to 2.4e-07"
 
 
@@ -134,7 +134,7 @@ def test_every_part_passes_on_a_cpu(tmp_path):
     assert all(row["passed"] for row in rows)
     assert {row["part"] for row in rows} == set(check_gpu.PARTS)
     results = {(row["part"], row["name"]): row["result"] for row in rows}
-    assert results["resume", "deterministic kernels, 32-true"].startswith("step 5 of 8 to the end: equal to the bit")
+    assert results["resume", "deterministic kernels, 32-true"].startswith("step 5 of 8 to the end: bitwise identical")
     assert results["memory", "too little memory, packed"].startswith("budget halved 1 times")
     assert sum(row["part"] == "training" for row in rows) == 2 * len(CPU.encoders)
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]

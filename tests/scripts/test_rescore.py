@@ -118,10 +118,14 @@ def test_a_rule_is_given_by_its_path(run_folder, capsys, monkeypatch):
     assert "'rescoring_rules' has no 'nothing'" in capsys.readouterr().err
 
 
-def test_what_the_run_cost_stands_below(tmp_path, capsys):
+def test_the_work_of_the_run_is_printed_below(tmp_path, capsys):
     stored = made_scores()
     stored.facts["work"] = {"tokens": 3000, "padding": 1000, "packed": 12}
-    stored.facts["numerics"] = {"examples": 5, "nats": 0.25, "changed": 0.2}
+    stored.facts["numerics"] = {
+        "numerics/examples": 5,
+        "numerics/largest_difference_nats": 0.25,
+        "numerics/changed_predictions": 0.2,
+    }
     write_scores(tmp_path / "report" / "scores.parquet", stored)
     assert main([str(tmp_path), "--rule", "sum"]) == 0
     assert capsys.readouterr().out.splitlines()[2:] == [
@@ -173,6 +177,8 @@ def test_rows_that_are_fitted_to_are_not_judged():
         (["--rule", "best"], ["'best'", "fitted_prior"]),
         (["--prior", "sport=1"], ["--prior sport=SHARE 정치=SHARE"]),
         (["--prior", "sport=1", "정치=1", "art=much"], ["art=much"]),
+        (["--prior", "sport=1", "정치=1", "art=1", "law=1"], ["law=1"]),
+        (["--prior", "sport=1", "정치=1", "art=1", "art=2"], ["art=2"]),
         (["--rule", "prior", "--prior", "sport=1", "정치=0", "art=1"], ["above 0"]),
         (["--rule", "sum", "prior", "as_published"], ["'prior' needs", "'as_published' needs"]),
     ],

@@ -105,14 +105,9 @@ def facts_lines(facts: Mapping[str, Any]) -> list[str]:
         counts = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in work.items())
         lines.append(f"work: {counts} ({share:.1%} of the tokens are padding)")
     if rounding_cost := facts.get("numerics"):
-        rows, nats, changed = rounding_cost.values()
-        lines.append(rounding_line(int(rows), nats, changed))
+        lines.append(
+            f"numerics: {int(rounding_cost['numerics/examples']):,} rows against the plain strategy in fp32: a label "
+            f"differs by {rounding_cost['numerics/largest_difference_nats']:.3g} nats at most, "
+            f"{rounding_cost['numerics/changed_predictions']:.1%} of the predictions change"
+        )
     return lines
-
-
-def rounding_line(rows: int, nats: float, changed: float) -> str:
-    """The cost of rounding in one line."""
-    return (
-        f"numerics: {rows:,} rows against the plain strategy in fp32: a label differs by {nats:.3g} nats at most, "
-        f"{changed:.1%} of the predictions change"
-    )
