@@ -52,11 +52,11 @@ def check_match(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, re
         UserError: They do not belong together.
     """
     check_vocabulary(tokenizer, reference)
-    beyond = check_embeddings(tokenizer, network, reference)
+    unembedded = check_embeddings(tokenizer, network, reference)
     _check_end(tokenizer, network, reference)
     _drop_segments(tokenizer, network)
-    _set_padding(tokenizer, network, beyond)
-    return beyond
+    _set_padding(tokenizer, network, unembedded)
+    return unembedded
 
 
 def check_embeddings(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, reference: str) -> dict[int, str]:
@@ -74,36 +74,36 @@ def check_embeddings(tokenizer: PreTrainedTokenizerBase, network: PreTrainedMode
     rows = embedded_tokens(network)
     if rows is None:
         return {}
-    beyond = {token_id: token for token, token_id in tokenizer.get_vocab().items() if token_id >= rows}
+    unembedded = {token_id: token for token, token_id in tokenizer.get_vocab().items() if token_id >= rows}
     added = tokenizer.get_added_vocab()
-    in_every_text = tokenizer("a")["input_ids"] if beyond else []
-    for token_id, token in beyond.items():
+    in_every_text = tokenizer("a")["input_ids"] if unembedded else []
+    for token_id, token in unembedded.items():
         if token not in added or token_id in in_every_text:
             raise UserError(
-                f"the tokenizer of {reference!r} has token ids up to {max(beyond)}, but the model has embeddings for "
-                f"{rows} tokens: they do not belong together; name a folder that holds both of one model"
+                f"the tokenizer of {reference!r} has token ids up to {max(unembedded)}, but the model has embeddings "
+                f"for {rows} tokens: they do not belong together; name a folder that holds both of one model"
             )
-    return beyond
+    return unembedded
 
 
-def refuse_beyond(rows: Iterable[Sequence[int]], beyond: Mapping[int, str]) -> None:
+def refuse_unembedded(rows: Iterable[Sequence[int]], unembedded: Mapping[int, str]) -> None:
     """Refuses texts with tokens that a model has no embeddings for.
 
     Args:
         rows: Token ids of each text.
-        beyond: The tokens without embeddings, by id, from `check_embeddings`.
+        unembedded: The tokens without embeddings, by id, from `check_embeddings`.
 
     Raises:
         UserError: A text contains one.
     """
-    if not beyond:
+    if not unembedded:
         return
     found: set[int] = set()
     for ids in rows:
-        found.update(beyond.keys() & ids)
+        found.update(unembedded.keys() & ids)
     if found:
         raise UserError(
-            f"a text holds {beyond[min(found)]!r}, an added token that the model has no embedding for: take it out "
+            f"a text holds {unembedded[min(found)]!r}, an added token that the model has no embedding for: take it out "
             "of the texts, or name a model that was trained with it"
         )
 
@@ -185,15 +185,15 @@ def _arguments(function: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(function).parameters)
 
 
-def _set_padding(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, beyond: Mapping[int, str]) -> None:
+def _set_padding(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, unembedded: Mapping[int, str]) -> None:
     """Gives a tokenizer the model's padding token where it has none, or where the head looks for it."""
     model_padding = padding_id(network)
-    has_padding = tokenizer.pad_token_id is not None and tokenizer.pad_token_id not in beyond
+    has_padding = tokenizer.pad_token_id is not None and tokenizer.pad_token_id not in unembedded
     reads_last_token = hasattr(network, "score")  # transformers' name of heads on the last token
     if has_padding and (tokenizer.pad_token_id == model_padding or not reads_last_token):
         return
     # A token that is not special must not become one: texts would be cut at it.
-    special = [token_id for token_id in tokenizer.all_special_ids if token_id not in beyond]
+    special = [token_id for token_id in tokenizer.all_special_ids if token_id not in unembedded]
     if model_padding in special:
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(model_padding)
     elif not has_padding and special:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from textclf.backbones.compatibility import check_match, refuse_beyond, token_limit
+from textclf.backbones.compatibility import check_match, refuse_unembedded, token_limit
 from textclf.backbones.tokenizer_files import tokenizer_files
 from textclf.console import say
 from textclf.errors import UserError
@@ -24,13 +24,13 @@ class ModelTokenizer:
         tokenizer: The tokenizer.
         files: Its files as `save_pretrained` writes them before its first use: truncation changes them.
         max_length: Tokens of a text (or pair) that are read; the rest is cut off.
-        beyond: Added tokens that the model has no embeddings for, by id; usually none.
+        unembedded: Added tokens that the model has no embeddings for, by id; usually none.
     """
 
     tokenizer: PreTrainedTokenizerBase
     files: dict[str, str]
     max_length: int
-    beyond: Mapping[int, str] = field(default_factory=dict)
+    unembedded: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def matched(
@@ -55,7 +55,7 @@ class ModelTokenizer:
         """
         files = tokenizer_files(tokenizer)
         before = _adaptable(tokenizer)
-        beyond = check_match(tokenizer, network, reference)
+        unembedded = check_match(tokenizer, network, reference)
         if _adaptable(tokenizer) != before:
             files = tokenizer_files(tokenizer)
         readable = min(tokenizer.model_max_length, token_limit(network) or UNBOUNDED)
@@ -65,7 +65,7 @@ class ModelTokenizer:
             say(f"max_length is {max_length} tokens, {limit}")
         elif max_length > readable:
             raise UserError(f"max_length {max_length} is more than {reference!r} can read: give at most {readable}")
-        return cls(tokenizer, files, max_length, beyond)
+        return cls(tokenizer, files, max_length, unembedded)
 
     def __call__(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, **options: Any
@@ -81,7 +81,7 @@ class ModelTokenizer:
             UserError: A text holds an added token that the model has no embedding for.
         """
         encoded = dict(self.tokenizer(list(texts), pairs, return_attention_mask=False, **options))
-        refuse_beyond(encoded["input_ids"], self.beyond)
+        refuse_unembedded(encoded["input_ids"], self.unembedded)
         self._fill_empty(encoded)
         return encoded
 
@@ -97,7 +97,7 @@ class ModelTokenizer:
         """The first special token that the model has an embedding for; token 0 where there is none."""
         special = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, *self.tokenizer.all_special_ids)
         for token_id in special:
-            if token_id is not None and token_id not in self.beyond:
+            if token_id is not None and token_id not in self.unembedded:
                 return int(token_id)
         return 0
 

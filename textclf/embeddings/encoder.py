@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from textclf.backbones.classification_head import READ_PADDING
-from textclf.backbones.compatibility import check_match, refuse_beyond, token_limit
+from textclf.backbones.compatibility import check_match, refuse_unembedded, token_limit
 from textclf.data.batching import batch_starts
 from textclf.embeddings.cache import Embedded, VectorCache
 from textclf.embeddings.sentence_transformer import configuration, set_dtype, set_pooling
@@ -211,8 +211,8 @@ class Embedder:
     def _batches(self, texts: Sequence[str]) -> Iterator[_Batch]:
         """Tokenizes texts, sorts them by length, and divides them into batches, the longest texts first."""
         features = self.model.preprocess(list(texts), prompt=self.prompt)
-        if self._beyond:
-            refuse_beyond(features["input_ids"].tolist(), self._beyond)
+        if self._unembedded:
+            refuse_unembedded(features["input_ids"].tolist(), self._unembedded)
         mask = features.get("attention_mask")
         if mask is None or mask.ndim != 2:  # no tokens, or no padding: sorting would save nothing
             count = len(texts)
@@ -266,15 +266,15 @@ class Embedder:
         """Checks that tokenizer and weights belong together, and determines how rows are padded."""
         from transformers import PreTrainedTokenizerBase
 
-        self._beyond: dict[int, str] = {}
+        self._unembedded: dict[int, str] = {}
         self._token_limit: int | None = None
         self._differences: list[str] = []
         tokenizer = self.model.tokenizer
         network = getattr(self.model[0], "auto_model", None)
         if network is None or not isinstance(tokenizer, PreTrainedTokenizerBase):
             return
-        self._beyond = check_match(tokenizer, network, pretrained)
-        if tokenizer.pad_token is None or tokenizer.pad_token_id in self._beyond:
+        self._unembedded = check_match(tokenizer, network, pretrained)
+        if tokenizer.pad_token is None or tokenizer.pad_token_id in self._unembedded:
             raise UserError(
                 f"the tokenizer of {pretrained!r} has no token to pad with: give it one (tokenizer.pad_token = ...), "
                 "and save it into the same folder"

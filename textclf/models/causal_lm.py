@@ -141,7 +141,7 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         # In a tuple, so that it is not a submodule: it is never saved.
         self.network: tuple[PreTrainedModel] | None = None
         self.rounding_cost: dict[str, float] = {}
-        self._beyond: dict[int, str] = {}
+        self._unembedded: dict[int, str] = {}
         self._split_scores: list[Scores] = []
         self._reported: tuple[Any, str] | None = None
 
@@ -268,7 +268,7 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
             trainer = attached_trainer(self)
             precision = "32" if trainer is None else str(trainer.precision)
             network = load_causal(self.pretrained, self.load_options, dtype_of(precision))
-            self._beyond = check_embeddings(self.tokenizer, network, self.pretrained)
+            self._unembedded = check_embeddings(self.tokenizer, network, self.pretrained)
             self.network = (network,)
 
     @cached_property
@@ -291,7 +291,7 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
             strategy=self.strategy,
             max_batch_tokens=self.max_batch_tokens,
             bos=self.bos,
-            beyond=self._beyond,
+            unembedded=self._unembedded,
         )
 
     def reference_prompts(self, kind: str) -> ReferencePrompts | None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from textclf.backbones.compatibility import refuse_beyond
+from textclf.backbones.compatibility import refuse_unembedded
 from textclf.backbones.weights import own_precision
 from textclf.console import say
 from textclf.processes import share
@@ -94,7 +94,7 @@ class PromptScorer:
         strategy: StrategyChoice = "auto",
         max_batch_tokens: int | None = None,
         bos: Bos = "tokenizer",
-        beyond: dict[int, str] | None = None,
+        unembedded: dict[int, str] | None = None,
     ) -> None:
         """Prepares the scorer of the label words.
 
@@ -106,7 +106,7 @@ class PromptScorer:
             strategy: As `LabelScorer` takes it.
             max_batch_tokens: As `LabelScorer` takes it.
             bos: BOS policy of the prompts.
-            beyond: Tokens without an embedding, by id: prompts that contain one are refused.
+            unembedded: Tokens without an embedding, by id: prompts that contain one are refused.
 
         Raises:
             UserError: The words or the network cannot be scored.
@@ -118,7 +118,7 @@ class PromptScorer:
         self.strategy: StrategyChoice = strategy
         self.max_batch_tokens = max_batch_tokens
         self.bos: Bos = bos
-        self.beyond = beyond or {}
+        self.unembedded = unembedded or {}
         self.label_scorer = self.new_scorer()
         self.fit_scores: Scores = {}
         self._references: dict[str, dict[str, Any]] = {}
@@ -147,7 +147,7 @@ class PromptScorer:
             scorer: Scorer to use instead of `self.label_scorer`, so that neither its work nor its kept prefix changes.
         """
         scorer = scorer or self.label_scorer
-        refuse_beyond(input_ids, self.beyond)
+        refuse_unembedded(input_ids, self.unembedded)
         with own_precision(self.network):
             found = scorer.score_ids(input_ids)
             scores = {"sums": found.log_likelihoods.numpy(), "logits": found.logit_sums.numpy()}
