@@ -27,8 +27,6 @@ from textclf.errors import UserError
 from textclf.files import atomic_path
 from textclf.user_code import search_current_folder
 
-LANGUAGES = {True: "kor-Hang", False: "eng-Latn"}
-
 
 def require_mteb() -> Any:
     """Imports MTEB, which would otherwise ask its own hub for results.
@@ -45,11 +43,11 @@ def require_mteb() -> Any:
 
 
 def encoder_for(embedder: Embedder, name: str) -> Any:
-    """Gives MTEB an encoder: its vectors come from the cache where they are known.
+    """An encoder for MTEB, with the cache of embeddings.
 
     Args:
-        embedder: With the prompt, pooling, length and dtype that the configuration says.
-        name: What results are filed under.
+        embedder: The encoder, with prompt, pooling, length and dtype of the configuration.
+        name: The name of the encoder in the results.
     """
     from mteb.models import ModelMeta
     from mteb.models.abs_encoder import AbsEncoder
@@ -70,13 +68,13 @@ def encoder_for(embedder: Embedder, name: str) -> Any:
 
 
 def task_over(data: TextDataModule) -> Any:
-    """Makes a task of a data module's rows, in MTEB's own way of measuring classification.
+    """An MTEB classification task over the rows of a data module.
 
-    That is: 10 times, 8 train rows of each label are drawn, a logistic regression is fitted on them, and the test split
-    is scored; the mean accuracy is the figure.
+    As in all its classification tasks, MTEB draws 8 train rows of each label 10 times, fits a logistic regression to
+    them, and scores the test split; the result is the mean accuracy.
 
     Args:
-        data: Whose train and test splits are taken, cleaned as its recipe says.
+        data: The data module; its train and test splits are used, after cleaning.
     """
     from datasets import DatasetDict
     from mteb.abstasks.classification import AbsTaskClassification
@@ -94,7 +92,7 @@ def task_over(data: TextDataModule) -> Any:
             type="Classification",
             category="t2c",
             eval_splits=["test"],
-            eval_langs=[LANGUAGES[hangul]],
+            eval_langs=["kor-Hang" if hangul else "eng-Latn"],
             main_score="accuracy",
         )
 
@@ -106,28 +104,30 @@ def task_over(data: TextDataModule) -> Any:
 
 
 def build(arguments: Sequence[str]) -> tuple[Any, TextDataModule]:
-    """Reads a configuration as the command line does; gives its model, which loads nothing yet, and its data.
+    """Reads a configuration as the command line does; returns the method, without weights, and the data.
+
+    Unlike `textclf.cli.build`, it creates no run folder.
 
     Raises:
-        UserError: The configuration is wrong, or its method embeds nothing.
+        UserError: The configuration is wrong, or its method does not embed texts.
     """
     from textclf.cli.app import TextCLI
     from textclf.models.embedding import EmbeddingClassifier
 
     class Reader(TextCLI):
-        """Stops when the two are there."""
+        """Builds the method and the data only."""
 
         def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-            """Makes one that writes nothing: there is no run."""
+            """A trainer that writes nothing: there is no run."""
             return Trainer(logger=False, enable_checkpointing=False)
 
         def before_instantiate_classes(self) -> None:
-            """Makes no run folder."""
+            """Creates no run folder."""
 
     read = Reader(["test", *arguments], execute_command=False)
     if not isinstance(read.model, EmbeddingClassifier):
         raise UserError(
-            f"{type(read.model).__name__} embeds nothing: lay configs/model/linear_probe.yaml over the data"
+            f"{type(read.model).__name__} does not embed texts: add --config configs/model/linear_probe.yaml"
         )
     return read.model, read.datamodule
 
@@ -135,10 +135,10 @@ def build(arguments: Sequence[str]) -> tuple[Any, TextDataModule]:
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
     """Runs the tasks one by one, and writes `FOLDER/<encoder>-<hash>/<task>.json` after each.
 
-    (The hash is that of its weights and of how it embeds: two of one name are two.)
+    (The hash is that of the weights and settings, so that encoders of the same name are distinguished.)
     """
     if bool(options.tasks) == options.rows:
-        raise UserError("give one of --tasks, with names of MTEB's, and --rows, for the rows of the configuration")
+        raise UserError("give one of --tasks (names of MTEB tasks) and --rows (the rows of the configuration)")
     mteb = require_mteb()
     model, data = build(arguments)
     try:
@@ -168,9 +168,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__.splitlines()[0] if __doc__ else None,
         epilog="All other arguments are those of `python -m textclf test`: configs first, then values.",
     )
-    parser.add_argument("folder", metavar="FOLDER", help="of the results, as JSON")
-    parser.add_argument("--tasks", nargs="+", default=[], help="names of MTEB's tasks, which the hub has")
-    parser.add_argument("--rows", action="store_true", help="the rows of the configuration, by MTEB's protocol")
+    parser.add_argument("folder", metavar="FOLDER", help="folder of the results, as JSON")
+    parser.add_argument("--tasks", nargs="+", default=[], help="names of MTEB tasks, which are loaded from the hub")
+    parser.add_argument("--rows", action="store_true", help="use the rows of the configuration, by MTEB's protocol")
     options, rest = parser.parse_known_args(arguments)
     search_current_folder()  # classes of the user may be there
     return run_script("run_mteb", lambda: run(options, rest))

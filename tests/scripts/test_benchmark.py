@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    """The script as a module of its own, with `fake` as its only part, on a machine that is told in one word."""
+    """The script as a module of its own, with `fake` as its only part, on a machine with a short description."""
     spec = importlib.util.spec_from_file_location("benchmark_under_test", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)
@@ -33,7 +34,7 @@ def benchmark(monkeypatch):
 
 
 class Workshop:
-    """Contenders that take the seconds they are told, by a clock that only they move."""
+    """Contenders that take given numbers of seconds, by a clock that only they move."""
 
     def __init__(self, **seconds):
         self.now, self.log = 100.0, []
@@ -49,6 +50,11 @@ class Workshop:
 
     def clock(self):
         return self.now
+
+
+def test_the_memory_of_a_process():
+    assert (frame.own_memory(os.getpid()) > 2**20) == Path("/proc/self/status").exists()
+    assert frame.own_memory(2**30) == 0
 
 
 def test_contenders_run_in_turn_after_a_warm_up_that_is_not_timed(benchmark):
@@ -102,9 +108,9 @@ def test_what_cannot_be_set_up_is_left_out_unless_it_was_asked_for(benchmark, ca
         raise UserError("no model here")
 
     assert benchmark.main(["--repeats", "1"]) == 0
-    told = capsys.readouterr().out
-    assert "hopeless is left out: no model here" in told
-    assert "fake: 1 rounds" in told
+    printed = capsys.readouterr().out
+    assert "hopeless is left out: no model here" in printed
+    assert "fake: 1 rounds" in printed
     assert benchmark.main(["hopeless"]) == 2
 
 

@@ -83,4 +83,4 @@ def test_tasks_or_rows(script, config, more, capsys):
 @pytest.mark.slow
 def test_a_method_that_embeds_nothing(script, config, capsys):
     assert script.main([*config, "--rows", "--model", "TfidfClassifier"]) == 2
-    assert "TfidfClassifier embeds nothing" in capsys.readouterr().err
+    assert "TfidfClassifier does not embed texts" in capsys.readouterr().err
