@@ -135,7 +135,7 @@ def test_a_window_is_right_at_every_length(name):
 def test_a_window_longer_than_all_texts_allows_packing():
     scorer = LabelScorer(tiny_model("mistral, wide window"), byte_tokenizer(), LABELS)
     assert scorer.capabilities.refusal("packed", 128) is None
-    assert "window of 128" in scorer.capabilities.refusal("packed", 129)
+    assert "window has 128 tokens" in scorer.capabilities.refusal("packed", 129)
 
 
 def test_one_label_and_no_prompt():
@@ -225,12 +225,12 @@ def test_a_model_in_training_is_scored_without_dropout_and_goes_on_training():
 @pytest.mark.parametrize(
     ("name", "strategy", "reason"),
     [
-        ("mistral", "packed", "window of 4 tokens"),
-        ("gemma3", "packed", "window of 6 tokens"),
+        ("mistral", "packed", "window has 4 tokens"),
+        ("gemma3", "packed", "window has 6 tokens"),
         ("bloom", "packed", "ALiBi"),
         ("mpt", "packed", "ALiBi"),
-        ("mamba", "packed", "takes no past_key_values"),
-        ("mamba", "cached", "takes no past_key_values"),
+        ("mamba", "packed", "does not accept past_key_values"),
+        ("mamba", "cached", "does not accept past_key_values"),
     ],
 )
 def test_what_would_be_wrong_is_refused(name, strategy, reason):
