@@ -67,6 +67,28 @@ class LayerOfOtherSize(Letters):
         self.layer = nn.Sequential(self.layer, nn.Linear(2, 2))
 
 
+class BufferReadInEncode(Letters):
+    """Rows are encoded before weights and buffers are loaded."""
+
+    def __init__(self, num_classes, label_names):
+        super().__init__(num_classes, label_names)
+        self.register_buffer("mean", torch.zeros(1))
+
+    def prepare(self, train_rows):
+        self.mean.fill_(10.0)
+
+    def encode(self, rows):
+        return {**super().encode(rows), "shift": [self.mean.item() for _ in rows["text"]]}
+
+    def collate(self, rows):
+        return {**super().collate(rows), "shift": torch.tensor(rows["shift"])}
+
+    def log_scores(self, batch):
+        scores = super().log_scores(batch).clone()
+        scores[:, 0] += batch["shift"]
+        return scores.log_softmax(-1)
+
+
 class Changed(Letters):
     """An attribute that was an argument, and is changed afterwards."""
 
@@ -122,6 +144,7 @@ def fit(kind, folder, *callbacks, **options):
         (LearntInAttribute, "scores rows in another way"),
         (Vocabulary, r"cannot be used once its checkpoint is loaded \(AttributeError: .*'words'"),
         (Changed, "scores rows in another way"),
+        (BufferReadInEncode, r"scores rows in another way .*\(what encode reads, in self.fitted\)"),
         (LostOnSaving, r"cannot be used once its checkpoint is loaded \(KeyError: 'means'"),
     ],
 )

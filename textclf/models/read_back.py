@@ -33,7 +33,8 @@ OTHER_SEED = 1_618_033
 TOLERANCE = 1e-3
 """Largest difference of a log-probability: with the same weights, scores differ by rounding only."""
 REMEDY = (
-    "keep what prepare and training find in self.fitted or in buffers, and make layers in __init__ or configure_model"
+    "keep what prepare and training find in self.fitted or in buffers (what encode reads, in self.fitted), and make "
+    "layers in __init__ or configure_model"
 )
 
 
@@ -90,13 +91,23 @@ def read_back(checkpoint: Mapping[str, Any], trainer: Any, model: Classifier) ->
         UserError: The checkpoint does not hold all of the method.
     """
     copy = rebuilt(model, checkpoint)
-    if checkpoint["global_step"] != trainer.global_step:
+    same_step = checkpoint["global_step"] == trainer.global_step
+    rows: dict[str, Any] = {}
+    if same_step and trainer.datamodule is not None:
+        # Before its weights are loaded, as in a test: `encode` must not depend on them.
+        rows = some_rows(trainer.datamodule)
+        try:
+            columns = _encoded(copy, rows)
+        except Exception as error:  # the code of the class may raise any error
+            raise _failed(type(model).__name__, error) from error
+    load_weights(model, copy, checkpoint)
+    if not same_step:
         say(
             "the scores of the checkpoint are not compared with those of the trained method: it was saved at step "
             f"{checkpoint['global_step']}, and training ended at step {trainer.global_step}"
         )
-    elif trainer.datamodule is not None:
-        compare_scores(model, copy, some_rows(trainer.datamodule), trainer)
+    elif rows:
+        compare_scores(model, copy, rows, columns, trainer)
 
 
 def saved_checkpoint(trainer: Any) -> Path | None:
@@ -119,7 +130,7 @@ def some_rows(data: Any) -> dict[str, Any]:
 
 
 def rebuilt(model: Classifier, checkpoint: Mapping[str, Any]) -> Classifier:
-    """Builds a method from a checkpoint, and gives it the weights of the method itself.
+    """Builds a method from a checkpoint, all but its weights.
 
     Args:
         model: The trained method.
@@ -142,15 +153,30 @@ def rebuilt(model: Classifier, checkpoint: Mapping[str, Any]) -> Classifier:
             f"{name}: the checkpoint has {', '.join(layers[:5])}, which are not there when it is loaded: make layers "
             "and buffers in __init__ or configure_model (with sizes from self.fitted), not in prepare or training"
         )
+    return copy
+
+
+def load_weights(model: Classifier, copy: Classifier, checkpoint: Mapping[str, Any]) -> None:
+    """Gives a copy of a method the weights of its checkpoint, then those of the method itself.
+
+    Args:
+        model: The trained method.
+        copy: The method that was built from its checkpoint.
+        checkpoint: The checkpoint.
+
+    Raises:
+        UserError: The weights do not fit.
+    """
     try:
         copy.load_state_dict(checkpoint["state_dict"])
         copy.load_state_dict(model.state_dict())
     except (RuntimeError, ValueError) as error:
-        raise _failed(name, error) from error
-    return copy
+        raise _failed(type(model).__name__, error) from error
 
 
-def compare_scores(model: Classifier, copy: Classifier, rows: dict[str, Any], trainer: Any) -> None:
+def compare_scores(
+    model: Classifier, copy: Classifier, rows: dict[str, Any], rows_of_copy: dict[str, Any], trainer: Any
+) -> None:
     """Refuses a copy whose scores differ from those of the method itself.
 
     A method whose own scores differ from one call to the next is not compared.
@@ -159,6 +185,7 @@ def compare_scores(model: Classifier, copy: Classifier, rows: dict[str, Any], tr
         model: The trained method.
         copy: The method that was built from its checkpoint, with the same weights.
         rows: Columns of a few rows.
+        rows_of_copy: The same rows, as the copy encoded them before its weights were loaded.
         trainer: The trainer of the method.
 
     Raises:
@@ -170,8 +197,8 @@ def compare_scores(model: Classifier, copy: Classifier, rows: dict[str, Any], tr
     model.eval()
     try:
         try:
-            scores = _scores(model, rows)
-            repeatable = _agree(scores, _scores(model, rows))
+            scores = _scores(model, _encoded(model, rows))
+            repeatable = _agree(scores, _scores(model, _encoded(model, rows)))
         except Exception as error:  # it needs what only a running trainer has
             if is_out_of_memory(error):
                 raise
@@ -179,7 +206,7 @@ def compare_scores(model: Classifier, copy: Classifier, rows: dict[str, Any], tr
         if not repeatable:
             return
         try:
-            others = _scores(copy, rows)
+            others = _scores(copy, rows_of_copy)
         except Exception as error:  # the code of the class may raise any error
             raise _failed(name, error) from error
     finally:
@@ -193,10 +220,16 @@ def compare_scores(model: Classifier, copy: Classifier, rows: dict[str, Any], tr
             )
 
 
-def _scores(model: Classifier, rows: dict[str, Any]) -> list[Tensor]:
-    """Log-scores of a few rows, the calibrated ones, and those that decide, float64 on the CPU."""
+def _encoded(model: Classifier, rows: dict[str, Any]) -> dict[str, Any]:
+    """Columns of a few rows, with those that `encode` gives for them."""
     torch.manual_seed(0)
-    batch = batch_of(model.collate, {**rows, **encoded(model, rows)})
+    return {**rows, **encoded(model, rows)}
+
+
+def _scores(model: Classifier, rows: dict[str, Any]) -> list[Tensor]:
+    """Log-scores of a few encoded rows, the calibrated ones, and those that decide, float64 on the CPU."""
+    torch.manual_seed(0)
+    batch = batch_of(model.collate, rows)
     batch = {**batch, "id": rows["id"], "row": torch.tensor(rows["row"]), "filler": False}
     with torch.inference_mode():
         scores = model.checked_scores(model.transfer_batch_to_device(batch, model.device, 0))
