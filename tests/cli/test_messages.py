@@ -115,6 +115,10 @@ def test_every_option_that_is_named_exists(capsys):
         ("fit --data FilesDataModule --model TfidfClassifier --model.cpu true", ["'--trainer.accelerator cpu'?"]),
         ("fit --data FilesDataModule --model TfidfClassifier --data.batchsize 2", ["'batchsize'", "'batch_size'?"]),
         ("fit --data FilesDataModule --model TfidfClassifier --model.C much", ["model.C: expected float", "much"]),
+        (
+            "fit --data FilesDataModule --model TfidfClassifier --data.label_names 0",
+            ["data.label_names: expected list,"],
+        ),
         ("fit --data FilesDataModule --model TfidfClassifier --data.label_names '[0, 1]'", ["got 0", '("0")']),
         ("fit --data FilesDataModule --model CausalLMClassifier --model.label_words '{a: 1}'", ["got 1", '("1")']),
         ("fit --data FilesDataModule --model CausalLMClassifier --model.label_words '{a: [true]}'", ['("true")']),

@@ -74,7 +74,8 @@ def program_help() -> str:
         "usage: textclf {fit,validate,test,predict} [--config FILE ...] [--option value ...]",
         "Text classification for research: every data set with every method, one command, one report.",
         _section("commands (`textclf COMMAND --help` lists the options)", COMMANDS),
-        *_class_lists(),
+        _class_list("data"),
+        _class_list("model"),
         _section("options", options),
         "For example: textclf fit --config configs/quickstart.yaml",
     )
@@ -104,14 +105,14 @@ def command_help(command: str, actions: Iterable[argparse.Action]) -> str:
             COMMON_OPTIONS | (TRAINING_OPTIONS if command == "fit" else {}),
         ),
         "All options: --data.help NAME, --model.help NAME, --help.trainer",
-        *_class_lists(),
+        _class_list("data"),
+        _class_list("model"),
     )
 
 
 def list_help(axis: str) -> str:
     """The classes of one axis, `data` or `model`."""
-    lists = dict(zip(("data", "model"), _class_lists(), strict=True))
-    return f"{lists[axis]}\n\n`--{axis}.help NAME` lists the options of one."
+    return _paragraphs(_class_list(axis), f"`--{axis}.help NAME` lists the options of one.")
 
 
 def trainer_help(command: str, parser: Parser) -> str:
@@ -136,12 +137,13 @@ def _description(command: str, name: str, action: argparse.Action) -> str:
     return str(action.help)
 
 
-def _class_lists() -> tuple[str, str]:
-    data, model = ({kind.__name__: _first_line(kind) for kind in classes(AXES[axis])} for axis in ("data", "model"))
-    return (
-        _section("data sets (--data NAME, or a file of configs/)", dict(sorted(data.items()))),
-        _section("methods (--model NAME, or a file of configs/model/)", dict(sorted(model.items()))),
-    )
+def _class_list(axis: str) -> str:
+    titles = {
+        "data": "data sets (--data NAME, or a file of configs/)",
+        "model": "methods (--model NAME, or a file of configs/model/)",
+    }
+    first_lines = {kind.__name__: _first_line(kind) for kind in classes(AXES[axis])}
+    return _section(titles[axis], dict(sorted(first_lines.items())))
 
 
 def _first_line(kind: type[Any]) -> str:

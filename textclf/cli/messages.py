@@ -285,6 +285,7 @@ def _mismatch(inner: str) -> str:
 
 
 def _type_name(kind: str) -> str:
-    """A type without what Python and jsonargparse write around its name."""
+    """A type in the words of a configuration file, without what Python and jsonargparse write around its name."""
     name = re.sub(r"^<class '(.+)'>$", r"\1", kind)
+    name = re.sub(r"^(?:typing\.|collections\.abc\.)Sequence\b", "list", name)
     return re.sub(r"^(?:typing\.)?Literal\[(.*)\]$", r"one of \1", name)
