@@ -40,9 +40,9 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed():
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "no space left .*: make room"),
-        (OSError(errno.EDQUOT, "Disk quota exceeded"), "no space left .*quota exceeded.*: make room"),
-        (OSError(errno.EFBIG, "File too large"), "no space left .*: make room"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left .*: free some space"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "no space left .*quota exceeded.*: free some space"),
+        (OSError(errno.EFBIG, "File too large"), "no space left .*: free some space"),
         (RuntimeError("IOError: [Errno 28] No space left on device"), "no space left"),
         (OSError(errno.EMFILE, "Too many open files", "a.csv"), "too many open files .*: raise the limit"),
         (RuntimeError("received 0 items of ancdata"), "too many open files .*num_workers 0"),

@@ -281,7 +281,7 @@ def test_the_script(script, run, tmp_path, capsys, caplog, monkeypatch):
     assert line.startswith("export: error: ")
     assert "name another folder" in line
     assert script.main([str(tmp_path / "nowhere.ckpt"), str(tmp_path / "new")]) == 2
-    assert "nowhere.ckpt' is not there" in capsys.readouterr().err
+    assert "nowhere.ckpt' does not exist" in capsys.readouterr().err
 
 
 TUNED = """

@@ -47,7 +47,7 @@ def test_folders_and_hub_ids(tmp_path, monkeypatch):
         assert local_reference(reference) == reference
     assert local_reference("~/model") == str(tmp_path / "model")
     for missing in ("./no", "../no/no", "/no/such/folder", "~/no"):
-        with pytest.raises(UserError, match=f"'{missing}' is not there: give a folder, a hub id, or package://"):
+        with pytest.raises(UserError, match=f"'{missing}' does not exist: give a folder, a hub id, or package://"):
             local_reference(missing)
 
 

@@ -1,4 +1,4 @@
-"""Output for the person who runs a command: lines, tables, and which notices of libraries are shown."""
+"""Output for the user of a command: lines, tables, and a filter for notices of libraries."""
 
 import codecs
 import io
@@ -77,7 +77,7 @@ def align_table(rows: Sequence[Sequence[str]], alignment: str) -> list[str]:
     """Pads the cells of a table so that its columns are aligned on a terminal.
 
     Args:
-        rows: The cells of each row, as many in each.
+        rows: The cells of each row; every row has the same number of them.
         alignment: For each column `<` (left) or `>` (right), as in a format specification.
 
     Returns:

@@ -78,7 +78,7 @@ SPACE = Fault(
     "no space left on the device",
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
     ("No space left on device",),
-    "make room, then run the command again (fit goes on from its newest checkpoint with --ckpt_path last)",
+    "free some space, then run the command again (fit resumes from its newest checkpoint with --ckpt_path last)",
 )
 FAULTS = (
     SPACE,

@@ -1,7 +1,7 @@
 """Hashes of values, texts, rows, weights and files, and the source code of a class.
 
-SHA-256 is for keys of little content. Much content is hashed by XXH3, which is as fast as memory; nobody chooses that
-content to make two hashes equal.
+Little content is hashed by SHA-256. Much content is hashed by XXH3, which is much faster; it is not a cryptographic
+hash, and need not be one, since the content is not chosen to make two hashes equal.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def file_hash(path: Path) -> str:
 
 
 def source_of(kind: type) -> str:
-    """The source code of a class; if there is none, as in a console, a text that is another in each call."""
+    """The source code of a class; if there is none, as in a console, a text that differs in each call."""
     try:
         return inspect.getsource(kind)
     except (OSError, TypeError):

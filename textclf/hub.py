@@ -26,7 +26,7 @@ def local_reference(reference: str) -> str:
         return str(package_path(reference))
     folder = Path(reference).expanduser()
     if reference.startswith((".", "/", "~")) and not folder.exists():
-        raise UserError(f"{reference!r} is not there: give a folder, a hub id, or package://module/path")
+        raise UserError(f"{reference!r} does not exist: give a folder, a hub id, or package://module/path")
     return str(folder) if reference.startswith("~") else reference
 
 

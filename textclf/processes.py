@@ -58,7 +58,7 @@ def share(part: Any, processes: int) -> list[Any]:
 
 
 def raise_on_all(error: UserError | None, processes: int) -> None:
-    """Raises an error of any process on all of them; a process that went on alone would wait for ever.
+    """Raises an error of any process on all of them; a process that continued alone would wait forever.
 
     Args:
         error: That of this process, if there is one.

@@ -104,7 +104,7 @@ def test_a_file_of_the_same_time_and_size_is_converted_again(empty_cache, tmp_pa
 
 def test_a_damaged_file_is_refused_and_leaves_nothing(empty_cache, tmp_path):
     (tmp_path / "model.gguf").write_bytes(b"GGUF and no more")
-    for name, words in {"model": "cannot load the model", "missing": "is not there"}.items():
+    for name, words in {"model": "cannot load the model", "missing": "does not exist"}.items():
         with pytest.raises(UserError, match=words):
             load_causal(str(tmp_path / f"{name}.gguf"), {}, torch.float32)
     assert not [path for path in empty_cache.iterdir() if path.is_dir()]

@@ -145,7 +145,7 @@ def test_a_column_of_other_things_than_labels():
     with pytest.raises(UserError, match=message):
         distinct_labels(of(names), "label", REMEDY)
     for values in ([["a"], ["b", "c"]], [b"a", b"b"]):
-        with pytest.raises(UserError, match=r"column 'label' holds .*, no single labels: name another column"):
+        with pytest.raises(UserError, match=r"column 'label' holds .*, not single labels: name another column"):
             distinct_labels(of(values), "label", REMEDY)
 
 

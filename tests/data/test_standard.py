@@ -108,9 +108,9 @@ def test_pairs_and_missing_texts_and_ids():
             {"text": ["a"], "y": [0]},
             "there is no label column 'label': the rows have text, y; name another label_column",
         ),
-        ({"text": [1, 2], "label": [0, 1]}, "column 'text' holds int64, no text: name another text_column"),
+        ({"text": [1, 2], "label": [0, 1]}, "column 'text' holds int64, not text: name another text_column"),
         ({"text": [["a"], ["b"]], "label": [0, 1]}, "column 'text' holds List"),
-        ({"text": [{"a": "b"}], "label": [0]}, "column 'text' holds .*, no text: name another"),
+        ({"text": [{"a": "b"}], "label": [0]}, "column 'text' holds .*, not text: name another"),
     ],
 )
 def test_wrong_columns(columns, message):
@@ -125,7 +125,7 @@ def test_texts_that_are_all_numbers(texts, pair):
     columns = {"text": words if pair else texts, "pair": texts, "label": [0] * len(texts)}
     number = texts[0].strip()
     with pytest.raises(
-        UserError, match=f"column '{pair or 'text'}' holds numbers only, such as '{number}', no text: name "
+        UserError, match=f"column '{pair or 'text'}' holds numbers only, such as '{number}', not text: name "
     ):
         standard(Dataset.from_dict(columns), text_pair=pair)
 
@@ -159,13 +159,13 @@ def test_texts_of_which_some_are_numbers(texts):
             b'{"text": "' + bytes(range(128, 256)) + b'"}\n',
             "a.jsonl' is not UTF-8 in line 1, .* detected",
         ),
-        ("a.csv", b"text,label\n", "a.csv' holds no rows: add some, or take it away"),
+        ("a.csv", b"text,label\n", "a.csv' holds no rows: add some, or delete it"),
         ("a.tsv", b"text\tlabel\n", "a.tsv' holds no rows"),
         ("a.jsonl", b"\n", "a.jsonl' holds no rows"),
         ("a.csv", b"", "a.csv' is empty"),
         ("a.jsonl", b"", "a.jsonl' is empty"),
         ("a.txt", b"x", r"'.txt' is not one of .parquet, .csv, .tsv, .jsonl"),
-        ("a.csv", None, "a.csv' is not there"),
+        ("a.csv", None, "a.csv' does not exist"),
     ],
 )
 def test_files_that_cannot_be_read(tmp_path, name, content, message):

@@ -1,4 +1,4 @@
-"""The rule for texts that are no text, wherever texts are read."""
+"""The rule for values among texts that are not text: the same wherever texts are read."""
 
 import datetime
 import json
@@ -234,11 +234,11 @@ def test_texts_of_the_command_line(capsys):
     [
         (
             [1, 2],
-            "column 'text' holds int64, no text: name another",
-            "column 'text' holds int64, no text: call the column of texts 'text'",
+            "column 'text' holds int64, not text: name another",
+            "column 'text' holds int64, not text: call the column of texts 'text'",
         ),
-        ([1.5, None], "holds (float64|double), no text", "holds double, no text"),
-        ([True, False], "holds bool, no text", "holds bool, no text"),
+        ([1.5, None], "holds (float64|double), not text", "holds double, not text"),
+        ([True, False], "holds bool, not text", "holds bool, not text"),
         (["1", "2.5%"], "holds numbers only, such as '1'", "holds numbers only, such as '1'"),
         (
             ["a", ["b"]],
@@ -299,9 +299,9 @@ def test_a_source_in_code(capsys):
             {"text": [HALF, "x"], "label": ["a", "b"]},
             r"Own.load_split\('train'\) gives invalid characters.*mended first",
         ),
-        ({"text": [["x"], ["y"]], "label": ["a", "b"]}, "column 'text' holds List.*, no text: set text_column in Own"),
+        ({"text": [["x"], ["y"]], "label": ["a", "b"]}, "column 'text' holds List.*, not text: set text_column in Own"),
         ({"text": [b"x", b"y"], "label": ["a", "b"]}, "column 'text' holds lists, objects or bytes"),
-        ({"text": [1, 2], "label": ["a", "b"]}, "column 'text' holds int64, no text: set text_column in Own"),
+        ({"text": [1, 2], "label": ["a", "b"]}, "column 'text' holds int64, not text: set text_column in Own"),
     ],
 )
 def test_what_a_source_in_code_may_not_give(columns, message):

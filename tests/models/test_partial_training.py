@@ -83,7 +83,7 @@ def test_frozen_weights_may_move_but_not_change(part, encoder, rows_folder, tmp_
     model = build(encoder, **part)
     path = fit(model, rows_folder, tmp_path)
     moved = encoder.rename(tmp_path / "moved")
-    with pytest.raises(UserError, match="is not there: give a folder"):
+    with pytest.raises(UserError, match="does not exist: give a folder"):
         TextClassifier.load_from_checkpoint(path)
     loaded = TextClassifier.load_from_checkpoint(path, pretrained=str(moved))
     assert torch.equal(scores(loaded), scores(model))

@@ -298,7 +298,7 @@ def test_filters_of_warnings_are_given_back(data):
         ({"logger": "wandb"}, r"logger 'wandb': give an object of a lightning.pytorch.loggers.Logger, True or False"),
         ({"callbacks": ["early"]}, r"callbacks 'early': give objects of lightning.pytorch.Callback"),
         ({"ckpt_path": "last"}, r"no checkpoints/last.ckpt in mine"),
-        ({"ckpt_path": "nowhere.ckpt"}, r"'nowhere.ckpt' is not there"),
+        ({"ckpt_path": "nowhere.ckpt"}, r"'nowhere.ckpt' does not exist"),
         ({"max_epochs": -7}, r"max_epochs"),
         ({"precision": "fp99"}, r"trainer: Precision 'fp99' is invalid"),
         ({"enable_checkpointing": False}, r"enable_checkpointing=False"),

@@ -117,7 +117,7 @@ def test_a_signal(number, name, whole, tiny_encoder, rows_folder, tmp_path, caps
     assert end.value.code == 128 + number
     said = capsys.readouterr().err
     line = said.strip().splitlines()[-1]
-    assert line.startswith(f"textclf: stopped by {name}: go on with `fit --config '{run_dir}/config.yaml'")
+    assert line.startswith(f"textclf: stopped by {name}: resume with `fit --config '{run_dir}/config.yaml'")
     assert line.endswith(f"--run_dir '{run_dir}' --ckpt_path last`")
     assert "Traceback" not in said
     assert last(run_dir)["global_step"] == 8

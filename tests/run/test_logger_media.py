@@ -140,9 +140,9 @@ def test_a_run_with_loggers_of_ones_own(rows_folder, tmp_path, monkeypatch, caps
     }
     assert ("test/confusion_matrix", [True]) in media
     said = capsys.readouterr().err
-    assert "textclf: Failing did not take the configuration (the service is down): the run goes on\n" in said
-    assert "textclf: Failing did not take the picture test/confusion_matrix (no route): the run goes on\n" in said
-    assert "textclf: Failing did not take the table test/sample (ValueError): the run goes on\n" in said
+    assert "textclf: Failing did not take the configuration (the service is down): the run continues\n" in said
+    assert "textclf: Failing did not take the picture test/confusion_matrix (no route): the run continues\n" in said
+    assert "textclf: Failing did not take the table test/sample (ValueError): the run continues\n" in said
     stored = yaml.safe_load((tmp_path / "csv" / "lightning_logs" / "version_0" / "hparams.yaml").read_text())
     assert stored["model"]["init_args"]["min_df"] == 1
 

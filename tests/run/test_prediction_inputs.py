@@ -112,14 +112,14 @@ def test_line_breaks_in_quotes(tmp_path):
     ("name", "content", "message"),
     [
         ("a.jsonl", b'{"text": "a"}\n{"text": "b"}\n{"text": \n', "a.jsonl' line 3 is not a JSON object"),
-        ("a.jsonl", b'{"text": "a"}\n["b"]\n', "a.jsonl' line 2 is a list, no JSON object"),
-        ("a.jsonl", b'{"text": "a"}\n5\n', "a.jsonl' line 2 is 5, no JSON object"),
+        ("a.jsonl", b'{"text": "a"}\n["b"]\n', "a.jsonl' line 2 is a list, not a JSON object"),
+        ("a.jsonl", b'{"text": "a"}\n5\n', "a.jsonl' line 2 is 5, not a JSON object"),
         ("a.jsonl", b'{"txt": "a"}\n{"id": 1}\n', "a.jsonl' has no column 'text': it has txt, id"),
         ("a.csv", b'text,label\na,0\n"no end,0\nb,1\n', "a.csv' line 3 has a quotation mark that is never closed"),
         ("a.txt", "나쁘다\n".encode("cp949") + "좋아요\n".encode(), "a.txt' mixes encodings: line 2 is not cp949"),
         ("a.parquet", b"PAR1 cut off", "cannot load the file '.*a.parquet'"),
         ("a.xlsx", b"x", r"the suffix '.xlsx' is not one of .txt, .parquet, .csv, .tsv, .jsonl"),
-        ("a.txt", None, "a.txt' is not there: give a file that exists, or - for standard input"),
+        ("a.txt", None, "a.txt' does not exist: give a file that does, or - for standard input"),
     ],
 )
 def test_inputs_that_cannot_be_read(tmp_path, name, content, message):

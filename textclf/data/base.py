@@ -164,12 +164,12 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
                 self._check_fingerprint(split)
 
     def _check_fingerprint(self, split: Split) -> None:
-        """Reports rows that differ from those that published figures are of, where the revision is only a branch."""
+        """Reports rows that differ from those of the published figures, where the revision is only a branch."""
         known = self.hub_fingerprints.get(split)
         if known is not None and rows_hash(self._in_standard_columns(split, steps=())[0]) != known:
             say(
-                f"{self.hub_id!r} has other {split!r} rows at {self.hub_revision!r} than those that were measured "
-                "on: compare with figures of your own only"
+                f"{self.hub_id!r} has other {split!r} rows at {self.hub_revision!r} than those of the published "
+                "figures: compare with figures of your own only"
             )
 
     def setup(self, stage: str | None = None) -> None:
@@ -181,7 +181,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             stage: `fit`, `validate`, `test` or `predict`, which is of the test split; every split by default.
 
         Raises:
-            UserError: A split that `stage` needs is not there, or the model has other labels than the data.
+            UserError: A split that `stage` needs does not exist, or the model has other labels than the data.
         """
         if stage is not None and stage not in NEEDED:
             raise UserError(f"stage {stage!r}: give one of {', '.join(NEEDED)}, or none for all splits")
@@ -298,7 +298,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
                 "learning needs rows of two or more labels"
             )
         plain_arguments(model)  # arguments that a checkpoint cannot hold are refused before training
-        # A method that learns from batches goes on from its checkpoint. Any other one is fitted to these rows: it may
+        # A method that learns from batches continues from its checkpoint. Any other one is fitted to these rows: it may
         # have been fitted to others before, in this process. Where it is resumed, the checkpoint is loaded after this.
         if not (model.textclf.restored and model.trains_by_batches):
             self._prepare_in_one_process(model, rows)

@@ -114,7 +114,7 @@ class DecodeHTML(TextStep):
     Only names of HTML's own tags are tags: the ticker symbol in `Dell Inc. <DELL.O>` stays.
     """
 
-    why = "debris of web pages"
+    why = "remains of HTML"
 
     def clean(self, text: str) -> str:
         """Decodes it."""

@@ -20,7 +20,8 @@ MOST_LABELS = 1000
 INVISIBLE = ("Zs", "Zl", "Zp", "Cc", "Cf")
 """Unicode's categories of white space and of characters without a glyph."""
 VARIATION_SELECTORS = "\ufe0e\ufe0f"
-TIDY = (RemoveControlCharacters(), NormalizeUnicode(), StripWhitespace())
+NAME_STEPS = (RemoveControlCharacters(), NormalizeUnicode(), StripWhitespace())
+"""Cleaning steps for names; in this order, since a byte-order mark within a name would keep NFC from composing it."""
 
 
 # Names
@@ -33,7 +34,7 @@ def normalized_name(name: str) -> str:
     label name, and of a checkpoint.
     """
     name = mended(name)
-    for step in TIDY:
+    for step in NAME_STEPS:
         name = step.clean(name)
     return name
 
@@ -160,7 +161,7 @@ def distinct_labels(source: Dataset, column: str, remedy: str, ignore_missing: b
     if getattr(feature, "names", None):
         return list(dict.fromkeys(map(normalized_name, feature.names)))
     if not has_single_values(feature):
-        raise UserError(f"column {column!r} holds {content_of(feature)}, no single labels: {remedy}")
+        raise UserError(f"column {column!r} holds {content_of(feature)}, not single labels: {remedy}")
     names: dict[str, None] = {}  # in order of their first row
     rows = 0
     for batch in source.select_columns(column).with_format("arrow").iter(batch_size=10_000):

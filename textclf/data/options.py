@@ -118,7 +118,7 @@ def refuse_without_effect(data: RowOptions) -> None:
             raise UserError(f"val_size {data.val_size} has no effect: the source has a validation split; {remedy}")
         if "train" not in source and data.shots_per_class is not None:
             raise UserError(
-                f"val_size {data.val_size} has no effect: shots_per_class sets the train rows aside; {remedy}"
+                f"val_size {data.val_size} has no effect: shots_per_class determines the train rows; {remedy}"
             )
     _refuse_cleaning(data)
 

@@ -120,12 +120,12 @@ def open_rows(path: Path) -> FileRows:
     """Opens one file of rows, by its suffix.
 
     Raises:
-        UserError: The suffix is unknown, the file is not there, or it is not what its suffix says.
+        UserError: The suffix is unknown, the file does not exist, or it is not what its suffix says.
     """
     if path.suffix not in SUFFIXES:
         raise UserError(f"{str(path)!r}: the suffix {path.suffix!r} is not one of {', '.join(SUFFIXES)}")
     if not path.is_file():
-        raise UserError(f"{str(path)!r} is not there: give a file that exists")
+        raise UserError(f"{str(path)!r} does not exist: give a file that does")
     with loading("file", str(path), REMEDY):
         return _opened(path, file_hash(path))
 
@@ -171,7 +171,7 @@ def read_file(path: Path) -> Dataset:
         stored = Dataset.from_file(str(copy))
         _say_found(file, copy.with_suffix(".json"))
     if not stored:
-        raise UserError(f"{str(path)!r} holds no rows: add some, or take it away")
+        raise UserError(f"{str(path)!r} holds no rows: add some, or delete it")
     # `from_file` draws a random fingerprint; with this one, all processes find what others have derived from the rows.
     return Dataset(stored.data, info=stored.info, fingerprint=key)
 

@@ -105,7 +105,7 @@ def _check_columns(
             )
     for role, column in text_columns.items():
         if not _is_text(source.features[column]):
-            raise UserError(f"column {column!r} holds {_content(source, column)}, no text: {remedy(role)}")
+            raise UserError(f"column {column!r} holds {_content(source, column)}, not text: {remedy(role)}")
         refuse_numbers(_texts(source, column), f"column {column!r}", remedy(role))
     for single in filter(None, (label, id_)):
         if single in source.column_names and not has_single_values(source.features[single]):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 NUMBER = r"^[-+]?[0-9.,]*[0-9][0-9.,]*([eE][-+]?[0-9]+)?%?$"
-"""Pattern of a text that is a number, as people write it."""
+"""Pattern of a text that is a number, such as `1,000.5` or `20%`."""
 
 
 def as_text(value: Any) -> str | None:
@@ -82,7 +82,7 @@ def refuse_numbers(texts: Iterable[str | None], column: str, remedy: str) -> Non
             return
         example = example or stripped
     if example:
-        raise UserError(f"{column} holds numbers only, such as {example!r}, no text: {remedy}")
+        raise UserError(f"{column} holds numbers only, such as {example!r}, not text: {remedy}")
 
 
 def json_value(value: Any) -> Any:
@@ -116,7 +116,7 @@ def mended(text: str) -> str:
 
 
 def mended_values(value: Any) -> Any:
-    """Mends all strings in a JSON value, names of fields included."""
+    """Replaces lone surrogates in all strings of a JSON value, names of fields included."""
     if isinstance(value, str):
         return mended(value)
     if isinstance(value, list):
@@ -127,7 +127,7 @@ def mended_values(value: Any) -> Any:
 
 
 def mended_column(column: pa.Array) -> pa.Array:
-    """Mends an Arrow column whose strings are not all UTF-8; any other column is returned itself."""
+    """Replaces invalid characters in an Arrow column of strings; a column without any is returned itself."""
     import pyarrow as pa
 
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
@@ -161,7 +161,7 @@ def _decoded(value: bytes | None) -> str | None:
 
 
 def say_mended(rows: int, where: str) -> None:
-    """Reports the number of rows in which characters were mended, unless it is 0."""
+    """Reports the number of rows in which invalid characters were replaced, unless it is 0."""
     if rows:
         number = "1 row" if rows == 1 else f"{rows:,} rows"
         say(f"{where}: invalid characters, such as half of an emoji, in {number} are read as U+FFFD")

@@ -55,7 +55,7 @@ def read_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
         UserError: The file is missing, cut off, would run code, or is not a checkpoint of this package.
     """
     if not Path(path).is_file():
-        raise UserError(f"the checkpoint {str(path)!r} is not there: give the path of a .ckpt file of a run")
+        raise UserError(f"the checkpoint {str(path)!r} does not exist: give the path of a .ckpt file of a run")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:

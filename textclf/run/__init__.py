@@ -1,4 +1,4 @@
-"""What lives for one run: its folder, checkpoints, loggers, callbacks and report.
+"""A run: its folder, checkpoints, loggers, callbacks and report.
 
 Callbacks and loggers are exported here, and named by these paths in configurations.
 """

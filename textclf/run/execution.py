@@ -251,7 +251,7 @@ def say_interrupted(number: signal.Signals, command: str, run: str | Path, again
     """
     line = "stopped by Ctrl-C" if number == signal.SIGINT else f"stopped by {number.name}"
     if command == "fit" and Path(run, "checkpoints", "last.ckpt").is_file():
-        line += f": go on with `{again}`"
+        line += f": resume with `{again}`"
     elif command == "fit":
         line += f": no checkpoint is saved yet, so start again{another}"
     say(line)

@@ -23,7 +23,7 @@ from textclf.run.yaml_values import dump, is_inline
 
 ROOT = Path("runs")
 RECORDS = ("wandb", "tensorboard")
-"""Folders of a run folder that loggers make before anything was read or trained."""
+"""Folders in a run folder that loggers make before any row is read."""
 
 
 def is_first_process() -> bool:
@@ -130,7 +130,7 @@ def claim_run_folder(name: str, run_dir: str | None, resumed: Path | None) -> Ru
 
 
 def _next_version(parent: Path) -> RunFolder:
-    """Makes the first folder `parent/0`, `parent/1`, ... that is not there yet.
+    """Makes the first folder `parent/0`, `parent/1`, ... that does not exist yet.
 
     Raises:
         UserError: It cannot be made.

@@ -79,7 +79,7 @@ def _reported_failure(logger: Logger, what: str) -> Iterator[None]:
         yield
     except Exception as error:  # each service has its own classes of errors
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        say(f"{type(logger).__name__} did not take {what} ({reason}): the run goes on")
+        say(f"{type(logger).__name__} did not take {what} ({reason}): the run continues")
 
 
 class Media(NamedTuple):
@@ -148,7 +148,7 @@ def _table_to_comet(logger: CometLogger, name: str, columns: list[str], rows: Ro
 def _table_to_wandb(logger: WandbLogger, name: str, columns: list[str], rows: Rows, step: int) -> None:
     """Logs a table; the copy that W&B sends later is kept in the run folder, not in the home folder.
 
-    W&B makes two copies of each table. It sends one, and removes it then; the other would stay for ever.
+    W&B makes two copies of each table. It sends one, and removes it then; the other would stay.
     """
     import wandb
 

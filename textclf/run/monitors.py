@@ -130,13 +130,13 @@ class TrainingSpeed(Callback):
 
 
 class HeapTrimmer(Callback):
-    """Returns free memory of the heap to the system, as batches go by."""
+    """Returns free memory of the heap to the system, every few batches."""
 
     def __init__(self, every_n_batches: int = 50) -> None:
         """Stores the interval.
 
         Args:
-            every_n_batches: Number of batches between two times.
+            every_n_batches: Number of batches between two calls.
         """
         self.every_n_batches = every_n_batches
         self._batches = 0

@@ -77,7 +77,7 @@ def read_texts(
     if path is not None and path.suffix not in INPUTS:
         raise UserError(f"--input {source!r}: the suffix {path.suffix!r} is not one of {', '.join(INPUTS)}")
     if path is not None and not path.is_file():
-        raise UserError(f"--input {source!r} is not there: give a file that exists, or - for standard input")
+        raise UserError(f"--input {source!r} does not exist: give a file that does, or - for standard input")
     if path is not None and path.suffix != ".txt":
         columns = {"text": text_column}
         if text_pair_column:
@@ -160,10 +160,11 @@ def _check_text(rows: FileRows, column: str, remedy: str) -> None:
     """
     import pyarrow as pa
 
-    kind, place = rows.schema.field(column).type, f"{str(rows.path)!r}: column {column!r}"
+    kind = rows.schema.field(column).type
+    place = f"{str(rows.path)!r}: column {column!r}"
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
         if not (pa.types.is_nested(kind) or pa.types.is_binary(kind)):  # whose rows are refused one by one
-            raise UserError(f"{place} holds {kind}, no text: {remedy}")
+            raise UserError(f"{place} holds {kind}, not text: {remedy}")
         return
     refuse_numbers((_cell(rows, row, column) for row in rows), place, remedy)
 

@@ -235,7 +235,8 @@ class _ParquetSink:
         """A row with the values that Arrow takes: pairs for maps, and text for lists and objects of JSON."""
         converted = dict(row)
         for name in self._maps:
-            converted[name] = row[name] and list(row[name].items())
+            if row[name] is not None:
+                converted[name] = list(row[name].items())
         for name in self._texts:
             converted[name] = _text(row[name])
         return converted

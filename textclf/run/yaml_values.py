@@ -1,7 +1,7 @@
 r"""Values as YAML text and back: configuration files, `config.yaml`, `--print_config` and the command line.
 
-Label names and paths may hold any characters, and `load` gives back what `dump` wrote. The reader differs from PyYAML's
-own in what it takes for text:
+Label names and paths may hold any characters, and `load` returns what `dump` wrote. The reader differs from PyYAML's
+own in which values are text:
 
 - Keys of a mapping are the text that was written: `0: 2.0` is about the label `0`, `yes: 2.0` about the label `yes`.
 - `yes`, `on`, `12:30`, `2024-01-01` and `007` are text. Only true, false, null and plain decimal numbers are not.
@@ -142,7 +142,7 @@ def _read(text: str) -> Any:
 
 
 def load_or_text(text: str) -> Any:
-    """Reads YAML; what is none is the text itself."""
+    """Reads YAML; a text that is not valid YAML is returned itself."""
     try:
         return load(text)
     except yaml.YAMLError:
@@ -172,7 +172,8 @@ def unquoted(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(unquoted(entry) for entry in value)
     if isinstance(value, dict | Namespace):
-        for key, entry in list((vars(value) if isinstance(value, Namespace) else value).items()):
+        entries = vars(value) if isinstance(value, Namespace) else value
+        for key, entry in list(entries.items()):
             value[key] = unquoted(entry)
     return value
 
@@ -181,7 +182,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """Reads a configuration file, in any encoding that can be detected from its bytes.
 
     Raises:
-        UserError: It is not there, is not valid YAML, or holds no options.
+        UserError: It does not exist, is not valid YAML, or holds no options.
     """
     path = Path(path)
     if path.is_dir():
@@ -214,7 +215,7 @@ def _options(text: str, name: str) -> dict[str, Any]:
         raise UserError(f"the configuration {name} is not valid YAML: {explain_yaml(error)}") from error
     if not isinstance(config, dict):
         found = "is empty" if config is None else f"holds a {type(config).__name__} instead of options"
-        raise UserError(f"the configuration {name} {found}: write such as `trainer: {{max_epochs: 3}}`")
+        raise UserError(f"the configuration {name} {found}: write options, such as `trainer: {{max_epochs: 3}}`")
     return config
 
 

@@ -99,7 +99,7 @@ class DelimitedRows(FileRows):
                     continue
                 self._refuse_width(line, fields)
             if fields[0] == header[0] and fields == header:  # comparing the first fields alone is faster
-                raise UserError(f"{self._place(line)} is the header again: take it out")
+                raise UserError(f"{self._place(line)} is the header again: delete it")
             if self._must_be_empty:
                 self._check_unnamed(line, fields)
             yield line, fields
@@ -192,7 +192,7 @@ class DelimitedRows(FileRows):
         names = f"{width} column{'s' if width > 1 else ''} ({', '.join(self._header)})"
         found = f"{len(fields)} field{'s' if len(fields) > 1 else ''}"
         if len(fields) > width and self._quoted and not any(field.strip() for field in fields[width:]):
-            remedy = f"take out {self._mark} at the end of the row, or name the empty column in the header"
+            remedy = f"delete {self._mark} at the end of the row, or name the empty column in the header"
         elif not self._quoted:
             remedy = (
                 "a .tsv file has no quoting, so texts must not contain tabs or line breaks; if it was written with "
@@ -243,7 +243,7 @@ class DelimitedRows(FileRows):
                 "so such lines are read whole, as one text"
             )
 
-    # Small things
+    # Reading and naming lines
 
     @property
     def _mark(self) -> str:

@@ -93,7 +93,7 @@ class JsonRows(FileRows):
             raise UserError(f"{place} is not a JSON object ({reason}): {REMEDY}") from error
         if not isinstance(value, dict):
             kind = kind_of(value) if isinstance(value, list) else repr(value)
-            raise UserError(f"{str(self.path)!r} line {number} is {kind}, no JSON object: {REMEDY}")
+            raise UserError(f"{str(self.path)!r} line {number} is {kind}, not a JSON object: {REMEDY}")
         return value
 
 
@@ -123,7 +123,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in result if names.count(name) > 1)
-        raise ValueError(f"the field {twice!r} is there twice")
+        raise ValueError(f"the field {twice!r} occurs twice")
     return result
 
 

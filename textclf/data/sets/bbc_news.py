@@ -47,7 +47,7 @@ def read_articles(folder: Path, topics: tuple[str, ...]) -> list[dict[str, str |
         `id` (such as `sports/199`), `text` and `label` of each article, by topic and number.
 
     Raises:
-        UserError: A topic's folder is not there.
+        UserError: A topic's folder does not exist, or is empty.
     """
     first: dict[str, dict[str, str | int]] = {}
     for label, topic in enumerate(topics):
