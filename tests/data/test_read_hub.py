@@ -15,6 +15,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 import textclf.data
 from tests.hub_server import HubServer, commit_of
+from textclf.cli import main
 from textclf.data import read_hub
 from textclf.errors import UserError
 from textclf.hashing import rows_hash
@@ -33,6 +34,8 @@ CARD = "---\nconfigs:\n- config_name: one\n  data_files: {one}\n- config_name: t
 CLIENT = """
 import json, sys, traceback
 import datasets, textclf.data
+from textclf.cli import main
+from textclf.cli import main
 from textclf.data import read_hub
 from textclf.hashing import rows_hash
 from textclf.errors import UserError
@@ -280,20 +283,24 @@ def test_cache_serves_without_a_hub(ask, home, monkeypatch):
 
 
 @pytest.mark.slow
-def test_command_line(hub, folders, tmp_path):
+def test_command_line(hub, folders, tmp_path, monkeypatch):
     """NSMC's own configuration from the hub, from its cache in two ways, from a folder, and from nowhere."""
 
-    def fit(run, *more, home="home", **offline):
-        command = [sys.executable, "-m", "textclf", "fit", "--config", str(CONFIGS / "nsmc.yaml")]
-        command += ["--config", str(CONFIGS / "model/tfidf.yaml"), "--run_dir", run, "--trainer.logger", "false", *more]
+    def arguments(run):
+        configs = ("--config", str(CONFIGS / "nsmc.yaml"), "--config", str(CONFIGS / "model/tfidf.yaml"))
+        return ["fit", *configs, "--run_dir", run, "--trainer.logger", "false"]
+
+    def fit(run, home="home", **offline):
+        command = [sys.executable, "-m", "textclf", *arguments(run)]
         env = environment(hub, tmp_path / home, **offline)
         return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
 
     done = [
         fit("online"),
         fit("offline", HF_HUB_OFFLINE="1"),
-        fit("folder", "--data.data_dir", str(folders / "NSMCDataModule")),
     ]
+    monkeypatch.chdir(tmp_path)
+    main([*arguments("folder"), "--data.data_dir", str(folders / "NSMCDataModule")])
     with hub.away():
         done.append(fit("away"))
         refused = fit("nowhere", home="empty")

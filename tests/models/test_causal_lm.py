@@ -1,7 +1,5 @@
 import json
 import shlex
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from transformers.models.bert import BertForMaskedLM
 
 from tests.models.contract import MethodContract
 from tests.scoring.tiny import byte_tokenizer, save_tiny_lm
+from tests.several_processes import run_on_processes
 from textclf.backbones.weights import dtype_of
 from textclf.cli import main
 from textclf.data import FilesDataModule
@@ -397,25 +396,24 @@ def test_a_test_split_alone(lm, test_alone, tmp_path, capsys):
 )
 def test_two_processes_give_what_one_gives(rule, lm, rows_folder, tmp_path):
     """Seven batches; and two, one of them empty for the second process."""
-    for limit, size in ((21, 3), (2, 2)):
-        found = []
-        for processes in (1, 2):
-            folder = tmp_path / f"{limit}-{processes}"
-            more = ("--model.rule", rule, "--data.limit", str(limit), "--data.eval_batch_size", str(size))
-            several = ("--trainer.devices", str(processes), "--trainer.strategy", "ddp")
-            command = ["test", *options(lm, rows_folder, *more, *several), "--run_dir", str(folder)]
-            done = subprocess.run(
-                [sys.executable, "-m", "textclf", *command], capture_output=True, text=True, timeout=300
+    lines = {
+        limit: options(
+            *(lm, rows_folder, "--model.rule", rule),
+            *("--data.limit", str(limit), "--data.eval_batch_size", str(size)),
+        )
+        for limit, size in ((21, 3), (2, 2))
+    }
+    run_on_processes(2, *(["test", *line, "--run_dir", str(tmp_path / f"{limit}-2")] for limit, line in lines.items()))
+    for limit, line in lines.items():
+        main(["test", *line, "--run_dir", str(tmp_path / f"{limit}-1")])
+        (one, table, stored), (two, other_table, other) = (
+            (
+                json.loads((tmp_path / f"{limit}-{processes}" / "report" / "metrics.json").read_text()),
+                read_predictions(tmp_path / f"{limit}-{processes}" / "report" / "predictions.parquet"),
+                read_scores(tmp_path / f"{limit}-{processes}" / "report" / "scores.parquet"),
             )
-            assert done.returncode == 0, done.stderr[-3000:]
-            found.append(
-                (
-                    json.loads((folder / "report" / "metrics.json").read_text()),
-                    read_predictions(folder / "report" / "predictions.parquet"),
-                    read_scores(folder / "report" / "scores.parquet"),
-                )
-            )
-        (one, table, stored), (two, other_table, other) = found
+            for processes in (1, 2)
+        )
         np.testing.assert_allclose(table.log_scores, other_table.log_scores, atol=1e-4)
         np.testing.assert_allclose(stored.words.sums, other.words.sums, atol=1e-4)
         assert stored.ids == other.ids

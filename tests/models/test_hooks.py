@@ -1,9 +1,6 @@
 """Hooks of the base classes do their work whatever a subclass overrides, with `super()` or without it."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +8,8 @@ from lightning.pytorch import Callback, Trainer
 from torch import nn
 
 from tests.scoring.tiny import save_tiny_lm
+from tests.several_processes import run_on_processes
+from textclf.cli import main
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
 from textclf.evaluation.prediction_table import read_predictions
@@ -530,26 +529,14 @@ def test_callbacks_of_all_base_classes_are_kept(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_count_the_rows_of_an_override(rows_folder, tmp_path):
-    command = [
-        *(
-            sys.executable,
-            "-m",
-            "textclf",
-            "fit",
-            "--model",
-            "tests.models.test_hooks.LogsLoss",
-            "--seed_everything",
-            "1",
-        ),
+    options = [
+        *("fit", "--model", f"{__name__}.LogsLoss", "--seed_everything", "1"),
         *("--data", "FilesDataModule", "--data.data_dir", str(rows_folder), "--trainer.logger", "false"),
         *("--trainer.accelerator", "cpu", "--trainer.precision", "32-true", "--trainer.max_epochs", "3"),
     ]
-    figures = []
-    for batch_size, devices in (("16", "1"), ("8", "2")):
-        folder = tmp_path / devices
-        more = ["--data.batch_size", batch_size, "--trainer.devices", devices, "--run_dir", str(folder)]
-        subprocess.run([*command, *more], check=True, capture_output=True, timeout=300, cwd=Path(__file__).parents[2])
-        figures.append(json.loads((folder / "report" / "metrics.json").read_text()))
+    main([*options, "--data.batch_size", "16", "--run_dir", str(tmp_path / "1")])
+    run_on_processes(2, [*options, "--data.batch_size", "8", "--run_dir", str(tmp_path / "2")])
+    figures = [json.loads((tmp_path / name / "report" / "metrics.json").read_text()) for name in ("1", "2")]
     assert figures[0]["examples"] == figures[1]["examples"] == 21
     assert figures[1]["test/macro_f1"] > 0.7
     best = torch.load(tmp_path / "2" / "checkpoints" / "best.ckpt", weights_only=True)

@@ -1,8 +1,6 @@
 """Zero-shot by NLI, against a plain loop and against the pipeline of transformers."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 
 from tests.conftest import invented_rows, real_texts
 from tests.models.contract import MethodContract
+from tests.several_processes import run_on_processes
 from textclf.cli import main
 from textclf.errors import UserError
 from textclf.evaluation.prediction_table import read_predictions
@@ -162,13 +161,9 @@ def test_two_processes_give_what_one_gives(nli_model, rows_folder, tmp_path):
         *("--data.data_dir", str(rows_folder), "--model.pretrained", nli_model(), "--trainer.logger", "false"),
         *("--trainer.precision", "32-true", "--trainer.accelerator", "cpu"),
     ]
-    tables = []
-    for processes in ("1", "2"):
-        several = ("--trainer.devices", processes, "--trainer.strategy", "ddp", "--run_dir", str(tmp_path / processes))
-        command = [sys.executable, "-m", "textclf", *options, *several]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-3000:]
-        tables.append(read_predictions(tmp_path / processes / "report" / "predictions.parquet"))
+    main([*options, "--run_dir", str(tmp_path / "1")])
+    run_on_processes(2, [*options, "--run_dir", str(tmp_path / "2")])
+    tables = [read_predictions(tmp_path / name / "report" / "predictions.parquet") for name in ("1", "2")]
     assert tables[0].texts == tables[1].texts
     np.testing.assert_allclose(tables[0].log_scores, tables[1].log_scores, atol=1e-5)
 

@@ -140,7 +140,7 @@ def test_workers_that_are_not_forked(method, start, rows_folder, tmp_path):
         [
             *(sys.executable, str(tmp_path / "main.py"), start, command, "--data", "FilesDataModule"),
             *("--model", method.__name__, "--model.pretrained", model.pretrained, "--data.data_dir", str(rows_folder)),
-            *("--data.num_workers", "2", "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"),
+            *("--data.num_workers", "1", "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"),
             *("--trainer.logger", "false", "--run_dir", str(tmp_path / "run")),
             *(("--trainer.max_epochs", "1") if command == "fit" else ()),
         ],

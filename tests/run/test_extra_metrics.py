@@ -1,8 +1,6 @@
 """Metrics that are added by their class paths."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ import torch
 from lightning.pytorch import Trainer
 from sklearn.metrics import average_precision_score, cohen_kappa_score, roc_auc_score
 
+from tests.several_processes import run_on_processes
 from textclf.cli import main
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
@@ -183,13 +182,10 @@ def test_the_report_has_them(rows_folder, tmp_path):
     assert f"auroc:                   {metrics['test/auroc']:.4f}\n" in report
 
 
-@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives(rows_folder, tmp_path):
-    found = []
-    for processes in ("1", "2"):
-        more = ("--trainer.devices", processes, "--trainer.strategy", "ddp", "--data.limit", "13")
-        line = command(rows_folder, tmp_path / processes, *more)
-        subprocess.run([sys.executable, "-m", "textclf", *line], check=True, timeout=300)
-        found.append(json.loads((tmp_path / processes / "report" / "metrics.json").read_text()))
+    main(command(rows_folder, tmp_path / "1", "--data.limit", "13"))
+    run_on_processes(2, command(rows_folder, tmp_path / "2", "--data.limit", "13"))
+    found = [json.loads((tmp_path / name / "report" / "metrics.json").read_text()) for name in ("1", "2")]
     for name in ("test/cohen_kappa", "test/auroc"):
         assert found[0][name] == found[1][name]
