@@ -198,31 +198,44 @@ def scores_of_confusion_matrix(matrix: Tensor) -> dict[str, Tensor]:
     Returns:
         Float64 scalars by the keys of `ClassificationMetrics`.
     """
-    matrix = matrix.double()
-    support = matrix.sum(dim=1)
-    predicted = matrix.sum(dim=0)
-    correct = matrix.trace()
-    examples = matrix.sum()
-    invalid = predicted[-1]
-    in_class = predicted[:-1]
-    precision = _ratio(matrix.diagonal(), in_class)
-    recall = _ratio(matrix.diagonal(), support)
-    f1 = _ratio(2 * matrix.diagonal(), support + in_class)
-    covariance = correct * examples - support.dot(in_class)
-    variances = (examples**2 - predicted.dot(predicted)) * (examples**2 - support.dot(support))
+    return scores_of_margins(matrix.diagonal(), matrix.sum(dim=1), matrix.sum(dim=0))
+
+
+def scores_of_margins(correct_in_class: Tensor, support: Tensor, predicted: Tensor) -> dict[str, Tensor]:
+    """Computes the metrics of one or more confusion matrices from their diagonals and margins.
+
+    Args:
+        correct_in_class: Right rows of each class, shape (..., num_classes).
+        support: Rows of each class, shape (..., num_classes).
+        predicted: Rows that are predicted as each class, the invalid answers last, shape (..., num_classes + 1).
+
+    Returns:
+        Float64 tensors of shape (...) by the keys of `ClassificationMetrics`.
+    """
+    correct_in_class = correct_in_class.double()
+    support = support.double()
+    predicted = predicted.double()
+    in_class = predicted[..., :-1]
+    correct = correct_in_class.sum(dim=-1)
+    examples = support.sum(dim=-1)
+    precision = _ratio(correct_in_class, in_class)
+    recall = _ratio(correct_in_class, support)
+    f1 = _ratio(2 * correct_in_class, support + in_class)
+    covariance = correct * examples - (support * in_class).sum(dim=-1)
+    variances = (examples**2 - predicted.square().sum(dim=-1)) * (examples**2 - support.square().sum(dim=-1))
     scores = {
         "accuracy": correct / examples,
-        "macro_f1": f1.mean(),
-        "weighted_f1": f1.dot(support) / examples,
-        "macro_precision": precision.mean(),
-        "macro_recall": recall.mean(),
+        "macro_f1": f1.mean(dim=-1),
+        "weighted_f1": (f1 * support).sum(dim=-1) / examples,
+        "macro_precision": precision.mean(dim=-1),
+        "macro_recall": recall.mean(dim=-1),
         "mcc": _ratio(covariance, variances.sqrt()),
-        "majority_accuracy": support.max() / examples,
-        "invalid": invalid,
+        "majority_accuracy": support.amax(dim=-1) / examples,
+        "invalid": predicted[..., -1],
         "examples": examples,
     }
-    if len(matrix) == 2:
-        scores |= {"precision": precision[1], "recall": recall[1], "f1": f1[1]}
+    if support.shape[-1] == 2:
+        scores |= {"precision": precision[..., 1], "recall": recall[..., 1], "f1": f1[..., 1]}
     return scores
 
 
