@@ -18,6 +18,7 @@ from textclf.types import DataFrame
 NUMBERS = ("label", "prediction", "scores")
 COLUMNS = ("id", "text", *NUMBERS)
 TEXTS = ("id", "text", "text_pair")
+NAMES = ("label_name", "prediction_name")
 Cell = str | float | None
 ADVICE = "give a report/predictions.parquet that `python -m textclf test` has written"
 
@@ -67,6 +68,19 @@ class PredictionTable:
         scores[answered, self.predictions[answered]] = 0.0
         scores[self.predictions < 0] = np.nan
         return scores
+
+    @property
+    def row_losses(self) -> tuple[np.ndarray, np.ndarray]:
+        """Negative log-likelihood of the true class in nats, and Brier score, each of shape (rows,).
+
+        The Brier score is the sum of squares over all classes, 0 to 2 (Brier, 1950,
+        https://doi.org/10.1175/1520-0493(1950)078%3C0001:VOFEIT%3E2.0.CO;2). Both are NaN for an invalid answer, and
+        everywhere without probabilities.
+        """
+        probabilities = np.exp(self.log_scores)
+        probabilities[np.arange(len(self.labels)), self.labels] -= 1
+        likelihoods = np.take_along_axis(self.log_scores, self.labels[:, None], axis=1)
+        return -likelihoods[:, 0], np.square(probabilities).sum(axis=1)
 
     def to_pandas(self) -> DataFrame:
         """The table as a DataFrame, one row per row of the split, for analysis by hand.
@@ -229,6 +243,23 @@ def read_predictions(path: str | Path, rows: np.ndarray | None = None, texts: bo
         thresholds=json.loads(metadata.get(b"thresholds", "null")),
         calibrators=json.loads(metadata.get(b"calibrators", "[]")),
     )
+
+
+def read_column(path: str | Path, name: str) -> list[Any]:
+    """Reads one column of a prediction table, such as one that `data.keep_columns` has kept.
+
+    Raises:
+        UserError: The table has no such column.
+    """
+    names = pq.read_schema(path).names
+    if name not in names:
+        kept = [column for column in names if column not in (*COLUMNS, *NAMES, "text_pair")]
+        raise UserError(
+            f"{path}: there is no column {name!r} (kept: {', '.join(kept) or 'none'}): run with --data.keep_columns "
+            f"'[{name}]'"
+        )
+    values: list[Any] = pq.read_table(path, columns=[name])[name].to_pylist()
+    return values
 
 
 def _text_columns(table: pa.Table) -> dict[str, Any]:

@@ -1,0 +1,188 @@
+"""What is left of a run, for comparisons: its prediction table, its configuration, its metrics, and what it cost."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from textclf.errors import UserError
+from textclf.evaluation.prediction_table import PredictionTable, read_predictions
+
+TABLE = "predictions.parquet"
+UNNAMED_DATA = "data"
+"""The data set of a table that does not say where it is from."""
+SEEDS = ("seed_everything", "data.seed")
+FOLD = "data.fold"
+WITHOUT_EFFECT = (
+    *SEEDS,
+    FOLD,
+    "run_name",
+    "data.data_dir",
+    "data.num_workers",
+    "trainer.logger",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "trainer.log_every_n_steps",
+    "test_after_fit",
+)
+"""Keys of a configuration that do not make two runs of one method different ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunRecord:
+    """A run that is compared.
+
+    Attributes:
+        path: The run folder, or the prediction table where there is only that.
+        table_path: The prediction table.
+        config: The run's configuration by dotted keys; empty where it is unknown.
+        metrics: `metrics.json` beside the table; empty where there is none.
+        facts: `run.json` beside the table; empty where there is none.
+    """
+
+    path: Path
+    table_path: Path
+    config: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def table(self) -> PredictionTable:
+        """The predictions.
+
+        Raises:
+            UserError: The table has no rows, or an id twice.
+        """
+        table = read_predictions(self.table_path)
+        if not table.ids:
+            raise UserError(f"{self.table_path}: the prediction table has no rows")
+        if len(set(table.ids)) < len(table.ids):
+            seen: set[str] = set()
+            twice = next(name for name in table.ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            raise UserError(f"{self.table_path}: the id {twice!r} occurs twice: rows are matched by unique ids")
+        return table
+
+    @property
+    def data_set(self) -> str:
+        """Name of the data set."""
+        return str(self.metrics.get("data_set") or self.metrics.get("data") or UNNAMED_DATA)
+
+    @property
+    def method(self) -> str:
+        """The method in a few words; the name of the folder or of the file where it is unknown."""
+        return str(self.metrics.get("method") or self.short_path)
+
+    @property
+    def short_path(self) -> str:
+        """The last parts of the path, which tell runs apart."""
+        path = self.path.with_suffix("") if self.path.suffix == ".parquet" else self.path
+        parts = [part for part in path.parts if part not in ("report", "predictions", "/", "..")]
+        number = 2 if parts and parts[-1].isdecimal() else 1
+        return "/".join(parts[-number:]) or str(self.path)
+
+    @property
+    def seeds(self) -> tuple[Any, ...]:
+        """The values of `SEEDS`."""
+        return tuple(self.config.get(name) for name in SEEDS)
+
+    @property
+    def fold(self) -> int | None:
+        """The fold that was tested; None without folds."""
+        return self.config.get(FOLD)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The configuration without seeds, fold, and what has no effect on predictions."""
+        kept = {}
+        for key, value in self.config.items():
+            if not any(key == name or key.startswith(f"{name}.") for name in WITHOUT_EFFECT):
+                kept[key] = value
+        return kept
+
+
+def find_runs(patterns: Sequence[str]) -> list[RunRecord]:
+    """Reads the runs that are named by paths or globs.
+
+    Args:
+        patterns: Run folders, `predictions.parquet` files, or globs of them.
+
+    Raises:
+        UserError: A pattern matches nothing, or a run has no report.
+    """
+    paths: dict[Path, Path] = {}
+    for pattern in patterns:
+        found = [Path(pattern)] if Path(pattern).exists() else [Path(name) for name in sorted(glob.glob(pattern))]
+        if not found:
+            raise UserError(f"{pattern!r} matches no file or folder: name run folders or predictions.parquet files")
+        for path in found:
+            paths.setdefault(path.resolve(), path)
+    return [read_run(path) for path in paths.values()]
+
+
+def read_run(path: Path) -> RunRecord:
+    """Reads what a run has left; the prediction table itself is read later.
+
+    Args:
+        path: The run folder, its `report`, or a prediction table.
+
+    Raises:
+        UserError: There is no report, or a file of it is damaged.
+    """
+    run = path
+    table = path
+    if path.is_dir():
+        report = path if path.name == "report" or path.parent.name == "report" else path / "report"
+        table = report / TABLE
+        if not table.is_file():
+            what = "has no report/predictions.parquet: its test was not reached or was cut off"
+            if (path / "checkpoints" / "last.ckpt").is_file():
+                what += "; resume it with `fit --config RUN/config.yaml --run_dir RUN --ckpt_path last`"
+            raise UserError(f"{path}: {what}")
+    beside = table.parent
+    for folder in (beside.parent, beside.parent.parent):
+        if beside.name in ("report", "validation") and (folder / "config.yaml").is_file():
+            run = folder
+            break
+    config = run / "config.yaml"
+    return RunRecord(
+        run,
+        table,
+        _read_config(config) if run.is_dir() and config.is_file() else {},
+        _read_json(beside / "metrics.json") if table.name == TABLE else {},
+        _read_json(beside / "run.json") if table.name == TABLE else {},
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}): run the test again") from error
+    return content
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    import yaml  # noqa: PLC0415 - not needed for tables alone
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML that can be read ({str(error).splitlines()[0]})") from error
+    return dict(_flat(content, ""))
+
+
+def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """The values of nested dictionaries by dotted keys, `init_args` left out of these."""
+    if isinstance(value, dict) and value:
+        for name, entry in value.items():
+            inner = key if name == "init_args" else f"{key}.{name}".lstrip(".")
+            yield from _flat(entry, inner)
+    else:
+        yield key, value
