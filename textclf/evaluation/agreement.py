@@ -120,7 +120,7 @@ def majority_vote(predictions: np.ndarray, mean: np.ndarray | None, num_classes:
     if mean is not None:
         ranks = mean.argsort(axis=1, kind="stable").argsort(axis=1)
         preference = ranks / num_classes
-    winners = (votes + preference * (votes > 0)).argmax(axis=1)
+    winners: np.ndarray = (votes + preference * (votes > 0)).argmax(axis=1)
     winners[votes.max(axis=1) == 0] = -1
     return winners
 

@@ -368,12 +368,7 @@ def _mark_pareto(lines: list[Values], baseline: str, metric: str) -> None:
             line["speed_note"] = "speed not measured"
         elif line["device"] != device:
             line["speed_note"] = "measured on another device"
-        elif any(
-            _overlap(span, span_of_other)
-            for other in others
-            for span in line["_spans"]
-            for span_of_other in other["_spans"]
-        ):
+        elif any(_overlap(line, other) for other in others):
             line["speed_note"] = "measured while another run was running"
     for line in lines:
         del line["_spans"]
@@ -382,11 +377,14 @@ def _mark_pareto(lines: list[Values], baseline: str, metric: str) -> None:
         line["pareto"] = not any(_dominates(other, line, metric) for other in comparable)
 
 
-def _overlap(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    """Whether two evaluations ran at the same time on the same machine, as far as known."""
-    if None in one or None in other or one[0] != other[0]:
-        return False
-    return bool(one[1] < other[2] and other[1] < one[2])
+def _overlap(line: Values, other: Values) -> bool:
+    """Whether an evaluation of one method ran at the same time, on the same machine, as one of another."""
+    for machine, start, end in line["_spans"]:
+        for other_machine, other_start, other_end in other["_spans"]:
+            known = None not in (machine, start, end, other_start, other_end)
+            if known and machine == other_machine and start < other_end and other_start < end:
+                return True
+    return False
 
 
 def _dominates(one: Values, other: Values, metric: str) -> bool:

@@ -179,9 +179,10 @@ def _refuse_other_rows(first: Matched, run: Matched, ids: set[str]) -> None:
     for one, other, missing in ((first, run, own - ids), (run, first, ids - own)):
         if missing:
             example = next(name for name in one.table.ids if name in missing)
+            counts = f"{first.where} has {len(own):,} rows and {run.where} has {len(ids):,}"
             raise UserError(
-                f"{first.where} has {len(own):,} rows and {run.where} has {len(ids):,}: {len(missing):,} of {one.where}, "
-                f"such as the one with the id {example!r}, are not in {other.where}; {REMEDY}"
+                f"{counts}: {len(missing):,} of {one.where}, such as the one with the id {example!r}, are not in "
+                f"{other.where}; {REMEDY}"
             )
 
 

@@ -36,7 +36,7 @@ def sentence(first: str, second: str, difference: Mapping[str, Any]) -> str:
         parts.append(f"{difference['wins']:,} rows against {difference['losses']:,}")
         total = difference["wins"] + difference["losses"]
         disagreement = f"this disagreement ({total:,} rows)"
-    parts.append(f"p = {p_value(difference['p'])}")
+    parts.append(f"p {p_value(difference['p'])}")
     low, high = (points(difference[bound]) for bound in ("low", "high"))
     parts.append(f"difference {points(difference['value'])} points ({low} to {high})")
     line = f"{verdict}: {', '.join(parts)}"
@@ -55,7 +55,7 @@ def points(share: float) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p-value with one digit that counts; below 0.001 as such."""
+    """A p-value after its sign, with one digit that counts: `= 0.005`, `< 0.001`."""
     if p < 0.001:
-        return "below 0.001"
-    return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+        return "< 0.001"
+    return f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"
