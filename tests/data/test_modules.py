@@ -13,11 +13,14 @@ from lightning.pytorch import Trainer
 import textclf.data
 from textclf.data import (
     AGNewsDataModule,
+    Banking77DataModule,
     BBCNewsDataModule,
     FilesDataModule,
+    KLUENLIDataModule,
     KorHateDataModule,
     NSMCDataModule,
     RottenTomatoesDataModule,
+    YNATDataModule,
 )
 from textclf.data.base import replaces_samplers
 from textclf.data.sets.bbc_news import read_articles
@@ -211,6 +214,44 @@ def test_rotten_tomatoes_rows(tmp_path):
     for split in ("train", "validation", "test"):
         expected = {"id": ["0", "1"], "text": [f"{split} fine", f"{split} dull"], "label": [1, 0]}
         assert data.rows(split)[:] == expected
+
+
+def test_banking77_rows(tmp_path):
+    names = Banking77DataModule.label_names
+    assert len(names) == 77
+    assert list(names) == sorted(names, key=str.lower)  # the indices of the source are in this order
+    csv_file(tmp_path / "test.csv", [("Is my card lost?", 41), ("Where is my refund?", 51)])
+    data = Banking77DataModule(data_dir=str(tmp_path))
+    assert data.rows("test")["label"][:] == [41, 51]
+    assert [names[label] for label in data.rows("test")["label"]] == ["lost_or_stolen_card", "Refund_not_showing_up"]
+
+
+@pytest.mark.parametrize("name", ["test", "validation"])  # the source calls its test rows validation
+def test_klue_nli_rows(tmp_path, name):
+    columns = ("guid", "source", "premise", "hypothesis", "label")
+    rows = [(f"nli-{i}", "invented", f"새 {i}마리가 난다.", f"새 {i}마리가 있다.", i % 3) for i in range(60)]
+    csv_file(tmp_path / "train.csv", rows, columns)
+    csv_file(tmp_path / f"{name}.csv", [("nli-x", "invented", "비가 온다.", "해가 난다.", 2)], columns)
+    data = KLUENLIDataModule(data_dir=str(tmp_path))
+    assert data.source_splits() == ("train", "test")
+    expected = {"id": ["nli-x"], "text": ["비가 온다."], "text_pair": ["해가 난다."], "label": [2]}
+    assert data.rows("test")[:] == expected
+    assert [len(data.rows(split)) for split in ("train", "validation")] == [54, 6]
+
+
+def test_names_of_splits_in_a_folder(tmp_path):
+    """A folder with a test split has our names, although the source calls that split otherwise."""
+    columns = ("guid", "title", "label")
+    for split, rows in {"train": 20, "validation": 3, "test": 5}.items():
+        csv_file(
+            tmp_path / f"{split}.csv", [(f"{split}-{i}", f"제목 {split} {i}", i % 7) for i in range(rows)], columns
+        )
+    data = YNATDataModule(data_dir=str(tmp_path))
+    assert [len(data.rows(split)) for split in data.source_splits()] == [20, 3, 5]
+    (tmp_path / "test.csv").unlink()
+    data = YNATDataModule(data_dir=str(tmp_path))
+    assert data.source_splits() == ("train", "test")
+    assert len(data.rows("test")) == 3
 
 
 def test_articles_are_read_once_each(tmp_path):

@@ -24,9 +24,12 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 MODULES = [name for name in textclf.data.__all__ if hasattr(getattr(textclf.data, name), "hub_id")]
 LAYOUTS = {
     "EmotionDataModule": "split/{}-00000-of-00001.parquet",
+    "KLUENLIDataModule": "nli/{}-00000-of-00001.parquet",
     "RottenTomatoesDataModule": "{}.parquet",
     "YNATDataModule": "ynat/{}-00000-of-00001.parquet",
-    **dict.fromkeys(["KorHateDataModule", "KorSAEDataModule", "NSMCDataModule"], "default/{}/0000.parquet"),
+    **dict.fromkeys(
+        ["Banking77DataModule", "KorHateDataModule", "KorSAEDataModule", "NSMCDataModule"], "default/{}/0000.parquet"
+    ),
 }
 THIS, OTHER, HALF = "a" * 40, "b" * 40, "c" * 40
 CARD = "---\nconfigs:\n- config_name: one\n  data_files: {one}\n- config_name: two\n  data_files: {two}\n---\n"
@@ -90,6 +93,9 @@ def invented(module, split):
         module.text_column: Value("string"),
         module.label_column: ClassLabel(names=names),
     }
+    if module.text_pair_column:
+        columns[module.text_pair_column] = [f"{text} 짝" for text in texts]
+        features[module.text_pair_column] = Value("string")
     if module.id_column:
         columns[module.id_column] = [f"{i:07}" for i in range(len(texts))]
         features[module.id_column] = Value("string")
@@ -142,7 +148,8 @@ def hub(folders):
         files = {layout.format(split): (folders / name / f"{split}.parquet").read_bytes() for split in splits(module)}
         # Another revision of the same repository, with other rows.
         wrong = {layout.format(split): labelled(["wrong"]) for split in splits(module)}
-        repositories[module.hub_id] = {module.hub_revision or "main": files, OTHER: wrong}
+        for revision, content in {module.hub_revision or "main": files, OTHER: wrong}.items():
+            repositories.setdefault(module.hub_id, {}).setdefault(revision, {}).update(content)
     with HubServer(repositories) as server:
         yield server
 

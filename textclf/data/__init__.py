@@ -16,8 +16,10 @@ from textclf.data.cleaning import (
 from textclf.data.contract import ExampleRequest
 from textclf.data.files import FilesDataModule
 from textclf.data.sets.ag_news import AGNewsDataModule
+from textclf.data.sets.banking77 import Banking77DataModule
 from textclf.data.sets.bbc_news import BBCNewsDataModule
 from textclf.data.sets.emotion import EmotionDataModule
+from textclf.data.sets.klue_nli import KLUENLIDataModule
 from textclf.data.sets.kor_3i4k import Kor3i4kDataModule
 from textclf.data.sets.kor_hate import KorHateDataModule
 from textclf.data.sets.kor_sae import KorSAEDataModule
@@ -29,6 +31,7 @@ from textclf.data.sets.ynat import YNATDataModule
 __all__ = [
     "AGNewsDataModule",
     "BBCNewsDataModule",
+    "Banking77DataModule",
     "DecodeHTML",
     "DropEmpty",
     "DropOverlap",
@@ -38,6 +41,7 @@ __all__ = [
     "ExampleRequest",
     "FilesDataModule",
     "JoinLines",
+    "KLUENLIDataModule",
     "Kor3i4kDataModule",
     "KorHateDataModule",
     "KorSAEDataModule",

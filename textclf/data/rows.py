@@ -118,10 +118,16 @@ class SplitRows:
         return tuple(found)
 
     def _source_name(self, split: Split) -> str | None:
-        """The source's name of a split; None where the source calls another split by our name of this one."""
-        if split in self.split_names:
-            return self.split_names[split]
-        return None if split in self.split_names.values() else split
+        """The source's name of a split; None where the source calls another split by our name of this one.
+
+        A folder that has a file under our own name of a split, where the source has another name, has our names.
+        """
+        names = self.split_names
+        if self.data_dir is not None and any(split_files(self.data_dir, own) for own in names):
+            names = {}
+        if split in names:
+            return names[split]
+        return None if split in names.values() else split
 
     def load_split(self, split: Split) -> Dataset:
         """Reads one split of the source, in the source's columns; override it for a source of another kind.
