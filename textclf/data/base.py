@@ -91,6 +91,9 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         shots_per_class: int | None = None,
         balanced: bool = False,
         cleaning: list[CleaningStep] | None = None,
+        folds: int | None = None,
+        fold: int | None = None,
+        fold_groups: str | None = None,
     ) -> None:
         """Takes the arguments that every data set has.
 
@@ -114,6 +117,11 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             balanced: Draw the same number of training rows of each class in an epoch: rows of rare classes several
                 times, rows of frequent ones not in every epoch.
             cleaning: Cleaning steps in order; by default the data set's own recipe, none with `[]`.
+            folds: Cross-validation: the rows of train are divided into this many folds, stratified by class, equal
+                texts together. One of them is tested, the others are trained on; the source's test split is not used.
+                The division does not depend on `seed`.
+            fold: Number of the fold that is tested, from 0.
+            fold_groups: Column of the train split whose values are kept in one fold, such as the author.
 
         Raises:
             UserError: A value is out of range, two options exclude each other, or the cleaning steps are in an order
@@ -133,6 +141,9 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         self.limit_by = limit_by
         self.shots_per_class = shots_per_class
         self.balanced = balanced
+        self.folds = folds
+        self.fold = fold
+        self.fold_groups = fold_groups
         check_options(self)
         self.cleaning = tuple(self.recipe if cleaning is None else cleaning)
         check_recipe(self.cleaning)

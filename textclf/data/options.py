@@ -30,6 +30,7 @@ class RowOptions(Protocol):
     val_size: float
     limit: dict[Split, int]
     shots_per_class: int | None
+    folds: int | None
     recipe: ClassVar[Sequence[CleaningStep]]
     cleaning: Sequence[CleaningStep]
 
@@ -50,6 +51,8 @@ class Options(RowOptions, Protocol):
     seed: int
     limit_by: LimitBy
     balanced: bool
+    fold: int | None
+    fold_groups: str | None
 
 
 def check_options(data: Options) -> None:
@@ -74,12 +77,25 @@ def check_options(data: Options) -> None:
             f"limit of train {data.limit['train']} and shots_per_class {data.shots_per_class} are two ways to choose "
             "train rows: give one of them"
         )
+    _check_folds(data)
     sizes = (data.batch_size, data.eval_batch_size)
     if data.max_batch_tokens is not None and sizes != (BATCH_SIZE, EVAL_BATCH_SIZE):
         say(
             f"max_batch_tokens {data.max_batch_tokens} is used instead of batch_size {data.batch_size} and "
             f"eval_batch_size {data.eval_batch_size}"
         )
+
+
+def _check_folds(data: Options) -> None:
+    check_least("folds", data.folds, 2)
+    if data.folds is None:
+        for name, value in (("fold", data.fold), ("fold_groups", data.fold_groups)):
+            if value is not None:
+                raise UserError(f"{name} {value!r} has no effect without folds: give --data.folds, or leave it out")
+    elif data.fold is None:
+        raise UserError(f"folds {data.folds}: name the one that is tested with --data.fold 0 to {data.folds - 1}")
+    else:
+        check_range("fold", data.fold, 0 <= data.fold < data.folds, f"a number from 0 to {data.folds - 1}")
 
 
 def limits_by_split(limit: int | Mapping[Split, int] | None) -> dict[Split, int]:
@@ -107,6 +123,8 @@ def refuse_without_effect(data: RowOptions) -> None:
     """
     source = data.source_splits()
     there = f"the source has only {', '.join(source)}"
+    if data.folds is not None and "train" not in source:
+        raise UserError(f"folds {data.folds} divides the train rows: {there}; leave it out")
     for split in data.limit:
         if not data.has_split(split):
             raise UserError(f"limit of {split} has no effect: {there}, so there is no {split} split; leave it out")

@@ -12,6 +12,7 @@ import numpy as np
 from textclf.console import say
 from textclf.data.cleaning import DEFAULT, TIDY, CleaningStep, DropUnknownLabels, RowStep, TextStep, text_steps
 from textclf.data.columns import KEY, KeyedRows, int_column
+from textclf.data.folds import fold_of_rows
 from textclf.data.ledger import READ, Ledger
 from textclf.data.options import refuse_without_effect
 from textclf.data.read_files import ANY_SUFFIX, read_split, split_files
@@ -89,6 +90,9 @@ class SplitRows:
     limit: dict[Split, int]
     limit_by: LimitBy
     shots_per_class: int | None
+    folds: int | None
+    fold: int | None
+    fold_groups: str | None
     cleaning: Sequence[CleaningStep]
     ledger: Ledger
     _rows: dict[Split, Dataset]
@@ -162,7 +166,7 @@ class SplitRows:
         divided = {
             "train": (self.shots_per_class is not None or self.test_rows_reserved) and "test" in source,
             "validation": self.val_size > 0 and "train" in source,
-            "test": self.test_share > 0 and "train" in source,
+            "test": (self.test_share > 0 or self.folds is not None) and "train" in source,
         }
         return split in source or divided[split]
 
@@ -361,8 +365,10 @@ class SplitRows:
             self.ledger.add(part, "taken from test", len(indices), why=f"{size}, seed {self.seed}")
 
     def _split_to_divide(self) -> Split | None:
-        """The split that is divided into train and test, where the source has only one of the two."""
+        """The split that is divided into train and test: with folds, and where the source has only one of the two."""
         source = self.source_splits()
+        if self.folds is not None:
+            return "train"
         if "train" in source and "test" not in source and self.test_share:
             return "train"
         if "test" in source and "train" not in source and (self.shots_per_class is not None or self.test_rows_reserved):
@@ -376,6 +382,8 @@ class SplitRows:
         """
         rows, _ = self._in_standard_columns(split, text_steps(TIDY))
         tidy = KeyedRows(rows, split, lambda _: np.empty(0, dtype=KEY))
+        if self.folds is not None:
+            return self._fold_indices(tidy, self.folds)
         if split == "train":
             return stratified_split(tidy.labels, self.test_share, TEST_SEED, tidy.keys)
         if self.shots_per_class is None:
@@ -388,6 +396,22 @@ class SplitRows:
             "scored"
         )
         return drawn, np.setdiff1d(np.arange(len(rows)), drawn)
+
+    def _fold_indices(self, rows: KeyedRows, folds: int) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers of train and test, where one fold of the train rows is tested."""
+        groups = None
+        if self.fold_groups is not None:
+            source = self._load("train")
+            if self.fold_groups not in source.column_names:
+                raise UserError(
+                    f"fold_groups {self.fold_groups!r} is not a column of the train split: give one of "
+                    f"{', '.join(source.column_names)}"
+                )
+            groups = source[self.fold_groups]
+        if "test" in self.source_splits():
+            say(f"fold {self.fold} of {folds}: the rows that are tested come from train; the test split is not used")
+        tested = fold_of_rows(rows.labels, rows.keys, folds, self.label_names, groups) == self.fold
+        return np.flatnonzero(~tested), np.flatnonzero(tested)
 
     # Messages about missing rows
 
