@@ -2,7 +2,6 @@
 
 import os
 import platform
-import re
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -96,12 +95,9 @@ def machine() -> dict[str, Any]:
     """Facts on which the numbers depend: time, processor, memory, GPU, precision, and versions."""
     import torch
 
+    from textclf.hardware.device import cpu_name
     from textclf.hardware.precision import choose_precision
 
-    try:
-        cpu = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.MULTILINE)[0]
-    except (OSError, IndexError):  # not Linux, or a processor that gives no name
-        cpu = platform.processor() or platform.machine()
     git = ["git", "--no-optional-locks", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
     try:
         commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
@@ -112,7 +108,7 @@ def machine() -> dict[str, Any]:
         "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "commit": commit or None,
         "system": platform.platform(),
-        "cpu": f"{cpu} ({torch.backends.cpu.get_cpu_capability()})",
+        "cpu": f"{cpu_name()} ({torch.backends.cpu.get_cpu_capability()})",
         "cores": os.cpu_count(),
         "torch threads": torch.get_num_threads(),
         "memory GiB": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),

@@ -1,7 +1,18 @@
 import pytest
 
 import textclf
-from textclf.evaluation.provenance import Provenance, described_data, described_method
+from textclf.data.cleaning import (
+    DEFAULT,
+    HONEST,
+    TIDY,
+    DropEmpty,
+    DropOverlap,
+    DropRepeats,
+    JoinLines,
+    ResolveConflicts,
+    StripWhitespace,
+)
+from textclf.evaluation.provenance import Provenance, data_set_name, described_data, described_method
 
 KNOWN = Provenance("validation", "BBCNewsDataModule", "LinearProbe (a/b)", "runs/x/0/best.ckpt", 7, 1531, "2026-01-02")
 
@@ -54,3 +65,26 @@ def test_the_title_of_a_picture():
 )
 def test_a_data_set_and_a_method_in_a_few_words(describe, kind, arguments, expected):
     assert describe(kind, arguments) == expected
+
+
+@pytest.mark.parametrize(
+    ("folder", "cleaning", "name"),
+    [
+        (None, DEFAULT, "Own"),
+        ("some/rows", DEFAULT, "Own (rows)"),
+        (None, list(DEFAULT), "Own"),
+        (None, [step for step in DEFAULT if not isinstance(step, StripWhitespace)], "Own (without StripWhitespace)"),
+        (None, [], "Own (without cleaning)"),
+        ("rows", [JoinLines(), *DEFAULT], "Own (rows) (with JoinLines)"),
+        (
+            None,
+            [*TIDY, DropEmpty(), ResolveConflicts(rule="drop_all"), DropRepeats(), DropOverlap(["train", "test"])],
+            "Own (without ResolveConflicts, without DropOverlap, with ResolveConflicts [rule: drop_all], "
+            "with DropOverlap [splits: train, test])",
+        ),
+        (None, [*TIDY, DropEmpty(["train"]), *HONEST[1:]], "Own"),
+        (None, [*reversed(TIDY), *HONEST], "Own (cleaned in another order)"),
+    ],
+)
+def test_a_data_set_is_named_by_what_its_texts_are(folder, cleaning, name):
+    assert data_set_name("Own", folder, cleaning, DEFAULT) == name

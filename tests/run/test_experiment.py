@@ -90,6 +90,7 @@ def test_a_run_gives_what_its_folder_holds(data, tmp_path):
         "report/metrics.json",
         "report/predictions.parquet",
         "report/report.txt",
+        "report/run.json",
     ]
     assert result.metrics == json.loads((result.run_dir / "report" / "metrics.json").read_text())
     assert (result.split, result.checkpoint) == ("test", result.run_dir / "checkpoints" / "best.ckpt")

@@ -71,6 +71,9 @@ def assert_same_report(one, other):
     first, second = (json.loads((run_dir / "report" / "metrics.json").read_text()) for run_dir in (one, other))
     for name in ("test/accuracy", "test/macro_f1", "test/nll", "test/ece", "examples"):
         assert first[name] == pytest.approx(second[name], abs=1e-6), name
+    facts = [json.loads((run_dir / "report" / "run.json").read_text()) for run_dir in (one, other)]
+    for name in ("data_fingerprint", "parameters", "trained_parameters", "machine"):
+        assert facts[0][name] == facts[1][name], name
 
 
 NEW_ENCODER = ("--model.pretrained", "null")  # the last of two values counts
@@ -96,6 +99,10 @@ def on_two(trained, tiny_encoder, tmp_path_factory):
 
 def test_evaluation_is_exact(on_two, trained):
     assert_same_report(trained[1], on_two / "tested")
+    one, two = (json.loads((folder / "report" / "run.json").read_text()) for folder in (trained[1], on_two / "tested"))
+    assert two["device"] == f"{one['device']}, 2 processes"
+    assert two["peak_memory_mib"] > one["peak_memory_mib"]
+    assert two["fit_seconds"] == one["fit_seconds"]
 
 
 def test_three_processes_and_fewer_rows_than_these(trained, tiny_encoder, tmp_path):

@@ -67,6 +67,7 @@ class TextCLI(LightningCLI):
     """LightningCLI in subclass mode, with a run folder, automatic precision, and a test after `fit`.
 
     Attributes:
+        words: The command and its options, as they were typed.
         peeked: The few options that are read before all others.
         checkpoint: What the given checkpoint holds; None without one, and once its arguments are read.
         checkpoint_path: Its path.
@@ -85,6 +86,7 @@ class TextCLI(LightningCLI):
             arguments: The command, then its options.
             execute_command: Whether to run it; otherwise its objects are built alone.
         """
+        self.words = arguments
         self.execute_command = execute_command
         self.parsers: dict[str, Parser] = {}
         self.claimed = RunFolder(Path())
@@ -220,7 +222,7 @@ class TextCLI(LightningCLI):
             self.stream = PredictionStream(self.options.output)
             added: list[Callback] = [self.stream, *progress_callbacks(given, bar)]
         else:
-            added = run_callbacks(self._run_config(), given, bar)
+            added = run_callbacks(self._run_config(), given, bar, self.words)
         self.trainer_defaults = {"callbacks": added}
         try:
             return super().instantiate_trainer(plugins=run_plugins(configured["plugins"]), **kwargs)

@@ -1,9 +1,11 @@
 """The provenance of a report: data set, method, checkpoint, rows and seed."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
 from typing import Any
 
+from textclf.data.cleaning import CleaningStep
 from textclf.data.text_values import mended
 from textclf.version import __version__
 
@@ -20,6 +22,7 @@ class Provenance:
         seed: The seed of training; without training, that of the command.
         train_rows: Number of labelled rows that the method was trained on.
         time: When the report was written, ISO 8601 with the offset of the local time zone.
+        data_set: The name of the data set in comparisons; see `data_set_name`.
     """
 
     split: str = "test"
@@ -29,6 +32,7 @@ class Provenance:
     seed: int | None = None
     train_rows: int | None = None
     time: str | None = None
+    data_set: str | None = None
 
     def lines(self, rows: int) -> list[str]:
         """The first lines of a report.
@@ -83,6 +87,50 @@ def described(kind: str, arguments: Mapping[str, Any], *names: str) -> str:
 def described_data(kind: str, arguments: Mapping[str, Any]) -> str:
     """A data set in a few words: its class, and its folder if it is read from one."""
     return described(kind, arguments, "data_dir")
+
+
+def data_set_name(
+    kind: str, folder: str | Path | None, cleaning: Sequence[CleaningStep], recipe: Sequence[CleaningStep]
+) -> str:
+    """The name of a data set: runs of the same name can be compared.
+
+    Args:
+        kind: Name of the class.
+        folder: The folder that tells two data sets of one class apart; None for a class that has one data set.
+        cleaning: The cleaning steps.
+        recipe: Those of the class: texts that are cleaned in another way are another data set.
+
+    Returns:
+        Such as `FilesDataModule (reviews)`, or `KorSarcasmDataModule (without StripWhitespace)`.
+    """
+    name = kind if folder is None else f"{kind} ({mended(Path(folder).resolve().name)})"
+    own = [_step_name(step) for step in recipe]
+    given = [_step_name(step) for step in cleaning]
+    if own == given:
+        return name
+    differences = [f"without {step}" for step in own if step not in given]
+    differences += [f"with {step}" for step in given if step not in own]
+    if not given:
+        differences = ["without cleaning"]
+    elif not differences:
+        differences = ["cleaned in another order"]
+    return f"{name} ({', '.join(differences)})"
+
+
+def _step_name(step: CleaningStep) -> str:
+    """The class of a cleaning step, with the arguments that are not the defaults."""
+    arguments = []
+    for field in fields(step):  # type: ignore[arg-type]  # a subclass is a dataclass
+        value = getattr(step, field.name)
+        if field.default is MISSING or _as_tuple(value) != _as_tuple(field.default):
+            shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+            arguments.append(f"{field.name}: {shown}")
+    kind = type(step).__name__
+    return f"{kind} [{'; '.join(arguments)}]" if arguments else kind
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def described_method(kind: str, arguments: Mapping[str, Any]) -> str:

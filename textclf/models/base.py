@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from contextlib import nullcontext
 from copy import copy
@@ -229,6 +230,10 @@ class TextClassifier(GuardedAttributes, LightningModule):
     def share_frozen(self, copy: Self) -> None:
         """Gives a copy of this method what is frozen and large, and would be loaded again; by default nothing."""
 
+    def frozen_parameters(self) -> int:
+        """Number of parameters of frozen networks that are not modules of this one; by default 0."""
+        return 0
+
     @property
     def trains_by_batches(self) -> bool:
         """Whether it learns from each batch of `fit`, so that it matters which rows a batch has."""
@@ -283,7 +288,11 @@ class TextClassifier(GuardedAttributes, LightningModule):
 
     @required_hook
     def configure_callbacks(self) -> Sequence[Callback]:
-        """The check of the checkpoint at the end of `fit`."""
+        """The check of the checkpoint at the end of `fit`.
+
+        It is the first hook that a trainer calls, before rows are read and encoded: the clock of the run starts here.
+        """
+        self.textclf.started = time.perf_counter()
         known = any(isinstance(callback, CheckpointReadBack) for callback in callbacks_of(self.trainer))
         return [] if known else [CheckpointReadBack()]
 

@@ -252,6 +252,10 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         """Token ids of each prompt as an array, so that Lightning does not look for tensors among thousands of ints."""
         return {"input_ids": [np.asarray(ids, dtype=np.int64) for ids in rows["input_ids"]]}
 
+    def frozen_parameters(self) -> int:
+        """Those of the network."""
+        return self.scorer.parameters
+
     def for_workers(self) -> Self:
         """Leaves the weights out, which are in no submodule, and the rows that a rule is fitted to."""
         light = super().for_workers()

@@ -123,6 +123,10 @@ class EmbeddingClassifier(TextClassifier):
         """Shares the encoder."""
         copy._embedder = self._embedder
 
+    def frozen_parameters(self) -> int:
+        """Those of the encoder."""
+        return sum(weight.numel() for weight in self.embedder.model.parameters())
+
     def for_workers(self) -> Self:
         """A copy without the encoder: a worker that needs it loads its own."""
         light = super().for_workers()

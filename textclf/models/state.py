@@ -31,6 +31,8 @@ class MethodState:
             method's order.
         pending_batches: Rows, scores and labels of the batches so far, for a method that needs the whole split.
         score_check: The checks of the scores of the current evaluation.
+        started: When the trainer began with the current command, in the seconds of `time.perf_counter`; None outside of
+            a run.
         hook_calls: Results of the required hooks that ran within each override that is running; see
             `textclf.models.hooks`.
     """
@@ -44,6 +46,7 @@ class MethodState:
     columns: list[int] | None = None
     pending_batches: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
     score_check: ScoreCheck = field(default_factory=ScoreCheck)
+    started: float | None = None
     hook_calls: list[dict[Callable[..., Any], Any]] = field(default_factory=list)
 
     def calibrator(self, decides: bool) -> Calibrator | None:

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from textclf.console import on_terminal, say
 from textclf.hardware.precision import choose_precision
 from textclf.run.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint, RandomStates
+from textclf.run.costs import CostRecord
 from textclf.run.folder import ConfigWriter
 from textclf.run.monitors import CleaningRecord, HeapTrimmer, TrainingSpeed
 from textclf.run.progress import ProgressLines
@@ -31,12 +32,15 @@ def resolve_precision(given: Any, accelerator: Any) -> Any:
     return precision
 
 
-def default_callbacks() -> list[Callback]:
+def default_callbacks(command: Sequence[str] | None = None) -> list[Callback]:
     """The callbacks of every run, in the order in which they must be called; for your own `Trainer`.
 
     They write checkpoints, `cleaning.csv` and the report to the run folder, the trainer's `default_root_dir`; they log
     the training speed, and save the state that resuming needs. A trainer with `callbacks=default_callbacks()` needs a
     `TextDataModule`.
+
+    Args:
+        command: The words of the command line, for `run.json`; None for a run from Python.
     """
     return [
         CleaningRecord(),
@@ -44,21 +48,28 @@ def default_callbacks() -> list[Callback]:
         TrainingSpeed(),
         BestCheckpoint(),
         LastCheckpoint(),
+        CostRecord(command),
         ReportWriter(),
         ReportRecord(),
         HeapTrimmer(),
     ]
 
 
-def run_callbacks(config: dict[str, Any], given: Sequence[Callback], progress_bar: bool | None) -> list[Callback]:
+def run_callbacks(
+    config: dict[str, Any],
+    given: Sequence[Callback],
+    progress_bar: bool | None,
+    command: Sequence[str] | None = None,
+) -> list[Callback]:
     """The callbacks of a run in addition to the given ones.
 
     Args:
         config: The whole configuration, for `config.yaml`.
         given: The user's own callbacks.
         progress_bar: The trainer's `enable_progress_bar`.
+        command: The words of the command line; None for a run from Python.
     """
-    return [ConfigWriter(config), *default_callbacks(), *progress_callbacks(given, progress_bar)]
+    return [ConfigWriter(config), *default_callbacks(command), *progress_callbacks(given, progress_bar)]
 
 
 def progress_callbacks(given: Sequence[Any], progress_bar: bool | None) -> list[Callback]:

@@ -16,11 +16,12 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from textclf.console import say
 from textclf.data.base import data_module_of
+from textclf.data.files import FilesDataModule
 from textclf.data.text_values import mended
 from textclf.errors import UserError
 from textclf.evaluation.calibration import stored_calibrators
 from textclf.evaluation.metrics import predicted_classes
-from textclf.evaluation.provenance import Provenance, described_data, described_method
+from textclf.evaluation.provenance import Provenance, data_set_name, described_data, described_method
 from textclf.processes import gather, global_seed, run_folder
 from textclf.run.extra_metrics import extra_metrics
 from textclf.run.logger_media import record_picture, record_table, takes_media
@@ -215,6 +216,8 @@ def provenance_of(trainer: Trainer, model: Any, split: Reported) -> Provenance:
         split: The split whose rows are scored.
     """
     data = data_module_of(trainer)
+    assert data is not None  # checked at the start
+    folder = data.data_dir if isinstance(data, FilesDataModule) else None
     checkpoint = None
     if trainer.ckpt_path is not None:
         checkpoint = mended(str(trainer.ckpt_path))
@@ -223,12 +226,13 @@ def provenance_of(trainer: Trainer, model: Any, split: Reported) -> Provenance:
         seed = model.textclf.train_seed
     return Provenance(
         split=split,
-        data=described_data(type(data).__name__, data.hparams if data is not None else {}),
+        data=described_data(type(data).__name__, data.hparams),
         method=described_method(type(model).__name__, model.hparams),
         checkpoint=checkpoint,
         seed=seed,
         train_rows=model.textclf.train_rows,
         time=datetime.now().astimezone().isoformat(timespec="seconds"),
+        data_set=data_set_name(type(data).__name__, folder, data.cleaning, data.recipe),
     )
 
 
