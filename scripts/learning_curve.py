@@ -46,15 +46,9 @@ def interval(shots: int, values: Sequence[float]) -> Point:
         shots: Train rows of each class.
         values: The metric of each draw.
     """
-    from scipy.stats import t
+    from textclf.evaluation.intervals import mean_interval
 
-    draws = len(values)
-    mean = float(np.mean(values))
-    half_width = float("nan")
-    if draws > 1:
-        standard_error = np.std(values, ddof=1) / np.sqrt(draws)
-        half_width = float(t.ppf(0.975, draws - 1) * standard_error)
-    return Point(shots, mean, mean - half_width, mean + half_width, draws)
+    return Point(shots, *mean_interval(np.array(values)), len(values))
 
 
 def measure(folder: Path, shots: int, seed: int, arguments: Sequence[str]) -> dict[str, Any]:

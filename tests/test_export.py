@@ -87,7 +87,8 @@ def test_the_card_tells_of_the_run(run, exported):
         "text_column: text",
         "21 test rows; accuracy of the majority class: 0.5238.",
         f"| accuracy | {metrics['test/accuracy']:.4f} |",
-        f"| macro_f1 | {metrics['test/macro_f1']:.4f} |",
+        f"| macro_f1 | {metrics['test/macro_f1']:.4f} "
+        f"| {metrics['test/macro_f1_low']:.4f} to {metrics['test/macro_f1_high']:.4f} |",
         "python -m textclf fit --config config.yaml",
         f"torch {torch.__version__}",
         "for the classes: negative, positive.",

@@ -240,13 +240,15 @@ def _results(model: FineTunedClassifier, path: Path, report: Path) -> str:
     lines = [
         f"{metrics['examples']} test rows; accuracy of the majority class: {metrics['test/majority_accuracy']:.4f}.",
         "",
-        "| metric | value |",
-        "|---|---|",
+        "| metric | value | 95 % interval |",
+        "|---|---|---|",
     ]
-    for name in ("accuracy", "macro_f1", "weighted_f1", "mcc", "nll", "ece"):
+    for name in ("accuracy", "macro_f1", "weighted_f1", "mcc", "nll", "brier", "ece"):
         value = metrics.get(f"test/{name}")
+        low, high = (metrics.get(f"test/{name}_{bound}") for bound in ("low", "high"))
+        interval = "" if low is None or high is None else f"{low:.4f} to {high:.4f}"
         if value is not None:
-            lines.append(f"| {name} | {value:.4f} |")
+            lines.append(f"| {name} | {value:.4f} | {interval} |")
     return "\n".join(lines)
 
 

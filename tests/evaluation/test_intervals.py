@@ -12,6 +12,7 @@ from textclf.evaluation.intervals import (
     count_metrics,
     mean_interval,
     narrow_reasons,
+    resampled_counts,
     smallest_visible,
 )
 
@@ -101,6 +102,18 @@ def test_many_classes_are_resampled_in_chunks(monkeypatch):
     monkeypatch.setattr("textclf.evaluation.intervals.CHUNK", 1_000)
     for metric, interval in count_intervals(matrix).items():
         assert interval == pytest.approx(whole[metric])
+
+
+def test_cells_of_few_rows_are_drawn_from_the_same_distribution(monkeypatch):
+    cells = np.array([1, 2, 5, 40, 52])
+    drawn = []
+    for limit in (0, 1_000):  # counts of cells, single rows
+        monkeypatch.setattr("textclf.evaluation.intervals.FEW_ROWS_OF_A_CELL", limit)
+        drawn.append(resampled_counts(cells, 20_000, np.random.default_rng(0)))
+    for counts in drawn:
+        assert (counts.sum(axis=1) == 100).all()
+        np.testing.assert_allclose(counts.mean(axis=0), cells, atol=0.2)
+        np.testing.assert_allclose(counts.var(axis=0), cells * (1 - cells / 100), rtol=0.05)
 
 
 @pytest.mark.parametrize(("rows", "disagreements", "expected"), [(1066, 106.6, 0.0271), (1066, 43, 0.0172)])

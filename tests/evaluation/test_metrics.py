@@ -102,6 +102,9 @@ def test_nll_and_ece_are_over_answered_rows(num_classes, dtype):
     scores = measured(log_scores, targets)
     nll = torch.nn.functional.nll_loss(log_scores[answered].double(), targets[answered])
     assert scores["nll"] == pytest.approx(nll.item(), rel=1e-12)
+    probabilities = log_scores[answered].double().softmax(dim=1).numpy()
+    brier = sk.brier_score_loss(targets[answered], probabilities, labels=range(num_classes), scale_by_half=False)
+    assert scores["brier"] == pytest.approx(brier, rel=1e-6)
     assert scores["ece"] == pytest.approx(plain_ece(log_scores.double(), targets), abs=1e-6)
     theirs = multiclass_calibration_error(log_scores[answered].exp(), targets[answered], num_classes, n_bins=15)
     assert scores["ece"] == pytest.approx(theirs.item(), abs=1e-6)
@@ -113,8 +116,9 @@ def test_ece_of_full_confidence_falls_in_the_last_bin():
     assert measured(log_scores, targets)["ece"] == pytest.approx(abs(2 - (3 + np.exp(-0.02))) / 4, abs=1e-6)
 
 
-def test_impossible_target_has_infinite_nll():
-    assert measured(torch.tensor([[0.0, -torch.inf]]), torch.tensor([1]))["nll"] == torch.inf
+def test_impossible_target_has_infinite_nll_and_the_highest_brier_score():
+    scores = measured(torch.tensor([[0.0, -torch.inf]]), torch.tensor([1]))
+    assert (scores["nll"], scores["brier"]) == (torch.inf, 2)
 
 
 def test_batches_add_up():
@@ -126,7 +130,7 @@ def test_batches_add_up():
 
 def test_nothing_answered():
     scores = measured(torch.full((4, 2), torch.nan), torch.tensor([0, 1, 1, 1]))
-    assert np.isnan([scores["nll"], scores["ece"]]).all()
+    assert np.isnan([scores["nll"], scores["brier"], scores["ece"]]).all()
     assert (scores["accuracy"], scores["mcc"], scores["invalid"]) == (0, 0, 4)
     assert scores["majority_accuracy"] == 0.75
 
@@ -138,7 +142,7 @@ def test_no_rows(update):
         metrics.update(torch.empty(0, 3), torch.empty(0, dtype=torch.int64))
     scores = {key: value.item() for key, value in metrics.compute().items()}
     assert scores["examples"] == scores["macro_f1"] == 0
-    assert np.isnan([scores[key] for key in ("accuracy", "nll", "ece", "majority_accuracy")]).all()
+    assert np.isnan([scores[key] for key in ("accuracy", "nll", "brier", "ece", "majority_accuracy")]).all()
 
 
 def test_empty_batch_between_others_changes_nothing():
@@ -172,8 +176,7 @@ def test_confusion_matrix_has_a_column_of_invalid_answers():
 
 def test_without_probabilities_there_is_no_nll():
     keys = measured(*random_rows(6, 10, seed=7), has_probabilities=False).keys()
-    assert "nll" not in keys
-    assert "ece" not in keys
+    assert not {"nll", "brier", "ece"} & keys
     assert "f1" not in keys
     assert "macro_f1" in keys
 

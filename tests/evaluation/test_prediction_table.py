@@ -10,7 +10,7 @@ import torch
 from textclf.errors import UserError
 from textclf.evaluation.metrics import ClassificationMetrics, predicted_classes
 from textclf.evaluation.prediction_table import read_predictions, write_predictions
-from textclf.evaluation.report import classification_report_text
+from textclf.evaluation.report import classification_report_text, table_intervals
 
 NAN = np.nan
 COLUMNS = {"id": ["7", "b", "9"], "text": ["재미있다", "so so", "two\nlines"], "label": [1, 0, 2]}
@@ -78,8 +78,9 @@ def test_thresholds_are_kept_and_reported(tmp_path):
     table = read_predictions(path)
     assert table.thresholds == {"부정": 0.2, "긍정": 0.3, 'a, "b"': 0.5}
     line = 'highest probability divided by its threshold (부정 0.2, 긍정 0.3, a, "b" 0.5)'
-    assert line in classification_report_text(table)
-    assert "decision" not in classification_report_text(replace(table, thresholds=None))
+    intervals = table_intervals(table)
+    assert line in classification_report_text(table, intervals)
+    assert "decision" not in classification_report_text(replace(table, thresholds=None), intervals)
 
 
 def test_a_row_with_one_nan_is_invalid(tmp_path):

@@ -7,9 +7,10 @@ from sklearn.metrics import accuracy_score, classification_report, f1_score, mat
 
 from textclf.console import display_width
 from textclf.errors import UserError
+from textclf.evaluation.intervals import accuracy_interval, count_intervals, mean_interval
 from textclf.evaluation.prediction_table import PredictionTable, write_predictions
 from textclf.evaluation.provenance import Provenance
-from textclf.evaluation.report import classification_report_text, summarize, write_report
+from textclf.evaluation.report import classification_report_text, summarize, table_intervals, write_report
 
 
 def made_table(label_names, rows=60, invalid=0, has_probabilities=True, seed=0):
@@ -46,6 +47,10 @@ def write_table(path, table):
     )
 
 
+def report_text(table):
+    return classification_report_text(table, table_intervals(table))
+
+
 def test_summary_of_two_classes():
     table = made_table("ab", invalid=3)
     summary = summarize(table, examples_per_second=12.5)
@@ -60,6 +65,7 @@ def test_summary_of_two_classes():
         "test/f1",
         "test/mcc",
         "test/nll",
+        "test/brier",
         "test/ece",
         "test/majority_accuracy",
         "test/invalid",
@@ -78,9 +84,7 @@ def test_summary_of_two_classes():
 def test_summary_without_probabilities_counts_from_the_predictions():
     with_probabilities = summarize(made_table("abc", invalid=3), split="val")
     without = summarize(made_table("abc", invalid=3, has_probabilities=False), split="val")
-    assert without["val/nll"] is None
-    assert without["val/ece"] is None
-    assert without == with_probabilities | {"val/nll": None, "val/ece": None}
+    assert without == with_probabilities | {"val/nll": None, "val/brier": None, "val/ece": None}
     assert "val/f1" not in without
 
 
@@ -115,7 +119,7 @@ def test_a_report_says_what_it_is_of(tmp_path):
     }
     head, _, rest = (tmp_path / "report.txt").read_text().partition("\n\n")
     assert head.splitlines() == known.lines(60)
-    assert rest == classification_report_text(table)
+    assert rest == report_text(table)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +159,8 @@ def test_metrics_json_is_strict(tmp_path):
     assert json.loads(text, parse_constant=refuse) == metrics
     assert metrics["test/nll"] is None
     assert metrics["examples_per_second"] is None
+    assert metrics["test/nll_low"] is None
+    assert metrics["test/brier_low"] < metrics["test/brier"] < metrics["test/brier_high"]
     assert metrics["test/ece"] is not None
     assert text.startswith('{\n  "test/accuracy"')
 
@@ -173,7 +179,7 @@ def test_table_is_sklearns(label_names):
         digits=4,
         zero_division=0,
     )
-    assert classification_report_text(table).startswith(expected.rstrip("\n") + "\n\n")
+    assert report_text(table).startswith(expected.rstrip("\n") + "\n\n")
 
 
 @pytest.mark.parametrize(
@@ -202,9 +208,9 @@ def test_classes_without_rows_are_marked(tmp_path, rows_of, missing):
 
 def test_invalid_answers_leave_the_accuracy_line():
     table = made_table(["negative", "positive"], invalid=5)
-    lines = classification_report_text(table).splitlines()
+    lines = report_text(table).splitlines()
     accuracy = accuracy_score(table.labels, table.predictions)
-    assert [line.split() for line in lines if line.strip().startswith("accuracy")] == [
+    assert [line.split() for line in lines if line.strip().startswith("accuracy ")] == [
         ["accuracy", f"{accuracy:.4f}", "60"]
     ]
     assert "invalid answers:         5" in lines
@@ -213,29 +219,81 @@ def test_invalid_answers_leave_the_accuracy_line():
 
 def test_text_has_the_other_metrics():
     table = made_table("abc")
-    text = classification_report_text(table)
+    text = report_text(table)
     summary = summarize(table)
+    intervals = table_intervals(table)
     for name, key in (
+        ("accuracy:", "accuracy"),
+        ("macro F1:", "macro_f1"),
         ("majority class accuracy:", "majority_accuracy"),
         ("Matthews correlation:", "mcc"),
         ("NLL (nats):", "nll"),
+        ("Brier score (0 to 2):", "brier"),
         ("ECE (15 bins):", "ece"),
     ):
-        assert f"{name:<25}{summary[f'test/{key}']:.4f}\n" in text
-    text = classification_report_text(made_table("abc", has_probabilities=False))
-    assert text.count("no probabilities") == 2
+        line = f"{name:<25}{summary[f'test/{key}']:.4f}"
+        if key in intervals:
+            line += f"   {intervals[key].low:.4f} to {intervals[key].high:.4f}"
+        assert f"{line}\n" in text
+    text = report_text(made_table("abc", has_probabilities=False))
+    assert text.count("no probabilities") == 3
+
+
+@pytest.mark.parametrize(
+    ("table", "unknown"),
+    [
+        (made_table("ab", rows=200), []),
+        (made_table([str(index) for index in range(150)], rows=900, invalid=3), []),
+        (made_table(["부정", "긍정", "중립"], rows=150, invalid=40), []),
+        (made_table("abc", rows=7, invalid=2), []),
+        (made_table("abc", has_probabilities=False), ["nll", "brier"]),
+        (made_table("ab", rows=9, invalid=9), ["nll", "brier"]),
+        (made_table("ab", rows=1), ["nll", "brier"]),
+        (replace(made_table("ab", rows=300), temperature=2.0), []),
+    ],
+)
+def test_intervals_of_a_report(table, unknown, tmp_path):
+    write_table(tmp_path / "p.parquet", table)
+    metrics = write_report(tmp_path, tmp_path / "p.parquet")
+    rows, num_classes = table.log_scores.shape
+    matrix = np.zeros((num_classes, num_classes + 1), dtype=int)
+    for label, prediction in zip(table.labels, table.predictions, strict=True):
+        matrix[label, prediction] += 1  # -1 is the last column
+    nll, brier = (losses[table.predictions >= 0] for losses in table.row_losses)
+    expected = {
+        "accuracy": accuracy_interval(int(matrix.trace()), rows),
+        **count_intervals(matrix),
+        "nll": mean_interval(nll),
+        "brier": mean_interval(brier),
+    }
+    for name, interval in expected.items():
+        found = [metrics[f"test/{key}"] for key in (f"{name}_low", f"{name}_high")]
+        assert found == ([None, None] if name in unknown else pytest.approx(interval[1:])), name
+    assert metrics["smallest_visible"] == pytest.approx(2.8016 * np.sqrt(0.1 / rows), rel=1e-4)
+
+
+def test_the_smallest_difference_in_words():
+    lines = report_text(made_table("abc", rows=1066)).splitlines()
+    assert "smallest difference:     2.7 points of accuracy between two methods are found in four of five" in lines
+    assert f"{'':<25}paired tests at 5 %, if exactly one of the two is right on 10 % of the rows (assumed)" in lines
+
+
+@pytest.mark.parametrize(("rows", "warned"), [(60, True), (1_000, False)])
+def test_intervals_that_may_be_too_narrow_are_marked(rows, warned):
+    line = f"{'':<25}intervals may be too narrow: {rows} rows are fewer than 100\n"
+    assert (line in report_text(made_table("ab", rows=rows))) == warned
 
 
 def test_hangul_names_are_aligned():
     names = ["부정", "매우 긍정적인 반응", "mixed"]
-    lines = classification_report_text(made_table(names)).splitlines()
+    lines = report_text(made_table(names)).splitlines()
     rows = [line for line in lines if line.strip().startswith((*names, "macro avg", "accuracy"))]
     assert len(rows) == 5
     assert len({display_width(line) for line in rows}) == 1
 
 
 def test_more_classes_than_half_the_rows_gives_no_warning(recwarn):
-    classification_report_text(made_table([str(index) for index in range(40)], rows=30))
+    report_text(made_table([str(index) for index in range(40)], rows=30))
     assert not recwarn.list
 
 

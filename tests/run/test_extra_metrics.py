@@ -91,6 +91,7 @@ def test_a_metric_is_given_what_it_depends_on(entry, classes, name, given):
         ({"class_path": KAPPA, "arguments": {}}, "'arguments' in"),
         ({"class_path": KAPPA, "given": "logits"}, "given 'logits'"),
         ({"class_path": KAPPA, "name": "accuracy"}, "would take the place of 'accuracy'"),
+        ({"class_path": KAPPA, "name": "mcc_low"}, "would take the place of 'mcc_low'"),
         ({"class_path": KAPPA, "init_args": {"weight": 1}}, "`weight`: change its init_args"),
         (f"{PREFIX}.MulticlassConfusionMatrix", r"gives values of shape \(3, 3\), and one number is wanted"),
         (f"{PREFIX}.MulticlassROC", "gives a tuple, and one number is wanted"),

@@ -18,6 +18,7 @@ KEYS = (
     "f1",
     "mcc",
     "nll",
+    "brier",
     "ece",
     "nll_uncalibrated",
     "ece_uncalibrated",
@@ -41,8 +42,8 @@ def predicted_classes(log_scores: Tensor) -> Tensor:
     return log_scores.argmax(dim=1).masked_fill(log_scores.isnan().any(dim=1), -1)
 
 
-class SummedNegativeLogLikelihood(Metric):
-    """Sum of the negative log-likelihoods of the targets, in nats.
+class SummedLoss(Metric):
+    """Sum of a loss over the rows.
 
     The batch sums are kept in a list: the state is then float64 wherever the device has it, also after
     `module.to(torch.bfloat16)`, which would round a tensor state.
@@ -60,16 +61,14 @@ class SummedNegativeLogLikelihood(Metric):
         super().__init__(**options)
         self.add_state("batch_sums", default=[], dist_reduce_fx="cat")
 
-    def update(self, log_scores: Tensor, targets: Tensor) -> None:
+    def update(self, losses: Tensor) -> None:
         """Adds a batch.
 
         Args:
-            log_scores: Float log-probabilities, shape (batch, num_classes).
-            targets: Class indices, shape (batch,).
+            losses: One number for each row, float, shape (batch,).
         """
-        dtype = torch.float32 if log_scores.device.type == "mps" else torch.float64
-        log_likelihoods = log_scores.gather(1, targets.unsqueeze(1))
-        self.batch_sums.append(-log_likelihoods.sum(dtype=dtype).reshape(1))
+        dtype = torch.float32 if losses.device.type == "mps" else torch.float64
+        self.batch_sums.append(losses.sum(dtype=dtype).reshape(1))
 
     def compute(self) -> Tensor:
         """The sum as a float64 scalar on the CPU."""
@@ -82,8 +81,8 @@ class SummedNegativeLogLikelihood(Metric):
 class ClassificationMetrics(nn.Module):
     """All metrics of a report, accumulated batch by batch and exact for any number of processes.
 
-    An invalid answer (a row with NaN) is a wrong answer everywhere; only `nll` and `ece`, which need
-    probabilities, are means over the answered rows. Macro averages are over the classes of the data; a class
+    An invalid answer (a row with NaN) is a wrong answer everywhere; only `nll`, `brier` and `ece`, which
+    need probabilities, are means over the answered rows. Macro averages are over the classes of the data; a class
     without support or predictions counts 0 there, as in scikit-learn with
     `labels=range(num_classes), zero_division=0`. The keys are:
 
@@ -93,6 +92,9 @@ class ClassificationMetrics(nn.Module):
     - `mcc`: Matthews correlation coefficient for several classes, 0 where it is undefined
       (Gorodkin, 2004, https://doi.org/10.1016/j.compbiolchem.2004.09.006);
     - `nll`: mean negative log-likelihood of the target in nats; inf where a target has probability 0;
+    - `brier`: mean over the rows of the squared errors of the probabilities, summed over all classes, 0 to 2
+      (Brier, 1950, https://doi.org/10.1175/1520-0493(1950)078%3C0001:VOFEIT%3E2.0.CO;2); scikit-learn halves it for
+      two classes;
     - `ece`: expected calibration error of the most probable class, 15 equal bins, L1
       (Guo et al., 2017, https://arxiv.org/abs/1706.04599);
     - `majority_accuracy`: share of the most frequent target class;
@@ -105,7 +107,8 @@ class ClassificationMetrics(nn.Module):
 
         Args:
             num_classes: Number of classes.
-            has_probabilities: Whether the scores are log-probabilities. If not, `nll` and `ece` are absent.
+            has_probabilities: Whether the scores are log-probabilities. If not, `nll`, `brier` and `ece` are
+                absent.
             sync_on_compute: Whether `compute` and `confusion_matrix` count the rows of all processes, which
                 must then all call them. If not, only the rows of this process count.
         """
@@ -117,7 +120,8 @@ class ClassificationMetrics(nn.Module):
         options: dict[str, Any] = {"sync_on_compute": sync_on_compute, "compute_with_cache": False}
         self.confusion = MulticlassConfusionMatrix(num_classes + 1, validate_args=False, **options)
         if has_probabilities:
-            self.summed_nll = SummedNegativeLogLikelihood(**options)
+            self.summed_nll = SummedLoss(**options)
+            self.summed_brier = SummedLoss(**options)
             self.ece = MulticlassCalibrationError(num_classes, n_bins=15, norm="l1", validate_args=False, **options)
 
     @torch.no_grad()
@@ -144,9 +148,12 @@ class ClassificationMetrics(nn.Module):
         self.confusion.update(predictions.masked_fill(~answered, self.num_classes), targets)
         if self.has_probabilities:
             log_scores, targets = log_scores[answered], targets[answered]
-            self.summed_nll.update(log_scores, targets)
+            probabilities = log_scores.exp()
+            errors = probabilities - nn.functional.one_hot(targets, self.num_classes)
+            self.summed_nll.update(-log_scores.gather(1, targets.unsqueeze(1)).squeeze(1))
+            self.summed_brier.update(errors.square().sum(dim=1))
             # torchmetrics gives confidence 1 a bin of its own, and takes anything above 1 for logits.
-            self.ece.update(log_scores.exp().float().clamp(max=LARGEST_BELOW_ONE), targets)
+            self.ece.update(probabilities.float().clamp(max=LARGEST_BELOW_ONE), targets)
 
     def compute(self) -> dict[str, Tensor]:
         """Computes all metrics over what was added so far.
@@ -158,7 +165,9 @@ class ClassificationMetrics(nn.Module):
         matrix = self.confusion_matrix()
         scores = scores_of_confusion_matrix(matrix.cpu())
         if self.has_probabilities:
-            scores["nll"] = self.summed_nll.compute() / (scores["examples"] - scores["invalid"])
+            answered = scores["examples"] - scores["invalid"]
+            scores["nll"] = self.summed_nll.compute() / answered
+            scores["brier"] = self.summed_brier.compute() / answered
             scores["ece"] = self.ece.compute()
         dtype = torch.float32 if matrix.device.type == "mps" else torch.float64
         return {key: score.to(dtype).to(matrix.device) for key, score in scores.items()}
@@ -185,6 +194,7 @@ class ClassificationMetrics(nn.Module):
         self.confusion.reset()
         if self.has_probabilities:
             self.summed_nll.reset()
+            self.summed_brier.reset()
             self.ece.reset()
 
 

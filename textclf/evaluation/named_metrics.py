@@ -15,11 +15,15 @@ from torch import Tensor
 
 from textclf.errors import UserError
 from textclf.evaluation.metrics import KEYS
+from textclf.evaluation.paired import METRICS
 from textclf.user_code import import_path
 
 Given = Literal["probabilities", "probability", "predictions"]
 """Input of a metric: probabilities `(rows, num_classes)`, those of class 1 `(rows,)`, or class indices `(rows,)`."""
 ENTRY = ("class_path", "init_args", "name", "given")
+BOUNDS = tuple(f"{metric}_{bound}" for metric in METRICS for bound in ("low", "high"))
+TAKEN = (*KEYS, *BOUNDS, "examples")
+"""Names of numbers of every report."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class NamedMetric:
         if given is not None and given not in get_args(Given):
             raise UserError(f"metrics: given {given!r} of {path}: choose one of {', '.join(get_args(Given))}")
         name = str(settings.get("name") or default_name(path))
-        if name in (*KEYS, "examples"):
+        if name in TAKEN:
             raise UserError(f"metrics: {path} would take the place of {name!r}: give it another name")
         metric = cls(path, name, settings.get("init_args") or {}, given)
         metric.kind()
@@ -164,7 +168,7 @@ def default_name(class_path: str) -> str:
     full = class_path.rpartition(".")[2]
     short = re.sub(r"^(Multiclass|Binary)(?=[A-Z])", "", full)
     name = _snake_case(short)
-    return _snake_case(full) if name in KEYS else name
+    return _snake_case(full) if name in TAKEN else name
 
 
 def _snake_case(name: str) -> str:

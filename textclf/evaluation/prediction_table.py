@@ -80,7 +80,7 @@ class PredictionTable:
         probabilities = np.exp(self.log_scores)
         probabilities[np.arange(len(self.labels)), self.labels] -= 1
         likelihoods = np.take_along_axis(self.log_scores, self.labels[:, None], axis=1)
-        return -likelihoods[:, 0], np.square(probabilities).sum(axis=1)
+        return -likelihoods[:, 0], np.einsum("ij,ij->i", probabilities, probabilities)
 
     def to_pandas(self) -> DataFrame:
         """The table as a DataFrame, one row per row of the split, for analysis by hand.

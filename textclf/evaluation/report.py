@@ -13,13 +13,27 @@ import torch
 from textclf.console import align_right, display_width
 from textclf.errors import UserError
 from textclf.evaluation.figures import plot_confusion_matrix
+from textclf.evaluation.intervals import ASSUMED_DISAGREEMENT, Interval, narrow_reasons, smallest_visible
 from textclf.evaluation.metrics import KEYS, ClassificationMetrics
+from textclf.evaluation.paired import Answers, Rows, method_intervals
 from textclf.evaluation.prediction_table import PredictionTable, read_predictions
 from textclf.evaluation.provenance import Provenance
 from textclf.files import atomic_path
 
 WINDOW = 65_536  # rows counted at once
 Metrics = dict[str, float | int | str | list[str] | None]
+OF_PROBABILITIES = ("nll", "brier", "ece")
+TITLES = {
+    "accuracy": "accuracy",
+    "majority_accuracy": "majority class accuracy",
+    "macro_f1": "macro F1",
+    "mcc": "Matthews correlation",
+    "nll": "NLL (nats)",
+    "brier": "Brier score (0 to 2)",
+    "ece": "ECE (15 bins)",
+}
+"""The metrics of report.txt below the table, in its order, in words."""
+COLUMN = 25
 
 
 def write_report(
@@ -41,8 +55,8 @@ def write_report(
         extra_metrics: Further metrics of the same rows by name, for metrics.json and report.txt.
 
     Returns:
-        The contents of metrics.json: the result of `summarize`, `missing_classes`, `figures`, and the fields of
-        `provenance`.
+        The contents of metrics.json: the results of `summarize` and `interval_fields`, `missing_classes`, `figures`,
+        and the fields of `provenance`.
 
     Raises:
         UserError: There is no prediction table at `table_path`, it has no rows, or `figures` has the name of a metric
@@ -53,8 +67,10 @@ def write_report(
     table = read_predictions(table_path, texts=False)
     if not len(table.labels):
         raise UserError(f"{table_path}: the prediction table has no rows; test on a split that has some")
+    intervals = table_intervals(table)
     metrics: Metrics = {
         **summarize(table, provenance.split, examples_per_second),
+        **interval_fields(intervals, len(table.labels), provenance.split),
         **{f"{provenance.split}/{name}": _finite(value) for name, value in (extra_metrics or {}).items()},
         "missing_classes": missing_classes(table),
     }
@@ -75,7 +91,8 @@ def write_report(
     with atomic_path(folder / "metrics.json") as path:
         path.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     with atomic_path(folder / "report.txt") as path:
-        path.write_text("\n".join([*head, "", classification_report_text(table, extra_metrics)]), encoding="utf-8")
+        text = classification_report_text(table, intervals, extra_metrics)
+        path.write_text("\n".join([*head, "", text]), encoding="utf-8")
     matrix = _accumulate(table).confusion_matrix().numpy()
     title = provenance.title(len(table.labels))
     plot_confusion_matrix(matrix, table.label_names, folder / "confusion_matrix.png", title)
@@ -99,7 +116,7 @@ def summarize(
     """
     scores = _scores(table)
     summary: dict[str, float | int | None] = {
-        f"{split}/{key}": _finite(scores.get(key)) for key in KEYS if key in scores or key in ("nll", "ece")
+        f"{split}/{key}": _finite(scores.get(key)) for key in KEYS if key in scores or key in OF_PROBABILITIES
     }
     summary[f"{split}/invalid"] = int(scores["invalid"])
     return summary | {
@@ -108,42 +125,104 @@ def summarize(
     }
 
 
-def classification_report_text(table: PredictionTable, extra_metrics: Mapping[str, float] | None = None) -> str:
+def table_intervals(table: PredictionTable) -> dict[str, Interval]:
+    """The 95 % intervals of accuracy, macro-F1, MCC, NLL and Brier score, by `textclf.evaluation.paired.METRICS`.
+
+    Args:
+        table: The predictions, of one row at least.
+    """
+    nll, brier = table.row_losses
+    answers = Answers(table.predictions[None], nll[None], brier[None])
+    return method_intervals(answers, Rows(table.labels, len(table.label_names)))
+
+
+def interval_fields(intervals: Mapping[str, Interval], rows: int, split: str = "test") -> dict[str, float | None]:
+    """The intervals for strict JSON, and the smallest difference that so many rows can show.
+
+    Args:
+        intervals: Those of `table_intervals`.
+        rows: Number of rows.
+        split: The prefix of the metrics' names.
+
+    Returns:
+        `<split>/<metric>_low` and `<split>/<metric>_high`, None where they are unknown, and `smallest_visible`, a
+        difference in accuracy between two methods, exactly one of which is assumed to be right on
+        `ASSUMED_DISAGREEMENT` of the rows.
+    """
+    fields = {}
+    for metric, interval in intervals.items():
+        fields[f"{split}/{metric}_low"] = _finite(interval.low)
+        fields[f"{split}/{metric}_high"] = _finite(interval.high)
+    return fields | {"smallest_visible": smallest_visible(rows, ASSUMED_DISAGREEMENT * rows)}
+
+
+def classification_report_text(
+    table: PredictionTable, intervals: Mapping[str, Interval], extra_metrics: Mapping[str, float] | None = None
+) -> str:
     """Writes precision, recall, F1 and support per class, in scikit-learn's layout, and a few lines below it.
 
     Args:
         table: The predictions.
+        intervals: Those of `table_intervals`.
         extra_metrics: Further metrics of the same rows by name.
 
     Returns:
         Several lines. Names in wide characters such as Hangul are aligned by their width on a terminal.
     """
     scores = _scores(table)
-    lines = [*_table_lines(table, scores["accuracy"]), ""]
-    for name, key, form in (
-        ("majority class accuracy", "majority_accuracy", ".4f"),
-        ("Matthews correlation", "mcc", ".4f"),
-        ("NLL (nats)", "nll", ".4f"),
-        ("ECE (15 bins)", "ece", ".4f"),
-        ("examples", "examples", ".0f"),
-        ("invalid answers", "invalid", ".0f"),
-    ):
-        value = format(scores[key], form) if key in scores else "no probabilities"
-        lines.append(f"{name + ':':<25}{value}")
+    lines = [*_table_lines(table, scores["accuracy"]), "", *_metric_lines(scores, intervals)]
+    if reasons := narrow_reasons(table.labels, table.predictions):
+        lines.append(_line("", f"intervals may be too narrow: {'; '.join(reasons)}"))
+    lines.append(_line("examples:", f"{scores['examples']:.0f}"))
+    lines.append(_line("invalid answers:", f"{scores['invalid']:.0f}"))
+    lines += _visible_lines(len(table.labels))
     for name, extra in (extra_metrics or {}).items():
         note = " (of the answered rows)" if scores["invalid"] else ""
-        lines.append(f"{name + ':':<24} {extra:.4f}{note}")
+        lines.append(f"{name + ':':<{COLUMN - 1}} {extra:.4f}{note}")
+    return "\n".join([*lines, *_decision_lines(table, scores)]) + "\n"
+
+
+def _line(title: str, value: str) -> str:
+    return f"{title:<{COLUMN}}{value}"
+
+
+def _metric_lines(scores: Mapping[str, float], intervals: Mapping[str, Interval]) -> list[str]:
+    lines = [_line("", f"{'':<9}95 % interval")]
+    for key, title in TITLES.items():
+        value = f"{scores[key]:.4f}" if key in scores else "no probabilities"
+        interval = intervals.get(key)
+        if interval is not None and math.isfinite(interval.low):
+            value = f"{value:<9}{interval.low:.4f} to {interval.high:.4f}"
+        lines.append(_line(f"{title}:", value))
+    return lines
+
+
+def _visible_lines(rows: int) -> list[str]:
+    """The smallest difference that so many rows can show, in words."""
+    visible = 100 * smallest_visible(rows, ASSUMED_DISAGREEMENT * rows)
+    share = f"{100 * ASSUMED_DISAGREEMENT:.0f} %"
+    return [
+        _line(
+            "smallest difference:", f"{visible:.1f} points of accuracy between two methods are found in four of five"
+        ),
+        _line("", f"paired tests at 5 %, if exactly one of the two is right on {share} of the rows (assumed)"),
+    ]
+
+
+def _decision_lines(table: PredictionTable, scores: Mapping[str, float]) -> list[str]:
+    """Classes without rows, and what was done to scores and predictions."""
+    lines = []
     if missing := missing_classes(table):
-        lines.append(f"{'classes without rows:':<25}{missing_note(missing)}")
+        lines.append(_line("classes without rows:", missing_note(missing)))
     if "ece_uncalibrated" in scores:
         before = f"at 1: NLL {scores['nll_uncalibrated']:.4f}, ECE {scores['ece_uncalibrated']:.4f}"
-        lines.append(f"{'temperature:':<25}{table.temperature:.4f} ({before})")
+        lines.append(_line("temperature:", f"{table.temperature:.4f} ({before})"))
     if names := calibrator_names(table):
-        lines.append(f"{'calibrated by:':<25}{', '.join(names)}")
+        lines.append(_line("calibrated by:", ", ".join(names)))
     if table.thresholds is not None:
         limits = ", ".join(f"{name} {limit:.4g}" for name, limit in table.thresholds.items())
-        lines.append(f"{'decision:':<25}highest probability divided by its threshold ({limits})")
-    return "\n".join(lines) + "\n"
+        lines.append(_line("decision:", f"highest probability divided by its threshold ({limits})"))
+    return lines
 
 
 def calibrator_names(table: PredictionTable) -> list[str]:

@@ -11,15 +11,25 @@ from textclf.console import align_table
 from textclf.errors import UserError
 from textclf.evaluation.metrics import predicted_classes
 from textclf.evaluation.prediction_table import PredictionTable
-from textclf.evaluation.report import Metrics, missing_classes, missing_note, summarize
+from textclf.evaluation.report import (
+    Metrics,
+    interval_fields,
+    missing_classes,
+    missing_note,
+    summarize,
+    table_intervals,
+)
 from textclf.scoring.rules import RULES
 from textclf.scoring.score_file import StoredScores
 
 COLUMNS = {
     "rows": ("examples", "{:,}"),
     "accuracy": ("test/accuracy", "{:.4f}"),
+    "from": ("test/accuracy_low", "{:.4f}"),
+    "to": ("test/accuracy_high", "{:.4f}"),
     "macro F1": ("test/macro_f1", "{:.4f}"),
     "NLL": ("test/nll", "{:.4f}"),
+    "Brier": ("test/brier", "{:.4f}"),
     "ECE": ("test/ece", "{:.4f}"),
     "majority": ("test/majority_accuracy", "{:.4f}"),
 }
@@ -52,7 +62,11 @@ def rescore(stored: StoredScores, rules: Sequence[str] | None = None) -> tuple[d
             label_names=stored.label_names,
             has_probabilities=True,
         )
-        metrics[rule] = {**summarize(table), "missing_classes": missing_classes(table)}
+        metrics[rule] = {
+            **summarize(table),
+            **interval_fields(table_intervals(table), len(labels)),
+            "missing_classes": missing_classes(table),
+        }
     return metrics, absent
 
 
