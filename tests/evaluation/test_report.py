@@ -10,7 +10,13 @@ from textclf.errors import UserError
 from textclf.evaluation.intervals import accuracy_interval, count_intervals, mean_interval
 from textclf.evaluation.prediction_table import PredictionTable, write_predictions
 from textclf.evaluation.provenance import Provenance
-from textclf.evaluation.report import classification_report_text, summarize, table_intervals, write_report
+from textclf.evaluation.report import (
+    classification_report_text,
+    interval_fields,
+    summarize,
+    table_intervals,
+    write_report,
+)
 
 
 def made_table(label_names, rows=60, invalid=0, has_probabilities=True, seed=0):
@@ -109,6 +115,7 @@ def test_a_report_says_what_it_is_of(tmp_path):
     known = Provenance("validation", "Data", "Method", "best.ckpt", 7, 100, "2026-01-02T03:04:05+00:00")
     metrics = write_report(tmp_path, tmp_path / "p.parquet", known)
     assert metrics["validation/accuracy"] == summarize(table)["test/accuracy"]
+    assert metrics["validation/mcc_low"] == table_intervals(table)["mcc"].low
     assert {name: metrics[name] for name in ("data", "method", "checkpoint", "seed", "train_rows", "split")} == {
         "data": "Data",
         "method": "Method",
@@ -252,10 +259,9 @@ def test_text_has_the_other_metrics():
         (replace(made_table("ab", rows=300), temperature=2.0), []),
     ],
 )
-def test_intervals_of_a_report(table, unknown, tmp_path):
-    write_table(tmp_path / "p.parquet", table)
-    metrics = write_report(tmp_path, tmp_path / "p.parquet")
+def test_intervals_of_a_table(table, unknown):
     rows, num_classes = table.log_scores.shape
+    fields = interval_fields(table_intervals(table), rows)
     matrix = np.zeros((num_classes, num_classes + 1), dtype=int)
     for label, prediction in zip(table.labels, table.predictions, strict=True):
         matrix[label, prediction] += 1  # -1 is the last column
@@ -267,9 +273,9 @@ def test_intervals_of_a_report(table, unknown, tmp_path):
         "brier": mean_interval(brier),
     }
     for name, interval in expected.items():
-        found = [metrics[f"test/{key}"] for key in (f"{name}_low", f"{name}_high")]
+        found = [fields[f"test/{key}"] for key in (f"{name}_low", f"{name}_high")]
         assert found == ([None, None] if name in unknown else pytest.approx(interval[1:])), name
-    assert metrics["smallest_visible"] == pytest.approx(2.8016 * np.sqrt(0.1 / rows), rel=1e-4)
+    assert fields["smallest_visible"] == pytest.approx(2.8016 * np.sqrt(0.1 / rows), rel=1e-4)
 
 
 def test_the_smallest_difference_in_words():
@@ -287,7 +293,7 @@ def test_intervals_that_may_be_too_narrow_are_marked(rows, warned):
 def test_hangul_names_are_aligned():
     names = ["부정", "매우 긍정적인 반응", "mixed"]
     lines = report_text(made_table(names)).splitlines()
-    rows = [line for line in lines if line.strip().startswith((*names, "macro avg", "accuracy"))]
+    rows = [line for line in lines if line.strip().startswith((*names, "macro avg", "accuracy "))]
     assert len(rows) == 5
     assert len({display_width(line) for line in rows}) == 1
 
