@@ -91,6 +91,11 @@ def test_a_run_gives_what_its_folder_holds(data, tmp_path):
         "report/predictions.parquet",
         "report/report.txt",
         "report/run.json",
+        "report/validation/confusion_matrix.png",
+        "report/validation/metrics.json",
+        "report/validation/predictions.parquet",
+        "report/validation/report.txt",
+        "report/validation/run.json",
     ]
     assert result.metrics == json.loads((result.run_dir / "report" / "metrics.json").read_text())
     assert (result.split, result.checkpoint) == ("test", result.run_dir / "checkpoints" / "best.ckpt")

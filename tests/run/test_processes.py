@@ -62,16 +62,17 @@ def trained(tiny_encoder, tmp_path_factory):
     return data, folder / "run"
 
 
-def assert_same_report(one, other):
-    a, b = (read_predictions(run_dir / "report" / "predictions.parquet") for run_dir in (one, other))
+def assert_same_report(one, other, split="test"):
+    reports = [run_dir / "report" / ("" if split == "test" else split) for run_dir in (one, other)]
+    a, b = (read_predictions(report / "predictions.parquet") for report in reports)
     assert a.ids == b.ids
     assert a.texts == b.texts
     np.testing.assert_array_equal(a.predictions, b.predictions)
     np.testing.assert_allclose(a.log_scores, b.log_scores, atol=1e-5)
-    first, second = (json.loads((run_dir / "report" / "metrics.json").read_text()) for run_dir in (one, other))
-    for name in ("test/accuracy", "test/macro_f1", "test/nll", "test/ece", "examples"):
+    first, second = (json.loads((report / "metrics.json").read_text()) for report in reports)
+    for name in (f"{split}/accuracy", f"{split}/macro_f1", f"{split}/nll", f"{split}/ece", "examples"):
         assert first[name] == pytest.approx(second[name], abs=1e-6), name
-    facts = [json.loads((run_dir / "report" / "run.json").read_text()) for run_dir in (one, other)]
+    facts = [json.loads((report / "run.json").read_text()) for report in reports]
     for name in ("data_fingerprint", "parameters", "trained_parameters", "machine"):
         assert facts[0][name] == facts[1][name], name
 
@@ -119,11 +120,14 @@ def test_three_processes_and_fewer_rows_than_these(trained, tiny_encoder, tmp_pa
     assert_same_report(tmp_path / "few", tmp_path / "few-3")
 
 
-def test_training_on_two_processes_ends_with_one_report(on_two, trained, tiny_encoder, tmp_path):
+@pytest.mark.parametrize(("command", "split"), [("test", "test"), ("validate", "validation")])
+def test_training_on_two_processes_ends_with_the_reports_of_one(
+    command, split, on_two, trained, tiny_encoder, tmp_path
+):
     data, _ = trained
     best = str(on_two / "trained" / "checkpoints" / "best.ckpt")
-    run("test", tiny_encoder, data, tmp_path / "one", "--ckpt_path", best)
-    assert_same_report(on_two / "trained", tmp_path / "one")
+    run(command, tiny_encoder, data, tmp_path / "one", "--ckpt_path", best)
+    assert_same_report(on_two / "trained", tmp_path / "one", split)
 
 
 def test_a_new_encoder_is_the_same_on_every_process(on_two, trained, tiny_encoder, tmp_path):

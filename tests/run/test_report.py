@@ -132,16 +132,17 @@ def test_early_stopping_is_said(rows_folder, tiny_encoder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("splits", "val_size", "reported", "said"),
     [
-        (("train", "validation", "test"), "0.1", "report", ""),
-        (("train", "test"), "0", "report", "there is no validation split: the last checkpoint is tested"),
+        (("train", "validation", "test"), "0.1", ["report", "report/validation"], ""),
+        (("train", "test"), "0.25", ["report", "report/validation"], ""),
+        (("train", "test"), "0", ["report"], "there is no validation split: the last checkpoint is tested"),
         (
             ("train", "validation"),
             "0.1",
-            "report/validation",
+            ["report/validation"],
             "no test split: the report is of the validation split",
         ),
-        (("train",), "0.25", "report/validation", "no test split: the report is of the validation split"),
-        (("train",), "0", None, "no test split and no validation split: nothing is measured"),
+        (("train",), "0.25", ["report/validation"], "no test split: the report is of the validation split"),
+        (("train",), "0", [], "no test split and no validation split: nothing is measured"),
     ],
 )
 def test_fit_reports_on_the_best_split_that_there_is(splits, val_size, reported, said, rows_folder, tmp_path, capsys):
@@ -151,11 +152,57 @@ def test_fit_reports_on_the_best_split_that_there_is(splits, val_size, reported,
     output = capsys.readouterr()
     assert said in output.err
     assert ("there is no" in output.err) == bool(said)
-    folders = [path.parent for path in run_dir.rglob("metrics.json")]
-    assert folders == ([run_dir / reported] if reported else [])
-    if reported:
-        assert files_of(run_dir / reported) == REPORT
-        assert output.out.strip() == (run_dir / reported / "report.txt").read_text().strip()
+    folders = sorted(str(path.parent.relative_to(run_dir)) for path in run_dir.rglob("metrics.json"))
+    assert folders == reported
+    for folder in reported:
+        assert files_of(run_dir / folder) == REPORT
+    if reported:  # the test, where there is one
+        assert output.out.strip() == (run_dir / reported[0] / "report.txt").read_text().strip()
+
+
+def test_fit_reports_on_validation_as_validate_does(rows_folder, tiny_encoder, tmp_path, capsys):
+    def run(command, run_dir, *more):
+        main(
+            [
+                *(command, "--config", str(CONFIGS / "files.yaml"), "--data.data_dir", str(rows_folder)),
+                *("--model.pretrained", str(tiny_encoder), "--model.max_length", "32", "--model.learning_rate", "0.01"),
+                *("--trainer.accelerator", "cpu", "--trainer.precision", "32-true", "--run_dir", str(run_dir), *more),
+            ]
+        )
+
+    logged = ["--trainer.logger", "textclf.run.MetricsCSV"]
+    stop = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/macro_f1"]
+    calibrated = [*stop, "--trainer.callbacks+=TemperatureScaling", "--trainer.callbacks+=TunedThresholds"]
+    run("fit", tmp_path / "fit", *logged, *calibrated, "--trainer.max_epochs", "2")
+    said = capsys.readouterr()
+    best = ["--ckpt_path", str(tmp_path / "fit" / "checkpoints" / "best.ckpt"), "--trainer.logger", "false"]
+    run("validate", tmp_path / "validate", *best)
+    tables = []
+    metrics = []
+    for folder in ("fit", "validate"):
+        report = tmp_path / folder / "report" / "validation"
+        assert files_of(report) == REPORT
+        tables.append(read_predictions(report / "predictions.parquet"))
+        metrics.append({name: value for name, value in metrics_of(report).items() if "validation/" in name})
+    assert metrics[0] == metrics[1]
+    assert tables[0].ids == tables[1].ids
+    assert tables[0].temperature == tables[1].temperature != 1
+    assert tables[0].thresholds == tables[1].thresholds is not None
+    np.testing.assert_array_equal(tables[0].log_scores, tables[1].log_scores)
+    # One line of it is printed, and loggers and rules get no validation more than training has made.
+    (line,) = [line for line in said.err.splitlines() if "report/validation" in line]
+    assert line.startswith(f"textclf: validation: loss {metrics[0]['validation/nll']:.4f}, accuracy ")
+    assert said.out.strip() == (tmp_path / "fit" / "report" / "report.txt").read_text().strip()
+    assert said.err.count("textclf: thresholds: ") == said.err.count("validation at") == 2
+    names, *rows = [row.split(",") for row in (tmp_path / "fit" / "metrics.csv").read_text().splitlines()]
+    assert sum(bool(row[names.index("val/accuracy")]) for row in rows) == 2
+    assert sum(bool(row[names.index("test/accuracy")]) for row in rows) == 1
+
+
+@pytest.mark.parametrize("off", [["--test_after_fit", "false"], ["--trainer.limit_val_batches", "0"]])
+def test_validation_rows_are_not_scored_where_that_is_switched_off(off, rows_folder, tmp_path):
+    main(["fit", *options(rows_folder, tmp_path / "run", *off)])
+    assert not (tmp_path / "run" / "report" / "validation").exists()
 
 
 @pytest.mark.slow

@@ -155,7 +155,7 @@ class TunedThresholds(Calibration):
         """Tunes the thresholds, and prints them."""
         super().on_validation_epoch_end(trainer, pl_module)
         fitted = self.calibrator_of(pl_module)
-        if isinstance(fitted, Thresholds) and trainer.is_global_zero:
+        if is_fitting(trainer) and isinstance(fitted, Thresholds) and trainer.is_global_zero:
             names = pl_module.label_names
             pairs = zip(names, fitted.thresholds.tolist(), strict=True)
             say("thresholds: " + ", ".join(f"{name} {threshold:.3f}" for name, threshold in pairs))

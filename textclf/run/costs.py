@@ -74,7 +74,7 @@ class CostRecord(Callback):
         """
         self.command = None if command is None else typed_command(command)
         self._seconds_before = 0.0  # of the run that is resumed
-        self._fits = False
+        self._counts_memory = False
         self._module: Any = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -82,9 +82,9 @@ class CostRecord(Callback):
         self.run = run_folder(trainer)
         self._module = pl_module
         device = trainer.strategy.root_device
-        if device.type == "cuda" and not self._fits:  # a test after `fit` belongs to it
+        if device.type == "cuda" and not self._counts_memory:
             torch.cuda.reset_peak_memory_stats(device)
-        self._fits = stage == "fit"
+        self._counts_memory = True  # a test after `fit` belongs to it
 
     # Training
 

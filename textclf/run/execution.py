@@ -11,6 +11,7 @@ from typing import Any, Literal
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.model_helpers import is_overridden
@@ -21,10 +22,10 @@ from textclf.data.labels import normalized_names
 from textclf.errors import UserError, user_error
 from textclf.models.base import TextClassifier
 from textclf.models.preparation import PreparedClassifier
-from textclf.processes import run_folder
+from textclf.processes import callbacks_of, run_folder
 from textclf.run import loggers
 from textclf.run.folder import is_first_process
-from textclf.run.report import Reported
+from textclf.run.report import Reported, ReportWriter
 from textclf.run.wandb_server import refusal
 
 Command = Literal["fit", "validate", "test"]
@@ -130,8 +131,8 @@ def execute(
 ) -> Reported | None:
     """Runs a command with the given model, data and trainer.
 
-    `fit` trains, then tests the best checkpoint, or the last where there was no validation. Where there is no test
-    split, the report is of the validation split.
+    `fit` trains, then tests the best checkpoint, or the last where there was no validation. Before the test it writes
+    the report of the validation split, of the same checkpoint; where there is no test split, that is the only report.
 
     Args:
         command: What to run.
@@ -196,6 +197,8 @@ def _evaluate_after_fit(trainer: Trainer, model: TextClassifier, data: TextDataM
     if data.has_split("test"):
         if not data.has_split("validation"):
             say("there is no validation split: the last checkpoint is tested")
+        elif _can_be_validated(trainer, model):
+            _validate_before_test(trainer, model, options)
         trainer.test(model, **options)
         return "test"
     if data.has_split("validation"):
@@ -204,6 +207,32 @@ def _evaluate_after_fit(trainer: Trainer, model: TextClassifier, data: TextDataM
         return "validation"
     say("there is no test split and no validation split: nothing is measured")
     return None
+
+
+def _can_be_validated(trainer: Trainer, model: TextClassifier) -> bool:
+    """Whether validation rows are scored: a method may be fitted to them, and the user may have switched it off."""
+    request = model.example_request()
+    fitted_to_them = request is not None and request.fit
+    return trainer.limit_val_batches != 0 and not fitted_to_them
+
+
+def _validate_before_test(trainer: Trainer, model: TextClassifier, options: Mapping[str, Any]) -> None:
+    """Writes the report of the validation split, for thresholds, stacking and the like; prints one line of it.
+
+    Loggers get nothing of it: they would take `val/...` for the metrics of the last step. They are replaced by some
+    that log nothing, since callbacks may use them.
+    """
+    writers = [callback for callback in callbacks_of(trainer) if isinstance(callback, ReportWriter)]
+    own_loggers = trainer.loggers
+    trainer.loggers = [DummyLogger() for _ in own_loggers]
+    for writer in writers:
+        writer.brief = True
+    try:
+        trainer.validate(model, **options)
+    finally:
+        trainer.loggers = own_loggers
+        for writer in writers:
+            writer.brief = False
 
 
 @contextmanager

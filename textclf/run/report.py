@@ -58,7 +58,15 @@ def is_reported(trainer: Trainer) -> bool:
 
 
 class ReportWriter(Callback):
-    """Collects the scores of the rows from all processes, and writes the report of a test, or of a validation."""
+    """Collects the scores of the rows from all processes, and writes the report of a test, or of a validation.
+
+    Attributes:
+        brief: Whether one line is printed instead of the whole report.
+    """
+
+    def __init__(self) -> None:
+        """Prints whole reports."""
+        self.brief = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Finds the run folder."""
@@ -157,7 +165,7 @@ class ReportWriter(Callback):
             has_probabilities=model.has_probabilities,
             **stored_calibrators(model.textclf.calibrators, model.label_names),
         )
-        write_report(
+        metrics = write_report(
             folder,
             path,
             provenance_of(trainer, model, split),
@@ -165,8 +173,30 @@ class ReportWriter(Callback):
             figures=figures,
             extra_metrics=extra,
         )
+        if self.brief:
+            say(f"{split}: {brief_metrics(metrics, split)}; the report is in {folder}")
+            return
         say(f"the report is in {folder}")
         print((folder / "report.txt").read_text(encoding="utf-8"), flush=True)
+
+
+BRIEF_METRICS = {"nll": "loss", "accuracy": "accuracy", "macro_f1": "macro-F1"}
+"""The metrics that are printed in one line, and their names there."""
+
+
+def brief_metrics(metrics: Mapping[str, Any], split: Reported) -> str:
+    """The metrics of a report in a few words; those that the method does not have are left out.
+
+    Args:
+        metrics: The content of `metrics.json`.
+        split: The split that was scored.
+    """
+    found = []
+    for key, name in BRIEF_METRICS.items():
+        value = metrics.get(f"{split}/{key}")
+        if value is not None:
+            found.append(f"{name} {value:.4f}")
+    return ", ".join(found)
 
 
 def in_order(parts: Sequence[Scored]) -> Scored:
