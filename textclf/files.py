@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkdtemp, mkstemp
+from tempfile import TemporaryFile, mkdtemp, mkstemp
 
 from textclf.errors import SPACE, UserError, find_fault
 
@@ -66,6 +66,28 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             temporary.replace(target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_writable(path: str | Path, is_folder: bool = False) -> None:
+    """Refuses a place that cannot be written, before the work whose result goes there.
+
+    Args:
+        path: A file to write, whose folder is created if it does not exist.
+        is_folder: Whether it is a folder for several files instead, which is created as well.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    target = Path(path)
+    if target.is_dir() and not is_folder:
+        raise UserError(f"{str(path)!r} is a folder: name a file")
+    folder = target if is_folder else target.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{str(path)!r} cannot be written ({error.strerror}): name another place") from error
 
 
 @contextmanager

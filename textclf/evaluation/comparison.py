@@ -66,8 +66,8 @@ def compare(
 
     Args:
         records: The runs.
-        baseline: The run that the others are compared with on its data set; by default, and on each other data set, the
-            first of `records`.
+        baseline: The run that the others are compared with on its data set; on other data sets, the first run of the
+            same method. By default, and where there is none, the first of `records`.
         metric: One of `METRICS`, by which methods are ordered, put into groups of ties, and marked as Pareto-optimal.
         cluster: Column of the prediction tables with the group of each row; groups are resampled instead of rows.
         common_rows: Whether runs of different rows are compared on those that all of them have.
@@ -78,6 +78,8 @@ def compare(
     Raises:
         UserError: There is nothing to compare, or runs of one data set have other rows, texts or labels.
     """
+    if metric not in METRICS:
+        raise UserError(f"the metric {metric!r} is none of {', '.join(METRICS)}")
     if len(records) < 2:
         raise UserError("one run alone has nothing to be compared with: name two or more")
     by_data: dict[str, list[RunRecord]] = defaultdict(list)
@@ -85,12 +87,21 @@ def compare(
         by_data[record.data_set].append(record)
     if baseline is not None and baseline not in records:
         raise UserError(f"the baseline {baseline.path} is not one of the runs: name it among them, too")
+    if max(map(len, by_data.values())) < 2:
+        raise UserError(f"each run is of another data set ({', '.join(by_data)}): name two or more of one data set")
     data_sets = {}
     for name, runs in by_data.items():
-        data_sets[name] = _compare_on_one(runs, baseline if baseline in runs else runs[0], metric, cluster, common_rows)
+        data_sets[name] = _compare_on_one(runs, _baseline_of(runs, baseline), metric, cluster, common_rows)
     ranks = ranks_of(data_sets, metric) if len(data_sets) > 1 else None
     values: Values = _plain({"version": VERSION, "metric": metric, "data_sets": data_sets, "ranks": ranks})
     return values
+
+
+def _baseline_of(runs: Sequence[RunRecord], baseline: RunRecord | None) -> RunRecord:
+    """The run that the runs of one data set are compared with."""
+    if baseline is None or baseline in runs:
+        return baseline or runs[0]
+    return next((run for run in runs if run.method == baseline.method), runs[0])
 
 
 def _compare_on_one(
@@ -365,11 +376,11 @@ def _mark_pareto(lines: list[Values], baseline: str, metric: str) -> None:
     for line in lines:
         others = [other for other in lines if other is not line]
         if line["examples_per_second"] is None:
-            line["speed_note"] = "speed not measured"
+            line["speed_note"] = "not measured"
         elif line["device"] != device:
-            line["speed_note"] = "measured on another device"
+            line["speed_note"] = "on another device"
         elif any(_overlap(line, other) for other in others):
-            line["speed_note"] = "measured while another run was running"
+            line["speed_note"] = "beside another run"
     for line in lines:
         del line["_spans"]
     comparable = [line for line in lines if line["speed_note"] is None]

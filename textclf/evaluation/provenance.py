@@ -1,13 +1,16 @@
 """The provenance of a report: data set, method, checkpoint, rows and seed."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from textclf.data.cleaning import CleaningStep
-from textclf.data.text_values import mended
 from textclf.version import __version__
+
+if TYPE_CHECKING:
+    from textclf.data.cleaning import CleaningStep
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ def described(kind: str, arguments: Mapping[str, Any], *names: str) -> str:
         arguments: Its arguments.
         names: The arguments that distinguish two objects of the class, in order of preference.
     """
+    from textclf.data.text_values import mended  # noqa: PLC0415 - its package takes seconds to import
+
     short = kind.rpartition(".")[2]
     for name in names:
         if arguments.get(name):
@@ -103,6 +108,8 @@ def data_set_name(
     Returns:
         Such as `FilesDataModule (reviews)`, or `KorSarcasmDataModule (without StripWhitespace)`.
     """
+    from textclf.data.text_values import mended  # noqa: PLC0415 - its package takes seconds to import
+
     name = kind if folder is None else f"{kind} ({mended(Path(folder).resolve().name)})"
     own = [_step_name(step) for step in recipe]
     given = [_step_name(step) for step in cleaning]

@@ -14,6 +14,8 @@ from textclf.errors import UserError
 from textclf.evaluation.prediction_table import PredictionTable, read_predictions
 
 TABLE = "predictions.parquet"
+LISTED = 5
+"""Runs that a message lists."""
 UNNAMED_DATA = "data"
 """The data set of a table that does not say where it is from."""
 SEEDS = ("seed_everything", "data.seed")
@@ -122,6 +124,25 @@ def find_runs(patterns: Sequence[str]) -> list[RunRecord]:
         for path in found:
             paths.setdefault(path.resolve(), path)
     return [read_run(path) for path in paths.values()]
+
+
+def find_baseline(path: str, records: Sequence[RunRecord]) -> RunRecord:
+    """Finds a run among others.
+
+    Args:
+        path: Its folder, its report, or its prediction table.
+        records: The runs.
+
+    Raises:
+        UserError: It is not among them.
+    """
+    wanted = Path(path).resolve()
+    for record in records:
+        if wanted in (record.path.resolve(), record.table_path.resolve(), record.table_path.parent.resolve()):
+            return record
+    shown = ", ".join(str(record.path) for record in records[:LISTED])
+    more = f" and {len(records) - LISTED} more" if len(records) > LISTED else ""
+    raise UserError(f"the baseline {path!r} is not among the runs ({shown}{more}): name one of them, or add it")
 
 
 def read_run(path: Path) -> RunRecord:

@@ -1,0 +1,80 @@
+"""Compares runs on the same rows: which method is better, and how sure that is.
+
+python scripts/compare.py runs/*/0
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from textclf.console import run_script
+
+
+def run(options: argparse.Namespace) -> None:
+    """Prints the comparison, and writes what is asked for.
+
+    Raises:
+        UserError: Runs cannot be compared, or a place cannot be written.
+    """
+    from textclf.evaluation.comparison import compare
+    from textclf.evaluation.leaderboard import as_csv, as_json, as_latex, as_markdown, as_text
+    from textclf.evaluation.run_records import find_baseline, find_runs
+    from textclf.files import atomic_path, check_writable
+
+    formats = {options.json: as_json, options.csv: as_csv, options.markdown: as_markdown, options.latex: as_latex}
+    outputs = {path: write for path, write in formats.items() if path is not None}
+    for path in outputs:
+        check_writable(path)
+    if options.figures:
+        check_writable(options.figures, is_folder=True)
+    records = find_runs(options.runs)
+    values = compare(
+        records,
+        baseline=find_baseline(options.baseline, records) if options.baseline else None,
+        metric=options.metric,
+        cluster=options.cluster,
+        common_rows=options.common_rows,
+    )
+    print(as_text(values), end="")
+    for path, write in outputs.items():
+        with atomic_path(path) as temporary:
+            temporary.write_text(write(values), encoding="utf-8")
+    if options.figures:
+        from textclf.evaluation.comparison_figures import draw_comparison
+
+        draw_comparison(values, options.figures)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parses the command line, and returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="run folders, predictions.parquet files, or globs of them in quotes"
+    )
+    parser.add_argument("--baseline", metavar="RUN", help="the run that others are compared with (default: the first)")
+    parser.add_argument(
+        "--metric",
+        default="accuracy",
+        help="accuracy (default), macro_f1, mcc, nll or brier: orders the methods, and puts them into groups of ties",
+    )
+    parser.add_argument(
+        "--common_rows", action="store_true", help="compare runs of different rows on those that all have"
+    )
+    parser.add_argument(
+        "--cluster", metavar="COLUMN", help="column of --data.keep_columns whose groups are resampled instead of rows"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write all numbers there")
+    parser.add_argument("--csv", metavar="FILE", help="write a line for each method there")
+    parser.add_argument("--markdown", metavar="FILE", help="write the tables in Markdown there")
+    parser.add_argument("--latex", metavar="FILE", help="write the tables for LaTeX (booktabs) there")
+    parser.add_argument(
+        "--figures", metavar="DIR", help="draw the intervals, and quality against speed, as PNG files there"
+    )
+    options = parser.parse_args(arguments)
+    return run_script("compare", lambda: run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,402 @@
+"""Writes a comparison as text, JSON, CSV, Markdown and LaTeX, from the structure that `comparison.compare` gives."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+
+from textclf.console import align_table, display_width
+from textclf.evaluation.leaderboard_tables import (
+    SHARES,
+    TITLES,
+    Table,
+    Values,
+    agreement_table,
+    chosen_pairs,
+    good_ensembles,
+    number,
+    p_cell,
+    quality_table,
+    quantity,
+    ranks_table,
+    reasons,
+    runs_table,
+)
+from textclf.evaluation.sentences import LEVEL, points
+
+WIDTH = 120
+"""Columns of the terminal that text output is written for."""
+NARROWEST_NAME = 16
+RUNS_LEGEND = (
+    "texts/s: texts per second of the test; memory: peak of the run; trained: parameters; front: no other method is at "
+    "least as good and as fast, and better in one of both"
+)
+MOST_SENTENCES = 6
+MOST_MATRIX_METHODS = 6
+"""With more methods, the agreement of pairs is summarized."""
+MOST_ENSEMBLES = 3
+LATEX_SIGNS = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+}
+
+
+# Text
+
+
+def as_text(values: Values) -> str:
+    """The comparison for a terminal of 120 columns; what is left out with many methods is in the JSON structure."""
+    parts = []
+    for name, result in values["data_sets"].items():
+        parts.append("\n".join(_text_of_one(name, result, values["metric"])))
+    if values["ranks"] is not None:
+        parts.append("\n".join(_ranks_text(values["ranks"])))
+    return "\n\n\n".join(parts) + "\n"
+
+
+def _text_of_one(name: str, result: Values, metric: str) -> list[str]:
+    lines = [*_wrapped(headline(name, result, metric)), ""]
+    lines += _fitted(quality_table(result, metric), WIDTH)
+    lines += ["", *_wrapped(legend(result, metric))]
+    for note in notes(result):
+        lines += _wrapped(note, "  ")
+    table = runs_table(result, metric)
+    if len(table.header) > 2:  # more than the names
+        lines += ["", *_fitted(table, WIDTH), "", *_wrapped(RUNS_LEGEND)]
+    if result["pairs"]:
+        lines += ["", *_sentences(result, metric), "", *_agreement_lines(result)]
+    return lines
+
+
+def headline(name: str, result: Values, metric: str) -> str:
+    """The data set, its rows, the baseline, and the smallest difference that it can show."""
+    visible = points(result["smallest_visible"]["accuracy"])
+    majority = quantity("accuracy", result["runs"][0]["majority_accuracy"])
+    dropped = ""
+    if result["dropped_rows"]:
+        dropped = f" ({result['dropped_rows']:,} rows that not all runs have are left out)"
+    return (
+        f"{name}: {result['rows']:,} rows{dropped}, by {TITLES[metric]}; baseline {result['baseline']}; majority "
+        f"class {majority} %; a true difference below {visible} points would be missed in more than one of five tests "
+        "(if 10 % of the rows differ)"
+    )
+
+
+def legend(result: Values, metric: str) -> str:
+    """What the columns of the quality table are."""
+    unit = "points" if metric in SHARES else TITLES[metric]
+    accuracy_test = "exact McNemar test" if result["clusters"] is None else "permutation test"
+    test = accuracy_test if metric == "accuracy" else "paired permutation test"
+    if any(run["seeds"] > 1 for run in result["runs"]):
+        test += ", Student's t with several seeds"
+    rows = "" if result["clusters"] is None else f"; {result['clusters']:,} groups of rows are resampled"
+    return (
+        f"accuracy and macro-F1 in %, [95 % interval]; difference: to the baseline, in {unit}; b/c: rows that only "
+        f"this method / only the baseline gets right; p: {test}; a method is in the group of the best one that it is "
+        f"not significantly worse than{rows}"
+    )
+
+
+def notes(result: Values) -> list[str]:
+    """Warnings beside the figures."""
+    lines = []
+    for reason, places in reasons(result["runs"]):
+        of_all = len(places) == len(result["runs"]) > 1
+        of_some = ", ".join(f"#{place}" for place in places)
+        lines.append(f"intervals may be too narrow: {reason} ({'all methods' if of_all else of_some})")
+    answered = [run["difference"]["nll"]["rows"] for run in result["runs"] if run["difference"]]
+    answered = [rows for rows in answered if 0 < rows < result["rows"]]
+    if answered:
+        fewest, all_rows = f"{min(answered):,}", f"{result['rows']:,}"
+        lines.append(
+            f"differences of NLL and Brier are over the rows that both answered, at least {fewest} of {all_rows}"
+        )
+    return lines
+
+
+def _sentences(result: Values, metric: str) -> list[str]:
+    lines = [] if metric == "accuracy" else ["In accuracy:"]
+    pairs = chosen_pairs(result, MOST_SENTENCES)
+    for pair in pairs:
+        lines += _wrapped(pair["sentence"], "  ")
+    left_out = len(result["pairs"]) - len(pairs)
+    if left_out:
+        lines.append(f"({left_out} more pairs: --json)")
+    return lines
+
+
+def _agreement_lines(result: Values) -> list[str]:
+    pairs = result["agreement"]
+    lines = []
+    if 2 < len(result["runs"]) <= MOST_MATRIX_METHODS:
+        lines += ["Cohen's kappa; rows that the method of the line gets right and that of the column does not:"]
+        lines += _side_by_side(agreement_table(result, "kappa"), agreement_table(result, "only"))
+    else:
+        ordered = sorted(pairs, key=lambda pair: pair["kappa"] if pair["kappa"] is not None else 2.0)
+        chosen = pairs if len(pairs) == 1 else [ordered[0], ordered[-1]]
+        for pair, what in zip(chosen, ("least agreement", "most agreement"), strict=False):
+            lead = "agreement" if len(pairs) == 1 else what
+            text = (
+                f"{lead}: Cohen's kappa {number(pair['kappa'], 2)}; {pair['only_first']:,} rows only {pair['first']} "
+                f"gets right, {pair['only_second']:,} only {pair['second']}"
+            )
+            lines += _wrapped(text, "  ")
+    missed = result["all_miss"]["count"]
+    lines.append(f"rows that all methods miss: {missed:,} ({quantity('accuracy', missed / result['rows'])} %)")
+    return lines + _ensemble_lines(result)
+
+
+def _ensemble_lines(result: Values) -> list[str]:
+    chosen = good_ensembles(result, MOST_ENSEMBLES)
+    if not chosen:
+        return ["no ensemble has a higher accuracy than the best method"]
+    lines = ["ensembles with a higher accuracy than the best method (chosen on these rows, hence optimistic):"]
+    for ensemble, way, reached in chosen:
+        members = "all methods" if len(ensemble["of"]) == len(result["runs"]) > 2 else " + ".join(ensemble["of"])
+        figures = f"accuracy {quantity('accuracy', reached['accuracy'])} %"
+        figures += f", macro-F1 {quantity('macro_f1', reached['macro_f1'])} %"
+        lines += _wrapped(f"{figures}: {way} of {members}", "    ", "  ")
+    return lines
+
+
+def _ranks_text(ranks: Values) -> list[str]:
+    lines = [f"Ranks by {TITLES[ranks['metric']]} over {len(ranks['data_sets'])} data sets (1 is best)", ""]
+    table = ranks_table(ranks)
+    numbered = [f"[{place}]" for place in range(1, len(ranks["data_sets"]) + 1)]
+    lines += _fitted(Table([*table.header[:2], *numbered], table.alignment, table.rows), WIDTH, "method")
+    key = ", ".join(f"{place} {name}" for place, name in zip(numbered, ranks["data_sets"], strict=True))
+    lines += ["", *_wrapped(key)]
+    for note in rank_notes(ranks):
+        lines += _wrapped(note, "  ")
+    return lines
+
+
+def rank_notes(ranks: Values) -> list[str]:
+    """The tests over data sets, and what is left out, in words."""
+    lines = [ranks["note"]]
+    if ranks["friedman"] is not None:
+        lines.append(f"Friedman's test that all methods are alike: p {_compared(ranks['friedman']['p'])}")
+        critical = number(ranks["nemenyi"]["critical_difference"], 2)
+        lines.append(f"Nemenyi: mean ranks that differ by less than {critical} cannot be told apart")
+    if ranks["wilcoxon"] is not None:
+        found = [pair for pair in ranks["wilcoxon"] if pair["p_holm"] is not None and pair["p_holm"] < LEVEL]
+        shown = [f"{pair['first']} and {pair['second']} (p {_compared(pair['p_holm'])})" for pair in found]
+        lines.append(f"Wilcoxon (Holm), significant: {'; '.join(shown) or 'no pair'}")
+    if ranks["left_out"]:
+        lines.append(f"not in all data sets, and left out: {', '.join(ranks['left_out'])}")
+    return lines
+
+
+def _compared(p: float) -> str:
+    shown = p_cell(p)
+    return f"< {shown[1:]}" if shown.startswith("<") else f"= {shown}"
+
+
+def _wrapped(text: str, indent: str = "", first: str = "") -> list[str]:
+    """Lines of at most `WIDTH` columns, of which wide characters take two."""
+    lines = [first]
+    is_empty = True
+    for word in text.split():
+        longer = lines[-1] + ("" if is_empty else " ") + word
+        if is_empty or display_width(longer) <= WIDTH:
+            lines[-1] = longer
+        else:
+            lines.append(indent + word)
+        is_empty = False
+    return lines
+
+
+def _fitted(table: Table, width: int, column: str = "method") -> list[str]:
+    """An aligned table; names that do not fit are cut in their middle."""
+    place = table.header.index(column)
+    others = 0
+    for index, title in enumerate(table.header):
+        if index != place:
+            others += 2 + max(map(display_width, [title, *(row[index] for row in table.rows)]))
+    room = max(NARROWEST_NAME, width - others)
+    rows = []
+    for row in table.rows:
+        name = row[place]
+        if display_width(name) > room:
+            name = shortened(_without_folders(name), room)
+        rows.append([*row[:place], name, *row[place + 1 :]])
+    return align_table([table.header, *rows], table.alignment)
+
+
+def _without_folders(name: str) -> str:
+    """Weights by the last part of their path: `LinearProbe (minilm)` for `LinearProbe (package://minilm/model)`."""
+
+    def last_part(path: re.Match[str]) -> str:
+        parts = path[1].removesuffix("/model").split("/")
+        return f"({parts[-1]})"
+
+    return re.sub(r"\(([^()\s]+)\)", last_part, name)
+
+
+def shortened(name: str, width: int) -> str:
+    """Cuts a name in its middle, where names of methods are most alike.
+
+    Args:
+        name: One line.
+        width: Terminal columns that it may take.
+    """
+    if display_width(name) <= width:
+        return name
+    head, tail = list(name), []
+    while display_width("".join(head)) > (width - 1) * 3 // 5:
+        tail.append(head.pop())
+    tail.reverse()
+    while display_width("".join(tail)) > width - 1 - display_width("".join(head)):
+        tail.pop(0)
+    return "".join([*head, "…", *tail])
+
+
+def _side_by_side(left: Table, right: Table) -> list[str]:
+    first = align_table([left.header, *left.rows], left.alignment)
+    second = align_table([right.header, *right.rows], right.alignment)
+    width = max(map(display_width, first)) + 6
+    lines = []
+    for one, other in zip(first, second, strict=True):
+        lines.append(one + " " * (width - display_width(one)) + other)
+    return lines
+
+
+# JSON and CSV
+
+
+def as_json(values: Values) -> str:
+    """All of it, as strict JSON."""
+    return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_csv(values: Values) -> str:
+    """A line for each data set and method, with all numbers unrounded; unknown ones are empty."""
+    lines = []
+    for name, result in values["data_sets"].items():
+        for run in result["runs"]:
+            line = {"data_set": name, "method": run["name"], "baseline": result["baseline"]}
+            lines.append(line | _flat({key: value for key, value in run.items() if key != "name"}))
+    header = list(dict.fromkeys(key for line in lines for key in line))
+    file = io.StringIO()
+    writer = csv.DictWriter(file, header, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return file.getvalue()
+
+
+def _flat(entry: Values) -> dict[str, object]:
+    """Nested values by their keys, joined by underscores; `metrics` and `value` are not repeated in them."""
+    flat: dict[str, object] = {}
+    for key, value in entry.items():
+        if isinstance(value, dict):
+            for inner, of_inner in _flat(value).items():
+                parts = [part for part in (key, inner) if part not in ("metrics", "value")]
+                flat["_".join(parts)] = of_inner
+        elif isinstance(value, list):
+            flat[key] = "; ".join(map(str, value))
+        elif value is not None or key != "difference":  # the baseline has none
+            flat[key] = value
+    return flat
+
+
+# Markdown
+
+
+def as_markdown(values: Values) -> str:
+    """A section for each data set with its tables, and one for the ranks."""
+    parts = []
+    for name, result in values["data_sets"].items():
+        parts.append(f"## {markdown_cell(name)}\n\n{markdown_of_one(name, result, values['metric'])}")
+    if values["ranks"] is not None:
+        parts.append(f"## Ranks\n\n{markdown_of_ranks(values['ranks'])}")
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown_of_one(name: str, result: Values, metric: str) -> str:
+    """The tables and sentences of a data set, without a heading."""
+    parts = [_paragraph(headline(name, result, metric))]
+    parts.append(markdown_table(quality_table(result, metric, all_intervals=True)))
+    parts += [_paragraph(text) for text in (legend(result, metric), *notes(result))]
+    parts.append(markdown_table(runs_table(result, metric, commands=True)))
+    sentences = [f"- {markdown_cell(pair['sentence'])}" for pair in chosen_pairs(result, MOST_SENTENCES)]
+    if sentences:
+        parts.append("\n".join(sentences))
+    return "\n\n".join(parts)
+
+
+def markdown_of_ranks(ranks: Values) -> str:
+    """The table of ranks, without a heading."""
+    return "\n\n".join([markdown_table(ranks_table(ranks)), *(_paragraph(note) for note in rank_notes(ranks))])
+
+
+def markdown_table(table: Table) -> str:
+    """A table in Markdown; cells in backticks are code."""
+    rules = {"<": "---", ">": "---:"}
+    lines = [table.header, [rules[side] for side in table.alignment]]
+    shown = [f"| {' | '.join(markdown_cell(cell) for cell in lines[0])} |", f"|{'|'.join(lines[1])}|"]
+    for row in table.rows:
+        shown.append(f"| {' | '.join(map(markdown_cell, row))} |")
+    return "\n".join(shown)
+
+
+def markdown_cell(text: str) -> str:
+    """One line in which nothing but backticks around all of it is markup."""
+    text = " ".join(text.split())
+    if len(text) > 2 and text.startswith("`") and text.endswith("`") and "`" not in text[1:-1]:
+        return text.replace("|", r"\|")
+    text = re.sub(r"([\\|*`])", r"\\\1", text)
+    text = re.sub(r"<(?=[\w/!])(?!\d)", r"\<", text)  # of a tag
+    text = re.sub(r"\](?=[(\[:])", r"\]", text)  # of a link
+    return re.sub(r"(?<!\w)_|_(?!\w)", r"\_", text)  # within a word it is no emphasis
+
+
+def _paragraph(text: str) -> str:
+    return "\n".join(textwrap.wrap(markdown_cell(text), WIDTH, break_long_words=False, break_on_hyphens=False))
+
+
+# LaTeX
+
+
+def as_latex(values: Values) -> str:
+    """A table for each data set, and one of ranks, for the package booktabs."""
+    parts = ["% needs \\usepackage{booktabs}; names in Hangul need a class or an engine that has it"]
+    for name, result in values["data_sets"].items():
+        quality = quality_table(result, values["metric"])
+        caption = [headline(name, result, values["metric"]), legend(result, values["metric"]), *notes(result)]
+        parts.append(_latex_table(quality, ". ".join(caption)))
+        parts.append(_latex_table(runs_table(result, values["metric"]), f"{name}: {RUNS_LEGEND}"))
+    if values["ranks"] is not None:
+        ranks = values["ranks"]
+        caption = [f"Ranks by {TITLES[ranks['metric']]} (1 is best)", *rank_notes(ranks)]
+        parts.append(_latex_table(ranks_table(ranks), ". ".join(caption)))
+    return "\n\n".join(parts) + "\n"
+
+
+def _latex_table(table: Table, caption: str) -> str:
+    sides = "".join("l" if side == "<" else "r" for side in table.alignment)
+    row = _joined(latex_cell)
+    lines = [r"\begin{table}", r"\centering", f"\\caption{{{latex_cell(caption)}}}", f"\\begin{{tabular}}{{{sides}}}"]
+    lines += [r"\toprule", row(table.header), r"\midrule", *map(row, table.rows), r"\bottomrule"]
+    return "\n".join([*lines, r"\end{tabular}", r"\end{table}"])
+
+
+def _joined(cell: Callable[[str], str]) -> Callable[[Sequence[str]], str]:
+    def row(cells: Sequence[str]) -> str:
+        # A row that begins with a bracket would be taken for an argument of the line break before it.
+        return " & ".join(f"{{{cell(text)}}}" if text.startswith("[") else cell(text) for text in cells) + r" \\"
+
+    return row
+
+
+def latex_cell(text: str) -> str:
+    """A text in which no sign has a meaning in LaTeX; a minus before a number is one."""
+    escaped = "".join(LATEX_SIGNS.get(sign, sign) for sign in " ".join(text.split()))
+    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", escaped)
