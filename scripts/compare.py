@@ -19,7 +19,8 @@ def run(options: argparse.Namespace) -> None:
         UserError: Runs cannot be compared, or a place cannot be written.
     """
     from textclf.evaluation.comparison import compare
-    from textclf.evaluation.leaderboard import as_csv, as_json, as_latex, as_markdown, as_text
+    from textclf.evaluation.leaderboard import as_text
+    from textclf.evaluation.leaderboard_formats import as_csv, as_json, as_latex, as_markdown
     from textclf.evaluation.run_records import find_baseline, find_runs
     from textclf.files import atomic_path, check_writable
 

@@ -78,7 +78,8 @@ def ensembles_of(
         entry["vote"] = _quality(majority_vote(answers, mean, rows.num_classes), rows)
         entry["mean_log_probability"] = None
         if mean is not None:
-            entry["mean_log_probability"] = _quality(mean.argmax(axis=1), rows)
+            answers = np.where(np.isnan(mean).any(axis=1), -1, mean.argmax(axis=1))
+            entry["mean_log_probability"] = _quality(answers, rows)
         ensembles.append(entry)
     return ensembles
 
@@ -86,7 +87,7 @@ def ensembles_of(
 def mean_log_probability(log_scores: np.ndarray) -> np.ndarray | None:
     """The mean of the methods' log-probabilities, shape `(rows, num_classes)`; None where one of them has none.
 
-    A method whose answer to a row is invalid does not count in that row.
+    A method whose answer to a row is invalid does not count in that row; a row without valid answers is NaN.
 
     Args:
         log_scores: Shape `(methods, rows, num_classes)`; NaN for an invalid answer.
@@ -94,7 +95,8 @@ def mean_log_probability(log_scores: np.ndarray) -> np.ndarray | None:
     answered = ~np.isnan(log_scores).any(axis=2, keepdims=True)
     if not answered.any(axis=1).all():
         return None
-    mean: np.ndarray = np.where(answered, log_scores, 0).sum(axis=0) / np.maximum(answered.sum(axis=0), 1)
+    with np.errstate(invalid="ignore"):  # 0 / 0
+        mean: np.ndarray = np.where(answered, log_scores, 0).sum(axis=0) / answered.sum(axis=0)
     return mean
 
 

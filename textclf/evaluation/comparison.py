@@ -88,7 +88,8 @@ def compare(
     if baseline is not None and baseline not in records:
         raise UserError(f"the baseline {baseline.path} is not one of the runs: name it among them, too")
     if max(map(len, by_data.values())) < 2:
-        raise UserError(f"each run is of another data set ({', '.join(by_data)}): name two or more of one data set")
+        shown = ", ".join(f"{runs[0].path}: {name}" for name, runs in by_data.items())
+        raise UserError(f"each run is of another data set ({shown}): name two or more of one data set")
     data_sets = {}
     for name, runs in by_data.items():
         data_sets[name] = _compare_on_one(runs, _baseline_of(runs, baseline), metric, cluster, common_rows)

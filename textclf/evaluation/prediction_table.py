@@ -225,12 +225,12 @@ def read_predictions(path: str | Path, rows: np.ndarray | None = None, texts: bo
     missing += [name for name in ("label_names", "has_probabilities") if name.encode() not in metadata]
     if missing:
         raise UserError(f"{path}: not a prediction table, it has no {', '.join(missing)}; {ADVICE}")
-    label_names = tuple(json.loads(metadata[b"label_names"]))
     try:
+        label_names = tuple(json.loads(metadata[b"label_names"]))
         labels = _class_indices(table["label"], 0, len(label_names))
         predictions = _class_indices(table["prediction"], -1, len(label_names))
         log_scores = _score_matrix(table["scores"], len(label_names))
-    except (pa.ArrowInvalid, ValueError) as error:
+    except (pa.ArrowInvalid, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a whole prediction table ({error}); {ADVICE}") from error
     return PredictionTable(
         **_text_columns(table),

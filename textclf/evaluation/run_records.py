@@ -14,6 +14,8 @@ from textclf.errors import UserError
 from textclf.evaluation.prediction_table import PredictionTable, read_predictions
 
 TABLE = "predictions.parquet"
+NUMBERS = ("examples_per_second", "train_rows", "peak_memory_mib", "trained_parameters", "cost")
+"""Facts of a run that are numbers, where they are known."""
 LISTED = 5
 """Runs that a message lists."""
 UNNAMED_DATA = "data"
@@ -183,9 +185,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}): run the test again") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a JSON object: run the test again")
+    for name in NUMBERS:
+        if not isinstance(content.get(name), int | float | None):
+            raise UserError(f"{path}: {name} is {content[name]!r}, not a number: run the test again")
     return content
 
 
