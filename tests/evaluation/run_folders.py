@@ -26,10 +26,13 @@ def invented_labels(rows, num_classes=3):
     return np.random.default_rng(7).integers(num_classes, size=rows)
 
 
-def write_table(
-    path, *, rows=60, accuracy=0.8, seed=0, names=NAMES, ids=None, texts=None, labels=None, kept=None, change=None, **more
-):
-    """Writes a prediction table; `change` may change predictions and log-probabilities."""
+def write_table(path, *, rows=60, accuracy=0.8, seed=0, names=NAMES, ids=None, texts=None, labels=None, **options):
+    """Writes a prediction table.
+
+    Further options: `kept` has more columns, `change` may change predictions and log-probabilities, and the others are
+    those of `write_predictions`.
+    """
+    kept, change = options.pop("kept", {}), options.pop("change", None)
     labels = invented_labels(rows) if labels is None else np.asarray(labels, dtype=np.int64)
     predictions, log_scores = invented_predictions(labels, accuracy, seed)
     if change is not None:
@@ -37,8 +40,8 @@ def write_table(
     ids = [f"row {row}" for row in range(len(labels))] if ids is None else ids
     texts = [f"text of {name}" for name in ids] if texts is None else texts
     window = {"id": ids, "text": texts, "label": labels.tolist()}
-    write_predictions(path, [window], predictions=predictions, log_scores=log_scores, label_names=names, **more)
-    if kept is not None:
+    write_predictions(path, [window], predictions=predictions, log_scores=log_scores, label_names=names, **options)
+    if kept:
         table = pq.read_table(path)
         for name, values in kept.items():
             table = table.append_column(name, [values])

@@ -29,7 +29,8 @@ def invented(sets, methods):
 def test_mean_ranks_with_ties_and_a_method_that_is_not_everywhere():
     table = [[0.9, 0.8, 0.9, 0.1], [0.7, 0.8, 0.6, None]]
     ranks = ranks_of(data_sets(table, "ABCD"), "accuracy")
-    assert [(method["name"], method["mean_rank"]) for method in ranks["methods"]] == [("A", 1.75), ("B", 2.0), ("C", 2.25)]
+    means = [(method["name"], method["mean_rank"]) for method in ranks["methods"]]
+    assert means == [("A", 1.75), ("B", 2.0), ("C", 2.25)]
     assert ranks["methods"][0]["ranks"] == {"set 0": 1.5, "set 1": 2.0}
     assert ranks["left_out"] == ["D"]
     assert ranks["friedman"] is ranks["nemenyi"] is ranks["wilcoxon"] is None
@@ -68,7 +69,14 @@ def test_critical_difference_of_nemenyi():
 
 @pytest.mark.parametrize(
     ("sets", "methods", "tests"),
-    [(2, 3, ""), (4, 3, ""), (5, 2, ""), (5, 3, "friedman nemenyi"), (6, 2, "wilcoxon"), (6, 3, "friedman nemenyi wilcoxon")],
+    [
+        (2, 3, ""),
+        (4, 3, ""),
+        (5, 2, ""),
+        (5, 3, "friedman nemenyi"),
+        (6, 2, "wilcoxon"),
+        (6, 3, "friedman nemenyi wilcoxon"),
+    ],
 )
 def test_which_tests_there_are(sets, methods, tests):
     ranks = ranks_of(data_sets(invented(sets, methods), "ABC"[:methods]), "accuracy")
