@@ -7,7 +7,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +35,13 @@ def known_results(path: Path, draws: int, tests: int) -> dict[str, Any]:
 
 def run(options: argparse.Namespace) -> None:
     """Measures what is not known yet; the results are written after each setting."""
-    from textclf.evaluation.simulation import measure, settings
+    from textclf.evaluation.simulation import Setting, measure, settings
     from textclf.evaluation.simulation_table import markdown, summary
 
     path = Path(options.output)
     results = known_results(path, options.draws, options.tests)
     wanted = [setting for setting in settings() if options.rows is None or setting.rows in options.rows]
-    cells = {}
-    for cell in results["cells"]:
-        cells[json.dumps({name: cell[name] for name in asdict(wanted[0])})] = cell
+    cells = {json.dumps({field.name: cell[field.name] for field in fields(Setting)}): cell for cell in results["cells"]}
     for number, setting in enumerate(wanted):
         key = json.dumps(asdict(setting))
         if key in cells:
