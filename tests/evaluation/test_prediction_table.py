@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
@@ -7,9 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from textclf.data.columns import TABLE_COLUMNS
 from textclf.errors import UserError
+from textclf.evaluation import prediction_table
 from textclf.evaluation.metrics import ClassificationMetrics, predicted_classes
-from textclf.evaluation.prediction_table import read_predictions, write_predictions
+from textclf.evaluation.prediction_table import read_column, read_predictions, write_predictions
 from textclf.evaluation.report import classification_report_text, table_intervals
 
 NAN = np.nan
@@ -156,6 +159,56 @@ def test_columns_of_unequal_length_leave_what_was_there(tmp_path):
         write_predictions(path, **(ROWS | {"rows": []}))
     assert read_predictions(path).texts == COLUMNS["text"]
     assert [file.name for file in tmp_path.iterdir()] == ["p.parquet"]
+
+
+def test_columns_of_the_source_are_kept_with_their_types(tmp_path):
+    columns = {
+        "author": ["A", None, "가"],
+        "stars": [None, 4, 5],
+        "share": [0.5, None, NAN],
+        "seen": [True, None, False],
+    }
+    columns |= {"day": [date(2024, 1, 2), None, date(2024, 1, 3)], "nothing": [None, None, None]}
+    kinds = [pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.date32(), pa.null()]
+    windows = []
+    for row in range(3):  # alone, a window of missing values would have another type
+        windows.append({name: values[row : row + 1] for name, values in (COLUMNS | columns).items()})
+    path = tmp_path / "p.parquet"
+    write_predictions(path, **(ROWS | {"rows": windows}), kept=dict(zip(columns, kinds, strict=True)))
+    table = read_predictions(path)
+    assert list(table.kept) == list(columns)
+    for name in ("author", "stars", "seen", "day", "nothing"):
+        assert table.kept[name] == read_column(path, name) == columns[name]
+    assert table.kept["share"][:2] == [0.5, None]
+    frame = table.to_pandas()
+    assert list(frame)[-6:] == list(columns)
+    assert frame["author"].isna().tolist() == [False, True, False]
+    assert read_predictions(path, np.array([2, 0])).kept["author"] == ["가", "A"]
+    assert read_predictions(path, texts=False).kept == {}
+    with pytest.raises(
+        UserError, match=r"no column 'writer' \(kept: author, stars, .*\): run with --data.keep_columns"
+    ):
+        read_column(path, "writer")
+
+
+def test_the_names_that_kept_columns_cannot_have():
+    assert {*prediction_table.COLUMNS, *prediction_table.NAMES, *prediction_table.TEXTS} == {*TABLE_COLUMNS}
+
+
+@pytest.mark.parametrize(
+    ("version", "message"), [("2", "version 2, and this textclf reads version 1"), ("x", "version x")]
+)
+def test_a_table_of_a_later_version_is_refused(version, message, tmp_path):
+    path = tmp_path / "p.parquet"
+    write_predictions(path, **ROWS)
+    table = pq.read_table(path)
+    assert table.schema.metadata[b"version"] == b"1"
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"version": version}), path)
+    with pytest.raises(UserError, match=message):
+        read_predictions(path)
+    without = {key: value for key, value in table.schema.metadata.items() if key != b"version"}
+    pq.write_table(table.replace_schema_metadata(without), path)
+    assert read_predictions(path).ids == COLUMNS["id"]
 
 
 def replaced(path, column, values):

@@ -20,9 +20,10 @@ from textclf.data.batching import (
     worker_collator,
 )
 from textclf.data.cleaning import CleaningStep, check_recipe, text_steps
-from textclf.data.columns import int_column
+from textclf.data.columns import int_column, without_kept
 from textclf.data.contract import ExampleRequest, Method
 from textclf.data.examples import FIT_ROWS, rows_to_show, sample_to_fit, with_labels_of
+from textclf.data.kept_columns import kept_names
 from textclf.data.labels import listed, normalized_names
 from textclf.data.ledger import Ledger
 from textclf.data.options import (
@@ -74,6 +75,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         "cleaning": ((tuple, list), "the cleaning steps in order"),
         "recipe": ((tuple, list), "the cleaning steps in order"),
         "limit": (dict, "the most rows of each split"),
+        "keep_columns": ((tuple, list), "the names of the columns to keep"),
     }
     init_call = "super().__init__(**kwargs)"
 
@@ -94,6 +96,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         folds: int | None = None,
         fold: int | None = None,
         fold_groups: str | None = None,
+        keep_columns: list[str] | None = None,
     ) -> None:
         """Takes the arguments that every data set has.
 
@@ -122,6 +125,8 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
                 The division does not depend on `seed`.
             fold: Number of the fold that is tested, from 0.
             fold_groups: Column of the train split whose values are kept in one fold, such as the author.
+            keep_columns: Further columns of the source that are carried into the prediction tables, such as the author;
+                no method is given them.
 
         Raises:
             UserError: A value is out of range, two options exclude each other, or the cleaning steps are in an order
@@ -144,6 +149,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         self.folds = folds
         self.fold = fold
         self.fold_groups = fold_groups
+        self.keep_columns = kept_names(keep_columns)
         check_options(self)
         self.cleaning = tuple(self.recipe if cleaning is None else cleaning)
         check_recipe(self.cleaning)
@@ -177,7 +183,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
     def _check_fingerprint(self, split: Split) -> None:
         """Reports rows that differ from those of the published figures, where the revision is only a branch."""
         known = self.hub_fingerprints.get(split)
-        if known is not None and rows_hash(self._in_standard_columns(split, steps=())[0]) != known:
+        if known is not None and rows_hash(without_kept(self._in_standard_columns(split, steps=())[0])) != known:
             say(
                 f"{self.hub_id!r} has other {split!r} rows at {self.hub_revision!r} than those of the published "
                 "figures: compare with figures of your own only"
@@ -263,7 +269,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         shown = None
         drawn = np.empty(0, dtype=np.int64)
         if request.shots:
-            train = self._read_once("train")
+            train = without_kept(self._read_once("train"))
             drawn = rows_to_show(request, int_column(train, "label"), self.label_names, of_slice=test_alone)
             shown = train.select(drawn)
         fit = None
@@ -287,6 +293,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             rows = self._read_once("validation")
         if not len(rows):
             return None
+        rows = without_kept(rows)
         most = FIT_ROWS
         if not request.fit:  # optional rows: scoring them takes no longer than the test itself
             most = min(FIT_ROWS, len(self._read_once("test")))
@@ -301,7 +308,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
     def _prepare(self, model: Method) -> None:
         """Lets a method that is trained prepare itself with the train rows."""
         assert self.trainer is not None
-        rows = self.rows("train")
+        rows = without_kept(self.rows("train"))
         present = np.unique(int_column(rows, "label"))
         if len(present) < 2:
             raise UserError(
@@ -331,7 +338,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
     def _encode(self, model: Method, split: Split) -> Dataset:
         """The encoded rows of a split; one process of a machine writes the cache, then the others read it."""
         assert self.trainer is not None
-        return one_process_first(CachedEncoding(model, self.rows(split), split).read, self.trainer)
+        return one_process_first(CachedEncoding(model, without_kept(self.rows(split)), split).read, self.trainer)
 
     def train_dataloader(self) -> Any:
         """Batches of the train split, reshuffled each epoch; after a resume, what is left of the epoch."""

@@ -16,6 +16,10 @@ KEY = "S16"
 """Data type of a 128-bit hash as bytes. (NumPy drops trailing zeros, in all keys alike: equal keys stay equal.)"""
 WINDOW = 10_000
 """Rows that are read from disk at once."""
+ROW_COLUMNS = ("id", "text", "text_pair", "label")
+"""Columns of rows that methods are given."""
+TABLE_COLUMNS = (*ROW_COLUMNS, "prediction", "label_name", "prediction_name", "scores")
+"""Columns of a prediction table, beside those of the source that are kept in it."""
 
 
 def text_keys(rows: Dataset) -> np.ndarray:
@@ -101,6 +105,12 @@ class KeyedRows:
         for cached in ("groups", "empty"):  # of all rows; they are computed again on use
             part.__dict__.pop(cached, None)
         return part
+
+
+def without_kept(rows: Dataset) -> Dataset:
+    """Rows without the columns of the source that are kept for the prediction table: methods never see these."""
+    names = [name for name in rows.column_names if name in ROW_COLUMNS]
+    return rows if names == rows.column_names else rows.select_columns(names)
 
 
 def int_column(rows: Dataset, name: str) -> np.ndarray:

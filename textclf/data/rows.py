@@ -13,6 +13,7 @@ from textclf.console import say
 from textclf.data.cleaning import DEFAULT, TIDY, CleaningStep, DropUnknownLabels, RowStep, TextStep, text_steps
 from textclf.data.columns import KEY, KeyedRows, int_column
 from textclf.data.folds import fold_of_rows
+from textclf.data.kept_columns import with_kept_columns
 from textclf.data.ledger import READ, Ledger
 from textclf.data.options import refuse_without_effect
 from textclf.data.read_files import ANY_SUFFIX, read_split, split_files
@@ -94,6 +95,7 @@ class SplitRows:
     fold: int | None
     fold_groups: str | None
     cleaning: Sequence[CleaningStep]
+    keep_columns: Sequence[str]
     ledger: Ledger
     _rows: dict[Split, Dataset]
     """Rows of each split after all steps."""
@@ -193,6 +195,8 @@ class SplitRows:
 
     def rows(self, split: Split) -> Dataset:
         """Rows of a split in order: `id` (str), `text` (str), `text_pair` (str, where there is one), `label` (int64).
+
+        Columns that `keep_columns` names follow; methods are not given these.
 
         Raises:
             UserError: There is no such split, it is empty, or the source's columns or labels are not as expected.
@@ -310,8 +314,9 @@ class SplitRows:
         """
         if steps is None:
             steps = text_steps(self.cleaning)
+        source = self._load(split)
         rows = standard_columns(
-            self._load(split),
+            source,
             text=self.text_column,
             text_pair=self.text_pair_column,
             label=self.label_column,
@@ -321,7 +326,11 @@ class SplitRows:
             steps=steps,
             keep_unknown=self._drops_unknown_labels(split),
         )
-        return rows.remove_columns("changed"), int_column(rows, "changed")
+        changed = int_column(rows, "changed")
+        rows = rows.remove_columns("changed")
+        if self.keep_columns:
+            rows = with_kept_columns(rows, source, self.keep_columns, self.label_names)
+        return rows, changed
 
     def _drops_unknown_labels(self, split: Split) -> bool:
         """Whether rows with an unknown label are dropped, so that they must be read."""

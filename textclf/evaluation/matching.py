@@ -53,6 +53,7 @@ class Matched:
             labels=table.labels[rows],
             predictions=table.predictions[rows],
             log_scores=table.log_scores[rows],
+            kept={},  # groups are read by `read_column`
         )
         return replace(self, table=selected)
 
@@ -105,6 +106,7 @@ def _pooled(records: Sequence[RunRecord]) -> Matched:
         labels=np.concatenate([table.labels for table in tables]),
         predictions=np.concatenate([table.predictions for table in tables]),
         log_scores=np.concatenate([table.log_scores for table in tables]),
+        kept={},
     )
     return Matched(tuple(ordered), pooled)
 

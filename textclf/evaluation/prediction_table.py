@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from textclf.errors import UserError
 from textclf.files import atomic_path
 from textclf.types import DataFrame
 
+VERSION = 1
+"""Version of the format of the table; tables without one are read as this one."""
 NUMBERS = ("label", "prediction", "scores")
 COLUMNS = ("id", "text", *NUMBERS)
 TEXTS = ("id", "text", "text_pair")
@@ -40,6 +42,7 @@ class PredictionTable:
         temperature: What the method's own log-scores were divided by before they were normalised again.
         thresholds: The decision threshold of each class by name, where thresholds decided the predictions.
         calibrators: `class_path` and `state` of each other calibrator that changed scores or predictions.
+        kept: Further columns of the source, such as the author, by name: one value per row, None where it is missing.
     """
 
     ids: list[str]
@@ -53,6 +56,7 @@ class PredictionTable:
     temperature: float = 1.0
     thresholds: dict[str, float] | None = None
     calibrators: Sequence[Mapping[str, Any]] = ()
+    kept: Mapping[str, list[Any]] = field(default_factory=dict)
 
     @property
     def metric_scores(self) -> np.ndarray:
@@ -87,8 +91,8 @@ class PredictionTable:
 
         Returns:
             Columns `id`, `text`, `text_pair` (only of pairs), `label_name` and `prediction_name` (None for an answer
-            that fits no class), and, where the method gives probabilities, `score_<label>`, the probability of each
-            label; NaN for an answer that fits no class.
+            that fits no class), where the method gives probabilities `score_<label>`, the probability of each label
+            (NaN for an answer that fits no class), and the columns of the source that were kept.
         """
         from pandas import DataFrame  # takes a while to import
 
@@ -99,7 +103,7 @@ class PredictionTable:
         if self.has_probabilities:
             probabilities = np.exp(self.log_scores)
             columns |= {f"score_{name}": probabilities[:, i] for i, name in enumerate(self.label_names)}
-        return DataFrame(columns)
+        return DataFrame(columns | dict(self.kept))
 
 
 def write_predictions(
@@ -113,13 +117,14 @@ def write_predictions(
     temperature: float = 1.0,
     thresholds: Mapping[str, float] | None = None,
     calibrators: Sequence[Mapping[str, Any]] = (),
+    kept: Mapping[str, pa.DataType] | None = None,
 ) -> None:
     """Writes a prediction table as a Parquet file.
 
     Its columns are `id`, `text`, `text_pair` (only when given), `label` and `prediction` (class indices, -1 for an
     invalid answer), `label_name` and `prediction_name` (their names, dictionary-encoded, null for an invalid answer)
-    and `scores` (a list of float64 per row, null for an invalid answer). The schema metadata holds `label_names`,
-    `has_probabilities`, `temperature`, `thresholds` and `calibrators` as JSON.
+    and `scores` (a list of float64 per row, null for an invalid answer), then the columns that are kept. The schema
+    metadata holds `version`, `label_names`, `has_probabilities`, `temperature`, `thresholds` and `calibrators` as JSON.
 
     Args:
         path: The file to write.
@@ -132,6 +137,7 @@ def write_predictions(
         temperature: What the method's own log-scores were divided by before they were normalised again.
         thresholds: The decision threshold of each class by name, where thresholds decided the predictions.
         calibrators: `class_path` and `state` of each other calibrator that changed scores or predictions.
+        kept: Arrow type of each further column of `rows` that is written.
 
     Raises:
         ValueError: The arguments differ in their number of rows or classes.
@@ -144,6 +150,7 @@ def write_predictions(
             "prediction, one score per label name"
         )
     metadata = {
+        "version": json.dumps(VERSION),
         "label_names": json.dumps(list(label_names), ensure_ascii=False),
         "has_probabilities": json.dumps(has_probabilities),
         "temperature": json.dumps(temperature),
@@ -157,6 +164,8 @@ def write_predictions(
             part = slice(done, done + len(window["id"]))
             done = part.stop
             table = _as_table(window, predictions[part], log_scores[part], label_names, has_probabilities)
+            for name, kind in (kept or {}).items():
+                table = table.append_column(name, pa.array(window[name], kind))
             if writer is None:
                 schema = table.schema.with_metadata(metadata)
                 writer = stack.enter_context(pq.ParquetWriter(temporary, schema))
@@ -195,22 +204,23 @@ def _names_of(classes: np.ndarray, label_names: Sequence[str]) -> pa.DictionaryA
 
 
 def read_predictions(path: str | Path, rows: np.ndarray | None = None, texts: bool = True) -> PredictionTable:
-    """Reads what `write_predictions` wrote; tables without the columns of names are read as well.
+    """Reads what `write_predictions` wrote; tables without a version or the columns of names are read as well.
 
     Args:
         path: The Parquet file.
         rows: Indices of the rows to read, in the order to return them; all rows by default.
-        texts: Whether to read ids and texts; without them a row takes few bytes.
+        texts: Whether to read ids, texts and the columns that were kept; without them a row takes few bytes.
 
     Returns:
         The table, in memory.
 
     Raises:
-        UserError: There is no such file, or it is not a prediction table.
+        UserError: There is no such file, or it is not a prediction table, or one of a later version.
     """
     try:
         schema = pq.read_schema(path)
-        columns = [name for name in schema.names if name in NUMBERS or (texts and name in TEXTS)]
+        _check_version(path, schema.metadata or {})
+        columns = [name for name in schema.names if name in NUMBERS or (texts and name not in NAMES)]
         if rows is None:
             table = pq.read_table(path, columns=columns)
         else:
@@ -242,7 +252,23 @@ def read_predictions(path: str | Path, rows: np.ndarray | None = None, texts: bo
         temperature=json.loads(metadata.get(b"temperature", "1.0")),
         thresholds=json.loads(metadata.get(b"thresholds", "null")),
         calibrators=json.loads(metadata.get(b"calibrators", "[]")),
+        kept={name: table[name].to_pylist() for name in table.column_names if name in kept_columns(schema.names)},
     )
+
+
+def _check_version(path: str | Path, metadata: Mapping[bytes, bytes]) -> None:
+    """Refuses a table of a later version, whose columns may mean something else."""
+    version = metadata.get(b"version", b"1").decode(errors="replace")
+    if not version.isdecimal() or int(version) > VERSION:
+        raise UserError(
+            f"{path}: a prediction table of version {version}, and this textclf reads version {VERSION}: install the "
+            "textclf that has written it"
+        )
+
+
+def kept_columns(names: Sequence[str]) -> list[str]:
+    """Those of the columns of a table that were kept from the source."""
+    return [name for name in names if name not in (*COLUMNS, *NAMES, "text_pair")]
 
 
 def read_column(path: str | Path, name: str) -> list[Any]:
@@ -253,11 +279,8 @@ def read_column(path: str | Path, name: str) -> list[Any]:
     """
     names = pq.read_schema(path).names
     if name not in names:
-        kept = [column for column in names if column not in (*COLUMNS, *NAMES, "text_pair")]
-        raise UserError(
-            f"{path}: there is no column {name!r} (kept: {', '.join(kept) or 'none'}): run with --data.keep_columns "
-            f"'[{name}]'"
-        )
+        kept = ", ".join(kept_columns(names)) or "none"
+        raise UserError(f"{path}: there is no column {name!r} (kept: {kept}): run with --data.keep_columns '[{name}]'")
     values: list[Any] = pq.read_table(path, columns=[name])[name].to_pylist()
     return values
 

@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from textclf.class_paths import public_path
 from textclf.console import say
 from textclf.data.base import data_module_of
-from textclf.data.columns import int_column, text_keys
+from textclf.data.columns import int_column, text_keys, without_kept
 from textclf.data.labels import normalized_names
 from textclf.data.splitting import stratified_split
 from textclf.errors import UserError
@@ -50,7 +50,7 @@ class ScoreRecord(Callback):
         data = data_module_of(trainer)
         if data is None:
             return
-        rows = data.rows("test")
+        rows = without_kept(data.rows("test"))
         prompts = [fitted.prompt for fitted in model.prompts(_spread(rows, AUDITED_PROMPTS)[:])]
         audit = audit_labels(model.tokenizer, prompts, model.words, model.bos)
         if audit.errors:

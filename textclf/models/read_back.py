@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
 from textclf.console import say
+from textclf.data.columns import without_kept
 from textclf.data.contract import batch_of, encoded
 from textclf.errors import UserError
 from textclf.evaluation.calibration import calibrated
@@ -124,7 +125,7 @@ def saved_checkpoint(trainer: Any) -> Path | None:
 
 def some_rows(data: Any) -> dict[str, Any]:
     """The columns of a few rows of validation, or of train where there is none, before they are encoded."""
-    rows = data.rows("validation" if data.has_split("validation") else "train")
+    rows = without_kept(data.rows("validation" if data.has_split("validation") else "train"))
     indices = list(range(min(ROWS, len(rows))))
     return {**rows[indices], "row": indices, "filler": False}
 

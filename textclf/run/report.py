@@ -156,13 +156,16 @@ class ReportWriter(Callback):
         assert data is not None  # checked at the start
         folder = report_folder(self.run, split)
         path = folder / "predictions.parquet"
+        rows = data.rows(split)
+        types = rows.features.arrow_schema
         write_predictions(
             path,
-            data.rows(split).select(scored.rows).iter(batch_size=4096),
+            rows.select(scored.rows).iter(batch_size=4096),
             predictions=scored.predictions,
             log_scores=scored.log_scores,
             label_names=data.label_names,
             has_probabilities=model.has_probabilities,
+            kept={name: types.field(name).type for name in data.keep_columns},
             **stored_calibrators(model.textclf.calibrators, model.label_names),
         )
         metrics = write_report(
