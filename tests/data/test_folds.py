@@ -1,11 +1,13 @@
 """Folds of cross-validation."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
 
 from textclf.data import FilesDataModule
+from textclf.data.cleaning import DropOverlap, DropUnknownLabels, JoinLines
 from textclf.data.folds import fold_of_rows
 from textclf.errors import UserError
 
@@ -113,6 +115,53 @@ def test_columns_and_splits_that_do_not_exist(folder, tmp_path):
         UserError, match="fold_groups 'writer' is not a column of the train split: give one of id, text"
     ):
         FilesDataModule(folder, folds=3, fold=0, fold_groups="writer").rows("test")
-    (tmp_path / "train.csv").unlink()
-    with pytest.raises(UserError, match="folds 3 divides the train rows: the source has only test"):
+    (tmp_path / "train.csv").rename(tmp_path / "validation.csv")
+    with pytest.raises(
+        UserError, match="folds 3 divides the train rows, or those of the only split: the source has only validation, "
+    ):
         FilesDataModule(folder, folds=3, fold=0).rows("test")
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_the_only_split_is_divided(folder, tmp_path, split):
+    (tmp_path / "test.csv").unlink()
+    (tmp_path / "train.csv").rename(tmp_path / f"{split}.csv")
+    tested = []
+    for fold in range(3):
+        data = FilesDataModule(folder, folds=3, fold=fold, limit={"train": 50}, keep_columns=["author"])
+        parts = {name: data.rows(name)["id"] for name in ("train", "validation", "test")}
+        assert not set(parts["test"]) & {*parts["train"], *parts["validation"]}
+        assert len(parts["train"]) == 50
+        assert not set(parts["train"]) & set(parts["validation"])
+        tested += parts["test"]
+    assert sorted(tested) == sorted(f"train{row}" for row in range(120))
+    shots = FilesDataModule(folder, folds=3, fold=0, shots_per_class=2)
+    assert len(shots.rows("train")) == 6
+    assert list(shots.rows("test")["id"]) == tested[: len(shots.rows("test"))]
+
+
+def test_rows_of_an_unknown_label_are_in_no_test(folder, tmp_path):
+    lines = (tmp_path / "train.csv").read_text().splitlines()
+    (tmp_path / "train.csv").write_text("\n".join([*lines, *(f"new{row},new {row},unknown,x" for row in range(30))]))
+    options = {"folds": 3, "label_names": list("abc"), "cleaning": [DropUnknownLabels()]}
+    tested = []
+    for fold in range(3):
+        data = FilesDataModule(folder, fold=fold, **options)
+        tested += data.rows("test")["id"]
+        assert min(data.rows("train")["label"]) == 0
+    assert sorted(tested) == sorted(f"train{row}" for row in range(120))
+
+
+def test_texts_of_train_that_cleaning_makes_equal_to_tested_ones_are_dropped(tmp_path):
+    lines = [f"text {row % 20}{'  ' if row >= 20 else ' '}end,{'ab'[row % 2]}" for row in range(40)]
+    (tmp_path / "train.csv").write_text("\n".join(["text,label", *lines]))
+    data = FilesDataModule(str(tmp_path), folds=2, fold=0, cleaning=[JoinLines(), DropOverlap()])
+    assert not set(data.rows("train")["text"]) & set(data.rows("test")["text"])
+    assert len(data.rows("test")) > 0
+
+
+def test_groups_that_are_lists(tmp_path):
+    lines = [json.dumps({"text": f"text {row}", "label": "ab"[row % 2], "tags": ["x"]}) for row in range(20)]
+    (tmp_path / "train.jsonl").write_text("\n".join(lines))
+    with pytest.raises(UserError, match="fold_groups 'tags' holds lists, objects or bytes: give a column with one"):
+        FilesDataModule(str(tmp_path), folds=2, fold=0, fold_groups="tags").rows("test")

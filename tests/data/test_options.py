@@ -119,7 +119,12 @@ REFUSED = [
     ("all", {"val_size": 0.2}, "test", "val_size 0.2 has no effect: the source has a validation split; leave it out"),
     ("made + validation", {"val_size": 0.2}, "train", "val_size 0.2 has no effect: the source has a validation"),
     ("validation + test", {"val_size": 0.2}, "test", "val_size 0.2 has no effect: the source has a validation split"),
-    ("test", {"val_size": 0.2, "shots_per_class": 3}, "test", "val_size 0.2 has no effect: shots_per_class sets the"),
+    (
+        "test",
+        {"val_size": 0.2, "shots_per_class": 3},
+        "test",
+        "val_size 0.2 has no effect: shots_per_class determines the",
+    ),
     ("train", {"limit": 10}, "train", "limit of test has no effect: the source has only train, so there is no test"),
     ("train", {"limit": {"validation": 9}, "val_size": 0}, "train", "limit of validation has no effect: the source"),
     ("train + test", {"limit": {"validation": 9}, "val_size": 0}, "test", "limit of validation has no effect"),

@@ -57,6 +57,7 @@ def test_the_title_of_a_picture():
         (described_data, "textclf.data.sets.bbc_news.BBCNewsDataModule", {"data_dir": None}, "BBCNewsDataModule"),
         (described_data, "FilesDataModule", {"data_dir": "a/리뷰"}, "FilesDataModule (a/리뷰)"),
         (described_data, "mine.Data", {}, "Data"),
+        (described_data, "mine.Data", {"folds": 5, "fold": 0}, "Data, fold 0 of 5"),
         (described_method, "TfidfClassifier", {"C": 5.0}, "TfidfClassifier"),
         (described_method, "a.b.LinearProbe", {"pretrained": "x/y"}, "LinearProbe (x/y)"),
         (described_method, "FineTunedClassifier", {"pretrained": None}, "FineTunedClassifier"),

@@ -120,11 +120,11 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             balanced: Draw the same number of training rows of each class in an epoch: rows of rare classes several
                 times, rows of frequent ones not in every epoch.
             cleaning: Cleaning steps in order; by default the data set's own recipe, none with `[]`.
-            folds: Cross-validation: the rows of train are divided into this many folds, stratified by class, equal
-                texts together. One of them is tested, the others are trained on; the source's test split is not used.
-                The division does not depend on `seed`.
+            folds: Cross-validation: the rows of train, or of the only split, are divided into this many folds,
+                stratified by class, equal texts together. One of them is tested, the others are trained on; the
+                source's test split is not used. The division does not depend on `seed`.
             fold: Number of the fold that is tested, from 0.
-            fold_groups: Column of the train split whose values are kept in one fold, such as the author.
+            fold_groups: Column of that split whose values are kept in one fold, such as the author.
             keep_columns: Further columns of the source that are carried into the prediction tables, such as the author;
                 no method is given them.
 
@@ -261,7 +261,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             return
         if stage == "validate" and request.fit:
             raise UserError("validate: the validation rows are what this rule is fitted to: run `test`")
-        test_alone = self.source_splits() == ("test",)
+        test_alone = self.used_splits() == ("test",)
         if test_alone:
             if not (request.shots or request.fit or self.shots_per_class):
                 return
@@ -286,7 +286,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
 
     def _rows_to_fit(self, request: ExampleRequest, drawn: np.ndarray) -> Dataset | None:
         """The rows that a few numbers are fitted to, without the examples that were drawn; None where none are left."""
-        if self.source_splits() == ("test",):
+        if self.used_splits() == ("test",):
             rows = self._read_once("train")
             rows = rows.select(np.setdiff1d(np.arange(len(rows)), drawn))
         else:

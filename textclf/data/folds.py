@@ -20,7 +20,7 @@ def fold_of_rows(
     label_names: Sequence[str],
     groups: Sequence[object] | None = None,
 ) -> np.ndarray:
-    """The fold that tests each row, int64, shape `(rows,)`; the same on every machine.
+    """The fold that tests each row, int64, shape `(rows,)`, -1 for an unknown label; the same on every machine.
 
     Args:
         labels: Class of each row, shape `(rows,)`; a negative one is unknown.
@@ -32,15 +32,23 @@ def fold_of_rows(
     Raises:
         UserError: A class has fewer texts, or there are fewer groups, than folds.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     _, first, text = np.unique(keys, return_index=True, return_inverse=True)
     for label, name in enumerate(label_names):
         count = int((labels[first] == label).sum())
         if 0 < count < folds:
             raise UserError(f"folds {folds} is more than the {count} texts of {name!r}: give at most {count} folds")
     if groups is None:
-        return _folds_of_texts(labels, first, folds)[first][text]
+        fold = _folds_of_texts(labels, first, folds)[first][text]
+    else:
+        fold = _folds_of_groups(labels, text, folds, groups)
+    fold[labels < 0] = -1
+    return fold
+
+
+def _folds_of_groups(labels: np.ndarray, text: np.ndarray, folds: int, groups: Sequence[object]) -> np.ndarray:
+    """The fold of each row, shape `(rows,)`, where groups are kept together; `text` numbers the texts."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
     connected = _connected_rows(text, groups)
     count = int(connected.max()) + 1
     if count < folds:

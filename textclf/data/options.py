@@ -37,6 +37,9 @@ class RowOptions(Protocol):
     def source_splits(self) -> tuple[Split, ...]:
         """The splits that the source itself has."""
 
+    def used_splits(self) -> tuple[Split, ...]:
+        """The splits before validation rows are held out; with folds, train and test are of one split."""
+
     def has_split(self, split: Split) -> bool:
         """Whether there are rows for `split`, those made here included."""
 
@@ -123,8 +126,9 @@ def refuse_without_effect(data: RowOptions) -> None:
     """
     source = data.source_splits()
     there = f"the source has only {', '.join(source)}"
-    if data.folds is not None and "train" not in source:
-        raise UserError(f"folds {data.folds} divides the train rows: {there}; leave it out")
+    if data.folds is not None and "train" not in source and len(source) != 1:
+        raise UserError(f"folds {data.folds} divides the train rows, or those of the only split: {there}; leave it out")
+    source = data.used_splits()
     for split in data.limit:
         if not data.has_split(split):
             raise UserError(f"limit of {split} has no effect: {there}, so there is no {split} split; leave it out")
@@ -143,7 +147,7 @@ def refuse_without_effect(data: RowOptions) -> None:
 
 def _refuse_cleaning(data: RowOptions) -> None:
     """Refuses cleaning steps whose splits are not cleaned; those of the data set's own recipe may have no effect."""
-    source = data.source_splits()
+    source = data.used_splits()
     # Validation rows that are held out of train are cleaned with it.
     cleaned = {split for split in SPLITS if split in source or (split != "validation" and data.has_split(split))}
     own = [step.as_config() for step in data.recipe]
@@ -186,7 +190,7 @@ def refuse_for_method(data: Options, model: Method, stage: str) -> None:
         return
     if data.balanced:
         raise UserError(f"balanced has no effect: {name} is not trained; leave it out")
-    test_alone = data.source_splits() == ("test",)
+    test_alone = data.used_splits() == ("test",)
     request = model.example_request()
     if not test_alone and not (request and request.shots):
         if data.shots_per_class is not None:

@@ -21,6 +21,7 @@ from textclf.data.read_hub import read_hub
 from textclf.data.source_rows import as_dataset, with_valid_text
 from textclf.data.splitting import SPLITS, LimitBy, Split, draw_sample, draw_shots, stratified_split
 from textclf.data.standard import standard_columns
+from textclf.data.text_values import as_text, content_of, has_single_values
 from textclf.errors import UserError
 from textclf.types import Dataset
 
@@ -162,13 +163,25 @@ class SplitRows:
             ) from error
         return with_valid_text(source, f"the {split} split")
 
+    def used_splits(self) -> tuple[Split, ...]:
+        """The splits before validation rows are held out: those of the source; with folds, train and test are of one."""
+        source = self.source_splits()
+        if self.folds is None:
+            return source
+        return ("train", "validation", "test") if "validation" in source and len(source) > 1 else ("train", "test")
+
+    def _split_of_folds(self) -> Split:
+        """The split whose rows are divided into folds: train, or the only one."""
+        source = self.source_splits()
+        return "train" if "train" in source else source[0]
+
     def has_split(self, split: Split) -> bool:
         """Whether there are rows for `split`, from the source or divided from another split."""
-        source = self.source_splits()
+        source = self.used_splits()
         divided = {
             "train": (self.shots_per_class is not None or self.test_rows_reserved) and "test" in source,
             "validation": self.val_size > 0 and "train" in source,
-            "test": (self.test_share > 0 or self.folds is not None) and "train" in source,
+            "test": self.test_share > 0 and "train" in source,
         }
         return split in source or divided[split]
 
@@ -229,13 +242,14 @@ class SplitRows:
         for part in parts:
             if part in self.limit:
                 self._limit(part, self.limit[part])
-            if part == "train" and self.shots_per_class is not None and self._split_to_divide() != "test":
+            of_test = self.folds is None and self._split_to_divide() == "test"  # they are drawn before
+            if part == "train" and self.shots_per_class is not None and not of_test:
                 self._draw_shots(self.shots_per_class)
             self._say_missing_classes(part)
 
     def _holds_out_validation(self) -> bool:
         """Whether validation rows are held out of train."""
-        source = self.source_splits()
+        source = self.used_splits()
         return "validation" not in source and "train" in source and self.val_size > 0
 
     def _limit(self, split: Split, size: int) -> None:
@@ -284,7 +298,7 @@ class SplitRows:
         Validation rows that are held out do not count: they are divided from train after the steps.
         """
         has_test = split == "test" and self.has_split("test")
-        if has_test or split in self.source_splits():
+        if has_test or split in self.used_splits():
             return self._after_text_steps(split).keys
         return np.empty(0, dtype=KEY)
 
@@ -297,7 +311,7 @@ class SplitRows:
             else:
                 rows, changed = self._in_standard_columns(to_divide)
                 train, test = self._train_and_test_indices(to_divide)
-                if to_divide == "train":
+                if to_divide == "train" or self.folds is not None:
                     self._store_source("train", rows.select(train), changed[train])
                     self._store_source("test", rows.select(test), changed[test])
                 else:
@@ -315,6 +329,8 @@ class SplitRows:
         if steps is None:
             steps = text_steps(self.cleaning)
         source = self._load(split)
+        # Rows without a known label are in no fold that is tested: they stay in train.
+        part = "train" if self.folds is not None and split == self._split_of_folds() else split
         rows = standard_columns(
             source,
             text=self.text_column,
@@ -324,7 +340,7 @@ class SplitRows:
             label_names=self.label_names,
             remedy=self._column_remedy,
             steps=steps,
-            keep_unknown=self._drops_unknown_labels(split),
+            keep_unknown=self._drops_unknown_labels(part),
         )
         changed = int_column(rows, "changed")
         rows = rows.remove_columns("changed")
@@ -377,7 +393,7 @@ class SplitRows:
         """The split that is divided into train and test: with folds, and where the source has only one of the two."""
         source = self.source_splits()
         if self.folds is not None:
-            return "train"
+            return self._split_of_folds()
         if "train" in source and "test" not in source and self.test_share:
             return "train"
         if "test" in source and "train" not in source and (self.shots_per_class is not None or self.test_rows_reserved):
@@ -392,7 +408,7 @@ class SplitRows:
         rows, _ = self._in_standard_columns(split, text_steps(TIDY))
         tidy = KeyedRows(rows, split, lambda _: np.empty(0, dtype=KEY))
         if self.folds is not None:
-            return self._fold_indices(tidy, self.folds)
+            return self._fold_indices(tidy, split, self.folds)
         if split == "train":
             return stratified_split(tidy.labels, self.test_share, TEST_SEED, tidy.keys)
         if self.shots_per_class is None:
@@ -406,21 +422,32 @@ class SplitRows:
         )
         return drawn, np.setdiff1d(np.arange(len(rows)), drawn)
 
-    def _fold_indices(self, rows: KeyedRows, folds: int) -> tuple[np.ndarray, np.ndarray]:
-        """Row numbers of train and test, where one fold of the train rows is tested."""
-        groups = None
-        if self.fold_groups is not None:
-            source = self._load("train")
-            if self.fold_groups not in source.column_names:
-                raise UserError(
-                    f"fold_groups {self.fold_groups!r} is not a column of the train split: give one of "
-                    f"{', '.join(source.column_names)}"
-                )
-            groups = source[self.fold_groups]
-        if "test" in self.source_splits():
+    def _fold_indices(self, rows: KeyedRows, split: Split, folds: int) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers of train and test, where one fold of the rows of a split is tested."""
+        if split == "train" and "test" in self.source_splits():
             say(f"fold {self.fold} of {folds}: the rows that are tested come from train; the test split is not used")
+        groups = None if self.fold_groups is None else self._groups_of_rows(split, self.fold_groups)
         tested = fold_of_rows(rows.labels, rows.keys, folds, self.label_names, groups) == self.fold
         return np.flatnonzero(~tested), np.flatnonzero(tested)
+
+    def _groups_of_rows(self, split: Split, column: str) -> list[Any]:
+        """The group of each row of a split, such as its author; None for a row without one.
+
+        Raises:
+            UserError: There is no such column, or its values are lists, objects or bytes.
+        """
+        source = self._load(split)
+        if column not in source.column_names:
+            raise UserError(
+                f"fold_groups {column!r} is not a column of the {split} split: give one of "
+                f"{', '.join(source.column_names)}"
+            )
+        if not has_single_values(source.features[column]):
+            raise UserError(
+                f"fold_groups {column!r} holds {content_of(source.features[column])}: give a column with one value in "
+                "each row"
+            )
+        return [as_text(value) for value in source[column]]
 
     # Messages about missing rows
 

@@ -90,8 +90,11 @@ def described(kind: str, arguments: Mapping[str, Any], *names: str) -> str:
 
 
 def described_data(kind: str, arguments: Mapping[str, Any]) -> str:
-    """A data set in a few words: its class, and its folder if it is read from one."""
-    return described(kind, arguments, "data_dir")
+    """A data set in a few words: its class, its folder if it is read from one, and the fold that is tested."""
+    words = described(kind, arguments, "data_dir")
+    if arguments.get("folds") is not None:
+        words += f", fold {arguments['fold']} of {arguments['folds']}"
+    return words
 
 
 def data_set_name(
