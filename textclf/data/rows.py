@@ -164,7 +164,7 @@ class SplitRows:
         return with_valid_text(source, f"the {split} split")
 
     def used_splits(self) -> tuple[Split, ...]:
-        """The splits before validation rows are held out: those of the source; with folds, train and test are of one."""
+        """The splits before validation rows are held out: the source's; with folds, train and test are of one split."""
         source = self.source_splits()
         if self.folds is None:
             return source
