@@ -34,6 +34,7 @@ from textclf.evaluation.intervals import (
     count_metrics,
     mean_interval,
     power_quantiles,
+    resampled_counts,
     smallest_visible,
 )
 from textclf.evaluation.metrics import scores_of_margins
@@ -250,6 +251,14 @@ def _unit_weights(rows: Rows) -> Iterator[np.ndarray]:
         yield weights
 
 
+def _cell_weights(sizes: np.ndarray) -> Iterator[np.ndarray]:
+    """How often each cell of `sizes` rows counts in resamples of the rows, shape `(some resamples, cells)`."""
+    generator = np.random.default_rng(SEED)
+    chunk = max(1, CHUNK // len(sizes))
+    for start in range(0, RESAMPLES, chunk):
+        yield resampled_counts(sizes, min(chunk, RESAMPLES - start), generator)
+
+
 def _count_draws(answers: Answers, rows: Rows, weights: np.ndarray) -> np.ndarray:
     """The `COUNT_METRICS` of each run with weighted rows, shape `(resamples, runs, metrics)`."""
     of_runs = []
@@ -373,13 +382,22 @@ def differences(
 
 
 def _single_run_draws(methods: Sequence[Answers], rows: Rows) -> dict[int, np.ndarray]:
-    """Resampled `COUNT_METRICS` of the methods of one run, by their indices, each of shape `(resamples, metrics)`."""
-    parts: dict[int, list[np.ndarray]] = {index: [] for index, answers in enumerate(methods) if answers.runs == 1}
-    if len(parts) < 2:
+    """Resampled `COUNT_METRICS` of the methods of one run, by their indices, each of shape `(resamples, metrics)`.
+
+    Independent rows with the same label and the same answers of all methods are drawn together, as one cell.
+    """
+    single = [index for index, answers in enumerate(methods) if answers.runs == 1]
+    if len(single) < 2:
         return {}
-    for weights in _unit_weights(rows):
-        for index, draws in parts.items():
-            draws.append(_count_draws(methods[index], rows, weights)[:, 0])
+    cells = np.stack([rows.labels, *(methods[index].predictions[0] for index in single)])
+    resamples = _unit_weights(rows)
+    if rows.groups is None:
+        cells, sizes = np.unique(cells, axis=1, return_counts=True)
+        resamples = _cell_weights(sizes)
+    parts: dict[int, list[np.ndarray]] = {index: [] for index in single}
+    for weights in resamples:
+        for index, predictions in zip(single, cells[1:], strict=True):
+            parts[index].append(count_metrics(weights, cells[0], predictions, rows.num_classes))
     return {index: np.concatenate(draws) for index, draws in parts.items()}
 
 
