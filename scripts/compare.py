@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from textclf.console import run_script
 
@@ -46,6 +47,10 @@ def run(options: argparse.Namespace) -> None:
         from textclf.evaluation.comparison_figures import draw_comparison
 
         draw_comparison(values, options.figures)
+    if options.update_readme:
+        from textclf.evaluation.stored_results import store
+
+        store(values, Path(__file__).parents[1])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,6 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--latex", metavar="FILE", help="write the tables for LaTeX (booktabs) there")
     parser.add_argument(
         "--figures", metavar="DIR", help="draw the intervals, and quality against speed, as PNG files there"
+    )
+    parser.add_argument(
+        "--update-readme",
+        action="store_true",
+        help="store the comparison in scripts/results, and write the tables of the documentation anew",
     )
     options = parser.parse_args(arguments)
     return run_script("compare", lambda: run(options))
