@@ -168,7 +168,7 @@ def method_intervals(answers: Answers, rows: Rows) -> dict[str, Interval]:
     """The intervals of all `METRICS` of a method.
 
     With one run: Wilson's for accuracy, Student's for means, the bootstrap for the others. With several runs:
-    Student's, with the standard error of `_draws`.
+    Student's, with the standard error of `_seed_means`.
     """
     if answers.runs > 1:
         return _intervals_of_seeds(answers, rows)
@@ -190,7 +190,7 @@ def _intervals_of_groups(answers: Answers, rows: Rows) -> dict[str, Interval]:
     for metric in MEAN_METRICS:
         counted = answers.counted(metric)
         intervals[metric] = _mean_of_groups(answers.losses(metric, rows)[0, counted], rows.units[counted])
-    draws = np.concatenate([_count_draws(answers, rows, weights) for weights in _unit_weights(rows)])[:, 0]
+    draws = _count_draws([answers], rows)[0][:, 0, 1:]
     values = _observed(answers, rows)
     for index, metric in enumerate(COUNT_METRICS):
         low, high = np.quantile(draws[:, index], TAILS)
@@ -213,11 +213,13 @@ def _mean_of_groups(values: np.ndarray, groups: np.ndarray) -> Interval:
 
 
 def _intervals_of_seeds(answers: Answers, rows: Rows) -> dict[str, Interval]:
-    draws = _draws([answers], rows)
+    counts = _count_draws([answers], rows)[0]
+    losses = _loss_draws([answers], rows, answers.answered)[0]
+    draws = _seed_means([np.concatenate([counts, losses], axis=2)])[0]
     values = _observed(answers, rows)
     intervals = {}
-    for metric in METRICS:
-        low, high, _ = _student(float(values[metric].mean()), draws[metric][0], [values[metric]])
+    for index, metric in enumerate(METRICS):
+        low, high, _ = _student(float(values[metric].mean()), draws[:, index], [values[metric]])
         intervals[metric] = Interval(float(values[metric].mean()), low, high)
     return intervals
 
@@ -226,10 +228,8 @@ def _observed(answers: Answers, rows: Rows, counted: np.ndarray | None = None) -
     """The metrics of each run, shape `(runs,)`; NLL and Brier over the rows that are counted."""
     counted = answers.answered if counted is None else counted
     once = np.ones((1, len(rows.labels)))
-    counts = _count_draws(answers, rows, once)
-    observed = {"accuracy": answers.losses("accuracy", rows).mean(axis=1)}
-    for index, metric in enumerate(COUNT_METRICS):
-        observed[metric] = counts[0, :, index]
+    counts = _run_metrics(once, rows.labels, answers.predictions, rows.num_classes)[0]
+    observed = dict(zip(("accuracy", *COUNT_METRICS), counts.T, strict=True))
     for metric in ("nll", "brier"):
         losses = answers.losses(metric, rows)[:, counted]
         observed[metric] = losses.mean(axis=1) if counted.any() else np.full(answers.runs, np.nan)
@@ -259,54 +259,82 @@ def _cell_weights(sizes: np.ndarray) -> Iterator[np.ndarray]:
         yield resampled_counts(sizes, min(chunk, RESAMPLES - start), generator)
 
 
-def _count_draws(answers: Answers, rows: Rows, weights: np.ndarray) -> np.ndarray:
-    """The `COUNT_METRICS` of each run with weighted rows, shape `(resamples, runs, metrics)`."""
+def _count_draws(methods: Sequence[Answers], rows: Rows) -> list[np.ndarray]:
+    """Resampled accuracy and `COUNT_METRICS` of each run, all of the same resamples.
+
+    Independent rows with the same label and the same answers of all runs are drawn together, as one cell.
+
+    Returns:
+        For each method an array of shape `(resamples, runs, metrics)`.
+    """
+    cells = np.concatenate([rows.labels[None], *(answers.predictions for answers in methods)])
+    resamples = _unit_weights(rows)
+    if rows.groups is None:
+        cells, sizes = np.unique(cells, axis=1, return_counts=True)
+        resamples = _cell_weights(sizes)
+    parts = [_run_metrics(weights, cells[0], cells[1:], rows.num_classes) for weights in resamples]
+    ends = np.cumsum([answers.runs for answers in methods])[:-1]
+    return np.split(np.concatenate(parts), ends, axis=1)
+
+
+def _run_metrics(weights: np.ndarray, labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
+    """Accuracy and `COUNT_METRICS` of runs with weighted rows or cells, shape `(resamples, runs, metrics)`."""
     of_runs = []
-    for predictions in answers.predictions:
-        of_runs.append(count_metrics(weights, rows.labels, predictions, rows.num_classes))
+    totals = weights.sum(axis=1)
+    for answers in predictions:
+        accuracy = weights[:, answers == labels].sum(axis=1) / totals
+        counts = count_metrics(weights, labels, answers, num_classes)
+        of_runs.append(np.concatenate([accuracy[:, None], counts], axis=1))
     return np.stack(of_runs, axis=1)
 
 
-def _draws(methods: Sequence[Answers], rows: Rows) -> dict[str, list[np.ndarray]]:
-    """Resampled seed means of methods: rows and seeds are drawn together.
+def _loss_draws(methods: Sequence[Answers], rows: Rows, counted: np.ndarray) -> list[np.ndarray]:
+    """Resampled NLL and Brier score of each run, all of the same resamples.
+
+    Args:
+        methods: The answers of each.
+        rows: What they answered.
+        counted: The rows that the means are over, bool, shape `(rows,)`; a method that has not answered all of them
+            gets NaN.
+
+    Returns:
+        For each method an array of shape `(resamples, runs, metrics)`.
+    """
+    losses = np.concatenate([answers.losses(metric, rows) for answers in methods for metric in ("nll", "brier")])
+    parts = []
+    for weights in _unit_weights(rows):
+        kept = weights[:, counted]
+        with np.errstate(invalid="ignore"):  # 0 / 0 where no row counts, 0 * inf
+            parts.append(kept @ losses[:, counted].T / kept.sum(axis=1, keepdims=True))
+    ends = np.cumsum([2 * answers.runs for answers in methods])[:-1]
+    of_methods = []
+    for answers, draws in zip(methods, np.split(np.concatenate(parts), ends, axis=1), strict=True):
+        of_methods.append(draws.reshape(-1, 2, answers.runs).swapaxes(1, 2))
+    return of_methods
+
+
+def _seed_means(methods: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Resampled means over the seeds of methods whose rows are resampled: seeds are drawn as well.
 
     Of k runs, k - 1 are drawn with replacement, with which the variance of the resampled mean is, without bias, that of
     the mean of k seeds. Sources: McCarthy and Snowden, 1985, The bootstrap and finite population sampling; Rao and Wu,
     1988, https://doi.org/10.1080/01621459.1988.10478591.
 
+    Args:
+        methods: Resampled metrics of each, shape `(resamples, runs, metrics)`.
+
     Returns:
-        For each of the `METRICS` one array per method, shape `(resamples,)`. NLL and Brier are over the rows that all
-        methods answered.
+        For each an array of shape `(resamples, metrics)`.
     """
-    counted = np.logical_and.reduce([answers.answered for answers in methods])
-    of_runs: list[list[np.ndarray]] = [[] for _ in methods]
-    for weights in _unit_weights(rows):
-        for parts, answers in zip(of_runs, methods, strict=True):
-            parts.append(_metric_draws(answers, rows, weights, counted))
     generator = np.random.default_rng(SEED)
-    draws: dict[str, list[np.ndarray]] = {metric: [] for metric in METRICS}
-    for parts, answers in zip(of_runs, methods, strict=True):
-        values = np.concatenate(parts)  # (resamples, runs, metrics)
-        if answers.runs > 1:
-            drawn = generator.integers(answers.runs, size=(len(values), answers.runs - 1))
-            values = np.take_along_axis(values, drawn[:, :, None], axis=1)
-        means = values.mean(axis=1)
-        for index, metric in enumerate(METRICS):
-            draws[metric].append(means[:, index])
-    return draws
-
-
-def _metric_draws(answers: Answers, rows: Rows, weights: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """The `METRICS` of each run with weighted rows, shape `(resamples, runs, metrics)`."""
-    counts = _count_draws(answers, rows, weights)
-    right = answers.losses("accuracy", rows)
-    of_metrics = [weights @ right.T / weights.sum(axis=1, keepdims=True), counts[:, :, 0], counts[:, :, 1]]
-    kept = weights[:, counted]
-    with np.errstate(invalid="ignore"):  # 0 / 0 where no row counts
-        totals = kept.sum(axis=1, keepdims=True)
-        for metric in ("nll", "brier"):
-            of_metrics.append(kept @ answers.losses(metric, rows)[:, counted].T / totals)
-    return np.stack(of_metrics, axis=2)
+    means = []
+    for draws in methods:
+        resamples, runs = draws.shape[:2]
+        if runs > 1:
+            drawn = generator.integers(runs, size=(resamples, runs - 1))
+            draws = np.take_along_axis(draws, drawn[:, :, None], axis=1)
+        means.append(draws.mean(axis=1))
+    return means
 
 
 def _student(value: float, draws: np.ndarray, seeds: Sequence[np.ndarray]) -> tuple[float, float, float]:
@@ -358,13 +386,16 @@ def differences(
     """
     found: list[dict[str, Difference]] = []
     single: list[int] = []  # pairs of methods of one run each: their losses are tested together below
-    draws = _single_run_draws(methods, rows)
+    counts = _count_draws(methods, rows)
+    losses = _LossDraws(methods, rows)
     for number, (one, other) in enumerate(pairs):
         first, second = methods[one], methods[other]
         if first.runs > 1 or second.runs > 1:
-            found.append(_difference_of_seeds(first, second, rows))
+            of_losses = losses.over(first.answered & second.answered)
+            draws = [np.concatenate([counts[index], of_losses[index]], axis=2) for index in (one, other)]
+            found.append(_difference_of_seeds(first, second, draws, rows))
         else:
-            found.append(_difference_of_runs(first, second, draws[one] - draws[other], rows))
+            found.append(_difference_of_runs(first, second, (counts[one] - counts[other])[:, 0, 1:], rows))
             single.append(number)
     tested = ("nll", "brier") if rows.groups is None else MEAN_METRICS
     signed = [
@@ -381,24 +412,20 @@ def differences(
     return found
 
 
-def _single_run_draws(methods: Sequence[Answers], rows: Rows) -> dict[int, np.ndarray]:
-    """Resampled `COUNT_METRICS` of the methods of one run, by their indices, each of shape `(resamples, metrics)`.
+class _LossDraws:
+    """The `_loss_draws` of methods, drawn once for all pairs that answered the same rows."""
 
-    Independent rows with the same label and the same answers of all methods are drawn together, as one cell.
-    """
-    single = [index for index, answers in enumerate(methods) if answers.runs == 1]
-    if len(single) < 2:
-        return {}
-    cells = np.stack([rows.labels, *(methods[index].predictions[0] for index in single)])
-    resamples = _unit_weights(rows)
-    if rows.groups is None:
-        cells, sizes = np.unique(cells, axis=1, return_counts=True)
-        resamples = _cell_weights(sizes)
-    parts: dict[int, list[np.ndarray]] = {index: [] for index in single}
-    for weights in resamples:
-        for index, predictions in zip(single, cells[1:], strict=True):
-            parts[index].append(count_metrics(weights, cells[0], predictions, rows.num_classes))
-    return {index: np.concatenate(draws) for index, draws in parts.items()}
+    def __init__(self, methods: Sequence[Answers], rows: Rows) -> None:
+        self.methods = methods
+        self.rows = rows
+        self.known: dict[bytes, list[np.ndarray]] = {}
+
+    def over(self, counted: np.ndarray) -> list[np.ndarray]:
+        """The draws of all methods over some rows, bool, shape `(rows,)`."""
+        key = counted.tobytes()
+        if key not in self.known:
+            self.known[key] = _loss_draws(self.methods, self.rows, counted)
+        return self.known[key]
 
 
 def _row_differences(first: Answers, second: Answers, metric: str, rows: Rows) -> np.ndarray:
@@ -445,7 +472,9 @@ def _count_differences(first: Answers, second: Answers, draws: np.ndarray, rows:
     low, high = np.quantile(draws, TAILS, axis=0)
     p_values = swap_test(first.predictions[0], second.predictions[0], rows)
     once = np.ones((1, len(rows.labels)))
-    values = (_count_draws(first, rows, once) - _count_draws(second, rows, once))[0, 0]
+    both = np.concatenate([first.predictions, second.predictions])
+    of_first, of_second = _run_metrics(once, rows.labels, both, rows.num_classes)[0]
+    values = (of_first - of_second)[1:]
     found = {}
     for index, metric in enumerate(COUNT_METRICS):
         bounds = float(values[index]), float(low[index]), float(high[index])
@@ -453,16 +482,27 @@ def _count_differences(first: Answers, second: Answers, draws: np.ndarray, rows:
     return found
 
 
-def _difference_of_seeds(first: Answers, second: Answers, rows: Rows) -> dict[str, Difference]:
+def _difference_of_seeds(
+    first: Answers, second: Answers, draws: Sequence[np.ndarray], rows: Rows
+) -> dict[str, Difference]:
+    """The differences of two methods of which one has several seeds.
+
+    Args:
+        first: One method.
+        second: The other.
+        draws: Resampled `METRICS` of each, shape `(resamples, runs, metrics)`.
+        rows: What they answered.
+    """
     counted = first.answered & second.answered
-    draws = _draws([first, second], rows)
+    means = _seed_means(draws)
     of_first = _observed(first, rows, counted)
     of_second = _observed(second, rows, counted)
+    with np.errstate(invalid="ignore"):  # inf - inf
+        differences = means[0] - means[1]
     found = {}
-    for metric in METRICS:
+    for index, metric in enumerate(METRICS):
         value = float(of_first[metric].mean() - of_second[metric].mean())
-        with np.errstate(invalid="ignore"):
-            drawn = draws[metric][0] - draws[metric][1]
+        drawn = differences[:, index]
         low, high, p = _student(value, drawn, [of_first[metric], of_second[metric]])
         size = int(counted.sum()) if metric in ("nll", "brier") else len(rows.labels)
         found[metric] = Difference(value, low, high, p, size)

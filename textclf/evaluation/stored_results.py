@@ -16,6 +16,8 @@ from typing import Any
 from textclf.errors import UserError
 from textclf.evaluation.leaderboard_formats import markdown_of_one, markdown_of_ranks, markdown_table
 from textclf.evaluation.leaderboard_tables import UNKNOWN, Table, with_interval
+from textclf.evaluation.simulation_table import markdown as simulation_markdown
+from textclf.evaluation.simulation_table import summary as simulation_summary
 from textclf.files import atomic_path
 
 Values = Mapping[str, Any]
@@ -116,12 +118,17 @@ def rendered_block(name: str, folder: Path) -> str:
         name: Its name.
         folder: The folder of the stored results.
     """
-    of_comparison: dict[str, Callable[[Values], str]] = {"summary": summary, "comparison": all_tables, "ranks": ranks}
-    path = folder / (COMPARISON if name in of_comparison else f"{name}.json")
+    renderers: dict[str, tuple[str, Callable[[Values], str]]] = {
+        "summary": (COMPARISON, summary),
+        "comparison": (COMPARISON, all_tables),
+        "ranks": (COMPARISON, ranks),
+        "statistics": ("statistics.json", simulation),
+    }
+    file, render = renderers.get(name, (f"{name}.json", stored_table))
+    path = folder / file
     if not path.is_file():
         return f"{NOT_MEASURED}."
-    values = json.loads(path.read_text(encoding="utf-8"))
-    return of_comparison.get(name, stored_table)(values)
+    return render(json.loads(path.read_text(encoding="utf-8"))).strip()
 
 
 def summary(values: Values) -> str:
@@ -163,6 +170,12 @@ def all_tables(values: Values) -> str:
 def ranks(values: Values) -> str:
     """The ranks over the data sets."""
     return markdown_of_ranks(values["ranks"]) if values["ranks"] is not None else f"{NOT_MEASURED}."
+
+
+def simulation(values: Values) -> str:
+    """The cells of `scripts/simulate_statistics.py`, and what they show."""
+    found = "\n".join(f"- {line}" for line in simulation_summary(values))
+    return f"{simulation_markdown(values)}\n\n{found}"
 
 
 def stored_table(values: Values) -> str:
