@@ -146,7 +146,7 @@ def test_the_card_gives_no_results_that_are_not_the_checkpoints(run, tiny_encode
     report = ("report/metrics.json", "report/predictions.parquet", "report/report.txt")
     card = card_of(copied(run, tmp_path / "a", "checkpoints/best.ckpt") / "checkpoints" / "best.ckpt", tmp_path / "b")
     assert "the run has no report" in card
-    assert "was not found next to its checkpoint" in card
+    assert "there is no `config.yaml` in the folder of the run" in card
     assert "best checkpoint" in card_of(run / "checkpoints" / "last.ckpt", tmp_path / "c")
     other = saved(FineTunedClassifier(**TWO, pretrained=str(tiny_encoder)), rows_folder, tmp_path)
     other = other.rename(copied(run, tmp_path / "d", *report, "checkpoints/best.ckpt") / "checkpoints" / "best.ckpt")
