@@ -137,7 +137,7 @@ def test_reasons_for_a_narrow_interval():
     assert narrow_reasons(*answers(1_000, 3, 0.8)) == []
     labels = np.array([0] * 50 + [1] * 4)
     assert narrow_reasons(labels, np.zeros(54, dtype=int)) == [
-        "54 rows are fewer than 100",
+        "54 rows are fewer than 200",
         "4 rows of the rarest class are fewer than 10",
         "4 wrong rows are fewer than 10",
     ]

@@ -33,7 +33,7 @@ def drawn():
 
 def test_the_settings_are_all_that_is_wanted():
     independent = {(s.rows, s.classes, s.skewed, s.accuracy) for s in settings() if s.seeds == 1 and not s.groups}
-    assert len(independent) == 3 * 2 * 2 * 5
+    assert len(independent) == 4 * 2 * 2 * 5
     assert {s.seeds for s in settings()} == {1, 3, 5}
     assert {s.groups for s in settings()} == {0, 10, 30, 100, 500}
 

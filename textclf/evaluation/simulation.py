@@ -84,7 +84,7 @@ class Setting:
 def settings() -> list[Setting]:
     """All settings: rows, classes and accuracies; then seeds; then groups."""
     found = []
-    for rows in (100, 500, 5_000):
+    for rows in (100, 200, 500, 5_000):
         for classes, skewed in SHARES:
             for accuracy in (0.6, 0.7, 0.8, 0.9, 0.95):
                 found.append(Setting(rows, accuracy, classes, skewed))
