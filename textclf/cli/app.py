@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from shlex import quote
 from typing import Any, Literal, cast
 
+import yaml
 from jsonargparse import ActionYesNo
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -348,6 +351,22 @@ def build(arguments: Sequence[str]) -> tuple[TextClassifier, TextDataModule, Tra
     """
     made = TextCLI(arguments, execute_command=False)
     return made.model, made.datamodule, made.trainer
+
+
+def merged_config(arguments: Sequence[str]) -> dict[str, Any]:
+    """The configuration of a command with all defaults, as `--print_config` prints it; nothing is read or made.
+
+    Args:
+        arguments: The command, then its options, as words.
+
+    Raises:
+        UserError: An option is wrong.
+    """
+    printed = io.StringIO()
+    with redirect_stdout(printed), suppress(SystemExit):  # the parser exits once it has printed
+        TextCLI([*arguments, "--print_config"])
+    config: dict[str, Any] = yaml.safe_load(printed.getvalue())
+    return config
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
