@@ -6,6 +6,7 @@ python scripts/run_all.py runs/all --data configs/bbc_news.yaml --methods config
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,6 +76,9 @@ def run(arguments: Sequence[str] | None) -> int:
     check_least("--jobs", options.jobs, 1)
     if options.folds is not None:
         check_least("--folds", options.folds, 2)
+    slurm = slurm_options(options.slurm)
+    if slurm and options.launcher != "slurm":
+        raise UserError("--slurm has no effect without --launcher slurm: leave it out, or give both")
     hush()
     from textclf.cli import merged_config
     from textclf.run.grid import comparable, plan, run_grid
@@ -88,7 +92,7 @@ def run(arguments: Sequence[str] | None) -> int:
         folds=options.folds,
         jobs=options.jobs,
         launcher=options.launcher,
-        slurm=slurm_options(options.slurm),
+        slurm=slurm,
     )
     print_comparison(root, [str(run.folder) for run in comparable(outcome)])
     for failed, reason in outcome.failed:
@@ -99,8 +103,6 @@ def run(arguments: Sequence[str] | None) -> int:
 def print_comparison(root: Path, runs: Sequence[str]) -> None:
     """Prints the comparison of runs, and writes it to `comparison.json`; nothing where there is only one run."""
     from textclf.evaluation.comparison import compare
-    from textclf.evaluation.leaderboard import as_text
-    from textclf.evaluation.leaderboard_formats import as_json
     from textclf.evaluation.run_records import find_runs
     from textclf.files import atomic_path
 
@@ -108,9 +110,12 @@ def print_comparison(root: Path, runs: Sequence[str]) -> None:
         print(f"{len(runs)} complete: nothing to compare")
         return
     values = compare(find_runs(runs))
-    print(as_text(values), end="")
+    for name, comparison in values["data_sets"].items():
+        print(f"\n{name}: {comparison['rows']:,} rows")
+        for pair in comparison["pairs"]:
+            print(pair["sentence"])
     with atomic_path(root / "comparison.json") as temporary:
-        temporary.write_text(as_json(values), encoding="utf-8")
+        temporary.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def parser() -> Parser:
@@ -141,7 +146,7 @@ def parser() -> Parser:
     )
     made.add_argument("--folds", type=int, metavar="K", help="cross-validation with K folds of the train rows")
     made.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at the same time (default: 1)")
-    made.add_argument("--launcher", default="local", help="local (default), or slurm")
+    made.add_argument("--launcher", choices=("local", "slurm"), default="local", help="local (default), or slurm")
     made.add_argument(
         "--slurm",
         nargs="+",

@@ -116,6 +116,8 @@ def test_the_seconds_of_a_run_without_a_record_are_unknown(content, tmp_path):
         (["fit", "--run_dir", "x", "--model", "A"], "fit --model A"),
         (["fit", "--model", "A", "--run_dir=x"], "fit --model A"),
         (["fit", "--run_dir", "--run_dir", "--model", "A"], "fit --model A"),
+        (["fit", "--model", "A", "--run_dir", "x", "--ckpt_path", "last"], "fit --model A"),
+        (["test", "--ckpt_path", "best", "--run_dir", "x"], "test --ckpt_path best"),
         (["fit", "--run_name", "x y", "--data.limit", "{test: 5}"], "fit --run_name 'x y' --data.limit '{test: 5}'"),
     ],
 )

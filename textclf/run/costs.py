@@ -263,13 +263,17 @@ def table_fingerprint(path: Path) -> str:
 
 
 def typed_command(words: Sequence[str]) -> str:
-    """The command as it was typed, without `--run_dir`, in which a repetition must differ."""
+    """The command that repeats a run: as it was typed, without `--run_dir`, in which a repetition must differ.
+
+    `fit` is also repeated without `--ckpt_path`: a resumed run has the result of one that was not interrupted.
+    """
+    left_out = ("--run_dir", "--ckpt_path") if list(words[:1]) == ["fit"] else ("--run_dir",)
     kept = []
     skip = False
     for word in words:
-        if not skip and word.partition("=")[0] != "--run_dir":
+        if not skip and word.partition("=")[0] not in left_out:
             kept.append(mended(word))
-        skip = not skip and word == "--run_dir"
+        skip = not skip and word in left_out
     return shlex.join(kept)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import shutil
@@ -15,11 +14,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from textclf.errors import UserError, check_least
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.model_helpers import is_overridden
+
+from textclf.errors import UserError
 from textclf.files import atomic_path
 from textclf.run.grid_job import GridRun, execute, is_locked, lock_path, locked
 
-LAUNCHERS = ("local", "slurm")
 LONGEST_MINUTES = 60 * 24 * 365
 SLURM_MINUTES = 60 * 24
 """Time limit of a SLURM job, unless `time` is given."""
@@ -132,7 +133,7 @@ def _cell(folder: Path, arguments: tuple[str, ...], folds: int | None, merge: Me
         command = "fit" if _is_trained(config) else "test"
         if command == "test":
             config = merge(["test", *arguments, *first_fold])
-        varied = _varied(config, command, folds)
+        varied = _varied(config, command)
     except UserError as error:
         raise UserError(f"{folder.name}: {error}") from error
     for name in ("seed_everything", "run_name", "run_dir", "ckpt_path"):
@@ -148,13 +149,10 @@ def _class_of(config: Config) -> Any:
 
 def _is_trained(config: Config) -> bool:
     """Whether the method of a configuration is trained; if it is not, it is tested as it is."""
-    from lightning.pytorch import LightningModule
-    from lightning.pytorch.utilities.model_helpers import is_overridden
-
     return is_overridden("training_step", _class_of(config["model"]), LightningModule)
 
 
-def _varied(config: Config, command: str, folds: int | None) -> tuple[str, ...]:
+def _varied(config: Config, command: str) -> tuple[str, ...]:
     """The options that get the seed of a run; none where it would have no effect.
 
     Raises:
@@ -162,7 +160,7 @@ def _varied(config: Config, command: str, folds: int | None) -> tuple[str, ...]:
     """
     data_arguments = config["data"]["init_args"]
     given = {name: value for name, value in data_arguments.items() if name != "cleaning"}
-    data = _class_of(config["data"])(**given | ({"fold": 0} if folds else {}))
+    data = _class_of(config["data"])(**given)
     if not data.has_split("test"):
         raise UserError(
             "runs are compared on test rows, and the data has no test split: pass --folds 5 to test on train rows"
@@ -199,7 +197,8 @@ def claim(root: Path, cells: Sequence[Cell]) -> None:
             with locked(cell.folder / "config", wait=True):
                 _claim_cell(cell)
         except OSError as error:
-            raise UserError(f"{str(cell.folder)!r} cannot be written ({error.strerror}): name another folder") from error
+            what = f"{str(cell.folder)!r} cannot be written ({error.strerror})"
+            raise UserError(f"{what}: name another folder") from error
 
 
 def _claim_cell(cell: Cell) -> None:
@@ -251,14 +250,10 @@ def make_executor(launcher: str, folder: Path, slurm: Mapping[str, Any]) -> Any:
         slurm: Options of `sbatch`, such as `partition`.
 
     Raises:
-        UserError: There is no such launcher, or no SLURM on this machine.
+        UserError: There is no SLURM on this machine.
     """
     import submitit
 
-    if launcher not in LAUNCHERS:
-        raise UserError(f"--launcher {launcher!r} is unknown: give {' or '.join(LAUNCHERS)}")
-    if slurm and launcher != "slurm":
-        raise UserError("--slurm has no effect without --launcher slurm: leave it out, or give both")
     if launcher == "local":
         local = submitit.LocalExecutor(folder)
         local.update_parameters(timeout_min=LONGEST_MINUTES, stderr_to_stdout=True)
@@ -267,12 +262,10 @@ def make_executor(launcher: str, folder: Path, slurm: Mapping[str, Any]) -> Any:
         executor = submitit.SlurmExecutor(folder)
     except RuntimeError as error:
         raise UserError(f"--launcher slurm: {error}: run this on a machine that submits SLURM jobs") from error
-    known = inspect.signature(submitit.slurm.slurm._make_sbatch_string).parameters
+    known = submitit.SlurmExecutor._valid_parameters()
     own = {name: value for name, value in slurm.items() if name in known}
     more = {name: value for name, value in slurm.items() if name not in known}
-    executor.update_parameters(
-        **{"time": SLURM_MINUTES, "stderr_to_stdout": True, "additional_parameters": more} | own
-    )
+    executor.update_parameters(**{"time": SLURM_MINUTES, "stderr_to_stdout": True, "additional_parameters": more} | own)
     return executor
 
 
@@ -434,7 +427,6 @@ def run_grid(
     Raises:
         UserError: A number is too small, or runs cannot be started.
     """
-    check_least("--jobs", jobs, 1)
     claim(root, cells)
     session = root / ".submitit" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     executor = make_executor(launcher, session, slurm or {})

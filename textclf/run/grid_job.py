@@ -57,15 +57,12 @@ class GridRun:
     @property
     def can_resume(self) -> bool:
         """Whether an earlier `fit` has left a checkpoint to go on from."""
-        is_saved = (self.folder / "checkpoints" / "last.ckpt").is_file()
-        return self.arguments[0] == "fit" and is_saved and (self.folder / "config.yaml").is_file()
+        return self.arguments[0] == "fit" and (self.folder / "checkpoints" / "last.ckpt").is_file()
 
     def command(self) -> list[str]:
         """The words that start the run, or resume it."""
-        place = ["--run_dir", str(self.folder)]
-        if self.can_resume:
-            return ["fit", "--config", f"{self.folder}/config.yaml", *place, "--ckpt_path", "last"]
-        return [*self.arguments, *place]
+        words = [*self.arguments, "--run_dir", str(self.folder)]
+        return [*words, "--ckpt_path", "last"] if self.can_resume else words
 
 
 def lock_path(folder: Path) -> Path:

@@ -1,0 +1,362 @@
+"""`scripts/run_all.py`: each run once, whatever is killed in between."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+
+from textclf.errors import UserError
+from textclf.run.grid import claim, make_executor, plan
+from textclf.run.grid_job import GridRun, is_locked, locked
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "scripts" / "run_all.py"
+CONFIGS = ROOT / "configs"
+MEASURED = ("examples_per_second", "peak_memory_mib", "speed_note", "pareto", "cost")
+SCRATCH = {
+    "class_path": "FineTunedClassifier",
+    "init_args": {
+        "pretrained": None,
+        "encoder_config": {
+            "vocab_size": 300,
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+        },
+        "max_length": 32,
+        "learning_rate": 0.01,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def script():
+    """The script as a module."""
+    sys.path.insert(0, str(SCRIPT.parent))
+    return import_module("run_all")
+
+
+@pytest.fixture(scope="module")
+def configs(rows_folder, tmp_path_factory):
+    """Configurations of invented rows, of TF-IDF, of a tiny BERT, and of TF-IDF that finds no n-grams."""
+    folder = tmp_path_factory.mktemp("configs")
+    trainer = {"accelerator": "cpu", "logger": {"class_path": "textclf.run.MetricsCSV"}}
+    contents = {
+        "invented": {"data": {"class_path": "FilesDataModule", "init_args": {"data_dir": str(rows_folder)}}},
+        "tfidf": {"model": {"class_path": "TfidfClassifier", "init_args": {"min_df": 1}}, "trainer": trainer},
+        "scratch": {"model": SCRATCH, "trainer": {**trainer, "max_epochs": 6}},
+        "bad": {"model": {"class_path": "TfidfClassifier", "init_args": {"min_df": 1000}}, "trainer": trainer},
+    }
+    paths = {}
+    for name, content in contents.items():
+        paths[name] = str(folder / f"{name}.yaml")
+        Path(paths[name]).write_text(yaml.safe_dump(content))
+    return paths
+
+
+def start(cwd, configs, *more, methods=("tfidf", "scratch")):
+    """Starts the script as the leader of a process group of its own."""
+    cwd.mkdir(exist_ok=True)
+    words = ["runs", "--data", configs["invented"], "--methods", *(configs[name] for name in methods), *more]
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), *words],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process):
+    output, errors = process.communicate(timeout=500)
+    return process.returncode, output, errors
+
+
+def wait_for(path, process):
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def without_measurements(value):
+    if isinstance(value, dict):
+        return {name: without_measurements(entry) for name, entry in value.items() if name not in MEASURED}
+    return [without_measurements(entry) for entry in value] if isinstance(value, list) else value
+
+
+def comparison(cwd):
+    return without_measurements(json.loads((cwd / "runs" / "comparison.json").read_text()))
+
+
+class Cells:
+    """Stands in for the command line: a configuration for each pair of files."""
+
+    def __init__(self, rows, **model):
+        self.data = {"class_path": "textclf.data.FilesDataModule", "init_args": {"data_dir": str(rows), "seed": 42}}
+        self.model = {"class_path": "textclf.models.TfidfClassifier", "init_args": {}} | model
+        self.asked = []
+
+    def merge(self, words):
+        self.asked.append(words)
+        folds = {"folds": 2, "fold": 0} if "--data.folds" in words else {}
+        data = {**self.data, "init_args": self.data["init_args"] | folds}
+        return {"seed_everything": 42, "model": self.model, "data": data}
+
+    def plan(self, root, configs, folds=None):
+        return plan(root, [configs["invented"]], [configs["tfidf"]], ["--data.limit", "5"], folds, self.merge)
+
+
+def test_seeds_and_folds_of_a_trained_method(configs, rows_folder, tmp_path):
+    (cell,) = Cells(rows_folder).plan(tmp_path / "runs", configs)
+    runs = cell.runs([0, 7], None)
+    assert [run.name for run in runs] == ["invented-tfidf/seed-0", "invented-tfidf/seed-7"]
+    files = ("--config", configs["invented"], "--config", configs["tfidf"])
+    seeds = ("--seed_everything", "7", "--data.seed", "7")
+    assert runs[1].arguments == ("fit", *files, "--data.limit", "5", *seeds)
+    (cell,) = Cells(rows_folder).plan(tmp_path / "runs", configs, folds=2)
+    runs = cell.runs([3, 4], 2)
+    assert [run.folder.name for run in runs] == ["seed-3-fold-0", "seed-3-fold-1", "seed-4-fold-0", "seed-4-fold-1"]
+    assert runs[1].arguments[-8:] == (
+        "--data.folds",
+        "2",
+        "--seed_everything",
+        "3",
+        "--data.seed",
+        "3",
+        "--data.fold",
+        "1",
+    )
+
+
+CAUSAL = "textclf.models.CausalLMClassifier"
+
+
+@pytest.mark.parametrize(
+    ("model", "splits", "command", "options"),
+    [
+        ({"class_path": "textclf.models.LinearProbe"}, ("train", "test"), "fit", ["--seed_everything", "--data.seed"]),
+        ({"class_path": "textclf.models.LinearProbe"}, ("test",), "fit", ["--seed_everything"]),
+        ({"class_path": "textclf.models.EmbeddingZeroShot"}, ("train", "test"), "test", []),
+        ({"class_path": CAUSAL, "init_args": {"shots": 0, "shot_seed": 42}}, ("train", "test"), "test", []),
+        (
+            {"class_path": CAUSAL, "init_args": {"shots": 4, "shot_seed": 42}},
+            ("train", "test"),
+            "test",
+            ["--seed_everything", "--data.seed", "--model.shot_seed"],
+        ),
+        (
+            {"class_path": CAUSAL, "init_args": {"shots": 4, "shot_seed": 42}},
+            ("test",),  # rows are reserved by the seed of the data: others would be tested
+            "test",
+            ["--seed_everything", "--model.shot_seed"],
+        ),
+    ],
+)
+def test_what_the_seed_varies(model, splits, command, options, configs, tmp_path):
+    for split in splits:
+        (tmp_path / f"{split}.csv").write_text("text,label\na,x\nb,y\n")
+    (cell,) = Cells(tmp_path, **model).plan(tmp_path / "runs", configs)
+    assert (cell.command, list(cell.varied)) == (command, options)
+    assert len(cell.runs([0, 1, 2], None)) == (3 if options else 1)
+
+
+def test_configurations_of_several_files(configs, tmp_path, rows_folder):
+    (tmp_path / "c++").mkdir()
+    odd = tmp_path / "c++" / "odd.yaml"
+    odd.write_text("data: {}")
+    data = [f"{configs['invented']}+{configs['bad']}", str(odd)]
+    cells = plan(tmp_path / "runs", data, [configs["tfidf"]], [], None, Cells(rows_folder).merge)
+    assert [cell.folder.name for cell in cells] == ["invented-bad-tfidf", "odd-tfidf"]
+    assert cells[0].arguments[:4] == ("--config", configs["invented"], "--config", configs["bad"])
+
+
+def test_runs_of_another_configuration_are_not_reused(configs, rows_folder, tmp_path):
+    cells = Cells(rows_folder)
+    root = tmp_path / "runs"
+    (before,) = cells.plan(root, configs)
+    claim(root, [before])
+    claim(root, [before])
+    run = before.folder / "seed-0"
+    (run / "checkpoints").mkdir(parents=True)
+    cells.data["init_args"]["val_size"] = 0.2
+    (after,) = cells.plan(root, configs)
+    claim(root, [after])
+    assert not run.exists()  # it was cut off, and would have been resumed with another configuration
+    (run / "report").mkdir(parents=True)
+    (run / "report" / "metrics.json").touch()
+    with pytest.raises(UserError, match=r"invented-tfidf' holds runs with data.val_size 0.2, not null: name another"):
+        claim(root, [before])
+    assert run.exists()
+
+
+def test_a_folder_that_cannot_be_written(configs, rows_folder, tmp_path):
+    (tmp_path / "file").touch()
+    for root, why in ((tmp_path / "file", "is a file: name a folder"), (Path("/proc/runs"), "cannot be written")):
+        with pytest.raises(UserError, match=why):
+            claim(root, Cells(rows_folder).plan(root, configs))
+
+
+def test_a_run_is_complete_once_its_test_is_recorded(tmp_path):
+    run = GridRun(tmp_path / "seed-0", ("fit",))
+    report = run.folder / "report"
+    report.mkdir(parents=True)
+    for name in ("predictions.parquet", "metrics.json", "report.txt", "confusion_matrix.png"):
+        assert not run.is_complete
+        (report / name).touch()
+    for content, is_complete in (("{}", False), ('{"ended": null}', False), ('{"ended": "2026-01-01"}', True)):
+        (report / "run.json").write_text(content)
+        assert run.is_complete == is_complete
+
+
+def test_the_lock_lasts_as_long_as_the_run(tmp_path):
+    """A child that inherited the lock keeps it when its parent is gone."""
+    folder = tmp_path / "seed-0"
+    assert not is_locked(folder)
+    with locked(folder, wait=True) as lock:
+        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[lock])
+    assert is_locked(folder)
+    child.communicate()
+    assert not is_locked(folder)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["runs", "--data", "{data}"], "--methods is missing: give at least one configuration, such as configs/model/"),
+        (["runs", "--methods", "{method}"], "--data is missing: give at least one configuration, such as configs/"),
+        (["runs", "--data", "none.yaml", "--methods", "{method}"], "the configuration 'none.yaml' does not exist"),
+        (["runs", "--data", "{data}+none.yaml", "--methods", "{method}"], "the configuration 'none.yaml' does not"),
+        (["runs", "--data", "{data}", "--methods", "{method}", "{method}"], "two combinations have the name invented-"),
+        (["runs", "--seeds", "0"], "--seeds 0 is too small: give 1 or more"),
+        (["runs", "--seeds", "3", "-1"], "--seeds -1 is too small: give 0 or more"),
+        (["runs", "--seeds", "3", "3"], "--seeds 3 3 has a seed twice: give each once"),
+        (["runs", "--seeds", "three"], "argument --seeds: invalid int value: 'three'; --help lists the options"),
+        (["runs", "--jobs", "0"], "--jobs 0 is too small: give 1 or more"),
+        (["runs", "--folds", "1"], "--folds 1 is too small: give 2 or more"),
+        (["runs", "--launcher", "pbs"], "argument --launcher: invalid choice: 'pbs'"),
+        (["runs", "--slurm", "partition=gpu"], "--slurm has no effect without --launcher slurm"),
+        (["runs", "--launcher", "slurm", "--slurm", "gpu"], "--slurm 'gpu' is not of the form NAME=VALUE"),
+        ([], "the following arguments are required: FOLDER"),
+        (["runs", "--data", "{data}", "--methods", "{method}", "--model.min_d", "2"], "invented-tfidf: .*min_d"),
+    ],
+)
+def test_mistakes_are_one_line(words, message, script, configs, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert script.main([word.format(data=configs["invented"], method=configs["tfidf"]) for word in words]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert re.match(f"run_all: error: {message}", line)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_no_slurm_on_this_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match=r"--launcher slurm: .*srun.*: run this on a machine that submits SLURM jobs"):
+        make_executor("slurm", tmp_path / "jobs", {})
+
+
+@pytest.fixture(scope="module")
+def whole(configs, tmp_path_factory):
+    """An undisturbed grid, two runs at a time, one of which fails."""
+    cwd = tmp_path_factory.mktemp("whole")
+    code, output, errors = finish(start(cwd, configs, "--jobs", "2", methods=("bad", "tfidf", "scratch")))
+    return code, output, errors, comparison(cwd)
+
+
+@pytest.mark.slow
+def test_a_failing_run_does_not_stop_the_others(whole):
+    code, output, errors, compared = whole
+    assert code == 1
+    lines = output.splitlines()
+    assert [line.partition(", ")[0] for line in lines[:2]] == [
+        "[0/3] invented-bad/seed-0: started",
+        "[0/3] invented-tfidf/seed-0: started",
+    ]
+    assert sorted(re.findall(r"/3\] (\S+): (failed|done)", output)) == [
+        ("invented-bad/seed-0", "failed"),
+        ("invented-scratch/seed-0", "done"),
+        ("invented-tfidf/seed-0", "done"),
+    ]
+    (values,) = compared["data_sets"].values()
+    assert {run["name"] for run in values["runs"]} == {"TfidfClassifier", "FineTunedClassifier"}
+    (line,) = errors.splitlines()
+    assert re.match(r"run_all: invented-bad/seed-0 failed: .*min_df.* \(log: runs/invented-bad/seed-0.log\)$", line)
+
+
+@pytest.mark.slow
+def test_a_killed_grid_goes_on(whole, configs, tmp_path):
+    """SIGKILL ends the script and its runs; the second start does what is missing, and the table is the same."""
+    process = start(tmp_path, configs)
+    run = tmp_path / "runs" / "invented-scratch" / "seed-0"
+    wait_for(run / "checkpoints" / "last.ckpt", process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (run / "report" / "metrics.json").exists()
+    code, output, errors = finish(start(tmp_path, configs))
+    assert (code, errors) == (0, "")
+    lines = output.splitlines()
+    assert lines[0].startswith("[1/2] invented-tfidf/seed-0: skipped, done before, accuracy ")
+    assert lines[1].startswith("[1/2] invented-scratch/seed-0: resumed, log ")
+    assert lines[2].startswith("[2/2] invented-scratch/seed-0: done, accuracy ")
+    assert comparison(tmp_path) == whole[-1]
+
+
+@pytest.mark.slow
+def test_two_scripts_share_one_folder(configs, tmp_path):
+    """Each run is done by one of them, the one that a killed script left behind included."""
+    cwd = tmp_path / "shared"
+    first = start(cwd, configs, "--seeds", "2", methods=["tfidf"])
+    wait_for(cwd / "runs" / "invented-tfidf" / "seed-0.log", first)
+    first.kill()  # its run goes on
+    first.communicate()
+    both = [start(cwd, configs, "--seeds", "2", methods=["tfidf"]) for _ in range(2)]
+    outputs = []
+    for process in both:
+        code, output, errors = finish(process)
+        assert (code, errors) == (0, ""), errors
+        outputs.append(output)
+    for seed in (0, 1):
+        log = (cwd / "runs" / "invented-tfidf" / f"seed-{seed}.log").read_text()
+        assert log.count("textclf: fit: ") == 1
+    assert sum("seed-0: started" in output for output in outputs) == 0
+
+
+SBATCH = """#!/bin/sh
+for last in "$@"; do :; done
+cp "$last" "$STUB/script"
+export SLURM_JOB_ID=7 SLURM_NTASKS=1 SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NODEID=0 SLURM_JOB_NUM_NODES=1
+export SLURM_JOB_NODELIST=here
+bash "$last" >"$STUB/output" 2>&1 &
+echo Submitted batch job 7
+"""
+SRUN = """#!/bin/sh
+while [ "${1#--}" != "$1" ]; do case "$1" in --output|--error) shift 2;; *) shift;; esac; done
+exec "$@"
+"""
+
+
+@pytest.mark.slow
+def test_jobs_of_slurm(configs, tmp_path, monkeypatch):
+    """Stand-ins for SLURM's commands: `sbatch` starts its script at once; nothing is known of jobs that have ended."""
+    for name, content in {"sbatch": SBATCH, "srun": SRUN, "sacct": "#!/bin/sh\necho JobID\n"}.items():
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("STUB", str(tmp_path))
+    more = ["--launcher", "slurm", "--slurm", "partition=gpu", "time=5", "nodelist=here"]
+    code, output, _ = finish(start(tmp_path, configs, *more, methods=["tfidf"]))
+    assert code == 0, (tmp_path / "output").read_text()
+    assert "[1/1] invented-tfidf/seed-0: done, accuracy " in output
+    script = (tmp_path / "script").read_text()
+    for option in ("partition=gpu", "time=5", "nodelist=here"):
+        assert f"#SBATCH --{option}\n" in script
