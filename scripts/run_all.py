@@ -6,7 +6,6 @@ python scripts/run_all.py runs/all --data configs/bbc_news.yaml --methods config
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,6 +102,8 @@ def run(arguments: Sequence[str] | None) -> int:
 def print_comparison(root: Path, runs: Sequence[str]) -> None:
     """Prints the comparison of runs, and writes it to `comparison.json`; nothing where there is only one run."""
     from textclf.evaluation.comparison import compare
+    from textclf.evaluation.leaderboard import as_text
+    from textclf.evaluation.leaderboard_formats import as_json
     from textclf.evaluation.run_records import find_runs
     from textclf.files import atomic_path
 
@@ -110,12 +111,9 @@ def print_comparison(root: Path, runs: Sequence[str]) -> None:
         print(f"{len(runs)} complete: nothing to compare")
         return
     values = compare(find_runs(runs))
-    for name, comparison in values["data_sets"].items():
-        print(f"\n{name}: {comparison['rows']:,} rows")
-        for pair in comparison["pairs"]:
-            print(pair["sentence"])
+    print(as_text(values), end="")
     with atomic_path(root / "comparison.json") as temporary:
-        temporary.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(as_json(values), encoding="utf-8")
 
 
 def parser() -> Parser:

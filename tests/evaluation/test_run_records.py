@@ -40,7 +40,7 @@ def test_what_is_read(folder):
     assert (run.data_set, run.method, run.facts["cost"], run.fold) == ("Toy", "A", 0.5, None)
     assert run.config["data.seed"] == 42
     assert run.config["model.C"] == 1
-    assert run.seeds == (3, 42)
+    assert run.seeds == (3, 42, None)  # the last is the seed of few-shot examples
     assert "seed_everything" not in run.settings
     assert run.settings["model.C"] == 1
     assert len(run.table.ids) == 60

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
         ("learning_curve", ["out", "--shots", "1", "--metric", "none", "--config", "none.yaml"], 2),
         ("measure_memory", ["--steps", "1"], 0),
         ("rescore", ["none"], 2),
+        ("run_all", ["out"], 2),
         ("run_mteb", ["out"], 2),
     ],
 )

@@ -20,7 +20,7 @@ LISTED = 5
 """Runs that a message lists."""
 UNNAMED_DATA = "data"
 """The data set of a table that does not say where it is from."""
-SEEDS = ("seed_everything", "data.seed")
+SEEDS = ("seed_everything", "data.seed", "model.shot_seed")
 FOLD = "data.fold"
 WITHOUT_EFFECT = (
     *SEEDS,

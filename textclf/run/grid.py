@@ -206,27 +206,29 @@ def _claim_cell(cell: Cell) -> None:
     own = json.loads(json.dumps({"command": cell.command, "config": cell.config}, default=str))
     if path.exists():
         known = json.loads(path.read_text(encoding="utf-8"))
-        if known == own:
+        difference = _difference(known, own)
+        if difference is None:
             return
         runs = [each for each in cell.folder.glob("seed-*") if each.is_dir()]
         if any((run / "report" / "metrics.json").is_file() or is_locked(run) for run in runs):
-            raise UserError(
-                f"{str(cell.folder)!r} holds runs with {_difference(known, own)}: name another folder, or remove it"
-            )
+            raise UserError(f"{str(cell.folder)!r} holds runs with {difference}: name another folder, or remove it")
         for run in runs:
             shutil.rmtree(run)
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(own, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _difference(known: Any, own: Any) -> str:
-    """The first difference of two configurations, in words."""
+def _difference(known: Any, own: Any) -> str | None:
+    """The first difference of two configurations, in words; None where there is none.
+
+    A value of null and an option that an earlier version did not have are the same.
+    """
     before, now = dict(_flat(known, "")), dict(_flat(own, ""))
     for key in before | now:
         if before.get(key) != now.get(key):
             stored, given = (json.dumps(values.get(key), ensure_ascii=False) for values in (before, now))
             return f"{key} {stored}, not {given}"
-    return "another configuration"
+    return None
 
 
 def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
