@@ -57,6 +57,14 @@ def without_column(name):
     return ["old"]
 
 
+def later_version():
+    table = pq.read_table("a/report/predictions.parquet")
+    shutil.copytree("a", "later")
+    later = table.replace_schema_metadata({**table.schema.metadata, b"version": b"99"})
+    pq.write_table(later, "later/report/predictions.parquet")
+    return ["later"]
+
+
 def cut_off():
     Path("cut/checkpoints").mkdir(parents=True)
     Path("cut/checkpoints/last.ckpt").touch()
@@ -84,6 +92,7 @@ FAULTS = {
     "another data set": (lambda: run_of(data="Other"), "a: Toy, other: Other"),
     "a run cut off": (cut_off, r"cut: has no report/predictions.parquet.*--ckpt_path last"),
     "a table of another version": (lambda: without_column("scores"), "it has no scores"),
+    "a table of a later version": (later_version, "a prediction table of version 99"),
     "damaged Parquet": (lambda: damaged("bad", "predictions.parquet", b"PAR1 and more"), "not a Parquet file"),
     "damaged JSON": (lambda: damaged("bad", "metrics.json", b'{"data": '), "metrics.json: not JSON"),
     "JSON of another kind": (lambda: damaged("bad", "metrics.json", b"[1]"), "metrics.json: not a JSON object"),
