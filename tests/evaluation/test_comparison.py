@@ -313,6 +313,18 @@ def test_pareto_marks_and_speeds_that_cannot_be_compared(tmp_path):
     assert found == [(False, "beside another run"), (False, "beside another run"), (True, None), (True, None)]
 
 
+def test_speed_counts_encoding_and_is_unknown_where_vectors_are_kept(tmp_path):
+    folders = []
+    for place, seconds in enumerate((0.0, 30.0, None)):
+        facts = {**fact(10), "encoding_seconds": seconds}
+        folders.append(write_run(tmp_path / str(place), f"M{place}", facts=facts, seed=place, rows=300))
+    runs = by_name(compared(*folders))
+    assert runs["M0"]["examples_per_second"] == pytest.approx(10)
+    assert runs["M1"]["examples_per_second"] == pytest.approx(300 / 60)
+    assert runs["M2"]["examples_per_second"] is None
+    assert runs["M2"]["speed_note"] == "vectors kept"
+
+
 def test_several_data_sets_have_tables_of_their_own_and_ranks(tmp_path):
     folders = []
     for data in ("One", "Two"):

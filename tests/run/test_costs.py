@@ -16,7 +16,7 @@ from textclf.data import FilesDataModule
 from textclf.evaluation.prediction_table import read_predictions
 from textclf.hardware.memory import PeakMemory
 from textclf.hashing import rows_hash
-from textclf.models import TextClassifier, TfidfClassifier
+from textclf.models import EmbeddingZeroShot, TextClassifier, TfidfClassifier
 from textclf.run.costs import (
     counted_parameters,
     counted_tokens,
@@ -183,3 +183,14 @@ def test_seconds_of_a_resumed_run_go_on():
     assert callback.state_dict() == {"fit_seconds": 1000.0}
     callback._module = SimpleNamespace(textclf=SimpleNamespace(started=0.0))
     assert callback.state_dict()["fit_seconds"] > 1000
+
+
+def test_the_time_of_embedding_is_recorded_where_vectors_are_new(rows_folder, tiny_encoder, tmp_path):
+    data = FilesDataModule(str(rows_folder))
+    found = []
+    for number in range(2):
+        model = EmbeddingZeroShot(2, data.label_names, str(tiny_encoder))
+        result = run_experiment(model, data, run_dir=tmp_path / str(number), **QUIET)
+        found.append(record(result.run_dir / "report")["encoding_seconds"])
+    assert found[0] > 0
+    assert found[1] is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import Any, cast
 
@@ -338,7 +339,17 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
     def _encode(self, model: Method, split: Split) -> Dataset:
         """The encoded rows of a split; one process of a machine writes the cache, then the others read it."""
         assert self.trainer is not None
-        return one_process_first(CachedEncoding(model, without_kept(self.rows(split)), split).read, self.trainer)
+        rows = without_kept(self.rows(split))
+        cached = CachedEncoding(model, rows, split)
+        has_vectors = model.encodes_by_model and cached.file.exists()
+        reused_before = model.textclf.reused_texts
+        started = time.perf_counter()
+        encoded = one_process_first(cached.read, self.trainer)
+        seconds = time.perf_counter() - started
+        # A few texts may be in the cache of vectors because they occur in another split as well.
+        reused = has_vectors or model.textclf.reused_texts - reused_before > len(rows) / 2
+        model.textclf.encoding_seconds[split] = None if reused else seconds
+        return encoded
 
     def train_dataloader(self) -> Any:
         """Batches of the train split, reshuffled each epoch; after a resume, what is left of the epoch."""

@@ -51,12 +51,17 @@ class MethodRecord(Protocol):
         train_rows: Number of labelled rows that it was trained on.
         train_seed: The seed of its training.
         text_steps: Cleaning steps that changed the texts it was trained on.
+        encoding_seconds: Seconds that encoding each split took in this run; None where vectors were kept from an
+            earlier one.
+        reused_texts: Number of texts whose vectors were read from a cache.
     """
 
     restored: bool
     train_rows: int | None
     train_seed: int | None
     text_steps: Sequence[Any]
+    encoding_seconds: dict[str, float | None]
+    reused_texts: int
 
 
 class Encoder(Protocol):
@@ -74,10 +79,12 @@ class Method(Encoder, Protocol):
 
     Attributes:
         encoded_together: Rows that `encode` is given at once, at most.
+        encodes_by_model: Whether `encode` runs a model, so that its time is part of the time of scoring.
         fitted: What `prepare` found; a dictionary of plain values.
     """
 
     encoded_together: ClassVar[int]
+    encodes_by_model: ClassVar[bool]
     fitted: Any
 
     @property

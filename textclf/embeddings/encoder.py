@@ -99,6 +99,7 @@ class Embedder:
         assert dimension is not None
         self.dimension = min(dimension, settings.truncate_dim or dimension)
         self.folder = folder or default_folder()
+        self.reused_texts = 0
         self._set_prompt(prompt)
 
     def with_prompt(self, prompt: str) -> Embedder:
@@ -139,6 +140,7 @@ class Embedder:
         keys = [text_key(text) for text in texts]
         by_key = dict(zip(keys, texts, strict=True))
         found = self.cache.get(list(by_key))
+        self.reused_texts += len(found)
         missing = {key: text for key, text in by_key.items() if key not in found}
         new: dict[bytes, Embedded] = {}
         for key, value in self._compute_all(missing):

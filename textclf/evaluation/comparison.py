@@ -250,7 +250,7 @@ def _method_values(method: Method, intervals: Mapping[str, Interval], rows: Rows
         "trained_parameters": facts[0].get("trained_parameters"),
         "cost": _mean([fact.get("cost") for fact in facts]),
         "device": facts[0].get("device"),
-        "speed_note": None,
+        "speed_note": "vectors kept" if all(map(_reuses_vectors, method.records)) else None,
         "pareto": False,
         "warnings": warnings,
         "_spans": [_span(record) for record in method.records],
@@ -258,8 +258,18 @@ def _method_values(method: Method, intervals: Mapping[str, Interval], rows: Rows
 
 
 def _speed(record: RunRecord) -> float | None:
+    """Texts per second, encoding included; None where it is unknown, or vectors were kept from an earlier run."""
     speed: float | None = record.facts.get("examples_per_second", record.metrics.get("examples_per_second"))
-    return speed
+    if not speed or "encoding_seconds" not in record.facts:
+        return speed
+    if _reuses_vectors(record):
+        return None
+    rows = len(record.table.ids)
+    return float(rows / (rows / speed + record.facts["encoding_seconds"]))
+
+
+def _reuses_vectors(record: RunRecord) -> bool:
+    return record.facts.get("examples_per_second") is not None and record.facts.get("encoding_seconds", 0) is None
 
 
 def _span(record: RunRecord) -> tuple[Any, ...]:
@@ -377,7 +387,7 @@ def _mark_pareto(lines: list[Values], baseline: str, metric: str) -> None:
     for line in lines:
         others = [other for other in lines if other is not line]
         if line["examples_per_second"] is None:
-            line["speed_note"] = "not measured"
+            line["speed_note"] = line["speed_note"] or "not measured"
         elif line["device"] != device:
             line["speed_note"] = "on another device"
         elif any(_overlap(line, other) for other in others):

@@ -27,8 +27,9 @@ WIDTH = 120
 """Columns of the terminal that text output is written for."""
 NARROWEST_NAME = 16
 RUNS_LEGEND = (
-    "texts/s: texts per second of scoring, without reading and encoding them; memory: peak of the run; trained: "
-    "parameters; front: no other method is at least as good and as fast, and better in one of both"
+    "texts/s: texts per second of the test, encoding included (unknown where vectors were kept from an earlier run); "
+    "memory: peak of the run; trained: parameters; front: no other method is at least as good and as fast, and better "
+    "in one of both"
 )
 MOST_SENTENCES = 6
 MOST_MATRIX_METHODS = 6

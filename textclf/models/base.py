@@ -61,6 +61,7 @@ class TextClassifier(GuardedAttributes, LightningModule):
     Attributes:
         architecture: Arguments that must be as they were when the checkpoint was made.
         encoded_together: Most rows in one call of `encode`.
+        encodes_by_model: Whether `encode` runs a model, so that its time is part of the time of scoring.
         autocast: Whether evaluation calls `log_scores` in the trainer's autocast, as training does. By default scores
             are computed in the precision of the weights.
         has_probabilities: False for a method that has answers but no probabilities.
@@ -76,6 +77,7 @@ class TextClassifier(GuardedAttributes, LightningModule):
 
     architecture: ClassVar[tuple[str, ...]] = ("pretrained",)
     encoded_together: ClassVar[int] = 1000
+    encodes_by_model: ClassVar[bool] = False
     autocast: ClassVar[bool] = False
     has_probabilities: bool = True
     loses_mass: bool = False

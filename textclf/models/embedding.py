@@ -34,6 +34,7 @@ class EmbeddingClassifier(TextClassifier):
     architecture: ClassVar[tuple[str, ...]] = ("max_length",)
     pairs: ClassVar[bool] = True
     encoded_together = 8192  # enough texts for batches of nearly equal length
+    encodes_by_model = True
 
     def __init__(
         self,
@@ -111,7 +112,9 @@ class EmbeddingClassifier(TextClassifier):
         """
         if "text_pair" in rows and not self.pairs:
             raise UserError(f"{type(self).__name__} takes single texts: leave text_pair_column out")
+        reused_before = self.embedder.reused_texts
         columns = [self.embedder.embed(rows[name]) for name in ("text", "text_pair") if name in rows]
+        self.textclf.reused_texts += self.embedder.reused_texts - reused_before
         encoded: dict[str, list[Any]] = {"embedding": [], "length": [], "cut": []}
         for row in zip(*columns, strict=True):  # one or two texts
             encoded["embedding"].append(seal(features([text.vector for text in row]).tobytes()))

@@ -33,6 +33,9 @@ class MethodState:
         score_check: The checks of the scores of the current evaluation.
         started: When the trainer began with the current command, in the seconds of `time.perf_counter`; None outside of
             a run.
+        encoding_seconds: Seconds that encoding a split took in this run; None where vectors were kept from an earlier
+            one.
+        reused_texts: Number of texts whose vectors were read from the cache of vectors.
         hook_calls: Results of the required hooks that ran within each override that is running; see
             `textclf.models.hooks`.
     """
@@ -47,6 +50,8 @@ class MethodState:
     pending_batches: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
     score_check: ScoreCheck = field(default_factory=ScoreCheck)
     started: float | None = None
+    encoding_seconds: dict[str, float | None] = field(default_factory=dict)
+    reused_texts: int = 0
     hook_calls: list[dict[Callable[..., Any], Any]] = field(default_factory=list)
 
     def calibrator(self, decides: bool) -> Calibrator | None:

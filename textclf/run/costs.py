@@ -146,6 +146,7 @@ class CostRecord(Callback):
             **joint_memory([each.memory for each in processes]),
             "fit_seconds": stored_fit_seconds(self.run, metrics["checkpoint"]),
             "test_seconds": max(each.seconds for each in processes),
+            "encoding_seconds": model.textclf.encoding_seconds.get(split),
             "examples_per_second": metrics["examples_per_second"],
             "tokens": counted_tokens(metrics),
             "cost": found_cost(metrics),
@@ -163,6 +164,7 @@ class CostRecord(Callback):
         return {
             "fit_seconds": None,
             "test_seconds": None,
+            "encoding_seconds": None,
             "examples_per_second": None,
             "peak_memory_mib": None,
             "peak_gpu_memory_mib": None,
