@@ -62,12 +62,12 @@ def all_swaps(statistic, rows):
     return np.mean(np.array(values) >= values[0] - 1e-12)
 
 
-@pytest.mark.parametrize("groups", [None, [0, 0, 1, 2, 2, 3, 4, 4, 5]])
+@pytest.mark.parametrize("groups", [None, [0, 0, 1, 2, 2, 3, 4]])
 def test_swaps_give_the_p_value_of_complete_enumeration(groups):
     draw = np.random.default_rng(3)
-    labels = draw.integers(3, size=9)
-    first = np.where(draw.random(9) < 0.9, labels, 0)
-    second = np.where(draw.random(9) < 0.3, labels, draw.integers(-1, 3, size=9))
+    labels = draw.integers(3, size=7)
+    first = np.where(draw.random(7) < 0.9, labels, 0)
+    second = np.where(draw.random(7) < 0.3, labels, draw.integers(-1, 3, size=7))
     rows = Rows(labels, 3, None if groups is None else np.array(groups))
     units = rows.units
 
@@ -82,7 +82,7 @@ def test_swaps_give_the_p_value_of_complete_enumeration(groups):
     found = swap_test(first, second, rows)
     expected = [all_swaps(difference(metric), rows.unit_count) for metric in (macro_f1, matthews_corrcoef)]
     assert found == pytest.approx(expected, abs=0.015)
-    losses = draw.normal(0.4, 1, size=9)
+    losses = draw.normal(0.4, 1, size=7)
     [p] = sign_flip_test(losses[None], rows)
 
     def flipped(swapped):
@@ -127,13 +127,13 @@ def test_one_run_against_another():
         lambda labels, one, other: macro_f1_of(labels, one) - macro_f1_of(labels, other),
         paired=True,
         vectorized=False,
-        n_resamples=2_000,
+        n_resamples=700,
         method="percentile",
         rng=0,
     ).confidence_interval
     width = bootstrap.high - bootstrap.low
-    assert found["macro_f1"].low == pytest.approx(bootstrap.low, abs=0.1 * width)
-    assert found["macro_f1"].high == pytest.approx(bootstrap.high, abs=0.1 * width)
+    assert found["macro_f1"].low == pytest.approx(bootstrap.low, abs=0.15 * width)
+    assert found["macro_f1"].high == pytest.approx(bootstrap.high, abs=0.15 * width)
 
 
 def test_the_order_of_two_methods_changes_signs_alone():

@@ -149,10 +149,10 @@ def test_the_key_changes_with_the_code_of_a_module_that_is_imported(written, lin
 
 
 def test_rows_are_kept_if_a_package_without_code_is_imported(written, tmp_path):
-    (tmp_path / "own_package").mkdir()
-    (tmp_path / "own_package" / "__init__.py").write_text("")
-    (tmp_path / "own_package" / "words.py").write_text("def clean(text):\n    return text\n")
-    source = "import own_package.words\n" + MODULE
+    (tmp_path / "key_package").mkdir()
+    (tmp_path / "key_package" / "__init__.py").write_text("")
+    (tmp_path / "key_package" / "words.py").write_text("def clean(text):\n    return text\n")
+    source = "import key_package.words\n" + MODULE
     assert written("Own", source) == written("Own", source)
 
 

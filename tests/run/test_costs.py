@@ -185,8 +185,10 @@ def test_seconds_of_a_resumed_run_go_on():
     assert callback.state_dict()["fit_seconds"] > 1000
 
 
-def test_the_time_of_embedding_is_recorded_where_vectors_are_new(rows_folder, tiny_encoder, tmp_path):
-    data = FilesDataModule(str(rows_folder))
+def test_the_time_of_embedding_is_recorded_where_vectors_are_new(tiny_encoder, tmp_path):
+    lines = [f"a text that no other test embeds {number},{'ab'[number % 2]}" for number in range(8)]
+    (tmp_path / "test.csv").write_text("\n".join(["text,label", *lines]))
+    data = FilesDataModule(str(tmp_path))
     found = []
     for number in range(2):
         model = EmbeddingZeroShot(2, data.label_names, str(tiny_encoder))
