@@ -390,14 +390,14 @@ def accuracy_of(run: GridRun) -> str:
 
 
 def last_line(run: GridRun, job: Any) -> str:
-    """Why a run failed: the last line of its log, or the state of its job where it has none."""
-    lines: list[str] = []
-    if run.log.is_file():
-        text = run.log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n")
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        return f"the job ended without output (state {job.state}); submitit's output is {job.paths.stdout}"
-    return lines[-1].removeprefix("textclf: error: ")
+    """Why a run failed: the last line of its log; where the run was not started, that of its job."""
+    for path in (run.log, Path(job.paths.stdout)):
+        if path.is_file():
+            text = path.read_text(encoding="utf-8", errors="replace").replace("\r", "\n")
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            if lines:
+                return lines[-1].removeprefix("textclf: error: ")
+    return f"the job ended without output (state {job.state})"
 
 
 def run_grid(
