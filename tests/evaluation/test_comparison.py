@@ -240,7 +240,7 @@ def test_few_groups_are_warned_of(tmp_path):
     kept = {"author": [row % 20 for row in range(400)]}
     a = write_run(tmp_path / "a", "A", rows=400, kept=kept)
     b = write_run(tmp_path / "b", "B", rows=400, kept=kept, seed=1)
-    assert "20 groups are fewer than 30" in compared(a, b, cluster="author")["runs"][0]["warnings"]
+    assert "20 groups are fewer than 200" in compared(a, b, cluster="author")["runs"][0]["warnings"]
 
 
 def test_a_method_without_probabilities(tmp_path):

@@ -29,8 +29,6 @@ from textclf.evaluation.sentences import sentence
 VERSION = 1
 LOWER_IS_BETTER = ("nll", "brier")
 LEVEL = 0.05
-FEWEST_GROUPS = 30
-"""With fewer groups of rows, cluster-robust intervals are too narrow."""
 Values = dict[str, Any]
 
 
@@ -232,9 +230,8 @@ def _method_values(method: Method, intervals: Mapping[str, Interval], rows: Rows
             metrics[name]["sd"] = float(np.std(known, ddof=1)) if len(known) > 1 else None
     facts = [record.facts for record in method.records]
     first = method.runs[0]
-    warnings = narrow_reasons(rows.labels, first.table.predictions)
-    if rows.groups is not None and rows.unit_count < FEWEST_GROUPS:
-        warnings.append(f"{rows.unit_count} groups are fewer than {FEWEST_GROUPS}")
+    groups = None if rows.groups is None else rows.unit_count
+    warnings = narrow_reasons(rows.labels, first.table.predictions, seeds=len(method.runs), groups=groups)
     return {
         "name": method.name,
         "runs": [str(record.path) for record in method.records],

@@ -25,8 +25,12 @@ ASSUMED_DISAGREEMENT = 0.1
 """Share of the rows on which exactly one of two methods is assumed to be right, where the second is not known."""
 FEWEST_ROWS = 200
 """With fewer rows, intervals are too narrow."""
-FEWEST_OF_A_KIND = 10
+FEWEST_OF_A_KIND = 20
 """With fewer rows of the rarest class, or fewer wrong rows, intervals are too narrow."""
+FEWEST_SEEDS = 5
+"""With fewer runs that differ in the seed, intervals of their mean are too narrow."""
+FEWEST_GROUPS = 200
+"""With fewer groups of rows, cluster-robust intervals are too narrow."""
 COUNT_METRICS = ("macro_f1", "mcc")
 """Metrics of the confusion matrix whose intervals are bootstrapped."""
 CHUNK = 4_000_000
@@ -185,12 +189,16 @@ def power_quantiles() -> float:
     return float(norm.ppf((1 + CONFIDENCE) / 2) + norm.ppf(POWER))
 
 
-def narrow_reasons(labels: np.ndarray, predictions: np.ndarray) -> list[str]:
+def narrow_reasons(
+    labels: np.ndarray, predictions: np.ndarray, *, seeds: int = 1, groups: int | None = None
+) -> list[str]:
     """Says why the intervals of a table may be too narrow; empty where they hold what they promise.
 
     Args:
         labels: True classes, shape `(rows,)`.
         predictions: Predicted classes, shape `(rows,)`.
+        seeds: Number of runs that differ in the seed.
+        groups: Number of groups of rows; None where rows are independent.
     """
     reasons = []
     if len(labels) < FEWEST_ROWS:
@@ -201,4 +209,8 @@ def narrow_reasons(labels: np.ndarray, predictions: np.ndarray) -> list[str]:
     wrong = int((labels != predictions).sum())
     if wrong < FEWEST_OF_A_KIND:
         reasons.append(f"{wrong} wrong rows are fewer than {FEWEST_OF_A_KIND}")
+    if 1 < seeds < FEWEST_SEEDS:
+        reasons.append(f"{seeds} seeds are fewer than {FEWEST_SEEDS}")
+    if groups is not None and groups < FEWEST_GROUPS:
+        reasons.append(f"{groups} groups are fewer than {FEWEST_GROUPS}")
     return reasons

@@ -18,8 +18,10 @@ from textclf.evaluation.intervals import (
     CHUNK,
     CONFIDENCE,
     COUNT_METRICS,
+    FEWEST_GROUPS,
     FEWEST_OF_A_KIND,
     FEWEST_ROWS,
+    FEWEST_SEEDS,
     SEED,
     TAILS,
     accuracy_interval,
@@ -107,9 +109,9 @@ def measure(setting: Setting, draws: int, tests: int) -> dict[str, Any]:
 
     Returns:
         The setting's fields, `coverage` of the intervals of one method, `difference_coverage`, `false_alarms`, each by
-        metric or test; and for independent rows `warned`, the share of the test sets whose intervals
-        `textclf.evaluation.intervals.narrow_reasons` warns of, and the coverage of the others, `unwarned_coverage` and
-        `unwarned_difference_coverage`, null where there are fewer than 100 of them.
+        metric or test; `warned`, the share of the test sets whose intervals
+        `textclf.evaluation.intervals.narrow_reasons` warns of; and for independent rows the coverage of the others,
+        `unwarned_coverage` and `unwarned_difference_coverage`, null where there are fewer than 100 of them.
     """
     if setting.groups:
         found = measure_groups(setting, draws, tests)
@@ -460,6 +462,7 @@ def measure_seeds(setting: Setting, draws: int, tests: int) -> dict[str, Any]:
         alarms += int((student_of_seeds(right)[2] < LEVEL).sum())
     total = sum(len(part) for part in covered)
     return {
+        "warned": float(setting.seeds < FEWEST_SEEDS or setting.rows < FEWEST_ROWS),
         "coverage": {"accuracy": float(np.concatenate(covered).mean())},
         "false_alarms": {"accuracy": alarms / total},
     }
@@ -518,6 +521,7 @@ def measure_groups(setting: Setting, draws: int, tests: int) -> dict[str, Any]:
         alarms += int((sign_flip_p(sums[0] - sums[1], generator) <= LEVEL).sum())
     total = sum(len(part) for part in covered)
     return {
+        "warned": float(setting.groups < FEWEST_GROUPS or setting.rows < FEWEST_ROWS),
         "coverage": {"accuracy": float(np.concatenate(covered).mean())},
         "difference_coverage": {"accuracy": float(np.concatenate(differences).mean())},
         "false_alarms": {"accuracy": alarms / total},

@@ -12,6 +12,11 @@ LEVEL = 0.05
 WANTED = (0.93, 0.97)
 """Bounds of the coverage of a 95 % interval."""
 HEADS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "mcc": "MCC", "nll": "NLL", "brier": "Brier"}
+KINDS = {
+    "coverage": "intervals of",
+    "difference_coverage": "intervals of differences in",
+    "false_alarms": "tests of",
+}
 OTHER_TESTS = ("holm",)
 MOSTLY = 0.5
 """Share of the test sets above which a setting counts as one that reports warn of."""
@@ -59,12 +64,12 @@ def markdown(results: Mapping[str, Any]) -> str:
             covered += [_share(cell, kind, name, failed) for name in METRICS]
         intervals.append([*head, f"{cell['warned']:.0%}", *covered])
         alarms.append([*head, *(_share(cell, "false_alarms", name, failed) for name in (*METRICS, *OTHER_TESTS))])
-    further = [["rows", "method", "accuracy", "interval", "interval of the difference", "false alarms"]]
+    further = [["rows", "method", "accuracy", "warned", "interval", "interval of the difference", "false alarms"]]
     for cell in others:
         what = f"{cell['groups']} groups" if cell["groups"] else f"{cell['seeds']} seeds"
         kinds = ("coverage", "difference_coverage", "false_alarms")
         shares = [_share(cell, kind, "accuracy", failed) if kind in cell else "-" for kind in kinds]
-        further.append([f"{cell['rows']:,}", what, f"{cell['accuracy']:.2f}", *shares])
+        further.append([f"{cell['rows']:,}", what, f"{cell['accuracy']:.2f}", f"{cell['warned']:.0%}", *shares])
     return "\n\n".join(
         [
             f"Coverage of 95 % intervals in per cent, {results['draws']:,} test sets each (Δ: of paired differences; "
@@ -91,11 +96,14 @@ def _table(lines: Sequence[Sequence[str]]) -> str:
 
 
 def summary(results: Mapping[str, Any]) -> list[str]:
-    """How many settings fail, and how many of these reports warn of, one line for each interval or test."""
+    """How many settings fail, and of how many of these reports warn, one line for each interval or test."""
     counts: dict[tuple[str, str], list[bool]] = {}
     for cell, kind, name in failures(results):
-        counts.setdefault((kind, name), []).append(cell.get("warned", 0) > MOSTLY)
+        counts.setdefault((kind, name), []).append(cell["warned"] > MOSTLY)
     lines = []
     for (kind, name), warned in sorted(counts.items()):
-        lines.append(f"{kind} of {name}: {len(warned)} settings fail, {sum(warned)} of them with a warning")
+        line = f"{KINDS[kind]} {HEADS.get(name, name)}: {len(warned)} of {len(results['cells'])} settings fail"
+        if kind != "false_alarms":
+            line += f"; reports warn of {sum(warned)} of them"
+        lines.append(line)
     return lines or ["no setting fails"]
