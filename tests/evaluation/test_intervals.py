@@ -141,7 +141,7 @@ def test_reasons_for_a_narrow_interval():
     ]
     labels = np.array([0] * 50 + [1] * 4)
     assert narrow_reasons(labels, np.zeros(54, dtype=int)) == [
-        "54 rows are fewer than 200",
+        "54 rows are fewer than 300",
         "4 rows of the rarest class are fewer than 20",
         "4 wrong rows are fewer than 20",
     ]

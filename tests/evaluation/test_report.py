@@ -286,7 +286,7 @@ def test_the_smallest_difference_in_words():
 
 @pytest.mark.parametrize(("rows", "warned"), [(60, True), (1_000, False)])
 def test_intervals_that_may_be_too_narrow_are_marked(rows, warned):
-    line = f"{'':<25}intervals may be too narrow: {rows} rows are fewer than 200"
+    line = f"{'':<25}intervals may be too narrow: {rows} rows are fewer than 300"
     assert (line in report_text(made_table("ab", rows=rows))) == warned
 
 

@@ -23,7 +23,7 @@ SEED = 0
 """Seed of resampling: the same table always has the same intervals."""
 ASSUMED_DISAGREEMENT = 0.1
 """Share of the rows on which exactly one of two methods is assumed to be right, where the second is not known."""
-FEWEST_ROWS = 200
+FEWEST_ROWS = 300
 """With fewer rows, intervals are too narrow."""
 FEWEST_OF_A_KIND = 20
 """With fewer rows of the rarest class, or fewer wrong rows, intervals are too narrow."""

@@ -48,6 +48,7 @@ GROUP_SIZE = 10
 """Rows of a group."""
 GROUP_SHARE = 0.5
 """Share of the variance of what makes a row hard that is common to the rows of a group."""
+DIFFERENCE = "difference_"
 SHARES = {
     (2, False): (0.5, 0.5),
     (2, True): (0.9, 0.1),
@@ -109,9 +110,8 @@ def measure(setting: Setting, draws: int, tests: int) -> dict[str, Any]:
 
     Returns:
         The setting's fields, `coverage` of the intervals of one method, `difference_coverage`, `false_alarms`, each by
-        metric or test; `warned`, the share of the test sets whose intervals
-        `textclf.evaluation.intervals.narrow_reasons` warns of; and for independent rows the coverage of the others,
-        `unwarned_coverage` and `unwarned_difference_coverage`, null where there are fewer than 100 of them.
+        metric or test; and `warned`, the share of the test sets whose intervals
+        `textclf.evaluation.intervals.narrow_reasons` warns of.
     """
     if setting.groups:
         found = measure_groups(setting, draws, tests)
@@ -126,7 +126,7 @@ def measure(setting: Setting, draws: int, tests: int) -> dict[str, Any]:
 def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _rounded(entry) for name, entry in value.items()}
-    return value if value is None else round(value, 4)
+    return round(value, 4)
 
 
 # Populations
@@ -252,20 +252,11 @@ def measure_intervals(setting: Setting, draws: int) -> dict[str, Any]:
         found = {**mean_coverage(population, drawn, counts), **count_coverage(population, counts, generator)}
         for name, inside in found.items():
             covered.setdefault(name, []).append(inside)
-    is_covered = {name: np.concatenate(parts) for name, parts in covered.items()}
-    unwarned = ~np.concatenate(warned)
-    result: dict[str, Any] = {"warned": 1 - float(unwarned.mean())}
-    for prefix in ("", "difference_"):
-        named = {name.removeprefix("difference_"): name for name in is_covered if _is_of(name, prefix)}
-        result[f"{prefix}coverage"] = {metric: float(is_covered[name].mean()) for metric, name in named.items()}
-        for metric, name in named.items():
-            share = float(is_covered[name][unwarned].mean()) if unwarned.sum() >= 100 else None
-            result.setdefault(f"unwarned_{prefix}coverage", {})[metric] = share
+    result: dict[str, Any] = {"warned": float(np.concatenate(warned).mean())}
+    for name, parts in covered.items():
+        kind = "difference_coverage" if name.startswith(DIFFERENCE) else "coverage"
+        result.setdefault(kind, {})[name.removeprefix(DIFFERENCE)] = float(np.concatenate(parts).mean())
     return result
-
-
-def _is_of(name: str, prefix: str) -> bool:
-    return name.startswith("difference_") == bool(prefix)
 
 
 def is_warned(population: Population, counts: np.ndarray) -> np.ndarray:
@@ -288,7 +279,7 @@ def mean_coverage(population: Population, drawn: np.ndarray, counts: np.ndarray)
         if metric != "accuracy":
             covered[metric] = inside(losses[0].mean(), *mean_bounds(losses[0][drawn]))
         difference = losses[0] - losses[1]
-        covered[f"difference_{metric}"] = inside(difference.mean(), *mean_bounds(difference[drawn]))
+        covered[f"{DIFFERENCE}{metric}"] = inside(difference.mean(), *mean_bounds(difference[drawn]))
     return covered
 
 
@@ -329,7 +320,7 @@ def count_coverage(population: Population, counts: np.ndarray, generator: np.ran
         first, second = (each[:, index].reshape(shape[:2]) for each in metrics)
         covered[name] = inside(truth[0][index], *np.quantile(first, TAILS, axis=1))
         bounds = np.quantile(first - second, TAILS, axis=1)
-        covered[f"difference_{name}"] = inside(truth[0][index] - truth[1][index], *bounds)
+        covered[f"{DIFFERENCE}{name}"] = inside(truth[0][index] - truth[1][index], *bounds)
     return covered
 
 

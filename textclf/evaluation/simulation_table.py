@@ -96,14 +96,36 @@ def _table(lines: Sequence[Sequence[str]]) -> str:
 
 
 def summary(results: Mapping[str, Any]) -> list[str]:
-    """How many settings fail, and of how many of these reports warn, one line for each interval or test."""
+    """How many settings fail, and of how many of these reports warn; then those without a warning.
+
+    Args:
+        results: As in `markdown`.
+
+    Returns:
+        Lines.
+    """
     counts: dict[tuple[str, str], list[bool]] = {}
     for cell, kind, name in failures(results):
         counts.setdefault((kind, name), []).append(cell["warned"] > MOSTLY)
     lines = []
     for (kind, name), warned in sorted(counts.items()):
-        line = f"{KINDS[kind]} {HEADS.get(name, name)}: {len(warned)} of {len(results['cells'])} settings fail"
+        measured = sum(name in cell.get(kind, {}) for cell in results["cells"])
+        line = f"{KINDS[kind]} {HEADS.get(name, name)}: {len(warned)} of {measured} settings fail"
         if kind != "false_alarms":
             line += f"; reports warn of {sum(warned)} of them"
         lines.append(line)
+    for cell, kind, name in failures(results):
+        if kind == "false_alarms" or cell["warned"] <= MOSTLY:
+            what = f"{KINDS[kind]} {HEADS.get(name, name)}, {100 * cell[kind][name]:.1f} %"
+            lines.append(f"without a warning: {what}, with {_in_words(cell)}")
     return lines or ["no setting fails"]
+
+
+def _in_words(cell: Cell) -> str:
+    kind = f"{'skewed' if cell['skewed'] else 'balanced'} classes"
+    parts = [f"{cell['rows']:,} rows", f"{cell['classes']} {kind}", f"accuracy {cell['accuracy']:.2f}"]
+    if cell["seeds"] > 1:
+        parts.append(f"{cell['seeds']} seeds")
+    if cell["groups"]:
+        parts.append(f"{cell['groups']} groups")
+    return ", ".join(parts)
