@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from textclf.evaluation import simulation
 from textclf.evaluation.intervals import accuracy_interval, count_intervals, mean_interval, narrow_reasons
@@ -16,7 +17,7 @@ from textclf.evaluation.paired import (
     swap_test,
 )
 from textclf.evaluation.simulation import Setting, invent, measure, settings
-from textclf.evaluation.simulation_table import failures, is_too_frequent, markdown, summary
+from textclf.evaluation.simulation_table import WANTED, failures, is_too_frequent, markdown, summary
 
 SETTING = Setting(200, 0.8, classes=6, skewed=True)
 
@@ -165,5 +166,8 @@ def test_failures_are_marked_and_counted():
 def test_intervals_and_tests_keep_their_promise(setting):
     found = measure(setting, draws=300, tests=600)
     for kind in ("coverage", "difference_coverage"):
-        assert all(0.91 <= share <= 0.99 for share in found.get(kind, {}).values()), found
+        for share in found.get(kind, {}).values():
+            low, high = binomtest(round(share * 300), 300).proportion_ci(0.99)
+            assert low <= WANTED[1], found
+            assert high >= WANTED[0], found
     assert not any(is_too_frequent(rate, 600) for rate in found["false_alarms"].values()), found
