@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -309,6 +310,42 @@ def test_a_killed_grid_goes_on(whole, configs, tmp_path):
     assert lines[1].startswith("[1/2] invented-scratch/seed-0: resumed, log ")
     assert lines[2].startswith("[2/2] invented-scratch/seed-0: done, accuracy ")
     assert comparison(tmp_path) == whole[-1]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("victim", ["all", "run"])
+@pytest.mark.parametrize("moment", ["config.yaml", "checkpoints/best.ckpt", "report/run.json", "report/metrics.json"])
+def test_a_kill_at_any_moment(moment, victim, whole, configs, tmp_path):
+    """SIGKILL of the script with its runs, or of one run alone, which the script reports."""
+    process = start(tmp_path, configs)
+    run = tmp_path / "runs" / "invented-scratch" / "seed-0"
+    wait_for(run / moment, process)
+    if victim == "all":
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    else:
+        for number in running(run):
+            os.kill(number, signal.SIGKILL)
+        code, output, errors = finish(process)
+        is_complete = GridRun(run, ("fit",)).is_complete
+        assert code == (0 if is_complete else 1), output
+        assert is_complete or "run_all: invented-scratch/seed-0 failed: " in errors
+    code, output, errors = finish(start(tmp_path, configs))
+    assert (code, errors) == (0, "")
+    assert len(re.findall(r": (skipped|done)", output)) == 2
+    assert comparison(tmp_path) == whole[-1]
+
+
+def running(run):
+    """The processes of `textclf` that a run folder was named to."""
+    numbers = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended
+            words = path.read_bytes().split(b"\0")
+            relative = b"runs/invented-scratch/seed-0"
+            if b"textclf" in words and relative in words and Path(path.parent, "cwd").resolve() == run.parents[2]:
+                numbers.append(int(path.parent.name))
+    return numbers
 
 
 @pytest.mark.slow
