@@ -347,7 +347,7 @@ def test_checkpoints_that_cannot_be_used(trained, options, rows_folder, capsys, 
     Path("cut.ckpt").write_bytes(whole[: len(whole) // 2])
     assert "damaged or cut off" in refused(capsys, "test", "--ckpt_path", "cut.ckpt")
     torch.save({"state_dict": {}}, "other.ckpt")
-    assert "no checkpoint of this package" in refused(capsys, "test", "--ckpt_path", "other.ckpt")
+    assert "not a checkpoint of this package" in refused(capsys, "test", "--ckpt_path", "other.ckpt")
     torch.save({"textclf": Evil()}, "evil.ckpt")
     assert "could run code" in refused(capsys, "test", "--ckpt_path", "evil.ckpt")
     assert not Path("ran").exists()

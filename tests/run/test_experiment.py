@@ -236,7 +236,15 @@ except ValueError as error:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", [[], ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]])
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        [],
+        pytest.param(
+            ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"], marks=pytest.mark.exhaustive
+        ),
+    ],
+)
 def test_a_script_in_two_processes(rows_folder, tiny_encoder, tmp_path, launcher):
     (tmp_path / "script.py").write_text(SCRIPT)
     command = [sys.executable, *launcher, "script.py", str(rows_folder), str(tiny_encoder)]

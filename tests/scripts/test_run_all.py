@@ -348,7 +348,7 @@ def running(run):
     return numbers
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_scripts_share_one_folder(configs, tmp_path):
     """Each run is done by one of them, the one that a killed script left behind included."""
     cwd = tmp_path / "shared"
