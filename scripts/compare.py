@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--update-readme",
         action="store_true",
-        help="store the comparison in scripts/results, and write the tables of the documentation anew",
+        help="store the comparison in scripts/results, and update the tables of the documentation",
     )
     options = parser.parse_args(arguments)
     return run_script("compare", lambda: run(options))

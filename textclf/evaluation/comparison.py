@@ -19,7 +19,17 @@ from textclf.errors import UserError
 from textclf.evaluation.agreement import agreement_of, all_missed, ensembles_of
 from textclf.evaluation.intervals import ASSUMED_DISAGREEMENT, Interval, narrow_reasons, smallest_visible
 from textclf.evaluation.matching import Matched, match_rows, pool_folds
-from textclf.evaluation.paired import METRICS, Answers, Difference, Rows, differences, holm, method_intervals
+from textclf.evaluation.paired import (
+    LEVEL,
+    LOWER_IS_BETTER,
+    METRICS,
+    Answers,
+    Difference,
+    Rows,
+    differences,
+    holm,
+    method_intervals,
+)
 from textclf.evaluation.paired import wins_and_losses as wins_and_losses_of
 from textclf.evaluation.ranks import ranks_of
 from textclf.evaluation.report import summarize
@@ -27,8 +37,6 @@ from textclf.evaluation.run_records import RunRecord
 from textclf.evaluation.sentences import sentence
 
 VERSION = 1
-LOWER_IS_BETTER = ("nll", "brier")
-LEVEL = 0.05
 Values = dict[str, Any]
 
 

@@ -15,9 +15,9 @@ from textclf.console import display_width
 from textclf.evaluation.figures import COLOURS, drawing
 from textclf.evaluation.leaderboard import shortened
 from textclf.evaluation.leaderboard_tables import SHARES, TITLES, rate
+from textclf.evaluation.paired import LOWER_IS_BETTER
 
 Values = Mapping[str, Any]
-LOWER_IS_BETTER = ("nll", "brier")
 LONGEST_NAME = 60
 """Columns of a method's name, two for each wide character."""
 NAME_SIZE = 9

@@ -21,7 +21,8 @@ from textclf.evaluation.leaderboard_tables import (
     reasons,
     runs_table,
 )
-from textclf.evaluation.sentences import LEVEL, points
+from textclf.evaluation.paired import LEVEL
+from textclf.evaluation.sentences import points
 
 WIDTH = 120
 """Columns of the terminal that text output is written for."""

@@ -40,6 +40,9 @@ from textclf.evaluation.intervals import (
 from textclf.evaluation.metrics import scores_of_margins
 
 METRICS = ("accuracy", "macro_f1", "mcc", "nll", "brier")
+LOWER_IS_BETTER = ("nll", "brier")
+LEVEL = 0.05
+"""Significance level of all tests."""
 MEAN_METRICS = ("accuracy", "nll", "brier")
 """Metrics that are means over rows."""
 SWAPS = 10_000

@@ -13,10 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from textclf.evaluation.paired import holm
+from textclf.evaluation.paired import LEVEL, LOWER_IS_BETTER, holm
 
-LOWER_IS_BETTER = ("nll", "brier")
-LEVEL = 0.05
 FEWEST_FOR_FRIEDMAN = 5
 FEWEST_FOR_WILCOXON = 6
 """With five data sets, the smallest two-sided p-value of the signed-rank test is 0.06."""

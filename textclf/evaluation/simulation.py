@@ -27,9 +27,8 @@ from textclf.evaluation.intervals import (
     accuracy_interval,
     count_metrics,
 )
-from textclf.evaluation.paired import MEAN_METRICS
+from textclf.evaluation.paired import LEVEL, MEAN_METRICS
 
-LEVEL = 0.05
 POPULATION = 50_000
 """Rows of the population that test sets are drawn from."""
 LIKENESS = 0.8

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from textclf.evaluation.paired import METRICS
+from textclf.evaluation.paired import LEVEL, METRICS
 
 Cell = Mapping[str, Any]
-LEVEL = 0.05
 WANTED = (0.93, 0.97)
 """Bounds of the coverage of a 95 % interval."""
 HEADS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "mcc": "MCC", "nll": "NLL", "brier": "Brier"}

@@ -97,7 +97,7 @@ def store(values: Values, root: Path) -> None:
 
 
 def rendered(page: Path, root: Path) -> str:
-    """The text of a page with its blocks made anew from the stored results.
+    """The text of a page with its blocks rendered again from the stored results.
 
     Args:
         page: A Markdown file.
