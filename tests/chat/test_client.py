@@ -28,6 +28,13 @@ def server(monkeypatch):
 
 
 @pytest.fixture
+def restored_sigint():
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.fixture
 def ask(server, tmp_path):
     """Asks texts, a call for each list, as one run; gives the contents (None for an error) and what was spent."""
 
@@ -164,7 +171,10 @@ def test_costs_are_kept_with_many_at_once(first, ask, server):
     assert sum(server.answered.values()) == 3 + len(first), "0.09, and no more"
 
 
-def test_ctrl_c_awaits_what_is_under_way(ask, server, capsys):
+@pytest.mark.parametrize("waits_go_on", [False, True])
+def test_ctrl_c_awaits_what_is_under_way(waits_go_on, ask, server, capsys, restored_sigint):
+    signal.siginterrupt(signal.SIGINT, not waits_go_on)
+
     def reply(body):
         if body["messages"][0]["content"] == "slow 3":
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
@@ -172,9 +182,9 @@ def test_ctrl_c_awaits_what_is_under_way(ask, server, capsys):
 
     server.reply = reply
     with pytest.raises(KeyboardInterrupt):
-        ask([f"slow {i}" for i in range(2_000)], concurrency=4)
+        ask([f"slow {i}" for i in range(100)], concurrency=4)
     asked = sum(server.asked.values())
-    assert 4 <= asked < 1_000  # a handful, where the machine is not busy with other work
+    assert 4 <= asked < 100  # a handful, where the machine is not busy with other work
     assert "waiting for the answers that are in flight" in capsys.readouterr().err
     contents, spent = ask([f"slow {i}" for i in range(4)])
     assert spent.cached == 4

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+CTRL_C_SECONDS = 0.2
 
 
 class Background:
@@ -30,12 +32,12 @@ class Background:
         """
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            return future.result()
+            return _result(future)
         except KeyboardInterrupt:
             if interrupt is not None:
                 self._loop.call_soon_threadsafe(interrupt)
                 with suppress(Exception):
-                    future.result()
+                    _result(future)
             raise
         finally:
             future.cancel()
@@ -45,3 +47,13 @@ class Background:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def _result(future: Future[T]) -> T:
+    """The result of a future; Ctrl-C is noticed while it is awaited.
+
+    A wait without a time limit goes on after Ctrl-C on Windows, and where a library has set SA_RESTART for SIGINT.
+    """
+    while not wait([future], CTRL_C_SECONDS).done:
+        pass
+    return future.result()
