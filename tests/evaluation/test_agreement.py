@@ -12,7 +12,7 @@ from textclf.evaluation.agreement import (
     majority_vote,
     mean_log_probability,
 )
-from textclf.evaluation.paired import Rows
+from textclf.evaluation.answers import Rows
 
 IDS = [f"id {row}" for row in range(100)]
 

@@ -9,16 +9,17 @@ from sklearn.metrics import f1_score, log_loss, matthews_corrcoef
 
 from tests.evaluation.run_folders import NAMES, configuration, invented_labels, write_run, write_table
 from textclf.errors import UserError
-from textclf.evaluation import comparison, intervals, paired
+from textclf.evaluation import comparison, intervals, resampling
+from textclf.evaluation.answers import METRICS
 from textclf.evaluation.comparison import compare
-from textclf.evaluation.paired import METRICS, holm, mcnemar
+from textclf.evaluation.paired_tests import holm, mcnemar
 from textclf.evaluation.prediction_table import read_predictions
 from textclf.evaluation.run_records import find_runs, read_run
 
 
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
-    monkeypatch.setattr(paired, "RESAMPLES", 200)
+    monkeypatch.setattr(resampling, "RESAMPLES", 200)
     monkeypatch.setattr(intervals, "RESAMPLES", 200)
 
 

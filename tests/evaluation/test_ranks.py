@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from textclf.evaluation.paired import holm
+from textclf.evaluation.paired_tests import holm
 from textclf.evaluation.ranks import ranks_of
 
 

@@ -5,17 +5,11 @@ import pytest
 from scipy.stats import binomtest
 
 from textclf.evaluation import simulation
+from textclf.evaluation.answers import Answers, Rows
 from textclf.evaluation.intervals import accuracy_interval, count_intervals, mean_interval, narrow_reasons
-from textclf.evaluation.paired import (
-    Answers,
-    Rows,
-    differences,
-    holm,
-    mcnemar,
-    method_intervals,
-    sign_flip_test,
-    swap_test,
-)
+from textclf.evaluation.method_intervals import method_intervals
+from textclf.evaluation.paired import differences
+from textclf.evaluation.paired_tests import holm, mcnemar, sign_flip_test, swap_test
 from textclf.evaluation.simulation import Setting, invent, measure, settings
 from textclf.evaluation.simulation_table import WANTED, failures, is_too_frequent, markdown, summary
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from textclf.evaluation.answers import Rows
 from textclf.evaluation.intervals import count_metrics
-from textclf.evaluation.paired import Rows
 
 LISTED = 20
 """Ids that are listed, at most."""

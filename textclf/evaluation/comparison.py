@@ -17,20 +17,13 @@ import numpy as np
 
 from textclf.errors import UserError
 from textclf.evaluation.agreement import agreement_of, all_missed, ensembles_of
+from textclf.evaluation.answers import LOWER_IS_BETTER, METRICS, Answers, Rows
+from textclf.evaluation.answers import wins_and_losses as wins_and_losses_of
 from textclf.evaluation.intervals import ASSUMED_DISAGREEMENT, Interval, narrow_reasons, smallest_visible
 from textclf.evaluation.matching import Matched, match_rows, pool_folds
-from textclf.evaluation.paired import (
-    LEVEL,
-    LOWER_IS_BETTER,
-    METRICS,
-    Answers,
-    Difference,
-    Rows,
-    differences,
-    holm,
-    method_intervals,
-)
-from textclf.evaluation.paired import wins_and_losses as wins_and_losses_of
+from textclf.evaluation.method_intervals import method_intervals
+from textclf.evaluation.paired import Difference, differences
+from textclf.evaluation.paired_tests import LEVEL, holm
 from textclf.evaluation.ranks import ranks_of
 from textclf.evaluation.report import summarize
 from textclf.evaluation.run_records import RunRecord

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes  # noqa: TID253 - imported late itself
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: TID253 - imported late itself
 
 from textclf.console import display_width
+from textclf.evaluation.answers import LOWER_IS_BETTER
 from textclf.evaluation.figures import COLOURS, drawing
 from textclf.evaluation.leaderboard import shortened
 from textclf.evaluation.leaderboard_tables import SHARES, TITLES, rate
-from textclf.evaluation.paired import LOWER_IS_BETTER
 
 Values = Mapping[str, Any]
 LONGEST_NAME = 60

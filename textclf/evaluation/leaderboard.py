@@ -21,7 +21,7 @@ from textclf.evaluation.leaderboard_tables import (
     reasons,
     runs_table,
 )
-from textclf.evaluation.paired import LEVEL
+from textclf.evaluation.paired_tests import LEVEL
 from textclf.evaluation.sentences import points
 
 WIDTH = 120

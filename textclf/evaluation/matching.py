@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from textclf.errors import UserError
-from textclf.evaluation.paired import Rows
+from textclf.evaluation.answers import Rows
 from textclf.evaluation.prediction_table import PredictionTable, read_column
 from textclf.evaluation.run_records import RunRecord
 

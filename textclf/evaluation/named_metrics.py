@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from textclf.errors import UserError
+from textclf.evaluation.answers import METRICS
 from textclf.evaluation.metrics import KEYS
-from textclf.evaluation.paired import METRICS
 from textclf.user_code import import_path
 
 Given = Literal["probabilities", "probability", "predictions"]

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from textclf.evaluation.paired import LEVEL, LOWER_IS_BETTER, holm
+from textclf.evaluation.answers import LOWER_IS_BETTER
+from textclf.evaluation.paired_tests import LEVEL, holm
 
 FEWEST_FOR_FRIEDMAN = 5
 FEWEST_FOR_WILCOXON = 6

@@ -12,10 +12,11 @@ import torch
 
 from textclf.console import align_right, display_width
 from textclf.errors import UserError
+from textclf.evaluation.answers import Answers, Rows
 from textclf.evaluation.figures import plot_confusion_matrix
 from textclf.evaluation.intervals import ASSUMED_DISAGREEMENT, Interval, narrow_reasons, smallest_visible
+from textclf.evaluation.method_intervals import method_intervals
 from textclf.evaluation.metrics import KEYS, ClassificationMetrics
-from textclf.evaluation.paired import Answers, Rows, method_intervals
 from textclf.evaluation.prediction_table import PredictionTable, read_predictions
 from textclf.evaluation.provenance import Provenance
 from textclf.files import atomic_path
@@ -126,7 +127,7 @@ def summarize(
 
 
 def table_intervals(table: PredictionTable) -> dict[str, Interval]:
-    """The 95 % intervals of accuracy, macro-F1, MCC, NLL and Brier score, by `textclf.evaluation.paired.METRICS`.
+    """The 95 % intervals of accuracy, macro-F1, MCC, NLL and Brier score, by `textclf.evaluation.answers.METRICS`.
 
     Args:
         table: The predictions, of one row at least.

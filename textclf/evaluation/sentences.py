@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from textclf.evaluation.paired import LEVEL
+from textclf.evaluation.paired_tests import LEVEL
 
 
 def sentence(first: str, second: str, difference: Mapping[str, Any]) -> str:

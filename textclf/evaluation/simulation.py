@@ -1,8 +1,8 @@
 """How often intervals cover the truth and tests raise false alarms, on simulated tables whose truth is known.
 
 A population of rows is invented, with the answers of two methods to each; test sets are drawn from it, so that the
-metrics of the population are the truth. What `textclf.evaluation.intervals` and `textclf.evaluation.paired` compute for
-one table is computed here for many at once; tests compare the two.
+metrics of the population are the truth. What reports and comparisons compute for one
+table is computed here for many at once; tests compare the two.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from textclf.evaluation.answers import MEAN_METRICS
 from textclf.evaluation.intervals import (
     CHUNK,
     CONFIDENCE,
@@ -27,7 +28,7 @@ from textclf.evaluation.intervals import (
     accuracy_interval,
     count_metrics,
 )
-from textclf.evaluation.paired import LEVEL, MEAN_METRICS
+from textclf.evaluation.paired_tests import LEVEL
 
 POPULATION = 50_000
 """Rows of the population that test sets are drawn from."""
@@ -359,7 +360,7 @@ def mcnemar_p(population: Population, counts: np.ndarray) -> np.ndarray:
 
 
 def mcnemar_of(wins: np.ndarray, losses: np.ndarray) -> np.ndarray:
-    """`textclf.evaluation.paired.mcnemar` of many pairs of numbers; p-values of their shape."""
+    """`textclf.evaluation.paired_tests.mcnemar` of many pairs of numbers; p-values of their shape."""
     from scipy.stats import binom
 
     # With a chance of one half, both tails are alike.
@@ -459,7 +460,7 @@ def measure_seeds(setting: Setting, draws: int, tests: int) -> dict[str, Any]:
 
 
 def student_of_seeds(right: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean accuracy over the seeds, or its difference, as in `textclf.evaluation.paired` with endless resamples.
+    """Mean accuracy over the seeds, or its difference, as in `textclf.evaluation.resampling` with endless resamples.
 
     The variance over resamples of rows and seeds is that of the rows' part, and for each method that of k - 1 of k
     seeds, each of which has rows of its own noise.
@@ -526,7 +527,7 @@ def grouped_normal(generator: np.random.Generator, sets: int, groups: int) -> np
 
 
 def group_bounds(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cluster-robust intervals of the mean over rows of many tables, as `textclf.evaluation.paired` has them.
+    """Cluster-robust intervals of the mean over rows of many tables, as `textclf.evaluation.method_intervals` has them.
 
     Args:
         sums: Of the rows of each group, shape `(sets, groups)`.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from textclf.evaluation.paired import LEVEL, METRICS
+from textclf.evaluation.answers import METRICS
+from textclf.evaluation.paired_tests import LEVEL
 
 Cell = Mapping[str, Any]
 WANTED = (0.93, 0.97)
