@@ -200,7 +200,7 @@ def fit(epochs, ckpt_path=None, **options):
     return model.seen
 
 
-def test_trainer_shuffles_each_epoch_anew_and_resumes_in_the_middle(tmp_path):
+def test_each_epoch_has_another_order_and_resumes_in_the_middle(tmp_path):
     steps = fit(3, folder=tmp_path, after=(4, 6, 9))
     assert len(steps) == 18
     epochs = [steps[:6], steps[6:12], steps[12:]]

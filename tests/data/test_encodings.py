@@ -89,7 +89,7 @@ def test_what_is_cut_between_two_blocks_is_no_mistake(tmp_path):
     assert text_encoding(put(tmp_path, content)) == "utf-8"
 
 
-def test_a_changed_file_is_judged_anew(tmp_path):
+def test_the_encoding_of_a_changed_file_is_detected_again(tmp_path):
     path = put(tmp_path, lines("ko", 5).encode("cp949"))
     assert text_encoding(path) == "cp949"
     path.write_bytes(lines("ko", 5).encode())

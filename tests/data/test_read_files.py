@@ -358,7 +358,7 @@ def test_rows_tell_where_they_are(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
-def test_a_file_replaced_by_one_of_the_same_size_and_time_is_read_anew(tmp_path, suffix):
+def test_a_file_replaced_by_one_of_the_same_size_and_time_is_read_again(tmp_path, suffix):
     found = []
     for text in ("warm", "cold"):
         path = tmp_path / f"train.{suffix}"
@@ -376,7 +376,7 @@ def test_a_file_replaced_by_one_of_the_same_size_and_time_is_read_anew(tmp_path,
     assert [row[2:] for row in found] == [("warm", "warm"), ("cold", "cold")]
 
 
-def test_an_encoding_is_judged_anew_where_size_and_time_are_the_same(tmp_path):
+def test_an_encoding_is_detected_again_where_size_and_time_are_the_same(tmp_path):
     path = tmp_path / "a.csv"
     read = []
     for content in ("text,label\n가나다,x\nb,y\n".encode(), "text,label\n가나다abc,x\nb,y\n".encode("cp949")):

@@ -218,7 +218,7 @@ def test_other_encodings_give_the_same_rows(tmp_path, suffix, encoding):
     assert rows_hash(others) == rows_hash(rows)
 
 
-def test_changed_file_is_read_anew(tmp_path):
+def test_changed_file_is_read_again(tmp_path):
     path = write(tmp_path / "train.csv", {"text": ["a", "b"], "label": [0, 1]})
     before = standard(read_file(path))[:]
     write(path, {"text": ["a", "c"], "label": [1, 1]})

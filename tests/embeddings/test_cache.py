@@ -90,7 +90,7 @@ def index_page(path):
 
 
 @pytest.mark.parametrize("damage", ["garbage", "cut", "header", "pages", "index"])
-def test_a_damaged_file_is_made_anew(cache, damage, capsys):
+def test_a_damaged_file_is_replaced(cache, damage, capsys):
     rows = some([f"text {i}" for i in range(500)])
     cache.add(rows)
     whole, index = cache.path.read_bytes(), index_page(cache.path)
@@ -126,7 +126,7 @@ def test_which_errors_are_of_a_damaged_file(code, damage):
     assert is_damage(error) == damage
 
 
-def test_a_file_that_another_process_has_made_anew_is_kept(cache, monkeypatch, capsys):
+def test_a_file_that_another_process_has_replaced_is_kept(cache, monkeypatch, capsys):
     cache.add(some(["old"]))
     cache.path.write_bytes(b"no database at all" * 100)
     mine, theirs = some(["mine"]), some(["mine", "theirs"])

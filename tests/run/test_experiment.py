@@ -181,7 +181,7 @@ def test_a_trained_method_is_not_trained_again_unasked(data):
 
 
 @pytest.mark.parametrize("method", ["tfidf", pytest.param("probe", marks=pytest.mark.slow)])
-def test_a_fitted_method_is_fitted_anew_to_other_rows(data, rows_folder, tiny_encoder, tmp_path, method):
+def test_a_fitted_method_is_fitted_again_to_other_rows(data, rows_folder, tiny_encoder, tmp_path, method):
     (tmp_path / "flipped").mkdir()
     flipped = {"negative": "positive", "positive": "negative"}
     for file in rows_folder.iterdir():

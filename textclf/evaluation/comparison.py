@@ -22,6 +22,7 @@ from textclf.evaluation.answers import wins_and_losses as wins_and_losses_of
 from textclf.evaluation.intervals import ASSUMED_DISAGREEMENT, Interval, narrow_reasons, smallest_visible
 from textclf.evaluation.matching import Matched, match_rows, pool_folds
 from textclf.evaluation.method_intervals import method_intervals
+from textclf.evaluation.method_names import method_names, short_methods
 from textclf.evaluation.paired import Difference, differences
 from textclf.evaluation.paired_tests import LEVEL, holm
 from textclf.evaluation.ranks import ranks_of
@@ -89,9 +90,10 @@ def compare(
     if max(map(len, by_data.values())) < 2:
         shown = ", ".join(f"{runs[0].path}: {name}" for name, runs in by_data.items())
         raise UserError(f"each run is of another data set ({shown}): name two or more of one data set")
+    short = short_methods(record.method for record in records)
     data_sets = {}
     for name, runs in by_data.items():
-        data_sets[name] = _compare_on_one(runs, _baseline_of(runs, baseline), metric, cluster, common_rows)
+        data_sets[name] = _compare_on_one(runs, _baseline_of(runs, baseline), metric, cluster, common_rows, short)
     ranks = ranks_of(data_sets, metric) if len(data_sets) > 1 else None
     values: Values = _plain({"version": VERSION, "metric": metric, "data_sets": data_sets, "ranks": ranks})
     return values
@@ -105,12 +107,17 @@ def _baseline_of(runs: Sequence[RunRecord], baseline: RunRecord | None) -> RunRe
 
 
 def _compare_on_one(
-    records: Sequence[RunRecord], baseline: RunRecord, metric: str, cluster: str | None, common_rows: bool
+    records: Sequence[RunRecord],
+    baseline: RunRecord,
+    metric: str,
+    cluster: str | None,
+    common_rows: bool,
+    short: Mapping[str, str],
 ) -> Values:
     """The comparison of the runs of one data set."""
     runs = pool_folds(records)
     rows, matched, dropped = match_rows(runs, cluster, common_rows)
-    methods = _methods(matched)
+    methods = _methods(matched, short)
     intervals = [method_intervals(method.answers, rows) for method in methods]
     order = sorted(range(len(methods)), key=lambda index: _badness(intervals[index][metric].value, metric))
     pairs = [(order[i], order[j]) for i in range(len(order)) for j in range(i + 1, len(order))]
@@ -156,7 +163,7 @@ def _first_predictions(methods: Sequence[Method]) -> dict[str, np.ndarray]:
 # Methods
 
 
-def _methods(runs: Sequence[Matched]) -> list[Method]:
+def _methods(runs: Sequence[Matched], short: Mapping[str, str]) -> list[Method]:
     """Puts the seeds of one configuration together, and names the methods."""
     groups: list[list[Matched]] = []
     for run in runs:
@@ -171,7 +178,7 @@ def _methods(runs: Sequence[Matched]) -> list[Method]:
                     "name one of them"
                 )
         same[0].append(run)
-    names = method_names([group[0].record for group in groups])
+    names = method_names([group[0].record for group in groups], short)
     methods = []
     for name, group in zip(names, groups, strict=True):
         losses = [run.table.row_losses for run in group]
@@ -182,39 +189,6 @@ def _methods(runs: Sequence[Matched]) -> list[Method]:
         )
         methods.append(Method(name, group, answers))
     return methods
-
-
-def method_names(records: Sequence[RunRecord]) -> list[str]:
-    """Names of methods that differ from each other.
-
-    Where two have the same class and weights, the settings in which they differ are added; where they have no
-    configuration, or the difference is too long to read, their folders.
-    """
-    names = []
-    for record in records:
-        alike = [other for other in records if other.method == record.method]
-        name = record.method
-        if len(alike) > 1:
-            name = f"{name}, {_what_differs(record, alike)}"
-        names.append(name)
-    for index, name in enumerate(names):
-        if names.count(name) > 1:
-            names[index] = f"{records[index].method}, {records[index].short_path}"
-    if len(set(names)) < len(names):
-        names = [f"{name} ({record.path})" for name, record in zip(names, records, strict=True)]
-    return names
-
-
-def _what_differs(record: RunRecord, alike: Sequence[RunRecord]) -> str:
-    keys = []
-    for key in record.settings:
-        if any(other.settings.get(key) != record.settings[key] for other in alike):
-            keys.append(key)
-    parts = []
-    for key in keys:
-        parts.append(f"{key.rpartition('.')[2]} {record.settings[key]}")
-    shown = ", ".join(parts)
-    return shown if 0 < len(shown) <= 60 else record.short_path
 
 
 def _method_values(method: Method, intervals: Mapping[str, Interval], rows: Rows) -> Values:

@@ -212,19 +212,14 @@ def _fitted(table: Table, width: int, column: str = "method") -> list[str]:
     for row in table.rows:
         name = row[place]
         if display_width(name) > room:
-            name = shortened(_without_folders(name), room)
+            name = shortened(_without_owner(name), room)
         rows.append([*row[:place], name, *row[place + 1 :]])
     return align_table([table.header, *rows], table.alignment)
 
 
-def _without_folders(name: str) -> str:
-    """Weights by the last part of their path: `LinearProbe (minilm)` for `LinearProbe (package://minilm/model)`."""
-
-    def last_part(path: re.Match[str]) -> str:
-        parts = path[1].removesuffix("/model").split("/")
-        return f"({parts[-1]})"
-
-    return re.sub(r"\(([^()\s]+)\)", last_part, name)
+def _without_owner(name: str) -> str:
+    """Weights from the hub without their owner: `NLIZeroShot (xlm-v-base-mnli)`."""
+    return re.sub(r"\([^()\s/]+/([^()\s/]+)\)", r"(\1)", name)
 
 
 def shortened(name: str, width: int) -> str:

@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from textclf.errors import UserError
 from textclf.files import atomic_path
+from textclf.hardware.device import usable_cores
 from textclf.run.grid_job import GridRun, execute, is_locked, lock_path, locked
 
 LONGEST_MINUTES = 60 * 24 * 365
@@ -280,7 +281,7 @@ def local_environment(jobs: int) -> dict[str, str | None]:
     environment: dict[str, str | None] = {}
     environment["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES")  # submitit hides GPUs
     if jobs > 1 and "OMP_NUM_THREADS" not in os.environ:
-        environment["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // jobs))
+        environment["OMP_NUM_THREADS"] = str(max(1, usable_cores() // jobs))
     return environment
 
 
