@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from tests.evaluation.test_leaderboard import KOREAN, LONG, comparison
-from textclf.evaluation.comparison_figures import draw_comparison
+from textclf.evaluation.comparison_figures import draw_comparison, file_stems
 
 
 @pytest.fixture
@@ -54,6 +54,43 @@ def test_each_method_is_in_both_and_no_name_is_cut_off(drawn, methods, name):
 def test_a_name_of_a_data_set_becomes_a_file_name(drawn):
     figures = drawn(comparison(2, data="KorSarcasm/Data (without StripWhitespace)"))
     assert next(iter(figures)) == "KorSarcasm-Data-without-StripWhitespace-intervals.png"
+
+
+def test_file_names_are_short():
+    (stem,) = file_stems([300 * "한"])
+    assert len(stem.encode()) < 200  # file systems take 255 bytes, and more is added
+
+
+def test_files_of_two_data_sets_have_different_names():
+    assert file_stems(["A (b)", "A b", "a-B", "?"]) == ["A-b", "A-b-2", "a-B-3", "data"]
+
+
+@pytest.mark.parametrize("methods", [2, 7, 20])
+def test_numbers_of_points_that_are_close_cover_nothing(drawn, methods):
+    values = comparison(methods)
+    for place, run in enumerate(values["data_sets"]["Toy"]["runs"]):
+        run |= {"examples_per_second": (100.0, 101.0, 5000.0)[place % 3], "speed_note": None}
+        run["metrics"]["accuracy"] = {"value": 0.9 - 0.005 * place, "low": 0.75, "high": 0.92}
+    axes = drawn(values)["Toy-speed.png"].axes[0]
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert [text.get_text() for text in axes.texts] == [str(number) for number in range(1, methods + 1)]
+    for number, box in enumerate(boxes):
+        assert axes.bbox.x0 <= box.x0 < box.x1 <= axes.bbox.x1
+        assert not any(box.overlaps(other) for other in boxes[:number])
+
+
+@pytest.mark.parametrize("baseline", [0, 6])
+def test_the_mark_of_the_baseline_is_inside_the_axes(drawn, baseline):
+    values = comparison(7)
+    result = values["data_sets"]["Toy"]
+    result["baseline"] = f"M{baseline}"
+    for place, run in enumerate(result["runs"]):
+        value = 0.02 * (baseline - place)
+        run["difference"] = None if place == baseline else {"accuracy": {"value": value, "low": value, "high": value}}
+    axes = drawn(values)["Toy-intervals.png"].axes[1]
+    (mark,) = axes.texts
+    extent = mark.get_window_extent()
+    assert axes.bbox.x0 <= extent.x0 < extent.x1 <= axes.bbox.x1
 
 
 def test_without_speeds_there_is_no_figure_of_them(drawn):

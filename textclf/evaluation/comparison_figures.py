@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes  # noqa: TID253 - imported late itself
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: TID253 - imported late itself
+from matplotlib.transforms import Bbox  # noqa: TID253 - imported late itself
 
 from textclf.console import display_width
 from textclf.evaluation.answers import LOWER_IS_BETTER
@@ -20,8 +21,12 @@ from textclf.evaluation.leaderboard_tables import SHARES, TITLES, rate
 Values = Mapping[str, Any]
 LONGEST_NAME = 60
 """Columns of a method's name, two for each wide character."""
+LONGEST_STEM = 60
+"""Characters of a data set's name in a file name, which may have 255 bytes."""
 NAME_SIZE = 9
 """Font size of names, in points."""
+LABEL_SPOTS = [(side, up) for up in sorted(range(-96, 101, 10), key=abs) for side in (1, -1)]
+"""Where the number of a point may be, in the order of preference: to its right or left, and points above it."""
 
 
 def draw_comparison(values: Values, folder: str | Path) -> list[Path]:
@@ -35,13 +40,31 @@ def draw_comparison(values: Values, folder: str | Path) -> list[Path]:
         The files. There is none of speed where no method has one that can be compared.
     """
     written = []
-    for name, result in values["data_sets"].items():
-        stem = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "data"
+    stems = file_stems(list(values["data_sets"]))
+    for (name, result), stem in zip(values["data_sets"].items(), stems, strict=True):
         for kind, draw in (("intervals", draw_intervals), ("speed", draw_speed)):
             path = Path(folder) / f"{stem}-{kind}.png"
             if draw(name, result, values["metric"], path):
                 written.append(path)
     return written
+
+
+def file_stems(names: Sequence[str]) -> list[str]:
+    """Beginnings of file names for data sets, each another one.
+
+    Args:
+        names: The data sets.
+    """
+    stems: list[str] = []
+    for name in names:
+        stem = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:LONGEST_STEM].strip("-.") or "data"
+        number = 1
+        numbered = stem
+        while numbered.lower() in map(str.lower, stems):  # some file systems do not tell A from a
+            number += 1
+            numbered = f"{stem}-{number}"
+        stems.append(numbered)
+    return stems
 
 
 def draw_intervals(name: str, result: Values, metric: str, path: str | Path) -> bool:
@@ -79,9 +102,12 @@ def draw_intervals(name: str, result: Values, metric: str, path: str | Path) -> 
 
 
 def _mark_baseline(axes: Axes, runs: Sequence[Values], baseline: str) -> None:
+    """Writes `baseline` beside the zero of its row, on the side with more room."""
+    left, right = axes.get_xlim()
+    side = "left" if right > -left else "right"
     for place, run in enumerate(runs):
         if run["name"] == baseline:
-            axes.text(0, place, " baseline", va="center", ha="left", fontsize=8, color="grey")
+            axes.text(0, place, " baseline ", va="center", ha=side, fontsize=8, color="grey")
             axes.plot([0], [place], marker="|", color="grey")
 
 
@@ -122,7 +148,7 @@ def draw_speed(name: str, result: Values, metric: str, path: str | Path) -> bool
     left_out = len(result["runs"]) - len(runs)
     title = _title(name, result)
     if left_out:
-        title.append(f"left out: {left_out} whose speeds are unknown or cannot be compared")
+        title.append(f"{left_out} left out: speed unknown, or not comparable")
     height = max(3.6, 0.8 + 0.24 * len(runs))
     with drawing(path, 5 + _width_of(names), height, title) as figure:
         axes = figure.add_subplot()
@@ -136,19 +162,40 @@ def draw_speed(name: str, result: Values, metric: str, path: str | Path) -> bool
         legend = axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.02), fontsize=NAME_SIZE, frameon=False)
         for text in legend.get_texts():
             text.set_parse_math(False)
+        figure.draw_without_rendering()  # for the places of the points
+        _number_points(axes, runs, metric)
     return True
 
 
 def _speed_points(axes: Axes, runs: Sequence[tuple[int, Values]], names: Sequence[str], metric: str) -> None:
     scale = 100 if metric in SHARES else 1
-    for (place, run), label in zip(runs, names, strict=True):
+    for (_, run), label in zip(runs, names, strict=True):
         entry = run["metrics"][metric]
         colour = COLOURS[(run["group"] - 1) % len(COLOURS)]
         spot = run["examples_per_second"], scale * entry["value"]
         if entry["low"] is not None:
             axes.plot([spot[0], spot[0]], [scale * entry["low"], scale * entry["high"]], color=colour, alpha=0.6)
         axes.plot(*spot, marker="o" if run["pareto"] else "s", color=colour, linestyle="none", label=label)
-        axes.annotate(str(place), spot, xytext=(6, 4), textcoords="offset points", fontsize=NAME_SIZE)
+
+
+def _number_points(axes: Axes, runs: Sequence[tuple[int, Values]], metric: str) -> None:
+    """Writes the number of each method beside its point, where it covers no other number and no point."""
+    scale = 100 if metric in SHARES else 1
+    spots = [(run["examples_per_second"], scale * run["metrics"][metric]["value"]) for _, run in runs]
+    pixels = axes.transData.transform(spots)
+    size = NAME_SIZE / 72 * axes.figure.dpi
+    taken = [Bbox.from_bounds(x - size / 3, y - size / 3, size / 1.5, size / 1.5) for x, y in pixels]
+    for (place, _), spot in zip(runs, spots, strict=True):
+        number = axes.annotate(str(place), spot, (0, 0), textcoords="offset points", fontsize=NAME_SIZE)
+        number.set_in_layout(False)
+        for side, up in LABEL_SPOTS:
+            number.set_position((6 * side, up))
+            number.set_horizontalalignment("left" if side > 0 else "right")
+            box = number.get_window_extent()
+            is_inside = axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1)
+            if is_inside and not any(box.overlaps(other) for other in taken):
+                break
+        taken.append(box.padded(3))  # saving lays the axes out again, a little differently
 
 
 def _front(axes: Axes, runs: Sequence[Values], metric: str) -> None:
@@ -187,4 +234,7 @@ def _axis_title(metric: str) -> str:
 
 
 def _title(name: str, result: Values) -> list[str]:
-    return [name, f"{result['rows']:,} rows, {len(result['runs'])} methods; one colour for each group of ties"]
+    colours = "one colour for each group of ties"
+    if max(run["group"] for run in result["runs"]) > len(COLOURS):
+        colours += f", repeated after {len(COLOURS)}"
+    return [name, f"{result['rows']:,} rows, {len(result['runs'])} methods; {colours}"]
