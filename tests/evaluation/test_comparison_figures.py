@@ -71,7 +71,9 @@ def test_numbers_of_points_that_are_close_cover_nothing(drawn, methods):
     for place, run in enumerate(values["data_sets"]["Toy"]["runs"]):
         run |= {"examples_per_second": (100.0, 101.0, 5000.0)[place % 3], "speed_note": None}
         run["metrics"]["accuracy"] = {"value": 0.9 - 0.005 * place, "low": 0.75, "high": 0.92}
-    axes = drawn(values)["Toy-speed.png"].axes[0]
+    figure = drawn(values)["Toy-speed.png"]
+    figure.draw_without_rendering()  # with its own resolution, not that of the file
+    axes = figure.axes[0]
     boxes = [text.get_window_extent() for text in axes.texts]
     assert [text.get_text() for text in axes.texts] == [str(number) for number in range(1, methods + 1)]
     for number, box in enumerate(boxes):
@@ -87,7 +89,9 @@ def test_the_mark_of_the_baseline_is_inside_the_axes(drawn, baseline):
     for place, run in enumerate(result["runs"]):
         value = 0.02 * (baseline - place)
         run["difference"] = None if place == baseline else {"accuracy": {"value": value, "low": value, "high": value}}
-    axes = drawn(values)["Toy-intervals.png"].axes[1]
+    figure = drawn(values)["Toy-intervals.png"]
+    figure.draw_without_rendering()
+    axes = figure.axes[1]
     (mark,) = axes.texts
     extent = mark.get_window_extent()
     assert axes.bbox.x0 <= extent.x0 < extent.x1 <= axes.bbox.x1
