@@ -291,7 +291,8 @@ def test_a_failing_run_does_not_stop_the_others(whole):
     (values,) = compared["data_sets"].values()
     assert {run["name"] for run in values["runs"]} == {"TfidfClassifier", "FineTunedClassifier"}
     (line,) = errors.splitlines()
-    assert re.match(r"run_all: invented-bad/seed-0 failed: .*min_df.* \(log: runs/invented-bad/seed-0.log\)$", line)
+    log = "runs/logs/invented-bad-seed-0.log"
+    assert re.match(rf"run_all: invented-bad/seed-0 failed: .*min_df.* \(log: {log}\)$", line)
 
 
 @pytest.mark.slow
@@ -310,6 +311,7 @@ def test_a_killed_grid_goes_on(whole, configs, tmp_path):
     assert lines[1].startswith("[1/2] invented-scratch/seed-0: resumed, log ")
     assert lines[2].startswith("[2/2] invented-scratch/seed-0: done, accuracy ")
     assert comparison(tmp_path) == whole[-1]
+    assert not list((tmp_path / "runs").glob("*/*.log")), "a glob of run folders matches run folders only"
 
 
 @pytest.mark.exhaustive
@@ -353,7 +355,7 @@ def test_two_scripts_share_one_folder(configs, tmp_path):
     """Each run is done by one of them, the one that a killed script left behind included."""
     cwd = tmp_path / "shared"
     first = start(cwd, configs, "--seeds", "2", methods=["tfidf"])
-    wait_for(cwd / "runs" / "invented-tfidf" / "seed-0.log", first)
+    wait_for(cwd / "runs" / "logs" / "invented-tfidf-seed-0.log", first)
     first.kill()  # its run goes on
     first.communicate()
     both = [start(cwd, configs, "--seeds", "2", methods=["tfidf"]) for _ in range(2)]
@@ -363,7 +365,7 @@ def test_two_scripts_share_one_folder(configs, tmp_path):
         assert (code, errors) == (0, ""), errors
         outputs.append(output)
     for seed in (0, 1):
-        log = (cwd / "runs" / "invented-tfidf" / f"seed-{seed}.log").read_text()
+        log = (cwd / "runs" / "logs" / f"invented-tfidf-seed-{seed}.log").read_text()
         assert log.count("textclf: fit: ") == 1
     assert sum("seed-0: started" in output for output in outputs) == 0
 

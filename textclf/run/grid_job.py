@@ -42,8 +42,8 @@ class GridRun:
 
     @property
     def log(self) -> Path:
-        """The file with the output of the run."""
-        return self.folder.with_name(f"{self.folder.name}.log")
+        """The file with the output of the run, away from the run folders, so that a glob of these does not match it."""
+        return self.folder.parents[1] / "logs" / f"{self.folder.parent.name}-{self.folder.name}.log"
 
     @property
     def is_complete(self) -> bool:
@@ -119,6 +119,7 @@ def execute(run: GridRun) -> None:
                 environment.pop(name, None)
             else:
                 environment[name] = value
+        run.log.parent.mkdir(exist_ok=True)
         with run.log.open("ab") as log:
             subprocess.run(
                 [sys.executable, "-m", "textclf", *run.command()],
