@@ -116,7 +116,9 @@ def test_cells_of_few_rows_are_drawn_from_the_same_distribution(monkeypatch):
         np.testing.assert_allclose(counts.var(axis=0), cells * (1 - cells / 100), rtol=0.05)
 
 
-@pytest.mark.parametrize(("rows", "disagreements", "expected"), [(1066, 106.6, 0.0271), (1066, 43, 0.0172)])
+@pytest.mark.parametrize(
+    ("rows", "disagreements", "expected"), [(1066, 106.6, 0.0271), (1066, 43, 0.0172), (3, 3, 1.0), (3, 0, 0.0)]
+)
 def test_the_smallest_visible_difference(rows, disagreements, expected):
     assert smallest_visible(rows, disagreements) == pytest.approx(expected, abs=5e-5)
 

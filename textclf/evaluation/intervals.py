@@ -178,8 +178,11 @@ def smallest_visible(rows: int, disagreements: float) -> float:
     Args:
         rows: Number of rows, at least 1.
         disagreements: Number of rows on which one method is right and the other is wrong, known or assumed.
+
+    Returns:
+        A share of the rows, 1 at most.
     """
-    return power_quantiles() * math.sqrt(disagreements) / rows
+    return min(power_quantiles() * math.sqrt(disagreements) / rows, 1.0)
 
 
 def power_quantiles() -> float:

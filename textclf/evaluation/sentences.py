@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,36 +13,25 @@ def sentence(first: str, second: str, difference: Mapping[str, Any]) -> str:
     """Says what the difference in accuracy of two methods is, and how sure it is.
 
     Args:
-        first: Name of the method with the higher accuracy.
-        second: Name of the other.
-        difference: `value`, `low`, `high`, `p`, `wins`, `losses`, `rows` and `smallest_visible`, the second subtracted
-            from the first.
+        first: Name of a method.
+        second: Name of another.
+        difference: `value`, `low`, `high`, `p`, `p_holm`, `wins`, `losses`, `rows` and `smallest_visible`, the second
+            subtracted from the first. With several pairs, `p_holm` decides whether one of the two is better.
     """
     if difference["value"] < 0:
-        first, second = second, first
-        difference = {
-            **difference,
-            "value": -difference["value"],
-            "low": -difference["high"],
-            "high": -difference["low"],
-            "wins": difference["losses"],
-            "losses": difference["wins"],
-        }
-    verdict = f"{first} is better than {second}"
-    if difference["p"] >= LEVEL:
-        verdict = f"{first} and {second} cannot be told apart"
-    parts = []
+        return sentence(second, first, _reversed(difference))
+    verdict = f"{first} and {second} cannot be told apart"
+    if difference["p_holm"] < LEVEL:
+        verdict = f"{first} is better than {second}"
+    parts = [_p_values(difference), _with_bounds(difference)]
     disagreement = "this disagreement"
     if difference["wins"] is not None:
-        parts.append(f"{difference['wins']:,} rows against {difference['losses']:,}")
+        parts.insert(0, f"{difference['wins']:,} rows against {difference['losses']:,}")
         total = difference["wins"] + difference["losses"]
         disagreement = f"this disagreement ({total:,} rows)"
-    parts.append(f"p {p_value(difference['p'])}")
-    low, high = (points(difference[bound]) for bound in ("low", "high"))
-    parts.append(f"difference {points(difference['value'])} points ({low} to {high})")
     line = f"{verdict}: {', '.join(parts)}"
-    visible = points(difference["smallest_visible"])
-    if difference["smallest_visible"]:
+    if difference["smallest_visible"] > 0:  # it may be NaN
+        visible = points(difference["smallest_visible"])
         line += (
             f"; with {difference['rows']:,} rows and {disagreement} a true difference below {visible} points would be "
             "missed in more than one of five tests"
@@ -49,9 +39,33 @@ def sentence(first: str, second: str, difference: Mapping[str, Any]) -> str:
     return f"{line}."
 
 
+def _reversed(difference: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **difference,
+        "value": -difference["value"],
+        "low": -difference["high"],
+        "high": -difference["low"],
+        "wins": difference["losses"],
+        "losses": difference["wins"],
+    }
+
+
+def _p_values(difference: Mapping[str, Any]) -> str:
+    shown = f"p {p_value(difference['p'])}"
+    adjusted = f"p {p_value(difference['p_holm'])}"
+    return shown if adjusted == shown else f"{shown} ({adjusted} with Holm's correction for all pairs)"
+
+
+def _with_bounds(difference: Mapping[str, Any]) -> str:
+    value = f"difference {points(difference['value'])} points"
+    if math.isnan(difference["low"]):
+        return value
+    return f"{value} ({points(difference['low'])} to {points(difference['high'])})"
+
+
 def points(share: float) -> str:
     """A share in percentage points."""
-    return f"{100 * share:.1f}"
+    return f"{100 * share:z.1f}"  # z: no minus before a zero
 
 
 def p_value(p: float) -> str:
