@@ -6,7 +6,7 @@ from scipy import stats
 
 from textclf.evaluation import resampling
 from textclf.evaluation.answers import METRICS, Answers, Rows, wins_and_losses
-from textclf.evaluation.intervals import count_metrics
+from textclf.evaluation.intervals import accuracy_interval, count_metrics
 from textclf.evaluation.method_intervals import method_intervals
 from textclf.evaluation.paired import differences
 from textclf.evaluation.paired_tests import mcnemar
@@ -157,3 +157,25 @@ def test_chunks_change_nothing(monkeypatch):
     for before, after in zip(whole, differences(methods, pairs, rows), strict=True):
         for metric in METRICS:
             assert after[metric][:3] == pytest.approx(before[metric][:3])
+
+
+@pytest.mark.parametrize("rows", [1, 3, 200])
+def test_seeds_whose_rows_are_all_alike_have_the_p_value_of_a_permutation_test(rows):
+    labels = np.zeros(rows, dtype=int)
+    unknown = np.full((3, rows), np.nan)
+    right, wrong = (Answers(np.full((3, rows), answer), unknown, unknown) for answer in (0, 1))
+    [found] = differences([right, wrong], [(0, 1)], Rows(labels, 2))
+    assert found["accuracy"][:3] == (1, 1, 1)
+    assert found["accuracy"].p == pytest.approx(mcnemar(rows, 0))
+    [same] = differences([right, right], [(0, 1)], Rows(labels, 2))
+    assert same["accuracy"][:4] == (0, 0, 0, 1)
+
+
+@pytest.mark.parametrize(("seeds", "groups", "units"), [(3, None, 40), (1, 10, 10), (3, 10, 10)])
+def test_the_accuracy_of_a_method_that_is_always_right_has_wilson_s_interval(seeds, groups, units):
+    labels = np.arange(40) % 3
+    losses = np.random.default_rng(0).random((2, seeds, 40))
+    rows = Rows(labels, 3, None if groups is None else np.arange(40) % groups)
+    found = method_intervals(Answers(np.tile(labels, (seeds, 1)), *losses), rows)
+    assert found["accuracy"] == pytest.approx(accuracy_interval(units, units))
+    assert list(found) == list(METRICS)

@@ -24,12 +24,22 @@ def method_intervals(answers: Answers, rows: Rows) -> dict[str, Interval]:
     """The intervals of all `METRICS` of a method.
 
     With one run: Wilson's for accuracy, Student's for means, the bootstrap for the others. With several runs:
-    Student's, with the standard error of `seed_means`.
+    Student's, with the standard error of `seed_means`. With groups of rows: Student's, with the cluster-robust standard
+    error, for means, and the bootstrap over groups for the others.
     """
     if answers.runs > 1:
-        return _intervals_of_seeds(answers, rows)
-    if rows.groups is not None:
-        return _intervals_of_groups(answers, rows)
+        intervals = _intervals_of_seeds(answers, rows)
+    elif rows.groups is not None:
+        intervals = _intervals_of_groups(answers, rows)
+    else:
+        return _intervals_of_rows(answers, rows)
+    accuracy = intervals["accuracy"].value
+    if accuracy in (0, 1):  # the standard error would be 0
+        intervals["accuracy"] = accuracy_interval(int(accuracy) * rows.unit_count, rows.unit_count)
+    return intervals
+
+
+def _intervals_of_rows(answers: Answers, rows: Rows) -> dict[str, Interval]:
     matrix = np.zeros((rows.num_classes, rows.num_classes + 1), dtype=np.int64)
     columns = np.where(answers.predictions[0] < 0, rows.num_classes, answers.predictions[0])
     np.add.at(matrix, (rows.labels, columns), 1)
@@ -72,9 +82,8 @@ def _intervals_of_seeds(answers: Answers, rows: Rows) -> dict[str, Interval]:
     counts = count_draws([answers], rows)[0]
     losses = loss_draws([answers], rows, answers.answered)[0]
     draws = seed_means([np.concatenate([counts, losses], axis=2)])[0]
-    values = observed_metrics(answers, rows)
     intervals = {}
-    for index, metric in enumerate(METRICS):
-        low, high, _ = student_interval(float(values[metric].mean()), draws[:, index], [values[metric]])
-        intervals[metric] = Interval(float(values[metric].mean()), low, high)
+    for index, (metric, values) in enumerate(observed_metrics(answers, rows).items()):
+        low, high, _ = student_interval(float(values.mean()), draws[:, index], [values], rows.unit_count)
+        intervals[metric] = Interval(float(values.mean()), low, high)
     return intervals

@@ -188,9 +188,10 @@ def _difference_of_seeds(
     for index, metric in enumerate(METRICS):
         value = float(of_first[metric].mean() - of_second[metric].mean())
         drawn = differences[:, index]
-        low, high, p = student_interval(value, drawn, [of_first[metric], of_second[metric]])
-        size = int(counted.sum()) if metric in ("nll", "brier") else len(rows.labels)
-        found[metric] = Difference(value, low, high, p, size)
+        taken = counted if metric in ("nll", "brier") else np.ones(len(rows.labels), dtype=bool)
+        units = len(np.unique(rows.units[taken]))
+        low, high, p = student_interval(value, drawn, [of_first[metric], of_second[metric]], units)
+        found[metric] = Difference(value, low, high, p, int(taken.sum()))
         if metric == "accuracy":
             visible = power_quantiles() * float(np.std(drawn, ddof=1))
             found[metric] = found[metric]._replace(smallest_visible=visible)

@@ -21,6 +21,9 @@ from textclf.evaluation.intervals import (
     resampled_counts,
 )
 
+ROUNDING = 1e-12
+"""Relative error of sums in another order."""
+
 
 def observed_metrics(answers: Answers, rows: Rows, counted: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """The metrics of each run, shape `(runs,)`; NLL and Brier over the rows that are counted."""
@@ -132,16 +135,20 @@ def seed_means(methods: Sequence[np.ndarray]) -> list[np.ndarray]:
     return means
 
 
-def student_interval(value: float, draws: np.ndarray, seeds: Sequence[np.ndarray]) -> tuple[float, float, float]:
+def student_interval(
+    value: float, draws: np.ndarray, seeds: Sequence[np.ndarray], units: int
+) -> tuple[float, float, float]:
     """Student's interval and p-value with a resampled standard error.
 
     The degrees of freedom are Satterthwaite's (1946, https://doi.org/10.2307/3002019): few seeds give few; the rows'
-    part of the variance counts as known.
+    part of the variance counts as known. Where resamples do not differ, all rows are alike, and p is that of a
+    permutation test: only the two permutations that swap no unit, or all, give a difference as large.
 
     Args:
         value: The mean, or the difference of two means.
         draws: Resamples of it, shape `(resamples,)`.
         seeds: The metric of each run, for each method, shape `(runs,)`.
+        units: Number of rows, or of groups of rows, that are resampled.
 
     Returns:
         The bounds of the interval, and the p-value of the hypothesis that the value is 0.
@@ -151,13 +158,13 @@ def student_interval(value: float, draws: np.ndarray, seeds: Sequence[np.ndarray
     if not np.isfinite(draws).all() or not math.isfinite(value):
         return math.nan, math.nan, math.nan
     variance = float(np.var(draws, ddof=1))
-    if not variance:
-        return value, value, 0.0 if value else 1.0
+    error = math.sqrt(variance)
+    if error <= ROUNDING * abs(value):
+        return value, value, min(2.0 ** (1 - units), 1.0) if value else 1.0
     of_seeds = 0.0
     for values in seeds:
         if len(values) > 1:
             of_seeds += (float(np.var(values, ddof=1)) / len(values)) ** 2 / (len(values) - 1)
     freedom = variance**2 / of_seeds if of_seeds else math.inf
-    error = math.sqrt(variance)
     width = float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
     return value - width, value + width, 2 * float(t.sf(abs(value) / error, freedom))
