@@ -87,8 +87,19 @@ def test_groups_begin_at_the_first_that_is_worse_than_the_best_above(significant
         for other in range(one + 1, 4):
             pair = "ABCD"[one] + "ABCD"[other]
             adjusted[one, other] = {"accuracy": 0.01 if pair in significant.split() else 0.2}
-    found = comparison._groups_of_ties(range(4), adjusted, "accuracy")
-    assert [found[place] for place in range(4)] == groups
+    assert comparison._groups_of_ties([0.9, 0.8, 0.7, 0.6], adjusted, "accuracy") == groups
+
+
+@pytest.mark.parametrize(
+    ("values", "groups"),
+    [([0.5, 0.6, np.inf, np.nan], [1, 1, 2, 2]), ([np.nan] * 4, [1] * 4), ([0.5] + [np.nan] * 3, [1, 2, 2, 2])],
+)
+def test_methods_whose_metric_is_unknown_are_the_last_group(values, groups):
+    adjusted = {}
+    for one in range(4):
+        for other in range(one + 1, 4):
+            adjusted[one, other] = {"nll": 0.2 if np.isfinite(values[other]) else np.nan}
+    assert comparison._groups_of_ties(values, adjusted, "nll") == groups
 
 
 def test_the_metric_orders_and_groups(tmp_path):
@@ -258,7 +269,7 @@ def test_a_method_without_probabilities(tmp_path):
     assert run["difference"]["accuracy"]["p"] is not None
     assert result["ensembles"][0]["mean_log_probability"] is None
     ordered = compared(a, b, metric="nll")["runs"]
-    assert [run["name"] for run in ordered] == ["A", "B"]  # unknown values come last
+    assert [(run["name"], run["group"]) for run in ordered] == [("A", 1), ("B", 2)]  # unknown values come last
 
 
 def test_invalid_answers_are_wrong_and_have_no_loss(tmp_path):
@@ -310,8 +321,28 @@ def test_pareto_marks_and_speeds_that_cannot_be_compared(tmp_path):
     assert speeds(tmp_path / "1", fact(10), fact(5), fact(20)) == [(True, None), (False, None), (True, None)]
     found = speeds(tmp_path / "2", fact(10), fact(50, device="gpu"), fact(None))
     assert found == [(True, None), (False, "on another device"), (False, "not measured")]
+    found = speeds(tmp_path / "no baseline", fact(None, device=None), fact(50, device="gpu"))
+    assert found == [(False, "not measured"), (True, None)]
     found = speeds(tmp_path / "3", fact(10, hour=1), fact(9, hour=2), fact(20, hour=2, machine="n"), fact(30, hour=5))
     assert found == [(False, "beside another run"), (False, "beside another run"), (True, None), (True, None)]
+
+
+@pytest.mark.parametrize(
+    ("last", "note"),
+    [
+        (fact(10, hour=7), None),
+        (fact(10, hour=4), "beside another run"),  # another seed of the same method
+        (fact(10, hour=10), "beside another run"),  # a run on another data set
+        (fact(10, hour=7, device="gpu"), "on another device"),
+    ],
+)
+def test_the_speed_of_a_method_is_that_of_all_its_seeds(tmp_path, last, note):
+    folders = [write_run(tmp_path / "other", "O", facts=fact(10, hour=0), rows=300)]
+    for seed, facts in enumerate((fact(10, hour=3), last)):
+        config = configuration(seed)
+        folders.append(write_run(tmp_path / str(seed), "S", config=config, facts=facts, seed=seed, rows=300))
+    folders.append(write_run(tmp_path / "data", "O", data="More", facts=fact(10, hour=10), rows=300))
+    assert by_name(compared(*folders))["S"]["speed_note"] == note
 
 
 def test_speed_counts_encoding_and_is_unknown_where_vectors_are_kept(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -83,3 +84,10 @@ def wins_and_losses(first: Answers, second: Answers, rows: Rows) -> tuple[int, i
     first_right = first.predictions[0] == rows.labels
     second_right = second.predictions[0] == rows.labels
     return int((first_right & ~second_right).sum()), int((second_right & ~first_right).sum())
+
+
+def badness(value: float, metric: str) -> float:
+    """A number that is smaller for a better method; unknown values come last."""
+    if math.isnan(value):
+        return math.inf
+    return value if metric in LOWER_IS_BETTER else -value

@@ -6,52 +6,31 @@ LaTeX, and `textclf.evaluation.comparison_figures` draws.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from textclf.errors import UserError
 from textclf.evaluation.agreement import agreement_of, all_missed, ensembles_of
-from textclf.evaluation.answers import LOWER_IS_BETTER, METRICS, Answers, Rows
-from textclf.evaluation.answers import wins_and_losses as wins_and_losses_of
-from textclf.evaluation.intervals import ASSUMED_DISAGREEMENT, Interval, narrow_reasons, smallest_visible
-from textclf.evaluation.matching import Matched, match_rows, pool_folds
+from textclf.evaluation.answers import METRICS, Rows, badness, wins_and_losses
+from textclf.evaluation.compared_methods import Method, method_values, methods_of
+from textclf.evaluation.intervals import ASSUMED_DISAGREEMENT, smallest_visible
+from textclf.evaluation.matching import match_rows, pool_folds
 from textclf.evaluation.method_intervals import method_intervals
-from textclf.evaluation.method_names import method_names, short_methods
+from textclf.evaluation.method_names import short_methods
 from textclf.evaluation.paired import Difference, differences
 from textclf.evaluation.paired_tests import LEVEL, holm
 from textclf.evaluation.ranks import ranks_of
-from textclf.evaluation.report import summarize
 from textclf.evaluation.run_records import RunRecord
 from textclf.evaluation.sentences import sentence
+from textclf.evaluation.speed import mark_pareto, reference_device, speed_note
 
 VERSION = 1
 Values = dict[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Method:
-    """A row of the comparison: the runs of one configuration, which differ in the seed alone.
-
-    Attributes:
-        name: What it is called in the table.
-        runs: The runs, folds pooled.
-        answers: Their answers to the common rows.
-    """
-
-    name: str
-    runs: list[Matched]
-    answers: Answers
-
-    @cached_property
-    def records(self) -> list[RunRecord]:
-        """The run folders, each fold its own."""
-        return [record for run in self.runs for record in run.records]
 
 
 def compare(
@@ -93,7 +72,13 @@ def compare(
     short = short_methods(record.method for record in records)
     data_sets = {}
     for name, runs in by_data.items():
-        data_sets[name] = _compare_on_one(runs, _baseline_of(runs, baseline), metric, cluster, common_rows, short)
+        rows, matched, dropped = match_rows(pool_folds(runs), cluster, common_rows)
+        methods = methods_of(matched, short)
+        of_baseline = _baseline_of(runs, baseline)
+        base = next(method for method in methods if of_baseline in method.records)
+        result = _compare_on_one(methods, base, rows, metric)
+        _compare_speeds(result["runs"], [base, *methods], records, metric)
+        data_sets[name] = result | {"dropped_rows": dropped}
     ranks = ranks_of(data_sets, metric) if len(data_sets) > 1 else None
     values: Values = _plain({"version": VERSION, "metric": metric, "data_sets": data_sets, "ranks": ranks})
     return values
@@ -106,155 +91,58 @@ def _baseline_of(runs: Sequence[RunRecord], baseline: RunRecord | None) -> RunRe
     return next((run for run in runs if run.method == baseline.method), runs[0])
 
 
-def _compare_on_one(
-    records: Sequence[RunRecord],
-    baseline: RunRecord,
-    metric: str,
-    cluster: str | None,
-    common_rows: bool,
-    short: Mapping[str, str],
-) -> Values:
-    """The comparison of the runs of one data set."""
-    runs = pool_folds(records)
-    rows, matched, dropped = match_rows(runs, cluster, common_rows)
-    methods = _methods(matched, short)
-    intervals = [method_intervals(method.answers, rows) for method in methods]
-    order = sorted(range(len(methods)), key=lambda index: _badness(intervals[index][metric].value, metric))
-    pairs = [(order[i], order[j]) for i in range(len(order)) for j in range(i + 1, len(order))]
+def _compare_on_one(methods: Sequence[Method], base: Method, rows: Rows, metric: str) -> Values:
+    """The comparison of the methods on one data set."""
+    intervals = {method.name: method_intervals(method.answers, rows) for method in methods}
+    methods = sorted(methods, key=lambda method: badness(intervals[method.name][metric].value, metric))
+    pairs = list(itertools.combinations(range(len(methods)), 2))
     found = differences([method.answers for method in methods], pairs, rows)
-    base = next(index for index, method in enumerate(methods) if baseline in method.records)
     of_pairs = dict(zip(pairs, found, strict=True))
-    to_baseline = _differences_to(base, len(methods), of_pairs)
     adjusted_all = _adjusted(found)
-    groups = _groups_of_ties(order, dict(zip(pairs, adjusted_all, strict=True)), metric)
+    values = [intervals[method.name][metric].value for method in methods]
+    groups = _groups_of_ties(values, dict(zip(pairs, adjusted_all, strict=True)), metric)
+    to_baseline = _differences_to(methods.index(base), len(methods), of_pairs)
     adjusted_base = dict(zip(to_baseline, _adjusted(list(to_baseline.values())), strict=True))
     lines = []
-    for index in order:
-        line = _method_values(methods[index], intervals[index], rows)
+    for index, method in enumerate(methods):
+        line = method_values(method, intervals[method.name], rows)
         line["group"] = groups[index]
         line["difference"] = None
-        if index != base:
-            counts = wins_and_losses_of(methods[index].answers, methods[base].answers, rows)
+        if method is not base:
+            counts = wins_and_losses(method.answers, base.answers, rows)
             line["difference"] = _difference_values(to_baseline[index], adjusted_base[index], counts)
         lines.append(line)
-    _mark_pareto(lines, methods[base].name, metric)
-    ordered = [methods[index] for index in order]
+    predictions = {method.name: method.answers.predictions[0] for method in methods}  # of the first seed
+    ids = methods[0].runs[0].table.ids
     return {
-        "baseline": methods[base].name,
+        "baseline": base.name,
         "rows": len(rows.labels),
-        "dropped_rows": dropped,
         "clusters": None if rows.groups is None else rows.unit_count,
         "smallest_visible": {"accuracy": smallest_visible(len(rows.labels), ASSUMED_DISAGREEMENT * len(rows.labels))},
         "runs": lines,
         "pairs": _pair_values(pairs, found, adjusted_all, methods, rows),
-        "agreement": agreement_of(_first_predictions(ordered), rows.labels, matched[0].table.ids),
-        "all_miss": all_missed(_first_predictions(ordered), rows.labels, matched[0].table.ids),
-        "ensembles": ensembles_of(
-            _first_predictions(ordered), [method.runs[0].table.log_scores for method in ordered], rows
-        ),
+        "agreement": agreement_of(predictions, rows.labels, ids),
+        "all_miss": all_missed(predictions, rows.labels, ids),
+        "ensembles": ensembles_of(predictions, [method.runs[0].table.log_scores for method in methods], rows),
     }
 
 
-def _first_predictions(methods: Sequence[Method]) -> dict[str, np.ndarray]:
-    """The predictions of the first run of each method, by name."""
-    return {method.name: method.answers.predictions[0] for method in methods}
+def _compare_speeds(
+    lines: Sequence[Values], methods: Sequence[Method], records: Sequence[RunRecord], metric: str
+) -> None:
+    """Adds to each line whether its speed can be compared, and whether it is on the Pareto front.
 
-
-# Methods
-
-
-def _methods(runs: Sequence[Matched], short: Mapping[str, str]) -> list[Method]:
-    """Puts the seeds of one configuration together, and names the methods."""
-    groups: list[list[Matched]] = []
-    for run in runs:
-        same = [group for group in groups if run.record.config and group[0].record.settings == run.record.settings]
-        if not same:
-            groups.append([run])
-            continue
-        for other in same[0]:
-            if other.record.seeds == run.record.seeds:
-                raise UserError(
-                    f"{run.record.path} and {other.record.path} are runs of one configuration and one seed: "
-                    "name one of them"
-                )
-        same[0].append(run)
-    names = method_names([group[0].record for group in groups], short)
-    methods = []
-    for name, group in zip(names, groups, strict=True):
-        losses = [run.table.row_losses for run in group]
-        answers = Answers(
-            np.stack([run.table.predictions for run in group]),
-            np.stack([nll for nll, _ in losses]),
-            np.stack([brier for _, brier in losses]),
-        )
-        methods.append(Method(name, group, answers))
-    return methods
-
-
-def _method_values(method: Method, intervals: Mapping[str, Interval], rows: Rows) -> Values:
-    """The line of a method, without its difference to the baseline and its group."""
-    metrics: Values = {}
-    for name, interval in intervals.items():
-        metrics[name] = interval._asdict()
-    summaries = [summarize(run.table) for run in method.runs]
-    metrics["ece"] = {"value": _mean([summary.get("test/ece") for summary in summaries])}
-    if len(method.runs) > 1:
-        for name in metrics:
-            values = [summary.get(f"test/{name}") for summary in summaries]
-            known = [value for value in values if value is not None]
-            metrics[name]["sd"] = float(np.std(known, ddof=1)) if len(known) > 1 else None
-    facts = [record.facts for record in method.records]
-    first = method.runs[0]
-    groups = None if rows.groups is None else rows.unit_count
-    warnings = narrow_reasons(rows.labels, first.table.predictions, seeds=len(method.runs), groups=groups)
-    return {
-        "name": method.name,
-        "runs": [str(record.path) for record in method.records],
-        "seeds": len(method.runs),
-        "command": facts[0].get("command"),
-        "metrics": metrics,
-        "majority_accuracy": summaries[0]["test/majority_accuracy"],
-        "train_rows": first.record.metrics.get("train_rows"),
-        "rows": len(rows.labels),
-        "invalid": int((first.table.predictions < 0).sum()),
-        "examples_per_second": _mean([_speed(record) for record in method.records]),
-        "peak_memory_mib": _largest([fact.get("peak_memory_mib") for fact in facts]),
-        "trained_parameters": facts[0].get("trained_parameters"),
-        "cost": _mean([fact.get("cost") for fact in facts]),
-        "device": facts[0].get("device"),
-        "speed_note": "vectors kept" if all(map(_reuses_vectors, method.records)) else None,
-        "pareto": False,
-        "warnings": warnings,
-        "_spans": [_span(record) for record in method.records],
-    }
-
-
-def _speed(record: RunRecord) -> float | None:
-    """Texts per second, encoding included; None where it is unknown, or vectors were kept from an earlier run."""
-    speed: float | None = record.facts.get("examples_per_second", record.metrics.get("examples_per_second"))
-    if not speed or "encoding_seconds" not in record.facts:
-        return speed
-    if _reuses_vectors(record):
-        return None
-    rows = len(record.table.ids)
-    return float(rows / (rows / speed + record.facts["encoding_seconds"]))
-
-
-def _reuses_vectors(record: RunRecord) -> bool:
-    return record.facts.get("examples_per_second") is not None and record.facts.get("encoding_seconds", 0) is None
-
-
-def _span(record: RunRecord) -> tuple[Any, ...]:
-    return tuple(record.facts.get(name) for name in ("machine", "started", "ended"))
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
-
-
-def _largest(values: Sequence[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)
+    Args:
+        lines: Of each method.
+        methods: The baseline, then all.
+        records: The runs of all data sets.
+        metric: The quality.
+    """
+    device = reference_device([method.records for method in methods])
+    by_name = {method.name: method for method in methods}
+    for line in lines:
+        line["speed_note"] = speed_note(by_name[line["name"]].records, device, records)
+    mark_pareto(lines, metric)
 
 
 # Differences
@@ -311,7 +199,7 @@ def _pair_values(
     values = []
     for (one, other), difference, p_holm in zip(pairs, found, adjusted, strict=True):
         first, second = methods[one], methods[other]
-        counts = wins_and_losses_of(first.answers, second.answers, rows)
+        counts = wins_and_losses(first.answers, second.answers, rows)
         of_pair = _difference_values(difference, p_holm, counts)
         values.append(
             {
@@ -324,68 +212,32 @@ def _pair_values(
     return values
 
 
-def _badness(value: float, metric: str) -> float:
-    """A number that is smaller for a better method; unknown values come last."""
-    if math.isnan(value):
-        return math.inf
-    return value if metric in LOWER_IS_BETTER else -value
-
-
 def _groups_of_ties(
-    order: Sequence[int], adjusted: Mapping[tuple[int, int], Mapping[str, float]], metric: str
-) -> dict[int, int]:
-    """Numbers groups of methods, the best first.
+    values: Sequence[float], adjusted: Mapping[tuple[int, int], Mapping[str, float]], metric: str
+) -> list[int]:
+    """Numbers groups of methods.
 
     A group begins at the first method that is significantly worse than the best of the group above. Within a group,
-    two methods may still differ significantly: "cannot be told apart" is no equivalence relation.
+    two methods may still differ significantly: "cannot be told apart" is no equivalence relation. Methods whose value
+    is unknown or infinite are the last group.
+
+    Args:
+        values: The metric of each method, the best first.
+        adjusted: Holm's p-values of each pair of methods by metric.
+        metric: Which metric.
+
+    Returns:
+        The group of each method, from 1 on.
     """
-    groups = {}
-    group = 1
-    best = order[0]
-    for index in order:
-        if index != best and adjusted[best, index][metric] < LEVEL:
-            group += 1
+    groups = [1]
+    best = 0
+    for index in range(1, len(values)):
+        is_worse = adjusted[best, index][metric] < LEVEL
+        is_first_unknown = math.isfinite(values[best]) and not math.isfinite(values[index])
+        if is_worse or is_first_unknown:
             best = index
-        groups[index] = group
+        groups.append(groups[-1] + (best == index))
     return groups
-
-
-# Quality against speed
-
-
-def _mark_pareto(lines: list[Values], baseline: str, metric: str) -> None:
-    """Marks the methods that no other one beats in quality and in speed; removes what only this needs."""
-    device = next(line["device"] for line in lines if line["name"] == baseline)
-    for line in lines:
-        others = [other for other in lines if other is not line]
-        if line["examples_per_second"] is None:
-            line["speed_note"] = line["speed_note"] or "not measured"
-        elif line["device"] != device:
-            line["speed_note"] = "on another device"
-        elif any(_overlap(line, other) for other in others):
-            line["speed_note"] = "beside another run"
-    for line in lines:
-        del line["_spans"]
-    comparable = [line for line in lines if line["speed_note"] is None]
-    for line in comparable:
-        line["pareto"] = not any(_dominates(other, line, metric) for other in comparable)
-
-
-def _overlap(line: Values, other: Values) -> bool:
-    """Whether an evaluation of one method ran at the same time, on the same machine, as one of another."""
-    for machine, start, end in line["_spans"]:
-        for other_machine, other_start, other_end in other["_spans"]:
-            known = None not in (machine, start, end, other_start, other_end)
-            if known and machine == other_machine and start < other_end and other_start < end:
-                return True
-    return False
-
-
-def _dominates(one: Values, other: Values, metric: str) -> bool:
-    quality = -_badness(one["metrics"][metric]["value"], metric), -_badness(other["metrics"][metric]["value"], metric)
-    speed = one["examples_per_second"], other["examples_per_second"]
-    no_worse = quality[0] >= quality[1] and speed[0] >= speed[1]
-    return no_worse and (quality[0] > quality[1] or speed[0] > speed[1])
 
 
 def _plain(value: Any) -> Any:
