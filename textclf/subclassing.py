@@ -14,6 +14,7 @@ BASES = (
     "textclf.models.few_shot",
     "textclf.data.base",
     "textclf.data.rows",
+    "textclf.data.source",
 )
 """Modules of the base classes; subclasses may not use their names that begin with an underscore."""
 

@@ -175,9 +175,9 @@ def test_the_hub_is_asked_for_a_commit_or_rows_are_compared(kind):
     assert commit or set(kind.hub_fingerprints) == set(kind.hub_splits)
 
 
-def test_other_rows_on_a_branch_are_said(monkeypatch, capsys):
+def test_other_rows_on_a_branch_are_reported(monkeypatch, capsys):
     rows = Dataset.from_dict({"comments": ["하나", "둘"], "hate": [0, 2]})
-    monkeypatch.setattr("textclf.data.rows.read_hub", lambda *_: rows)
+    monkeypatch.setattr("textclf.data.source.read_hub", lambda *_: rows)
     KorHateDataModule().prepare_data()
     assert "'inmoonlight/kor_hate' has other 'train' rows at 'refs/convert/parquet'" in capsys.readouterr().err
     known = rows_hash(KorHateDataModule()._in_standard_columns("train", steps=())[0])

@@ -1,27 +1,21 @@
-"""From a source to the rows of its splits: reading, cleaning, dividing, sampling, and counts after each step."""
+"""From the source to the rows of the splits: cleaning, dividing, sampling, and counts after each step."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from textclf.console import say
-from textclf.data.cleaning import DEFAULT, TIDY, CleaningStep, DropUnknownLabels, RowStep, TextStep, text_steps
+from textclf.data.cleaning import DEFAULT, TIDY, CleaningStep, RowStep, text_steps
 from textclf.data.columns import KEY, KeyedRows, int_column
 from textclf.data.folds import fold_of_rows
-from textclf.data.kept_columns import with_kept_columns
 from textclf.data.ledger import READ, Ledger
 from textclf.data.options import refuse_without_effect
-from textclf.data.read_files import ANY_SUFFIX, read_split, split_files
-from textclf.data.read_hub import read_hub
-from textclf.data.source_rows import as_dataset, with_valid_text
-from textclf.data.splitting import SPLITS, LimitBy, Split, draw_sample, draw_shots, stratified_split
-from textclf.data.standard import standard_columns
-from textclf.data.text_values import as_text, content_of, has_single_values
+from textclf.data.read_files import ANY_SUFFIX
+from textclf.data.source import Source
+from textclf.data.splitting import LimitBy, Split, draw_sample, draw_shots, stratified_split
 from textclf.errors import UserError
 from textclf.types import Dataset
 
@@ -32,38 +26,10 @@ NAMED = 10
 """Maximum number of classes that are named in a line."""
 
 
-class _Missing:
-    """A class attribute that a subclass has to set."""
-
-    def __init__(self, name: str, remedy: str) -> None:
-        self.name = name
-        self.remedy = remedy
-
-    def __get__(self, instance: object, owner: type) -> Any:
-        if instance is None:  # `hasattr` of the class is False
-            raise AttributeError(self.name)
-        raise UserError(f"{owner.__name__} has no {self.name}: {self.remedy}")
-
-
-def _missing(name: str, remedy: str) -> Any:
-    return _Missing(name, remedy)
-
-
-class SplitRows:
-    """The part of a data module that reads rows; it knows neither trainer nor model.
+class SplitRows(Source):
+    """The part of a data module that makes the rows of its splits; it knows neither trainer nor model.
 
     Attributes:
-        label_names: Name of each class, in the order of their indices.
-        hub_id: Repository on the hub.
-        hub_config: Name of one of its data sets, where it has several.
-        hub_revision: Commit of the repository; a branch where no commit is known.
-        hub_fingerprints: Hash of the uncleaned rows of each split, where the revision is only a branch.
-        hub_splits: The splits that the repository has.
-        split_names: The source's names of splits, where they differ from ours.
-        text_column: The source's column of texts.
-        text_pair_column: The source's column of second texts.
-        label_column: The source's column of labels: indices, or names.
-        id_column: The source's column of ids; the row number where it has none.
         recipe: Cleaning steps, unless the configuration gives others.
         test_share: Share of each class that becomes the test split where the source has none.
         ledger: Counts of the rows after each step.
@@ -71,97 +37,22 @@ class SplitRows:
             are not scored.
     """
 
-    label_names: Sequence[str] = _missing("label_names", "set it to the name of each class, in a tuple")
-    hub_id: ClassVar[str] = _missing("hub_id", "name a data set on the hub, or define load_split")
-    hub_config: ClassVar[str | None] = None
-    hub_revision: ClassVar[str] = "main"
-    hub_fingerprints: ClassVar[dict[Split, str]] = {}
-    hub_splits: ClassVar[tuple[Split, ...]] = ("train", "test")
-    split_names: ClassVar[dict[Split, str]] = {}
-    text_column: str = "text"
-    text_pair_column: str | None = None
-    label_column: str = "label"
-    id_column: str | None = None
     recipe: ClassVar[Sequence[CleaningStep]] = DEFAULT
     test_share: ClassVar[float] = 0.0
     test_rows_reserved: bool = False
 
-    data_dir: str | None
     val_size: float
     seed: int
     limit: dict[Split, int]
     limit_by: LimitBy
     shots_per_class: int | None
-    folds: int | None
     fold: int | None
     fold_groups: str | None
-    cleaning: Sequence[CleaningStep]
-    keep_columns: Sequence[str]
     ledger: Ledger
     _rows: dict[Split, Dataset]
     """Rows of each split after all steps."""
     _sources: dict[Split, KeyedRows]
     """Rows of each split after the steps that change texts; kept, since other splits are compared with them."""
-
-    # The source
-
-    def source_splits(self) -> tuple[Split, ...]:
-        """The splits that the source itself has.
-
-        Raises:
-            UserError: `data_dir` does not exist. (`predict` does not need it: its checkpoint has the labels.)
-        """
-        if self.data_dir is None:
-            return self.hub_splits
-        if not Path(self.data_dir).is_dir():
-            raise UserError(
-                f"data_dir {self.data_dir!r} is not a folder: give one that holds train.parquet, test.csv, ..."
-            )
-        found: list[Split] = []
-        for split in SPLITS:
-            name = self._source_name(split)
-            if name is not None and split_files(self.data_dir, name):
-                found.append(split)
-        return tuple(found)
-
-    def _source_name(self, split: Split) -> str | None:
-        """The source's name of a split; None where the source calls another split by our name of this one.
-
-        A folder that has a file under our own name of a split, where the source has another name, has our names.
-        """
-        names = self.split_names
-        if self.data_dir is not None and any(split_files(self.data_dir, own) for own in names):
-            names = {}
-        if split in names:
-            return names[split]
-        return None if split in names.values() else split
-
-    def load_split(self, split: Split) -> Dataset:
-        """Reads one split of the source, in the source's columns; override it for a source of another kind.
-
-        Raises:
-            UserError: It cannot be read; the message says what to pass.
-        """
-        name = self._source_name(split) or split
-        if self.data_dir is not None:
-            return read_split(self.data_dir, name)
-        return read_hub(self.hub_id, self.hub_config, self.hub_revision, name)
-
-    def _load(self, split: Split) -> Dataset:
-        """Reads one split, and makes its strings valid Unicode.
-
-        Raises:
-            UserError: It cannot be read, or a user's `load_split` gives half of a character.
-        """
-        gave = f"{type(self).__name__}.load_split({split!r}) gave"
-        try:
-            source = as_dataset(self.load_split(split), gave)
-        except UnicodeEncodeError as error:
-            raise UserError(
-                f"{type(self).__name__}.load_split({split!r}) gives invalid characters, such as half of an emoji "
-                f"({error}): pass texts through textclf.data.text_values.mended first"
-            ) from error
-        return with_valid_text(source, f"the {split} split")
 
     def used_splits(self) -> tuple[Split, ...]:
         """The splits before validation rows are held out: the source's; with folds, train and test are of one split."""
@@ -169,11 +60,6 @@ class SplitRows:
         if self.folds is None:
             return source
         return ("train", "validation", "test") if "validation" in source and len(source) > 1 else ("train", "test")
-
-    def _split_of_folds(self) -> Split:
-        """The split whose rows are divided into folds: train, or the only one."""
-        source = self.source_splits()
-        return "train" if "train" in source else source[0]
 
     def has_split(self, split: Split) -> bool:
         """Whether there are rows for `split`, from the source or divided from another split."""
@@ -319,60 +205,6 @@ class SplitRows:
                     self._store_parts_of_test(rows, train, test)
         return self._sources[split]
 
-    def _in_standard_columns(self, split: Split, steps: Sequence[TextStep] | None = None) -> tuple[Dataset, np.ndarray]:
-        """A split of the source in the standard columns, and for each row the steps that changed it, as bits.
-
-        Args:
-            split: One of the source's own splits.
-            steps: Steps that change texts; by default those of the cleaning recipe.
-        """
-        if steps is None:
-            steps = text_steps(self.cleaning)
-        source = self._load(split)
-        # Rows without a known label are in no fold that is tested: they stay in train.
-        part = "train" if self.folds is not None and split == self._split_of_folds() else split
-        rows = standard_columns(
-            source,
-            text=self.text_column,
-            text_pair=self.text_pair_column,
-            label=self.label_column,
-            id_=self.id_column,
-            label_names=self.label_names,
-            remedy=self._column_remedy,
-            steps=steps,
-            keep_unknown=self._drops_unknown_labels(part),
-        )
-        changed = int_column(rows, "changed")
-        rows = rows.remove_columns("changed")
-        if self.keep_columns:
-            rows = with_kept_columns(rows, source, self.keep_columns, self.label_names)
-        return rows, changed
-
-    def _drops_unknown_labels(self, split: Split) -> bool:
-        """Whether rows with an unknown label are dropped, so that they must be read."""
-        return any(isinstance(step, DropUnknownLabels) and split in step.splits for step in self.cleaning)
-
-    def column_option(self, role: str) -> str | None:
-        """The option that names a column, such as `--data.text_column`; None where no class in the MRO has it.
-
-        Args:
-            role: `text`, `text_pair` or `label`.
-        """
-        argument = f"{role}_column"
-        has_argument = any(argument in inspect.signature(kind).parameters for kind in type(self).__mro__[:-1])
-        return f"--data.{argument}" if has_argument else None
-
-    def _column_remedy(self, role: str) -> str:
-        """How to name another column of texts or labels, as an imperative."""
-        option = self.column_option(role)
-        if option is not None:
-            return f"name another column with {option}"
-        argument = f"{role}_column"
-        kind = type(self).__name__
-        if self.data_dir is not None:
-            return f"give the files the columns of {kind}, or read them with --data FilesDataModule --data.{argument}"
-        return f"set {argument} in {kind}"
-
     def _store_source(self, split: Split, rows: Dataset, changed: np.ndarray) -> None:
         """Stores the rows of a split, and counts those that each step changed (`changed` has a bit for each step)."""
         self._sources[split] = KeyedRows(rows, split, self._keys_of)
@@ -429,25 +261,6 @@ class SplitRows:
         groups = None if self.fold_groups is None else self._groups_of_rows(split, self.fold_groups)
         tested = fold_of_rows(rows.labels, rows.keys, folds, self.label_names, groups) == self.fold
         return np.flatnonzero(~tested), np.flatnonzero(tested)
-
-    def _groups_of_rows(self, split: Split, column: str) -> list[Any]:
-        """The group of each row of a split, such as its author; None for a row without one.
-
-        Raises:
-            UserError: There is no such column, or its values are lists, objects or bytes.
-        """
-        source = self._load(split)
-        if column not in source.column_names:
-            raise UserError(
-                f"fold_groups {column!r} is not a column of the {split} split: give one of "
-                f"{', '.join(source.column_names)}"
-            )
-        if not has_single_values(source.features[column]):
-            raise UserError(
-                f"fold_groups {column!r} holds {content_of(source.features[column])}: give a column with one value in "
-                "each row"
-            )
-        return [as_text(value) for value in source[column]]
 
     # Messages about missing rows
 
