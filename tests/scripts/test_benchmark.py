@@ -1,36 +1,27 @@
-import importlib.util
 import json
 import os
 import sys
 from pathlib import Path
 
 import pytest
+from benchmarks import frame
 
 from textclf.data.base import TextDataModule
 from textclf.errors import UserError
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-from benchmarks import frame
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
-
 
 @pytest.fixture
-def benchmark(monkeypatch):
-    """The script as a module of its own, with `fake` as its only part, on a machine with a short description."""
-    spec = importlib.util.spec_from_file_location("benchmark_under_test", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "machine", lambda: {"cpu": "abacus", "gpu": None})
-    module.PARTS.clear()
+def benchmark(script, monkeypatch):
+    """The script with `fake` as its only part, on a machine with a short description."""
+    monkeypatch.setattr(script, "machine", lambda: {"cpu": "abacus", "gpu": None})
+    script.PARTS.clear()
 
-    @module.part(unit="rows", bound=1.3)
+    @script.part(unit="rows", bound=1.3)
     def fake(options):
         """Nothing at all."""
         return {"slow": lambda: {"rows": options.rows, "padding": 0.5}, "fast": lambda: {"rows": options.rows}}
 
-    return module
+    return script
 
 
 class Workshop:

@@ -1,17 +1,13 @@
 import json
-import sys
 from argparse import Namespace
 from functools import partial
-from pathlib import Path
 
+import plot_growth
 import pytest
 import torch
+from benchmarks import likelihood
 
 from tests.scoring.tiny import save_tiny_lm
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-import plot_growth
-from benchmarks import likelihood
 
 
 @pytest.fixture

@@ -1,15 +1,10 @@
 """What the comparison of ready-made methods rests on."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from benchmarks import methods
 
 from textclf.models import TextClassifier
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-from benchmarks import methods
 
 NAMES = ("negative", "positive")
 

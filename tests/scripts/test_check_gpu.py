@@ -7,11 +7,9 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import check_gpu
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-import check_gpu
 from gpu_checks import likelihood, training
 from gpu_checks.frame import CPU, Row
 

@@ -3,16 +3,13 @@
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from compare import main
 
 from tests.evaluation.run_folders import configuration, invented_labels, write_run, write_table
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-from compare import main
 
 
 @pytest.fixture

@@ -1,17 +1,14 @@
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import fetch_smollm2
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.scoring.tiny import MERGES, byte_tokenizer, write_gguf
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-import fetch_smollm2
 
 
 @pytest.fixture

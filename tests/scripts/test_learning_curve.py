@@ -1,8 +1,6 @@
 import csv
-import importlib.util
 import json
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +10,7 @@ import yaml
 
 from textclf.data import KorSAEDataModule
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "learning_curve.py"
-
-
-@pytest.fixture
-def script(monkeypatch):
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("learning_curve_under_test", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    return module
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def test_the_interval_of_a_mean(script):
@@ -83,7 +71,7 @@ def test_a_test_split_that_is_made_from_train_leaves_the_curve_its_shots(script,
     (tmp_path / "rows" / "train.csv").write_text(lines + "\n", encoding="utf-8")
     folder = tmp_path / "curve"
     data = ["--data", "KorSAEDataModule", "--data.data_dir", str(tmp_path / "rows"), "--trainer.logger", "false"]
-    method = ["--config", str(SCRIPT.parents[1] / "configs" / "model" / "tfidf.yaml"), "--model.min_df", "1"]
+    method = ["--config", str(CONFIGS / "model" / "tfidf.yaml"), "--model.min_df", "1"]
     assert script.main([str(folder), *method, *data, "--shots", "1", "64", "--seeds", "0"]) == 0
     for shots in (1, 64):
         with (folder / f"shots-{shots}-seed-0" / "cleaning.csv").open() as file:

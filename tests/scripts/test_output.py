@@ -1,11 +1,8 @@
 import io
 import sys
 from importlib import import_module
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rescore import main
 
 from textclf.scoring.rules import RULES, Likelihoods, log_softmax
 from textclf.scoring.score_file import StoredScores, read_scores, write_scores
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-from rescore import main
 
 NAMES = ("sport", "정치", "art")
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -37,13 +36,6 @@ SCRATCH = {
         "learning_rate": 0.01,
     },
 }
-
-
-@pytest.fixture(scope="module")
-def script():
-    """The script as a module."""
-    sys.path.insert(0, str(SCRIPT.parent))
-    return import_module("run_all")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,4 @@
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,18 +7,6 @@ from sklearn.linear_model import LogisticRegression
 
 from textclf.data import FilesDataModule
 from textclf.embeddings import Embedder, EmbeddingSettings
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "run_mteb.py"
-
-
-@pytest.fixture
-def script(monkeypatch):
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("run_mteb_under_test", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -1,24 +1,7 @@
-import importlib.util
 import json
-import sys
 from dataclasses import asdict
-from pathlib import Path
-
-import pytest
 
 from textclf.evaluation import simulation, simulation_table
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "simulate_statistics.py"
-
-
-@pytest.fixture
-def script(monkeypatch):
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("simulate_statistics_under_test", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_settings_that_are_measured_are_not_repeated(script, monkeypatch, tmp_path, capsys):
