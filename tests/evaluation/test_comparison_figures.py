@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from tests.evaluation.test_leaderboard import KOREAN, LONG, comparison
+from tests.evaluation.invented_comparison import KOREAN, LONG, comparison
 from textclf.evaluation.comparison_figures import draw_comparison, file_stems
 
 
