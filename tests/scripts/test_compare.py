@@ -97,9 +97,12 @@ FAULTS = {
         lambda: damaged("bad", "metrics.json", b'{"examples_per_second": "fast"}'),
         "examples_per_second is 'fast'",
     ),
+    "times that are numbers": (lambda: damaged("bad", "run.json", b'{"started": 3}'), "started is 3, not a text"),
+    "a fold without folds": (lambda: run_of(config=configuration(fold=1)), "data.fold 1 and data.folds None"),
     "an unknown metric": (lambda: ["b", "--metric", "f1"], "'f1' is none of accuracy, macro_f1, mcc, nll, brier"),
     "an unknown baseline": (lambda: ["b", "--baseline", "c"], r"'c' is not among the runs \(a, b\)"),
     "an unknown column": (lambda: ["b", "--cluster", "author"], "no column 'author'.*keep_columns"),
+    "a column of lists": (lambda: ["b", "--cluster", "scores"], "'scores' has lists as values"),
     "a folder as a file": (lambda: ["b", "--json", "b"], "'b' is a folder"),
     "a file as a folder": (lambda: ["b", "--csv", "a/report/metrics.json/c.csv"], "cannot be written"),
     "a place for figures": (lambda: ["b", "--figures", "a/report/metrics.json"], "cannot be written"),
@@ -122,6 +125,19 @@ def test_one_configuration_and_seed_twice(runs, capsys):
         write_run(Path(name), "S", config=configuration(3), seed=len(name))
     assert main(["s1", "s2"]) == 2
     assert "s2 and s1 are runs of one configuration and one seed" in capsys.readouterr().err
+
+
+def test_validation_and_test_of_one_run(runs, capsys):
+    validation = Path("s/report/validation")
+    write_run(Path("s"), "S", config=configuration())
+    write_table(validation / "predictions.parquet", ids=[f"validation {row}" for row in range(60)])
+    (validation / "metrics.json").write_text('{"data": "Toy", "method": "S"}', encoding="utf-8")
+    assert main(["s", str(validation)]) == 2
+    assert "such as the one with the id 'row 0', are not in s/report/validation" in capsys.readouterr().err
+    write_table(validation / "predictions.parquet")
+    assert main(["s", str(validation)]) == 2
+    message = "s/report/validation/predictions.parquet and s are runs of one configuration and one seed"
+    assert message in capsys.readouterr().err
 
 
 def test_an_empty_table(runs, capsys):

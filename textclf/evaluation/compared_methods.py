@@ -50,8 +50,7 @@ def methods_of(runs: Sequence[Matched], short: Mapping[str, str]) -> list[Method
         for other in same[0]:
             if other.record.seeds == run.record.seeds:
                 raise UserError(
-                    f"{run.record.path} and {other.record.path} are runs of one configuration and one seed: "
-                    "name one of them"
+                    f"{run.where} and {other.where} are runs of one configuration and one seed: name one of them"
                 )
         same[0].append(run)
     names = method_names([group[0].record for group in groups], short)

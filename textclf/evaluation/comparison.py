@@ -65,9 +65,9 @@ def compare(
     for record in records:
         by_data[record.data_set].append(record)
     if baseline is not None and baseline not in records:
-        raise UserError(f"the baseline {baseline.path} is not one of the runs: name it among them, too")
+        raise UserError(f"the baseline {baseline.where} is not one of the runs: name it among them, too")
     if max(map(len, by_data.values())) < 2:
-        shown = ", ".join(f"{runs[0].path}: {name}" for name, runs in by_data.items())
+        shown = ", ".join(f"{runs[0].where}: {name}" for name, runs in by_data.items())
         raise UserError(f"each run is of another data set ({shown}): name two or more of one data set")
     short = short_methods(record.method for record in records)
     data_sets = {}

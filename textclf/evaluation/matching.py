@@ -39,7 +39,7 @@ class Matched:
     @property
     def where(self) -> str:
         """The run, in messages."""
-        return str(self.record.path)
+        return self.record.where
 
     def select(self, rows: np.ndarray) -> Matched:
         """The rows of the given indices, shape `(rows,)`, in that order."""
@@ -66,7 +66,7 @@ def pool_folds(records: Sequence[RunRecord]) -> list[Matched]:
     """
     folds: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
-        key = str(record.path)
+        key = str(record.table_path)
         if record.fold is not None:
             key = json.dumps([record.settings, record.seeds], sort_keys=True, default=str)
         folds[key].append(record)
@@ -77,25 +77,29 @@ def _pooled(records: Sequence[RunRecord]) -> Matched:
     first = records[0]
     if first.fold is None:
         return Matched((first,), first.table)
-    number = first.config["data.folds"]
+    number = first.config.get("data.folds")
+    if not isinstance(number, int):
+        raise UserError(
+            f"{first.where}: config.yaml has data.fold {first.fold!r} and data.folds {number!r}: run it with both"
+        )
     by_fold: dict[int | None, RunRecord] = {}
     for record in records:
         if record.fold in by_fold:
             raise UserError(
-                f"{record.path} and {by_fold[record.fold].path} are both fold {record.fold} of one configuration and "
-                "one seed: name one of them"
+                f"{record.where} and {by_fold[record.fold].where} are both fold {record.fold} of one configuration "
+                "and one seed: name one of them"
             )
         by_fold[record.fold] = record
     missing = [str(fold) for fold in range(number) if fold not in by_fold]
     if missing:
-        raise UserError(f"{first.path}: fold {', '.join(missing)} of {number} is missing: run it, and name it as well")
+        raise UserError(f"{first.where}: fold {', '.join(missing)} of {number} is missing: run it, and name it as well")
     ordered = [by_fold[fold] for fold in range(number)]
     tables = [record.table for record in ordered]
     seen: dict[str, RunRecord] = {}
     for record in ordered:
         for name in record.table.ids:
             if name in seen:
-                raise UserError(f"the row with the id {name!r} is in the folds {seen[name].path} and {record.path}")
+                raise UserError(f"the row with the id {name!r} is in the folds {seen[name].where} and {record.where}")
             seen[name] = record
     pairs = [table.text_pairs for table in tables]
     pooled = replace(
@@ -219,6 +223,8 @@ def _groups(first: Matched, kept: Sequence[str], cluster: str) -> np.ndarray:
     values: list[object] = []
     for record in first.records:
         values += read_column(record.table_path, cluster)
+    if any(isinstance(value, list | dict) for value in values):
+        raise UserError(f"the column {cluster!r} has lists as values: name a column with one group for each row")
     by_id = dict(zip(first.table.ids, values, strict=True))
     numbers: dict[object, int] = {}
     groups = []

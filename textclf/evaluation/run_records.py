@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,8 +15,17 @@ from textclf.errors import UserError
 from textclf.evaluation.prediction_table import PredictionTable, read_predictions
 
 TABLE = "predictions.parquet"
-NUMBERS = ("examples_per_second", "train_rows", "peak_memory_mib", "trained_parameters", "cost")
+NUMBERS = (
+    "examples_per_second",
+    "encoding_seconds",
+    "train_rows",
+    "peak_memory_mib",
+    "trained_parameters",
+    "cost",
+)
 """Facts of a run that are numbers, where they are known."""
+WORDS = ("device", "machine", "started", "ended", "command")
+"""Facts of a run that are text, where they are known."""
 LISTED = 5
 """Runs that a message lists."""
 UNNAMED_DATA = "data"
@@ -66,10 +76,15 @@ class RunRecord:
         if not table.ids:
             raise UserError(f"{self.table_path}: the prediction table has no rows")
         if len(set(table.ids)) < len(table.ids):
-            seen: set[str] = set()
-            twice = next(name for name in table.ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            twice = Counter(table.ids).most_common(1)[0][0]
             raise UserError(f"{self.table_path}: the id {twice!r} occurs twice: rows are matched by unique ids")
         return table
+
+    @property
+    def where(self) -> str:
+        """The run in messages; the table where it is not that of the run's test."""
+        is_of_test = self.table_path == self.path / "report" / TABLE
+        return str(self.path if is_of_test else self.table_path)
 
     @property
     def data_set(self) -> str:
@@ -142,7 +157,7 @@ def find_baseline(path: str, records: Sequence[RunRecord]) -> RunRecord:
     for record in records:
         if wanted in (record.path.resolve(), record.table_path.resolve(), record.table_path.parent.resolve()):
             return record
-    shown = ", ".join(str(record.path) for record in records[:LISTED])
+    shown = ", ".join(record.where for record in records[:LISTED])
     more = f" and {len(records) - LISTED} more" if len(records) > LISTED else ""
     raise UserError(f"the baseline {path!r} is not among the runs ({shown}{more}): name one of them, or add it")
 
@@ -190,9 +205,10 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not JSON ({error}): run the test again") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a JSON object: run the test again")
-    for name in NUMBERS:
-        if not isinstance(content.get(name), int | float | None):
-            raise UserError(f"{path}: {name} is {content[name]!r}, not a number: run the test again")
+    for names, kind, words in ((NUMBERS, int | float | None, "a number"), (WORDS, str | None, "a text")):
+        for name in names:
+            if not isinstance(content.get(name), kind):
+                raise UserError(f"{path}: {name} is {content[name]!r}, not {words}: run the test again")
     return content
 
 
