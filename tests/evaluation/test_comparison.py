@@ -286,6 +286,18 @@ def test_invalid_answers_are_wrong_and_have_no_loss(tmp_path):
     assert run["difference"]["accuracy"]["rows"] == 60
 
 
+def test_scores_with_nan_give_no_loss(tmp_path):
+    def partly_unknown(predictions, log_scores):
+        log_scores[:5, (invented_labels(60)[0] + 1) % 3] = np.nan
+
+    a = write_run(tmp_path / "a", "A")
+    b = write_run(tmp_path / "b", "B", change=partly_unknown)
+    run = by_name(compared(a, b))["B"]
+    for metric in ("nll", "brier"):
+        assert run["difference"][metric]["rows"] == 55
+        assert run["metrics"][metric]["low"] is not None
+
+
 def test_an_infinite_nll_is_null(tmp_path):
     def impossible(predictions, log_scores):
         log_scores[0] = -np.inf

@@ -136,13 +136,14 @@ def test_the_smallest_visible_difference_is_found_in_four_of_five_test_sets():
 
 
 def test_reasons_for_a_narrow_interval():
-    assert narrow_reasons(*answers(1_000, 3, 0.8), seeds=5, groups=200) == []
-    assert narrow_reasons(*answers(1_000, 3, 0.8), seeds=3, groups=40) == [
+    assert narrow_reasons(*answers(1_000, 3, 0.8), 3, seeds=5, groups=200) == []
+    assert narrow_reasons(*answers(1_000, 3, 0.8), 3, seeds=3, groups=40) == [
         "3 seeds are fewer than 5",
         "40 groups are fewer than 200",
     ]
     labels = np.array([0] * 50 + [1] * 4)
-    assert narrow_reasons(labels, np.zeros(54, dtype=int)) == [
+    assert narrow_reasons(*answers(1_000, 3, 0.8), 4) == ["0 rows of the rarest class are fewer than 20"]
+    assert narrow_reasons(labels, np.zeros(54, dtype=int), 2) == [
         "54 rows are fewer than 300",
         "4 rows of the rarest class are fewer than 20",
         "4 wrong rows are fewer than 20",

@@ -50,3 +50,14 @@ def test_settings_or_folders_are_added_where_methods_are_alike(tmp_path):
     assert method_names(records, short) == ["Probe (a), x/0", "Probe (a), y/0"]
     records = [record(tmp_path / part / "a" / "0", probe) for part in "xy"]
     assert len(set(method_names(records, short))) == 2
+    records = [record(tmp_path / name / "0", probe, **{f"{name}.lr": 1}) for name in "xy"]
+    assert method_names(records, short) == ["Probe (a), x/0", "Probe (a), y/0"]
+
+
+def test_tables_of_one_name_are_named_by_their_paths(tmp_path):
+    records = []
+    for name in "xy":
+        path = tmp_path / name / "test.parquet"
+        records.append(RunRecord(path, path))
+    names = [f"test ({tmp_path}/x/test.parquet)", f"test ({tmp_path}/y/test.parquet)"]
+    assert method_names(records, short_methods(each.method for each in records)) == names

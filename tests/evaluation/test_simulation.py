@@ -49,7 +49,7 @@ def test_intervals_are_those_of_a_report(population, drawn, monkeypatch):
         losses = population.nll[0][drawn]
         expected = mean_interval(losses[number])
         assert [bound[number] for bound in simulation.mean_bounds(losses)] == pytest.approx(expected[1:])
-        reasons = narrow_reasons(population.labels[rows], population.predictions[0][rows])
+        reasons = narrow_reasons(population.labels[rows], population.predictions[0][rows], SETTING.classes)
         assert simulation.is_warned(population, counts)[number] == bool(reasons)
 
 

@@ -24,8 +24,8 @@ def agreement_of(predictions: Mapping[str, np.ndarray], labels: np.ndarray, ids:
         ids: Of the rows.
 
     Returns:
-        For each pair Cohen's kappa (Cohen, 1960, https://doi.org/10.1177/001316446002000104; None where it is
-        undefined), and the rows that only one of the two gets right.
+        For each pair Cohen's kappa (Cohen, 1960, https://doi.org/10.1177/001316446002000104; 1 where both always give
+        the same answer), and the rows that only one of the two gets right.
     """
     from sklearn.metrics import cohen_kappa_score
 

@@ -62,7 +62,7 @@ class Answers:
     @cached_property
     def answered(self) -> np.ndarray:
         """Rows that every run gave probabilities for, bool, shape `(rows,)`."""
-        answered: np.ndarray = ~np.isnan(self.nll).any(axis=0)
+        answered: np.ndarray = ~np.isnan(self.brier).any(axis=0)  # unlike `nll`, it depends on all classes
         return answered
 
     def losses(self, metric: str, rows: Rows) -> np.ndarray:

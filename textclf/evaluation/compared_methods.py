@@ -81,7 +81,9 @@ def method_values(method: Method, intervals: Mapping[str, Interval], rows: Rows)
     facts = [record.facts for record in method.records]
     first = method.runs[0]
     groups = None if rows.groups is None else rows.unit_count
-    warnings = narrow_reasons(rows.labels, first.table.predictions, seeds=len(method.runs), groups=groups)
+    warnings = narrow_reasons(
+        rows.labels, first.table.predictions, rows.num_classes, seeds=len(method.runs), groups=groups
+    )
     return {
         "name": method.name,
         "runs": [str(record.path) for record in method.records],

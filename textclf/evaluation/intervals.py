@@ -193,20 +193,21 @@ def power_quantiles() -> float:
 
 
 def narrow_reasons(
-    labels: np.ndarray, predictions: np.ndarray, *, seeds: int = 1, groups: int | None = None
+    labels: np.ndarray, predictions: np.ndarray, num_classes: int, *, seeds: int = 1, groups: int | None = None
 ) -> list[str]:
     """Says why the intervals of a table may be too narrow; empty where they hold what they promise.
 
     Args:
         labels: True classes, shape `(rows,)`.
         predictions: Predicted classes, shape `(rows,)`.
+        num_classes: Number of classes; one without rows is the rarest.
         seeds: Number of runs that differ in the seed.
         groups: Number of groups of rows; None where rows are independent.
     """
     reasons = []
     if len(labels) < FEWEST_ROWS:
         reasons.append(f"{len(labels):,} rows are fewer than {FEWEST_ROWS}")
-    rarest = int(min(np.unique(labels, return_counts=True)[1], default=0))
+    rarest = int(np.bincount(labels, minlength=num_classes).min())
     if rarest < FEWEST_OF_A_KIND:
         reasons.append(f"{rarest} rows of the rarest class are fewer than {FEWEST_OF_A_KIND}")
     wrong = int((labels != predictions).sum())

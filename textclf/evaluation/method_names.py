@@ -64,11 +64,12 @@ def method_names(records: Sequence[RunRecord], short: Mapping[str, str]) -> list
         if len(alike) > 1:
             name = f"{name}, {_what_differs(record, alike)}"
         names.append(name)
-    for index, name in enumerate(names):
-        if names.count(name) > 1:
-            names[index] = f"{short[records[index].method]}, {records[index].short_path}"
+    times = Counter(names)
+    for index, record in enumerate(records):
+        if times[names[index]] > 1:
+            names[index] = f"{short[record.method]}, {record.short_path}"
     if len(set(names)) < len(names):
-        names = [f"{name} ({record.path})" for name, record in zip(names, records, strict=True)]
+        names = [f"{short[record.method]} ({record.where})" for record in records]
     return names
 
 

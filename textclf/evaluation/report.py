@@ -172,7 +172,7 @@ def classification_report_text(
     """
     scores = _scores(table)
     lines = [*_table_lines(table, scores["accuracy"]), "", *_metric_lines(scores, intervals)]
-    if reasons := narrow_reasons(table.labels, table.predictions):
+    if reasons := narrow_reasons(table.labels, table.predictions, len(table.label_names)):
         lines.append(_line("", f"intervals may be too narrow: {'; '.join(reasons)}"))
     lines.append(_line("examples:", f"{scores['examples']:.0f}"))
     lines.append(_line("invalid answers:", f"{scores['invalid']:.0f}"))

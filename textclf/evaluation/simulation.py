@@ -263,7 +263,7 @@ def is_warned(population: Population, counts: np.ndarray) -> np.ndarray:
     """Whether `narrow_reasons` warns of the first method's table, bool, shape `(sets,)`."""
     labels, predictions = population.cells[:, 0], population.cells[:, 1]
     support = np.stack([counts[:, labels == each].sum(axis=1) for each in range(population.num_classes)], axis=1)
-    rarest = np.where(support > 0, support, np.iinfo(np.int64).max).min(axis=1)
+    rarest = support.min(axis=1)
     wrong = counts[:, labels != predictions].sum(axis=1)
     few: np.ndarray = (rarest < FEWEST_OF_A_KIND) | (wrong < FEWEST_OF_A_KIND) | (counts.sum(axis=1) < FEWEST_ROWS)
     return few
