@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from textclf.console import run_script
+from textclf.errors import UserError
 
 
 def run(options: argparse.Namespace) -> None:
@@ -22,13 +23,23 @@ def run(options: argparse.Namespace) -> None:
     from textclf.evaluation.comparison import compare
     from textclf.evaluation.leaderboard import as_text
     from textclf.evaluation.leaderboard_formats import as_csv, as_json, as_latex, as_markdown
+    from textclf.evaluation.leaderboard_tables import Values
     from textclf.evaluation.run_records import find_baseline, find_runs
     from textclf.files import atomic_path, check_writable
 
-    formats = {options.json: as_json, options.csv: as_csv, options.markdown: as_markdown, options.latex: as_latex}
-    outputs = {path: write for path, write in formats.items() if path is not None}
-    for path in outputs:
+    outputs: dict[str, Callable[[Values], str]] = {}
+    for path, write in (
+        (options.json, as_json),
+        (options.csv, as_csv),
+        (options.markdown, as_markdown),
+        (options.latex, as_latex),
+    ):
+        if path is None:
+            continue
+        if path in outputs:
+            raise UserError(f"{path!r} is given for two outputs: name a file for each")
         check_writable(path)
+        outputs[path] = write
     if options.figures:
         check_writable(options.figures, is_folder=True)
     records = find_runs(options.runs)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -93,24 +94,27 @@ def run(arguments: Sequence[str] | None) -> int:
         launcher=options.launcher,
         slurm=slurm,
     )
-    print_comparison(root, [str(run.folder) for run in comparable(outcome)])
-    for failed, reason in outcome.failed:
-        print(f"run_all: {failed.name} failed: {reason} (log: {failed.log})", file=sys.stderr)
+    try:
+        print_comparison(root, [str(run.folder) for run in comparable(outcome)])
+    finally:
+        for failed, reason in outcome.failed:
+            print(f"run_all: {failed.name} failed: {reason} (log: {failed.log})", file=sys.stderr)
     return 1 if outcome.failed else 0
 
 
 def print_comparison(root: Path, runs: Sequence[str]) -> None:
-    """Prints the comparison of runs, and writes it to `comparison.json`; nothing where there is only one run."""
+    """Prints the comparison of runs, and writes it to `comparison.json`, where a data set has at least two runs."""
     from textclf.evaluation.comparison import compare
     from textclf.evaluation.leaderboard import as_text
     from textclf.evaluation.leaderboard_formats import as_json
     from textclf.evaluation.run_records import find_runs
     from textclf.files import atomic_path
 
-    if len(runs) < 2:
-        print(f"{len(runs)} complete: nothing to compare")
+    records = find_runs(runs)
+    if max(Counter(record.data_set for record in records).values(), default=0) < 2:
+        print(f"{len(runs)} complete, no two on one data set: nothing to compare")
         return
-    values = compare(find_runs(runs))
+    values = compare(records)
     print(as_text(values), end="")
     with atomic_path(root / "comparison.json") as temporary:
         temporary.write_text(as_json(values), encoding="utf-8")

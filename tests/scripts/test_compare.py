@@ -103,6 +103,7 @@ FAULTS = {
     "an unknown baseline": (lambda: ["b", "--baseline", "c"], r"'c' is not among the runs \(a, b\)"),
     "an unknown column": (lambda: ["b", "--cluster", "author"], "no column 'author'.*keep_columns"),
     "a column of lists": (lambda: ["b", "--cluster", "scores"], "'scores' has lists as values"),
+    "one file for two outputs": (lambda: ["b", "--json", "c", "--csv", "c"], "'c' is given for two outputs"),
     "a folder as a file": (lambda: ["b", "--json", "b"], "'b' is a folder"),
     "a file as a folder": (lambda: ["b", "--csv", "a/report/metrics.json/c.csv"], "cannot be written"),
     "a place for figures": (lambda: ["b", "--figures", "a/report/metrics.json"], "cannot be written"),

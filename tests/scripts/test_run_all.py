@@ -1,4 +1,4 @@
-"""`scripts/run_all.py`: each run once, whatever is killed in between."""
+"""`scripts/run_all.py`: each run once, also where something is killed in between."""
 
 import json
 import os
@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.evaluation.run_folders import write_run
 from textclf.errors import UserError
-from textclf.run.grid import claim, make_executor, plan
+from textclf.run.grid import Outcome, claim, make_executor, plan
 from textclf.run.grid_job import GridRun, is_locked, locked
 
 ROOT = Path(__file__).parents[2]
@@ -242,6 +243,9 @@ def test_the_lock_lasts_as_long_as_the_run(tmp_path):
         (["runs", "--launcher", "slurm", "--slurm", "gpu"], "--slurm 'gpu' is not of the form NAME=VALUE"),
         ([], "the following arguments are required: FOLDER"),
         (["runs", "--data", "{data}", "--methods", "{method}", "--model.min_d", "2"], "invented-tfidf: .*min_d"),
+        (["runs", "--data", "{data}", "--methods", "{method}", "--seed_everything", "2"], ".*: give --seeds instead"),
+        (["runs", "--data", "{data}", "--methods", "{method}", "--data.fold=2"], ".*: --folds tests each of them"),
+        (["runs", "--data", "{data}", "--methods", "{method}", "--data.seed", "2"], ".*--data.seed cannot be the same"),
     ],
 )
 def test_mistakes_are_one_line(words, message, script, configs, tmp_path, monkeypatch, capsys):
@@ -250,6 +254,27 @@ def test_mistakes_are_one_line(words, message, script, configs, tmp_path, monkey
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert re.match(f"run_all: error: {message}", line)
     assert not (tmp_path / "runs").exists()
+
+
+def test_runs_of_different_data_sets_are_not_compared(script, tmp_path, capsys):
+    folders = [str(write_run(tmp_path / data, data=data)) for data in ("One", "Two")]
+    script.print_comparison(tmp_path, folders)
+    assert capsys.readouterr().out == "2 complete, no two on one data set: nothing to compare\n"
+    script.print_comparison(tmp_path, [])
+    assert capsys.readouterr().out == "0 complete, no two on one data set: nothing to compare\n"
+    assert not (tmp_path / "comparison.json").exists()
+
+
+def test_failed_runs_are_reported_where_the_others_cannot_be_compared(script, tmp_path, monkeypatch, capsys):
+    """Runs of one folder with other rows, such as of two versions of the data."""
+    complete = [GridRun(write_run(tmp_path / name, name, rows=rows), ("fit",)) for name, rows in (("a", 50), ("b", 60))]
+    failed = [(GridRun(tmp_path / "c" / "seed-0", ("fit",)), "no memory")]
+    monkeypatch.setattr("textclf.run.grid.plan", lambda *_: [])
+    monkeypatch.setattr("textclf.run.grid.run_grid", lambda *_, **__: Outcome(complete, failed))
+    assert script.main([str(tmp_path), "--data", "d", "--methods", "m"]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[0] == f"run_all: c/seed-0 failed: no memory (log: {failed[0][0].log})"
+    assert "has 50 rows" in lines[1]
 
 
 def test_no_slurm_on_this_machine(tmp_path, monkeypatch):

@@ -27,6 +27,15 @@ SLURM_MINUTES = 60 * 24
 """Time limit of a SLURM job, unless `time` is given."""
 POLL_SECONDS = 0.5
 EXAMPLES = {"--data": "configs/rotten_tomatoes.yaml", "--methods": "configs/model/tfidf.yaml"}
+OWN_OPTIONS = {
+    "--seed_everything": "give --seeds instead",
+    "--data.folds": "give --folds instead",
+    "--data.fold": "--folds tests each of them",
+    "--run_dir": "the first argument is the folder of all runs",
+    "--run_name": "the first argument is the folder of all runs",
+    "--ckpt_path": "runs that were cut off are resumed without it",
+}
+"""Options that differ from run to run, and what to do instead of giving them."""
 Config = dict[str, Any]
 Merge = Callable[[Sequence[str]], Config]
 
@@ -126,6 +135,7 @@ def _name(files: Sequence[str]) -> str:
 
 def _cell(folder: Path, arguments: tuple[str, ...], folds: int | None, merge: Merge) -> Cell:
     first_fold: tuple[str, ...] = ()
+    _refuse_own_options(arguments)
     if folds is not None:
         arguments = (*arguments, "--data.folds", str(folds))
         first_fold = ("--data.fold", "0")
@@ -135,12 +145,29 @@ def _cell(folder: Path, arguments: tuple[str, ...], folds: int | None, merge: Me
         if command == "test":
             config = merge(["test", *arguments, *first_fold])
         varied = _varied(config, command)
+        for option in varied:
+            _refuse_option(arguments, option, "it is one of --seeds: leave it out")
     except UserError as error:
         raise UserError(f"{folder.name}: {error}") from error
     for name in ("seed_everything", "run_name", "run_dir", "ckpt_path"):
         config.pop(name, None)
     config["data"]["init_args"].pop("fold", None)
     return Cell(folder, command, arguments, config, varied)
+
+
+def _refuse_own_options(arguments: Sequence[str]) -> None:
+    """Refuses options that each run gets by itself: they would be overwritten.
+
+    Raises:
+        UserError: One of them is given.
+    """
+    for option, remedy in OWN_OPTIONS.items():
+        _refuse_option(arguments, option, remedy)
+
+
+def _refuse_option(arguments: Sequence[str], option: str, remedy: str) -> None:
+    if any(word.partition("=")[0] == option for word in arguments):
+        raise UserError(f"{option} cannot be the same for all runs: {remedy}")
 
 
 def _class_of(config: Config) -> Any:
@@ -171,7 +198,7 @@ def _varied(config: Config, command: str) -> tuple[str, ...]:
         return ()
     varied = ["--seed_everything"]
     # Of a test split alone, some rows are reserved for training, by the seed of the data: other rows would be tested.
-    if "seed" in data_arguments and data.source_splits() != ("test",):
+    if "seed" in data_arguments and data.used_splits() != ("test",):
         varied.append("--data.seed")
     if command == "test" and "shot_seed" in model_arguments:
         varied.append("--model.shot_seed")
