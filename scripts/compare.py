@@ -27,13 +27,14 @@ def run(options: argparse.Namespace) -> None:
     from textclf.evaluation.run_records import find_baseline, find_runs
     from textclf.files import atomic_path, check_writable
 
-    outputs: dict[str, Callable[[Values], str]] = {}
-    for path, write in (
+    formats: list[tuple[str | None, Callable[[Values], str]]] = [
         (options.json, as_json),
         (options.csv, as_csv),
         (options.markdown, as_markdown),
         (options.latex, as_latex),
-    ):
+    ]
+    outputs: dict[str, Callable[[Values], str]] = {}
+    for path, write in formats:
         if path is None:
             continue
         if path in outputs:
@@ -51,8 +52,8 @@ def run(options: argparse.Namespace) -> None:
         common_rows=options.common_rows,
     )
     print(as_text(values), end="")
-    for path, write in outputs.items():
-        with atomic_path(path) as temporary:
+    for file, write in outputs.items():
+        with atomic_path(file) as temporary:
             temporary.write_text(write(values), encoding="utf-8")
     if options.figures:
         from textclf.evaluation.comparison_figures import draw_comparison
