@@ -81,7 +81,8 @@ def run(arguments: Sequence[str] | None) -> int:
         raise UserError("--slurm has no effect without --launcher slurm: leave it out, or give both")
     hush()
     from textclf.cli import merged_config
-    from textclf.run.grid import comparable, plan, run_grid
+    from textclf.run.grid import comparable, run_grid
+    from textclf.run.grid_plan import plan
 
     root = Path(options.folder)
     cells = plan(root, options.data, options.methods, rest, options.folds, merged_config)

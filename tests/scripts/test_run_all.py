@@ -15,8 +15,9 @@ import yaml
 
 from tests.evaluation.run_folders import write_run
 from textclf.errors import UserError
-from textclf.run.grid import Outcome, claim, make_executor, plan
+from textclf.run.grid import Outcome, claim, make_executor
 from textclf.run.grid_job import GridRun, is_locked, locked
+from textclf.run.grid_plan import plan
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "run_all.py"
@@ -269,7 +270,7 @@ def test_failed_runs_are_reported_where_the_others_cannot_be_compared(script, tm
     """Runs of one folder with other rows, such as of two versions of the data."""
     complete = [GridRun(write_run(tmp_path / name, name, rows=rows), ("fit",)) for name, rows in (("a", 50), ("b", 60))]
     failed = [(GridRun(tmp_path / "c" / "seed-0", ("fit",)), "no memory")]
-    monkeypatch.setattr("textclf.run.grid.plan", lambda *_: [])
+    monkeypatch.setattr("textclf.run.grid_plan.plan", lambda *_: [])
     monkeypatch.setattr("textclf.run.grid.run_grid", lambda *_, **__: Outcome(complete, failed))
     assert script.main([str(tmp_path), "--data", "d", "--methods", "m"]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
