@@ -216,6 +216,18 @@ def replaced(path, column, values):
     pq.write_table(table.set_column(table.column_names.index(column), column, pa.array(values)), path)
 
 
+def with_metadata(path, key, value):
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, key: value}), path)
+
+
+def test_ids_may_be_whole_numbers(tmp_path):
+    path = tmp_path / "p.parquet"
+    write_predictions(path, **ROWS)
+    replaced(path, "id", [7, 8, 9])
+    assert read_predictions(path).ids == ["7", "8", "9"]
+
+
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -224,6 +236,8 @@ def replaced(path, column, values):
         (lambda path: path.write_bytes(path.read_bytes()[:-9]), "not a Parquet file"),
         (lambda path: pq.write_table(pa.table({"id": ["1"], "text": ["a"]}), path), "no label, prediction"),
         (lambda path: pq.write_table(pq.read_table(path).replace_schema_metadata(), path), "no label_names"),
+        (lambda path: with_metadata(path, b"has_probabilities", "yes"), "not a whole prediction table"),
+        (lambda path: with_metadata(path, b"label_names", "3"), "not a whole prediction table"),
         (lambda path: replaced(path, "scores", [[0.5], [0.5], [0.5]]), "3 numbers in each row"),
         (lambda path: replaced(path, "label", [0, 1, 3]), "below 3"),
         (lambda path: replaced(path, "label", ["a", "b", "c"]), "not a whole prediction table"),

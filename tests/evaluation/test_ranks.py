@@ -87,3 +87,6 @@ def test_which_tests_there_are(sets, methods, tests):
 def test_methods_that_never_differ():
     ranks = ranks_of(data_sets([[0.5, 0.5]] * 6, "AB"), "accuracy")
     assert ranks["wilcoxon"][0]["p"] == 1.0
+    ranks = ranks_of(data_sets([[0.5] * 3, [0.6] * 3, [0.7] * 3] * 2, "ABC"), "accuracy")
+    assert ranks["friedman"] == {"statistic": 0.0, "p": 1.0}
+    assert [pair["p"] for pair in ranks["nemenyi"]["pairs"] + ranks["wilcoxon"]] == [1.0] * 6

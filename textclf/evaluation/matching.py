@@ -215,7 +215,8 @@ def _refuse_other_content(first: Matched, run: Matched) -> None:
 
 
 def _short(text: str) -> str:
-    return repr(text if len(text) <= SHOWN else text[: SHOWN - 1] + "…")
+    shown = repr(text)
+    return shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 2]}…'"
 
 
 def _groups(first: Matched, kept: Sequence[str], cluster: str) -> np.ndarray:

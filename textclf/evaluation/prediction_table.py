@@ -237,23 +237,20 @@ def read_predictions(path: str | Path, rows: np.ndarray | None = None, texts: bo
         raise UserError(f"{path}: not a prediction table, it has no {', '.join(missing)}; {ADVICE}")
     try:
         label_names = tuple(json.loads(metadata[b"label_names"]))
-        labels = _class_indices(table["label"], 0, len(label_names))
-        predictions = _class_indices(table["prediction"], -1, len(label_names))
-        log_scores = _score_matrix(table["scores"], len(label_names))
+        return PredictionTable(
+            **_text_columns(table),
+            labels=_class_indices(table["label"], 0, len(label_names)),
+            predictions=_class_indices(table["prediction"], -1, len(label_names)),
+            log_scores=_score_matrix(table["scores"], len(label_names)),
+            label_names=label_names,
+            has_probabilities=json.loads(metadata[b"has_probabilities"]),
+            temperature=json.loads(metadata.get(b"temperature", "1.0")),
+            thresholds=json.loads(metadata.get(b"thresholds", "null")),
+            calibrators=json.loads(metadata.get(b"calibrators", "[]")),
+            kept={name: table[name].to_pylist() for name in table.column_names if name in kept_columns(schema.names)},
+        )
     except (pa.ArrowInvalid, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a whole prediction table ({error}); {ADVICE}") from error
-    return PredictionTable(
-        **_text_columns(table),
-        labels=labels,
-        predictions=predictions,
-        log_scores=log_scores,
-        label_names=label_names,
-        has_probabilities=json.loads(metadata[b"has_probabilities"]),
-        temperature=json.loads(metadata.get(b"temperature", "1.0")),
-        thresholds=json.loads(metadata.get(b"thresholds", "null")),
-        calibrators=json.loads(metadata.get(b"calibrators", "[]")),
-        kept={name: table[name].to_pylist() for name in table.column_names if name in kept_columns(schema.names)},
-    )
 
 
 def _check_version(path: str | Path, metadata: Mapping[bytes, bytes]) -> None:
@@ -289,7 +286,13 @@ def _text_columns(table: pa.Table) -> dict[str, Any]:
     """The fields of `PredictionTable` with ids and texts; empty if the file was read without them."""
 
     def values(column: str) -> list[str] | None:
-        return table[column].to_pylist() if column in table.column_names else None
+        if column not in table.column_names:
+            return None
+        cells = table[column]
+        if pa.types.is_integer(cells.type):  # ids of a table that another program has written
+            cells = cells.cast(pa.string())
+        found: list[str] = cells.to_pylist()
+        return found
 
     return {"ids": values("id") or [], "texts": values("text") or [], "text_pairs": values("text_pair")}
 

@@ -77,11 +77,14 @@ def _ranks(table: np.ndarray, metric: str) -> np.ndarray:
 
 
 def _friedman(table: np.ndarray) -> dict[str, float] | None:
+    """Friedman's test that all methods are alike."""
     from scipy.stats import friedmanchisquare
 
     data_sets, methods = table.shape
     if data_sets < FEWEST_FOR_FRIEDMAN or methods < 3:
         return None
+    if (table == table[:, :1]).all():  # SciPy would divide 0 by 0
+        return {"statistic": 0.0, "p": 1.0}
     result = friedmanchisquare(*table.T)
     return {"statistic": float(result.statistic), "p": float(result.pvalue)}
 
