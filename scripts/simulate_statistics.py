@@ -35,7 +35,8 @@ def known_results(path: Path, draws: int, tests: int) -> dict[str, Any]:
 
 def run(options: argparse.Namespace) -> None:
     """Measures what is not known yet; the results are written after each setting."""
-    from textclf.evaluation.simulation import Setting, measure, settings
+    from textclf.evaluation.simulated_rows import Setting
+    from textclf.evaluation.simulation import measure, settings
     from textclf.evaluation.simulation_table import markdown, summary
 
     path = Path(options.output)

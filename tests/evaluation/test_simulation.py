@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from textclf.evaluation import simulation
+from textclf.evaluation import simulated_intervals, simulated_rows, simulated_tests, simulation
 from textclf.evaluation.answers import Answers, Rows
 from textclf.evaluation.intervals import accuracy_interval, count_intervals, mean_interval, narrow_reasons
 from textclf.evaluation.method_intervals import method_intervals
 from textclf.evaluation.paired import differences
 from textclf.evaluation.paired_tests import holm, mcnemar, sign_flip_test, swap_test
-from textclf.evaluation.simulation import Setting, invent, measure, settings
+from textclf.evaluation.simulated_rows import Setting, invent
+from textclf.evaluation.simulation import measure, settings
 from textclf.evaluation.simulation_table import WANTED, failures, is_too_frequent, markdown, summary
 
 SETTING = Setting(200, 0.8, classes=6, skewed=True)
@@ -23,7 +24,7 @@ def population():
 
 @pytest.fixture
 def drawn():
-    return np.random.default_rng(1).integers(simulation.POPULATION, size=(3, SETTING.rows))
+    return np.random.default_rng(1).integers(simulated_rows.POPULATION, size=(3, SETTING.rows))
 
 
 def test_the_settings_are_all_that_is_wanted():
@@ -37,7 +38,7 @@ def test_the_truth_is_as_the_setting_says(population):
     accuracies = population.losses("accuracy").mean(axis=1)
     assert accuracies == pytest.approx([0.8, 0.82], abs=0.01)
     shares = np.bincount(population.labels) / len(population.labels)
-    assert shares == pytest.approx(simulation.SHARES[6, True], abs=0.01)
+    assert shares == pytest.approx(simulated_rows.SHARES[6, True], abs=0.01)
 
 
 def test_intervals_are_those_of_a_report(population, drawn, monkeypatch):
@@ -45,19 +46,19 @@ def test_intervals_are_those_of_a_report(population, drawn, monkeypatch):
     right = population.losses("accuracy")[0][drawn].sum(axis=1)
     for number, rows in enumerate(drawn):
         expected = accuracy_interval(int(right[number]), SETTING.rows)
-        assert [bound[number] for bound in simulation.wilson_bounds(right, SETTING.rows)] == list(expected[1:])
+        assert [bound[number] for bound in simulated_intervals.wilson_bounds(right, SETTING.rows)] == list(expected[1:])
         losses = population.nll[0][drawn]
         expected = mean_interval(losses[number])
-        assert [bound[number] for bound in simulation.mean_bounds(losses)] == pytest.approx(expected[1:])
+        assert [bound[number] for bound in simulated_intervals.mean_bounds(losses)] == pytest.approx(expected[1:])
         reasons = narrow_reasons(population.labels[rows], population.predictions[0][rows], SETTING.classes)
-        assert simulation.is_warned(population, counts)[number] == bool(reasons)
+        assert simulated_intervals.is_warned(population, counts)[number] == bool(reasons)
 
 
 def test_bootstrapped_intervals_are_those_of_a_report(population, drawn, monkeypatch):
     bounds = []
-    monkeypatch.setattr(simulation, "inside", lambda truth, low, high: bounds.append((low, high)))
-    monkeypatch.setattr(simulation, "RESAMPLES", 4_000)
-    simulation.count_coverage(population, population.counts(drawn), np.random.default_rng(0))
+    monkeypatch.setattr(simulated_intervals, "inside", lambda truth, low, high: bounds.append((low, high)))
+    monkeypatch.setattr(simulated_intervals, "RESAMPLES", 4_000)
+    simulated_intervals.count_coverage(population, population.counts(drawn), np.random.default_rng(0))
     matrix = np.zeros((6, 7), dtype=int)
     np.add.at(matrix, (population.labels[drawn[0]], population.predictions[0][drawn[0]]), 1)
     for (low, high), expected in zip(bounds[::2], count_intervals(matrix).values(), strict=True):
@@ -66,12 +67,12 @@ def test_bootstrapped_intervals_are_those_of_a_report(population, drawn, monkeyp
 
 
 def test_p_values_are_those_of_a_comparison(population, drawn, monkeypatch):
-    monkeypatch.setattr(simulation, "SWAPS", 4_000)
+    monkeypatch.setattr(simulated_tests, "SWAPS", 4_000)
     counts = population.counts(drawn)
-    found = simulation.swap_p(population, counts, np.random.default_rng(0))
-    exact = simulation.mcnemar_p(population, counts)
+    found = simulated_tests.swap_p(population, counts, np.random.default_rng(0))
+    exact = simulated_tests.mcnemar_p(population, counts)
     losses = (population.nll[0] - population.nll[1])[drawn]
-    of_losses = simulation.sign_flip_p(losses, np.random.default_rng(0))
+    of_losses = simulated_tests.sign_flip_p(losses, np.random.default_rng(0))
     for number, rows in enumerate(drawn):
         of_rows = Rows(population.labels[rows], 6)
         first, second = (predictions[rows] for predictions in population.predictions)
