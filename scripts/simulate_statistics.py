@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from textclf.console import run_script
-from textclf.errors import UserError
-from textclf.files import atomic_path
+from textclf.errors import UserError, check_least
+from textclf.files import atomic_path, check_writable
 
 RESULTS = Path(__file__).parent / "results" / "statistics.json"
 
@@ -22,11 +22,19 @@ def known_results(path: Path, draws: int, tests: int) -> dict[str, Any]:
     """The settings that an earlier call measured.
 
     Raises:
-        UserError: They were measured with other numbers of test sets.
+        UserError: They were measured with other numbers of test sets, or the file holds something else.
     """
+    check_least("--draws", draws, 1)
+    check_least("--tests", tests, 1)
+    check_writable(path)
     if not path.is_file():
         return {"version": 1, "draws": draws, "tests": tests, "cells": []}
-    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}): give another file as --output") from error
+    if not isinstance(results, dict) or not {"draws", "tests", "cells"} <= results.keys():
+        raise UserError(f"{path}: not a file of this script: give another one as --output")
     if (results["draws"], results["tests"]) != (draws, tests):
         numbers = f"--draws {results['draws']} --tests {results['tests']}"
         raise UserError(f"{path} was measured with {numbers}: give these, or another file as --output")
@@ -42,6 +50,9 @@ def run(options: argparse.Namespace) -> None:
     path = Path(options.output)
     results = known_results(path, options.draws, options.tests)
     wanted = [setting for setting in settings() if options.rows is None or setting.rows in options.rows]
+    if not wanted:
+        sizes = sorted({setting.rows for setting in settings()})
+        raise UserError(f"no setting has --rows {options.rows}: give any of {', '.join(map(str, sizes))}")
     cells = {json.dumps({field.name: cell[field.name] for field in fields(Setting)}): cell for cell in results["cells"]}
     for number, setting in enumerate(wanted):
         key = json.dumps(asdict(setting))
