@@ -56,13 +56,30 @@ def test_a_division_that_does_not_change():
 @pytest.mark.parametrize(
     ("labels", "groups", "message"),
     [
-        ([0, 0, 0, 1, 1], None, "folds 3 is more than the 2 texts of 'b': give at most 2 folds"),
+        ([0, 0, 0, 1, 1], None, "folds 3 is more than the 2 different texts of 'b': give at most 2 folds"),
+        ([0, 0, 0, 1], None, "folds 3 needs at least two different texts of 'b', and there is one: leave folds out"),
+        ([0, 0, 0, 1, 1, 1], ["x"] * 6, "folds 3 needs at least two groups of rows, and there is one"),
         ([0, 0, 0, 1, 1, 1], ["x", "x", "x", "y", "y", "y"], "folds 3 is more than the 2 groups of rows"),
     ],
 )
 def test_too_few_rows_for_the_folds(labels, groups, message):
     with pytest.raises(UserError, match=message):
         fold_of_rows(np.array(labels), np.arange(len(labels)), 3, "ab", groups)
+
+
+def test_rows_with_an_empty_group_are_on_their_own(tmp_path):
+    """In CSV, a row without an author has an empty one."""
+    lines = [f"text {row},{'ab'[row % 2]},{'' if row < 10 else 'me'}" for row in range(20)]
+    (tmp_path / "train.csv").write_text("\n".join(["text,label,author", *lines]), encoding="utf-8")
+    tested = []
+    for fold in range(2):
+        data = FilesDataModule(str(tmp_path), folds=2, fold=fold, fold_groups="author", val_size=0)
+        tested.append(set(data.rows("test")["text"]))
+    mine = {f"text {row}" for row in range(10, 20)}
+    assert tested[0] | tested[1] == {f"text {row}" for row in range(20)}
+    assert mine in (mine & tested[0], mine & tested[1])  # all in one fold
+    assert tested[0] - mine
+    assert tested[1] - mine
 
 
 @pytest.fixture

@@ -223,7 +223,7 @@ def test_common_rows(tmp_path):
 
 
 def test_groups_of_rows_are_resampled(tmp_path):
-    authors = [f"author {row // 10}" if row < 390 else None for row in range(400)]
+    authors = [f"author {row // 10}" if row < 390 else (None, "")[row % 2] for row in range(400)]
     kept = {"author": authors}
 
     def by_group(wrong):

@@ -36,13 +36,19 @@ def fold_of_rows(
     for label, name in enumerate(label_names):
         count = int((labels[first] == label).sum())
         if 0 < count < folds:
-            raise UserError(f"folds {folds} is more than the {count} texts of {name!r}: give at most {count} folds")
+            raise _too_many(folds, count, f"different texts of {name!r}")
     if groups is None:
         fold = _folds_of_texts(labels, first, folds)[first][text]
     else:
         fold = _folds_of_groups(labels, text, folds, groups)
     fold[labels < 0] = -1
     return fold
+
+
+def _too_many(folds: int, count: int, what: str) -> UserError:
+    if count == 1:
+        return UserError(f"folds {folds} needs at least two {what}, and there is one: leave folds out, or add rows")
+    return UserError(f"folds {folds} is more than the {count} {what}: give at most {count} folds")
 
 
 def _folds_of_groups(labels: np.ndarray, text: np.ndarray, folds: int, groups: Sequence[object]) -> np.ndarray:
@@ -52,7 +58,7 @@ def _folds_of_groups(labels: np.ndarray, text: np.ndarray, folds: int, groups: S
     connected = _connected_rows(text, groups)
     count = int(connected.max()) + 1
     if count < folds:
-        raise UserError(f"folds {folds} is more than the {count} groups of rows: give at most {count} folds")
+        raise _too_many(folds, count, "groups of rows")
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=FOLD_SEED)
     fold = np.empty(len(labels), dtype=np.int64)
     with warnings.catch_warnings():

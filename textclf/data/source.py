@@ -170,7 +170,7 @@ class Source:
         return "train" if "train" in source else source[0]
 
     def _groups_of_rows(self, split: Split, column: str) -> list[Any]:
-        """The group of each row of a split, such as its author; None for a row without one.
+        """The group of each row of a split, such as its author; None for a row without one, as for an empty cell.
 
         Raises:
             UserError: There is no such column, or its values are lists, objects or bytes.
@@ -186,7 +186,7 @@ class Source:
                 f"fold_groups {column!r} holds {content_of(source.features[column])}: give a column with one value in "
                 "each row"
             )
-        return [as_text(value) for value in source[column]]
+        return [as_text(value) or None for value in source[column]]
 
     def column_option(self, role: str) -> str | None:
         """The option that names a column, such as `--data.text_column`; None where no class in the MRO has it.

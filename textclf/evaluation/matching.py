@@ -230,7 +230,8 @@ def _groups(first: Matched, kept: Sequence[str], cluster: str) -> np.ndarray:
     numbers: dict[object, int] = {}
     groups = []
     for name in kept:
-        key = ("row", name) if by_id[name] is None else ("group", by_id[name])
+        has_group = by_id[name] not in (None, "")  # in CSV, a missing value is empty
+        key = ("group", by_id[name]) if has_group else ("row", name)
         groups.append(numbers.setdefault(key, len(numbers)))
     if len(numbers) < 2:
         raise UserError(f"the column {cluster!r} has one value only: there are no groups to resample")
