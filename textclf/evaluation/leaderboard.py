@@ -86,8 +86,8 @@ def legend(result: Values, metric: str) -> str:
     rows = "" if result["clusters"] is None else f"; {result['clusters']:,} groups of rows are resampled"
     return (
         f"accuracy and macro-F1 in %, [95 % interval]; difference: to the baseline, in {unit}; b/c: rows that only "
-        f"this method / only the baseline gets right; p: {test}; a method is in the group of the best one that it is "
-        f"not significantly worse than{rows}"
+        f"this method / only the baseline gets right; p: {test}; group: a new one begins with a method that is "
+        f"significantly worse than the best of the group above{rows}"
     )
 
 

@@ -136,7 +136,7 @@ def _paragraph(text: str) -> str:
 
 def as_latex(values: Values) -> str:
     """A table for each data set, and one of ranks, for the package booktabs."""
-    parts = ["% needs \\usepackage{booktabs}; names in Hangul need a class or an engine that has it"]
+    parts = ["% needs \\usepackage{booktabs}; names in Hangul need \\usepackage{kotex}, too"]
     for name, result in values["data_sets"].items():
         quality = quality_table(result, values["metric"])
         caption = [headline(name, result, values["metric"]), legend(result, values["metric"]), *notes(result)]
