@@ -23,7 +23,8 @@ from textclf.backbones.tokenizer_files import tokenizer_from_files
 from textclf.console import say
 from textclf.errors import UserError
 from textclf.evaluation.calibration import Temperature, Thresholds
-from textclf.evaluation.prediction_table import PredictionTable, confidences, read_predictions
+from textclf.evaluation.prediction_table import PredictionTable, read_predictions
+from textclf.evaluation.readable_rows import confidences
 from textclf.files import atomic_folder
 from textclf.models.base import TextClassifier
 from textclf.models.checkpoint import read_checkpoint

@@ -176,7 +176,7 @@ def test_folds_are_pooled_by_id(tmp_path):
     assert runs["A"]["metrics"]["accuracy"]["value"] == pytest.approx(right / 90)
 
 
-def test_folds_that_are_missing_or_there_twice(tmp_path):
+def test_folds_that_are_missing_or_named_twice(tmp_path):
     a, b = folds_of(tmp_path, "A"), folds_of(tmp_path, "B")
     with pytest.raises(UserError, match="fold 2 of 3 is missing"):
         compared(*a[:2], *b)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from textclf.evaluation.prediction_table import PredictionTable, readable, sample_rows, worst_mistakes
+from textclf.evaluation.prediction_table import PredictionTable
+from textclf.evaluation.readable_rows import readable, sample_rows, worst_mistakes
 
 
 def table(probabilities, labels, predictions=None, **more):

@@ -158,7 +158,7 @@ def test_failures_are_marked_and_counted():
     [Setting(500, 0.8), Setting(500, 0.7, 6), Setting(100, 0.8, seeds=3), Setting(300, 0.8, groups=30)],
     ids=["2 classes", "6 classes", "seeds", "groups"],
 )
-def test_intervals_and_tests_keep_their_promise(setting):
+def test_coverage_and_false_alarms_are_within_their_limits(setting):
     found = measure(setting, draws=300, tests=600)
     for kind in ("coverage", "difference_coverage"):
         for share in found.get(kind, {}).values():

@@ -97,6 +97,7 @@ FAULTS = {
         lambda: damaged("bad", "metrics.json", b'{"examples_per_second": "fast"}'),
         "examples_per_second is 'fast'",
     ),
+    "a fold that is a list": (lambda: run_of(config=configuration(folds=3, fold=[1])), r"data.fold \[1\] and"),
     "times that are numbers": (lambda: damaged("bad", "run.json", b'{"started": 3}'), "started is 3, not a text"),
     "a fold without folds": (lambda: run_of(config=configuration(fold=1)), "data.fold 1 and data.folds None"),
     "an unknown metric": (lambda: ["b", "--metric", "f1"], "'f1' is none of accuracy, macro_f1, mcc, nll, brier"),

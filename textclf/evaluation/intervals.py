@@ -195,7 +195,7 @@ def power_quantiles() -> float:
 def narrow_reasons(
     labels: np.ndarray, predictions: np.ndarray, num_classes: int, *, seeds: int = 1, groups: int | None = None
 ) -> list[str]:
-    """Says why the intervals of a table may be too narrow; empty where they hold what they promise.
+    """Says why the intervals of a table may be too narrow; empty where simulations give no reason.
 
     Args:
         labels: True classes, shape `(rows,)`.

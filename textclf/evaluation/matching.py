@@ -62,7 +62,7 @@ def pool_folds(records: Sequence[RunRecord]) -> list[Matched]:
     """Reads the tables; the folds of one run become one table.
 
     Raises:
-        UserError: A fold is missing, is there twice, or two folds have a row in common.
+        UserError: A fold is missing or named twice, or two folds have a row in common.
     """
     folds: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
@@ -78,7 +78,7 @@ def _pooled(records: Sequence[RunRecord]) -> Matched:
     if first.fold is None:
         return Matched((first,), first.table)
     number = first.config.get("data.folds")
-    if not isinstance(number, int):
+    if not isinstance(number, int) or not all(isinstance(record.fold, int) for record in records):
         raise UserError(
             f"{first.where}: config.yaml has data.fold {first.fold!r} and data.folds {number!r}: run it with both"
         )

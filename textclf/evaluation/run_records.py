@@ -1,4 +1,4 @@
-"""What is left of a run, for comparisons: its prediction table, its configuration, its metrics, and what it cost."""
+"""The files of a run that a comparison reads: prediction table, configuration, metrics, and costs."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def find_baseline(path: str, records: Sequence[RunRecord]) -> RunRecord:
 
 
 def read_run(path: Path) -> RunRecord:
-    """Reads what a run has left; the prediction table itself is read later.
+    """Reads the files of a run; the prediction table itself is read later.
 
     Args:
         path: The run folder, its `report`, or a prediction table.

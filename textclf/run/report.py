@@ -289,12 +289,8 @@ class ReportRecord(Callback):
         loggers = [logger for logger in trainer.loggers if takes_media(logger)]
         if not loggers or not trainer.is_global_zero:
             return
-        from textclf.evaluation.prediction_table import (  # noqa: PLC0415 - imports pyarrow
-            read_predictions,
-            readable,
-            sample_rows,
-            worst_mistakes,
-        )
+        from textclf.evaluation.prediction_table import read_predictions  # noqa: PLC0415 - imports pyarrow
+        from textclf.evaluation.readable_rows import readable, sample_rows, worst_mistakes  # noqa: PLC0415
 
         report = report_folder(trainer.default_root_dir, split)
         step = trainer.global_step
