@@ -150,7 +150,7 @@ def test_scores_of_another_shape_are_an_error(tmp_path, change):
     assert not list(tmp_path.iterdir())
 
 
-def test_columns_of_unequal_length_leave_what_was_there(tmp_path):
+def test_columns_of_unequal_length_leave_the_file_unchanged(tmp_path):
     path = tmp_path / "p.parquet"
     write_predictions(path, **ROWS)
     with pytest.raises(ValueError):

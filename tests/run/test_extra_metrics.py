@@ -104,7 +104,7 @@ def test_what_cannot_be_a_metric_is_refused_in_one_line(entry, words):
         NamedMetric.of(entry).wants(3)
 
 
-def test_one_class_path_alone_will_do():
+def test_a_single_class_path_is_a_list_of_one():
     assert [metric.name for metric in ExtraMetrics(KAPPA).metrics] == ["cohen_kappa"]
 
 
@@ -155,7 +155,7 @@ def test_rows_without_an_answer_are_left_out(rows_folder):
     assert logged["test/average_precision"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_method_without_probabilities_has_none_to_give(rows_folder):
+def test_a_metric_of_probabilities_refuses_a_method_without(rows_folder):
     with pytest.raises(UserError, match=r"MulticlassAUROC needs probabilities, and ByLength gives none"):
         trained_nothing(rows_folder, [AUROC], has_probabilities=False)
 

@@ -69,11 +69,10 @@ def differences(
     Returns:
         A dictionary for each pair.
     """
-    found: list[dict[str, Difference]] = []
-    single: list[int] = []  # pairs of methods of one run each: their losses are tested together below
     counts = count_draws(methods, rows)
     losses = _LossDraws(methods, rows)
-    for number, (one, other) in enumerate(pairs):
+    found: list[dict[str, Difference]] = []
+    for one, other in pairs:
         first, second = methods[one], methods[other]
         if first.runs > 1 or second.runs > 1:
             of_losses = losses.over(first.answered & second.answered)
@@ -81,20 +80,31 @@ def differences(
             found.append(_difference_of_seeds(first, second, draws, rows))
         else:
             found.append(_difference_of_runs(first, second, (counts[one] - counts[other])[:, 0, 1:], rows))
-            single.append(number)
-    tested = ("nll", "brier") if rows.groups is None else MEAN_METRICS
-    signed = [
-        _row_differences(methods[pairs[number][0]], methods[pairs[number][1]], metric, rows)
-        for number in single
-        for metric in tested
-    ]
-    p_values = iter(sign_flip_test(np.array(signed), rows))
-    for number in single:
-        for metric in tested:
-            p = next(p_values)
-            if not math.isnan(found[number][metric].value):
-                found[number][metric] = found[number][metric]._replace(p=p)
+    _add_sign_flip_tests(found, methods, pairs, rows)
     return found
+
+
+def _add_sign_flip_tests(
+    found: Sequence[dict[str, Difference]],
+    methods: Sequence[Answers],
+    pairs: Sequence[tuple[int, int]],
+    rows: Rows,
+) -> None:
+    """Adds the p-values of means to the differences of single runs; the swaps are drawn once for all of them."""
+    metrics = ("nll", "brier") if rows.groups is None else MEAN_METRICS
+    tested = []
+    signed = []
+    for of_pair, (one, other) in zip(found, pairs, strict=True):
+        first, second = methods[one], methods[other]
+        if first.runs > 1 or second.runs > 1:
+            continue
+        for metric in metrics:
+            if not math.isnan(of_pair[metric].value):
+                tested.append((of_pair, metric))
+                signed.append(_row_differences(first, second, metric, rows))
+    p_values = sign_flip_test(np.array(signed), rows)
+    for (of_pair, metric), p in zip(tested, p_values, strict=True):
+        of_pair[metric] = of_pair[metric]._replace(p=p)
 
 
 class _LossDraws:
@@ -150,7 +160,7 @@ def _visible_by_interval(difference: Difference, freedom: float) -> float:
     from scipy.stats import t
 
     error = (difference.high - difference.low) / 2 / float(t.ppf((1 + CONFIDENCE) / 2, freedom))
-    return power_quantiles() * error
+    return min(power_quantiles() * error, 1.0)
 
 
 def _count_differences(first: Answers, second: Answers, draws: np.ndarray, rows: Rows) -> dict[str, Difference]:
@@ -193,6 +203,6 @@ def _difference_of_seeds(
         low, high, p = student_interval(value, drawn, [of_first[metric], of_second[metric]], units)
         found[metric] = Difference(value, low, high, p, int(taken.sum()))
         if metric == "accuracy":
-            visible = power_quantiles() * float(np.std(drawn, ddof=1))
+            visible = min(power_quantiles() * float(np.std(drawn, ddof=1)), 1.0)
             found[metric] = found[metric]._replace(smallest_visible=visible)
     return found
