@@ -399,3 +399,12 @@ def test_bare_tables(tmp_path):
 def test_the_same_comparison_twice_is_the_same(tmp_path):
     a, b = write_run(tmp_path / "a", "A"), write_run(tmp_path / "b", "B", seed=1)
     assert compared(a, b) == compared(a, b)
+
+
+def test_the_order_of_the_runs_changes_nothing(tmp_path):
+    records = []
+    for place, name in enumerate("ABC"):
+        folder = write_run(tmp_path / name, name, accuracy=0.9 - 0.1 * place, seed=place)
+        records.append(read_run(folder))
+    a, b, c = records
+    assert compare([a, b, c], baseline=b) == compare([c, b, a], baseline=b)
