@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from textclf.console import hush, run_script
-from textclf.errors import UserError, check_least
+from textclf.errors import UserError, check_least, check_range
 from textclf.user_code import search_current_folder
+
+MOST_SEEDS = 1_000
+LARGEST_SEED = 2**32 - 1
+"""The largest seed of NumPy."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,13 +37,13 @@ def seeds_of(given: Sequence[int]) -> list[int]:
     """Seeds from the values of `--seeds`: one number is how many there are, several are the seeds themselves.
 
     Raises:
-        UserError: The number is less than 1, or a seed is negative or repeated.
+        UserError: The number or a seed is out of range, or a seed is repeated.
     """
     if len(given) == 1:
-        check_least("--seeds", given[0], 1)
+        check_range("--seeds", given[0], 1 <= given[0] <= MOST_SEEDS, f"a number of seeds from 1 to {MOST_SEEDS:,}")
         return list(range(given[0]))
     for seed in given:
-        check_least("--seeds", seed, 0)
+        check_range("--seeds", seed, 0 <= seed <= LARGEST_SEED, f"seeds from 0 to {LARGEST_SEED}")
     if len(set(given)) < len(given):
         raise UserError(f"--seeds {' '.join(map(str, given))} has a seed twice: give each once")
     return list(given)
