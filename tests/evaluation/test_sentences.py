@@ -32,7 +32,7 @@ def test_the_better_method_comes_first():
 
 def test_with_several_pairs_the_adjusted_p_value_decides():
     found = sentence("A", "B", DIFFERENCE | {"p_holm": 0.054})
-    p_values = "p = 0.005 (p = 0.054 with Holm's correction for all pairs)"
+    p_values = "p = 0.005 (0.054 after Holm's correction)"
     start = f"A and B cannot be told apart: 31 rows against 12, {p_values}, difference 1.8 points (0.6 to 3.0)"
     assert found == f"{start}; {MISSED}"
     assert sentence("A", "B", DIFFERENCE | {"p_holm": 0.049}).startswith("A is better than B: ")

@@ -51,9 +51,8 @@ def _reversed(difference: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _p_values(difference: Mapping[str, Any]) -> str:
-    shown = f"p {p_value(difference['p'])}"
-    adjusted = f"p {p_value(difference['p_holm'])}"
-    return shown if adjusted == shown else f"{shown} ({adjusted} with Holm's correction for all pairs)"
+    p, adjusted = p_value(difference["p"]), p_value(difference["p_holm"])
+    return f"p {p}" if adjusted == p else f"p {p} ({adjusted.removeprefix('= ')} after Holm's correction)"
 
 
 def _with_bounds(difference: Mapping[str, Any]) -> str:
