@@ -279,7 +279,7 @@ def test_a_sample_is_stratified_and_part_of_a_larger_one(labels, number, seed):
         ("all", {}, "test", None),
     ],
 )
-def test_a_split_without_a_class_is_said(folders, capsys, shape, options, split, line):
+def test_a_split_without_a_class_is_reported(folders, capsys, shape, options, split, line):
     made(folders, shape, **options).rows(split)
     said = [text for text in capsys.readouterr().err.splitlines() if f"{split} split has no rows" in text]
     assert len(said) == (line is not None)
@@ -408,7 +408,7 @@ def test_an_option_that_a_method_gives_no_effect_is_refused(folders, kind, stage
         ("test", {}, None),
     ],
 )
-def test_an_option_that_is_not_used_is_said(folders, capsys, shape, options, line):
+def test_an_option_that_is_not_used_is_reported(folders, capsys, shape, options, line):
     data = made(folders, shape, **options)
     refuse_for_method(data, ZeroShot(3, NAMES), "test")
     data.rows("test")

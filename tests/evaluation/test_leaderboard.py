@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from tests.evaluation.invented_comparison import KOREAN, LONG, comparison, interval
+from tests.evaluation.invented_comparison import KOREAN, LONG, METRICS, comparison, interval
 from textclf.console import display_width
 from textclf.evaluation.leaderboard import WIDTH, as_text, shortened
 from textclf.evaluation.leaderboard_formats import as_csv, as_latex, as_markdown, latex_cell, markdown_cell
@@ -48,6 +48,9 @@ from textclf.evaluation.leaderboard_tables import (
         (count(0), "0"),
         (count(1_500), "1.5k"),
         (count(7e9), "7B"),
+        (count(999_499), "999k"),
+        (count(999_999), "1M"),
+        (count(999), "999"),
     ],
 )
 def test_cells(shown, expected):
@@ -61,6 +64,20 @@ def test_text_fits_a_terminal(methods, name, several_seeds):
     lines = as_text(comparison(methods, name, several_seeds)).splitlines()
     assert max(map(display_width, lines)) <= WIDTH
     assert len(lines) < 90
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_text_fits_a_terminal_by_each_metric(metric):
+    values = comparison(12, LONG, several_seeds=True)
+    values["metric"] = metric
+    for run in values["data_sets"]["Toy"]["runs"]:
+        run["metrics"][metric]["sd"] = 0.01
+        if run["difference"]:
+            run["difference"]["accuracy"] |= {"wins": 12_345, "losses": 10_444}
+    text = as_text(values)
+    assert max(map(display_width, text.splitlines())) <= WIDTH
+    assert ("12,345/10,444" in text) == ("b/c: " in text) == (metric == "accuracy")
+    assert "12,345/10,444" in as_markdown(values)
 
 
 def test_what_the_text_says():

@@ -28,7 +28,7 @@ def test_the_first_lines_of_a_report():
     ]
 
 
-def test_what_is_not_known_is_said_to_be_unknown():
+def test_facts_that_are_not_known():
     assert Provenance().lines(3)[:5] == [
         "data:       unknown",
         "method:     unknown",

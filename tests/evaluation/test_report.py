@@ -94,7 +94,7 @@ def test_summary_without_probabilities_counts_from_the_predictions():
     assert "val/f1" not in without
 
 
-def test_what_a_temperature_changed_is_told(tmp_path):
+def test_the_effect_of_a_temperature_is_reported(tmp_path):
     plain = made_table("abc", invalid=2)
     scaled = plain.log_scores / 2.5
     scaled -= np.log(np.exp(scaled).sum(axis=1, keepdims=True))
@@ -109,7 +109,7 @@ def test_what_a_temperature_changed_is_told(tmp_path):
     assert line == f"temperature:             2.5000 (at 1: NLL {nll:.4f}, ECE {ece:.4f})"
 
 
-def test_a_report_says_what_it_is_of(tmp_path):
+def test_a_report_names_its_data_and_method(tmp_path):
     table = made_table("ab")
     write_table(tmp_path / "p.parquet", table)
     known = Provenance("validation", "Data", "Method", "best.ckpt", 7, 100, "2026-01-02T03:04:05+00:00")
@@ -175,7 +175,7 @@ def test_metrics_json_is_strict(tmp_path):
 @pytest.mark.parametrize(
     "label_names", [["negative", "positive"], ["accuracy", "macro avg", "x" * 30, "World", "never"]]
 )
-def test_table_is_sklearns(label_names):
+def test_the_table_is_that_of_scikit_learn(label_names):
     table = made_table(label_names)
     table.labels[table.labels == 4] = 0  # leaves a class without support
     expected = classification_report(

@@ -78,7 +78,7 @@ def test_the_line_of_a_validation(logged, monitor, best, line):
     assert validation_line(trainer, monitor, best) == f"validation at epoch 2, step 240: {line}"
 
 
-def test_each_validation_of_fit_is_said(rows_folder, tiny_encoder, tmp_path, capsys):
+def test_each_validation_of_fit_is_printed(rows_folder, tiny_encoder, tmp_path, capsys):
     main(
         [
             *("fit", "--config", str(CONFIGS / "files.yaml"), "--data.data_dir", str(rows_folder)),
@@ -109,7 +109,7 @@ def test_the_probe_names_each_C(rows_folder, tiny_encoder, tmp_path, capsys):
     assert found == ["C 0.01", "C 1"]
 
 
-def test_early_stopping_is_said(rows_folder, tiny_encoder, tmp_path, capsys):
+def test_early_stopping_is_printed(rows_folder, tiny_encoder, tmp_path, capsys):
     stop = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/macro_f1"]
     main(
         [
@@ -328,7 +328,7 @@ def test_a_failed_command_leaves_no_record_of_wandb(rows_folder, tmp_path, monke
     assert not Path("run").exists()
 
 
-# What is said
+# What is printed
 
 
 class Clock:
@@ -342,7 +342,7 @@ def clock(monkeypatch):
     return clock
 
 
-def test_progress_is_said_less_and_less_often(clock, capsys):
+def test_progress_is_printed_less_and_less_often(clock, capsys):
     trainer = SimpleNamespace(current_epoch=0, num_training_batches=10_000, max_epochs=1, is_global_zero=True)
     trainer.progress_bar_metrics = {"train/loss": 0.5}
     lines = ProgressLines()
@@ -360,7 +360,7 @@ def test_progress_is_said_less_and_less_often(clock, capsys):
     assert len(said) < 50
 
 
-def test_a_short_test_says_nothing_of_its_progress(clock, capsys):
+def test_a_short_test_prints_no_progress(clock, capsys):
     lines, trainer = ProgressLines(), SimpleNamespace(num_test_batches=[7], is_global_zero=True)
     lines.setup(trainer, None, "test")
     lines.on_test_start(trainer, None)

@@ -13,6 +13,7 @@ from textclf.evaluation.leaderboard_tables import (
     agreement_table,
     chosen_pairs,
     good_ensembles,
+    has_counts,
     number,
     p_cell,
     quality_table,
@@ -50,8 +51,8 @@ def as_text(values: Values) -> str:
 
 def _text_of_one(name: str, result: Values, metric: str) -> list[str]:
     lines = [*_wrapped(headline(name, result, metric)), ""]
-    lines += _fitted(quality_table(result, metric), WIDTH)
-    lines += ["", *_wrapped(legend(result, metric))]
+    lines += _fitted(quality_table(result, metric, brief=True), WIDTH)
+    lines += ["", *_wrapped(legend(result, metric, brief=True))]
     for note in notes(result):
         lines += _wrapped(note, "  ")
     table = runs_table(result, metric)
@@ -76,18 +77,18 @@ def headline(name: str, result: Values, metric: str) -> str:
     )
 
 
-def legend(result: Values, metric: str) -> str:
-    """What the columns of the quality table are."""
+def legend(result: Values, metric: str, brief: bool = False) -> str:
+    """What the columns of the quality table are; `brief` as there."""
     unit = "points" if metric in SHARES else TITLES[metric]
     accuracy_test = "exact McNemar test" if result["clusters"] is None else "permutation test"
     test = accuracy_test if metric == "accuracy" else "paired permutation test"
     if any(run["seeds"] > 1 for run in result["runs"]):
         test += ", Student's t with several seeds"
+    counts = "b/c: rows that only this method / only the baseline gets right; " if has_counts(metric, brief) else ""
     rows = "" if result["clusters"] is None else f"; {result['clusters']:,} groups of rows are resampled"
     return (
-        f"accuracy and macro-F1 in %, [95 % interval]; difference: to the baseline, in {unit}; b/c: rows that only "
-        f"this method / only the baseline gets right; p: {test}; group: a new one begins with a method that is "
-        f"significantly worse than the best of the group above{rows}"
+        f"accuracy and macro-F1 in %, [95 % interval]; difference: to the baseline, in {unit}; {counts}p: {test}; "
+        f"group: a new one begins with a method that is significantly worse than the best of the group above{rows}"
     )
 
 

@@ -92,7 +92,7 @@ def as_markdown(values: Values) -> str:
 def markdown_of_one(name: str, result: Values, metric: str) -> str:
     """The tables and sentences of a data set, without a heading."""
     parts = [_paragraph(headline(name, result, metric))]
-    parts.append(markdown_table(quality_table(result, metric, all_intervals=True)))
+    parts.append(markdown_table(quality_table(result, metric)))
     parts += [_paragraph(text) for text in (legend(result, metric), *notes(result))]
     parts.append(markdown_table(runs_table(result, metric, commands=True)))
     sentences = [f"- {markdown_cell(pair['sentence'])}" for pair in chosen_pairs(result, MOST_SENTENCES)]
@@ -138,10 +138,10 @@ def as_latex(values: Values) -> str:
     """A table for each data set, and one of ranks, for the package booktabs."""
     parts = ["% needs \\usepackage{booktabs}; names in Hangul need \\usepackage{kotex}, too"]
     for name, result in values["data_sets"].items():
-        quality = quality_table(result, values["metric"])
-        caption = [headline(name, result, values["metric"]), legend(result, values["metric"]), *notes(result)]
-        parts.append(_latex_table(quality, ". ".join(caption)))
-        parts.append(_latex_table(runs_table(result, values["metric"]), f"{name}: {RUNS_LEGEND}"))
+        metric = values["metric"]
+        caption = [headline(name, result, metric), legend(result, metric, brief=True), *notes(result)]
+        parts.append(_latex_table(quality_table(result, metric, brief=True), ". ".join(caption)))
+        parts.append(_latex_table(runs_table(result, metric), f"{name}: {RUNS_LEGEND}"))
     if values["ranks"] is not None:
         ranks = values["ranks"]
         caption = [f"Ranks by {TITLES[ranks['metric']]} (1 is best)", *rank_notes(ranks)]

@@ -108,7 +108,7 @@ def count(value: float | None) -> str:
     if value is None:
         return UNKNOWN
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
+        if value >= 0.9995 * size:  # rounded to three digits, it is as large
             return f"{value / size:.3g}{unit}"
     return f"{value:.0f}"
 
@@ -124,13 +124,13 @@ def seeds_cell(run: Values, metric: str) -> str:
 # Tables
 
 
-def quality_table(result: Values, metric: str, all_intervals: bool = False) -> Table:
+def quality_table(result: Values, metric: str, brief: bool = False) -> Table:
     """Metrics and differences to the baseline, a row for each method, the best first.
 
     Args:
         result: The comparison on a data set.
         metric: What the methods are ordered by, and whose differences are shown.
-        all_intervals: Whether all metrics have their intervals, or accuracy and `metric` only.
+        brief: Whether only `metric` has its intervals, and numbers of rows are left out where they do not belong to it.
     """
     shown = ["accuracy", "macro_f1", "nll", "brier"]
     if metric not in shown:
@@ -141,18 +141,23 @@ def quality_table(result: Values, metric: str, all_intervals: bool = False) -> T
         row = [str(place), str(run["group"]), run["name"]]
         for name in shown:
             entry = run["metrics"][name]
-            wide = all_intervals or name in ("accuracy", metric)
+            wide = not brief or name == metric
             row.append(with_interval(name, entry) if wide else quantity(name, entry["value"]))
-        rows.append(row + _difference_cells(run["difference"], metric))
+        rows.append(row + _difference_cells(run["difference"], metric, has_counts(metric, brief)))
     return Table(header, ">><" + ">" * (len(shown) + 3), rows).without_unknown()
 
 
-def _difference_cells(difference: Values | None, metric: str) -> list[str]:
+def has_counts(metric: str, brief: bool) -> bool:
+    """Whether a table has the numbers of rows that only one of two methods gets right: they belong to accuracy."""
+    return metric == "accuracy" or not brief
+
+
+def _difference_cells(difference: Values | None, metric: str, counted: bool) -> list[str]:
     if difference is None:
         return ["baseline", "", ""]
     of_metric, of_accuracy = difference[metric], difference["accuracy"]
     counts = UNKNOWN
-    if of_accuracy["wins"] is not None:
+    if counted and of_accuracy["wins"] is not None:
         counts = f"{of_accuracy['wins']:,}/{of_accuracy['losses']:,}"
     return [signed_interval(metric, of_metric), counts, p_cell(of_metric["p_holm"])]
 
