@@ -290,6 +290,8 @@ def run_grid(
     outcome = Queue(runs, executor, jobs).work()
     if not outcome.failed:
         shutil.rmtree(session, ignore_errors=True)
+        with suppress(OSError):  # those of other sessions are there
+            session.parent.rmdir()
     done = {run.folder for run in outcome.complete}
     return Outcome([run for run in runs if run.folder in done], outcome.failed)
 
