@@ -16,6 +16,7 @@ def folder(tmp_path, monkeypatch):
     write_run(Path("runs/b/0"), "B")
     write_table(Path("runs/a/0/report/validation/predictions.parquet"))
     write_table(Path("loose.parquet"))
+    Path("runs/a/config.json").touch()
     return tmp_path
 
 
@@ -23,6 +24,7 @@ def folder(tmp_path, monkeypatch):
     ("patterns", "found"),
     [
         (["runs/*/0"], ["runs/a/0", "runs/b/0"]),
+        (["runs/*/*"], ["runs/a/0", "runs/b/0"]),
         (["runs/b/0", "runs/*/0"], ["runs/b/0", "runs/a/0"]),  # the first one named is the baseline
         (["runs/a/0", "./runs/a/0/"], ["runs/a/0"]),
         (["runs/a/*/report/predictions.parquet"], ["runs/a/0"]),

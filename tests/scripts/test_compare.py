@@ -68,6 +68,11 @@ def cut_off():
     return ["cut"]
 
 
+def folder_of_runs(folder, inner):
+    write_run(Path(folder, inner))
+    return [folder]
+
+
 def run_of(name="other", **options):
     return [str(write_run(Path(name), name, **options))]
 
@@ -88,6 +93,8 @@ FAULTS = {
     "duplicate ids": (lambda: run_of(ids=["twice"] * 60), "the id 'twice' occurs twice"),
     "another data set": (lambda: run_of(data="Other"), "a: Toy, other: Other"),
     "a run cut off": (cut_off, r"cut: has no report/predictions.parquet.*--ckpt_path last"),
+    "a folder of runs": (lambda: folder_of_runs("all", "seed-0"), r"all: a folder of runs.*'all/\*'"),
+    "a folder of folders": (lambda: folder_of_runs("all", "tfidf/seed-0"), r"all: a folder of runs.*'all/\*/\*'"),
     "a table of another version": (lambda: without_column("scores"), "it has no scores"),
     "a table of a later version": (later_version, "a prediction table of version 99"),
     "damaged Parquet": (lambda: damaged("bad", "predictions.parquet", b"PAR1 and more"), "not a Parquet file"),

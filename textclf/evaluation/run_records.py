@@ -128,14 +128,17 @@ def find_runs(patterns: Sequence[str]) -> list[RunRecord]:
     """Reads the runs that are named by paths or globs.
 
     Args:
-        patterns: Run folders, `predictions.parquet` files, or globs of them.
+        patterns: Run folders, `predictions.parquet` files, or globs of them; other files that match a glob are ignored.
 
     Raises:
         UserError: A pattern matches nothing, or a run has no report.
     """
     paths: dict[Path, Path] = {}
     for pattern in patterns:
-        found = [Path(pattern)] if Path(pattern).exists() else [Path(name) for name in sorted(glob.glob(pattern))]
+        found = [Path(pattern)]
+        if not found[0].exists():
+            matches = [Path(name) for name in sorted(glob.glob(pattern))]
+            found = [path for path in matches if path.is_dir() or path.suffix == ".parquet"]
         if not found:
             raise UserError(f"{pattern!r} matches no file or folder: name run folders or predictions.parquet files")
         for path in found:
@@ -180,6 +183,9 @@ def read_run(path: Path) -> RunRecord:
             what = "has no report/predictions.parquet: its test was not reached or was cut off"
             if (path / "checkpoints" / "last.ckpt").is_file():
                 what += "; resume it with `fit --config RUN/config.yaml --run_dir RUN --ckpt_path last`"
+            for depth in ("*", "*/*"):
+                if next(path.glob(f"{depth}/report/{TABLE}"), None) is not None:
+                    what = f"a folder of runs, not a run: name '{path}/{depth}'"
             raise UserError(f"{path}: {what}")
     beside = table.parent
     for folder in (beside.parent, beside.parent.parent):
