@@ -192,7 +192,9 @@ def test_a_killed_grid_goes_on(whole, configs, tmp_path):
     assert lines[1].startswith("[1/2] invented-scratch/seed-0: resumed, log ")
     assert lines[2].startswith("[2/2] invented-scratch/seed-0: done, accuracy ")
     assert comparison(tmp_path) == whole[-1]
-    assert not list((tmp_path / "runs").glob("*/*.log")), "a glob of run folders matches run folders only"
+    found = list((tmp_path / "runs").glob("*/seed-*"))
+    assert len(found) == 2
+    assert all(path.is_dir() for path in found), "a glob of run folders matches run folders only"
 
 
 @pytest.mark.exhaustive
