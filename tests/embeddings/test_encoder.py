@@ -358,7 +358,7 @@ def test_a_killed_process_loses_little(model_folder, embedder, oracle, computed,
     assert len(computed) == len(set(LINES)) - 30
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_processes_at_once_have_equal_vectors(model_folder, embedder, tmp_path):
     both = {budget: start(model_folder, tmp_path, budget) for budget in (1, 5000)}  # other rounding
     embed(*both.values())

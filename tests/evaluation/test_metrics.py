@@ -226,7 +226,12 @@ def worker(rank, folder, share, update_empty, low_precision):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("share", "update_empty", "low_precision"),
-    [(0.3, True, False), (1.0, True, False), (1.0, False, False), (1.0, False, True)],
+    [
+        (0.3, True, False),
+        pytest.param(1.0, True, False, marks=pytest.mark.exhaustive),
+        pytest.param(1.0, False, False, marks=pytest.mark.exhaustive),
+        pytest.param(1.0, False, True, marks=pytest.mark.exhaustive),
+    ],
 )
 def test_two_processes_with_unequal_rows(tmp_path, share, update_empty, low_precision):
     torch.multiprocessing.spawn(worker, (str(tmp_path), share, update_empty, low_precision), nprocs=2)

@@ -280,7 +280,7 @@ def test_attributes_of_the_package_are_told_by_its_facts(tiny_encoder):
     assert model.encoding_key() == before == Tuned(2, NAMES, str(tiny_encoder), max_length=16).encoding_key()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_key_is_the_same_in_each_process():
     code = "from tests.models.test_encoding_key import *; print(Knobs(2, NAMES).encoding_key())"
     keys = set()

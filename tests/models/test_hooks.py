@@ -527,7 +527,7 @@ def test_callbacks_of_all_base_classes_are_kept(tmp_path):
     assert names == ["Callback", "CheckpointReadBack", "ScoreRecord"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_processes_count_the_rows_of_an_override(rows_folder, tmp_path):
     options = [
         *("fit", "--model", f"{__name__}.LogsLoss", "--seed_everything", "1"),

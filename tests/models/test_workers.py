@@ -114,24 +114,9 @@ def test_nothing_is_sent_to_forked_workers(monkeypatch):
     assert worker_collator(Locked(2, NAMES)).collate.__self__.lock is not None
 
 
-IN_THE_CHECK = ((LinearProbe, "spawn"),)
-"""Each takes half a minute or more; the others are run by hand."""
-
-
-@pytest.mark.parametrize(
-    ("method", "start"),
-    [
-        pytest.param(
-            method,
-            start,
-            id=f"{method.__name__}-{start}",
-            marks=pytest.mark.slow if (method, start) in IN_THE_CHECK else pytest.mark.exhaustive,
-        )
-        for method in METHODS
-        if method not in (ChatClassifier, TfidfClassifier)
-        for start in ("spawn", "forkserver")
-    ],
-)
+@pytest.mark.exhaustive  # each takes half a minute or more
+@pytest.mark.parametrize("start", ["spawn", "forkserver"])
+@pytest.mark.parametrize("method", [method for method in METHODS if method not in (ChatClassifier, TfidfClassifier)])
 def test_workers_that_are_not_forked(method, start, rows_folder, tmp_path):
     model = built(method, tmp_path / "model")
     command = "fit" if method in (FineTunedClassifier, LinearProbe, NearestCentroid) else "test"

@@ -155,6 +155,7 @@ class PlainLoader(FilesDataModule):
         return torch.utils.data.DataLoader(loader.dataset, 64, collate_fn=loader.collate_fn)
 
 
+@pytest.mark.exhaustive
 def test_a_plain_loader_is_refused_on_several_processes(trained, tiny_encoder, tmp_path):
     data, single = trained
     plain = ("--data", f"{__name__}.PlainLoader", "--data.data_dir", str(data))
@@ -173,6 +174,7 @@ def test_a_plain_loader_is_refused_on_several_processes(trained, tiny_encoder, t
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.exhaustive
 def test_a_mistake_on_several_processes_ends_with_its_line(tiny_encoder, trained, tmp_path):
     data, _ = trained
     several = ("--trainer.devices", "2", "--trainer.strategy", "ddp", "--model.pretrained", "./nowhere")
@@ -200,8 +202,9 @@ def undisturbed(tiny_encoder, tmp_path_factory):
     ("send", "number", "exit_codes"),
     [
         (os.killpg, signal.SIGKILL, [-signal.SIGKILL]),
-        (os.kill, signal.SIGTERM, [128 + signal.SIGTERM]),
-        (os.killpg, signal.SIGTERM, [128 + signal.SIGTERM, 1]),  # 1: its workers are gone before it stops itself
+        pytest.param(os.kill, signal.SIGTERM, [128 + signal.SIGTERM], marks=pytest.mark.exhaustive),
+        # 1: its workers are gone before it stops itself
+        pytest.param(os.killpg, signal.SIGTERM, [128 + signal.SIGTERM, 1], marks=pytest.mark.exhaustive),
     ],
     ids=["kill -9", "SIGTERM", "SIGTERM to all"],
 )

@@ -122,7 +122,7 @@ def test_weights_are_compared_to_the_bit():
     assert training.equality(ours, other) == "1 of 2 tensors differ, by up to 2.4e-07"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_part_passes_on_a_cpu(tmp_path):
     report = tmp_path / "report.json"
     command = [sys.executable, str(SCRIPT), "--device", "cpu", "--json", str(report)]
