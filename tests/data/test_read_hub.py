@@ -289,7 +289,7 @@ def test_cache_serves_without_a_hub(ask, home, monkeypatch):
         read_hub.read_hub(*place)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_command_line(hub, folders, tmp_path, monkeypatch):
     """NSMC's own configuration from the hub, from its cache in two ways, from a folder, and from nowhere."""
 

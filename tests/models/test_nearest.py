@@ -164,6 +164,7 @@ def test_the_centroids_are_in_the_checkpoint(tiny_encoder, rows_folder, tmp_path
     assert [a["label"] for a in answers] == [table.label_names[p] for p in table.predictions]
 
 
+@pytest.mark.exhaustive  # much of it is the contract of the zero-shot method below
 class TestContractOfNearestCentroid(MethodContract):
     method = NearestCentroid
 
