@@ -16,6 +16,7 @@ PAGES = (
     "README.md",
     ".github/CONTRIBUTING.md",
     "configs/README.md",
+    "configs/comparison/README.md",
     "configs/reference/README.md",
     "scripts/README.md",
     "scripts/results/README.md",

@@ -56,6 +56,7 @@ def test_nothing_of_a_machine_is_stored():
             "fit --data.data_dir=DIR --model.pretrained smollm2",
         ),
         ("test --run_dir runs/x/0 --run_name x --ckpt_path best", "test --ckpt_path best"),
+        ("fit --config /my/clone/configs/comparison/nsmc.yaml", "fit --config configs/comparison/nsmc.yaml"),
         (
             "fit --data.data_dir rows --model.label_words '{a: b c}'",
             "fit --data.data_dir DIR --model.label_words '{a: b c}'",
@@ -67,8 +68,13 @@ def test_commands_are_stored_without_paths(command, expected):
 
 
 def test_the_data_of_a_command_is_a_slot():
-    command = "fit --config configs/bbc_news.yaml --config configs/model/tfidf.yaml"
-    assert command_for_any_data(command) == "fit --config configs/<data>.yaml --config configs/model/tfidf.yaml"
+    command = (
+        "fit --config configs/bbc_news.yaml --config configs/comparison/bbc_news.yaml --config configs/model/tfidf.yaml"
+    )
+    assert command_for_any_data(command) == (
+        "fit --config configs/<data>.yaml --config configs/comparison/<data>.yaml --config configs/model/tfidf.yaml"
+    )
+    assert command_for_any_data("fit --config mine.yaml") == "fit --config mine.yaml"
 
 
 def test_what_is_stored_has_no_ids_and_no_paths():

@@ -52,7 +52,10 @@ def stored(values: Any) -> Any:
 
 
 def general_command(command: str) -> str:
-    """A command without the paths of a machine: `DIR` for the folder of the data, the last part of others.
+    """A command without the paths of a machine.
+
+    `DIR` stands for the folder of the data. A configuration of the repository keeps its path from `configs` on; of any
+    other path, the last part is left.
 
     Args:
         command: The words of a command line.
@@ -68,9 +71,14 @@ def general_command(command: str) -> str:
         if option == "--data.data_dir" and value:
             value = "DIR"
         elif value.startswith("/"):
-            value = Path(value).name
+            value = _without_root(value)
         words.append(name + equals + value)
     return shlex.join(words)
+
+
+def _without_root(path: str) -> str:
+    parts = Path(path).parts
+    return "/".join(parts[parts.index("configs") :]) if "configs" in parts else parts[-1]
 
 
 def store(values: Values, root: Path) -> None:
@@ -156,7 +164,10 @@ def _accuracy_and_group(run: Values) -> str:
 
 def command_for_any_data(command: str) -> str:
     """A command with `<data>` in place of the data set whose configuration it names first."""
-    return re.sub(r"configs/(?!model/)\w+\.yaml", "configs/<data>.yaml", command, count=1)
+    found = re.search(r"configs/(\w+)\.yaml", command)
+    if found is None:
+        return command
+    return re.sub(rf"(configs/(?:\w+/)?){found[1]}\.yaml", r"\1<data>.yaml", command)
 
 
 def all_tables(values: Values) -> str:
