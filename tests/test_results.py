@@ -81,7 +81,8 @@ def test_what_is_stored_has_no_ids_and_no_paths():
     values = comparison(2)
     values["data_sets"]["Toy"]["all_miss"] = {"count": 2, "ids": ["1", "2"]}
     kept = stored(values)["data_sets"]["Toy"]
-    assert kept["all_miss"] == {"count": 2}
+    assert "all_miss" not in kept
+    assert set(kept["pairs"][0]) == {"first", "second", "sentence"}
     assert [run["name"] for run in kept["runs"]] == ["M0", "M1"]
     assert "runs" not in kept["runs"][0]
     assert kept["runs"][0]["metrics"] == values["data_sets"]["Toy"]["runs"][0]["metrics"]

@@ -25,8 +25,8 @@ COMPARISON = "comparison.json"
 PAGES = ("README.md", "scripts/results/README.md")
 RESULTS = Path("scripts/results")
 NOT_MEASURED = "not measured"
-IDS = ("ids", "ids_only_first", "ids_only_second")
-"""Keys of a comparison whose lists of ids are not stored."""
+NOT_SHOWN = ("agreement", "all_miss", "ensembles")
+"""Keys of a comparison that no table is made from."""
 BLOCK = re.compile(r"<!-- results:(\w+) -->\n(.*?)<!-- /results:\1 -->", re.DOTALL)
 
 
@@ -34,7 +34,7 @@ BLOCK = re.compile(r"<!-- results:(\w+) -->\n(.*?)<!-- /results:\1 -->", re.DOTA
 
 
 def stored(values: Any) -> Any:
-    """A comparison without ids of rows, and without paths of this machine.
+    """What the tables need of a comparison: no ids of rows, no paths of this machine, pairs with their sentence alone.
 
     Args:
         values: What `textclf.evaluation.comparison.compare` gives, or a part of it.
@@ -45,7 +45,9 @@ def stored(values: Any) -> Any:
         return values
     kept = {}
     for key, entry in values.items():
-        if key in IDS or (key == "runs" and all(isinstance(path, str) for path in entry)):
+        if key in NOT_SHOWN or (key == "runs" and all(isinstance(path, str) for path in entry)):
+            continue
+        if key == "difference" and "sentence" in values:
             continue
         kept[key] = general_command(entry) if key == "command" and entry else stored(entry)
     return kept
