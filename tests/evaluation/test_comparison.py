@@ -339,6 +339,14 @@ def test_pareto_marks_and_speeds_that_cannot_be_compared(tmp_path):
     assert found == [(False, "beside another run"), (False, "beside another run"), (True, None), (True, None)]
 
 
+@pytest.mark.parametrize(("command", "is_beside"), [("fit --config a", True), ("test --ckpt_path b", False)])
+def test_a_training_beside_a_test_makes_it_slower(tmp_path, command, is_beside):
+    other = {**fact(20, hour=6), "fit_seconds": 4 * 3600.0, "command": command}  # training began at 2
+    found = speeds(tmp_path, fact(10, hour=3), other)
+    assert found[0] == (not is_beside, "beside another run" if is_beside else None)
+    assert found[1] == (True, None), "the first was over when the second was tested"
+
+
 @pytest.mark.parametrize(
     ("last", "note"),
     [

@@ -106,6 +106,7 @@ FAULTS = {
     ),
     "a fold that is a list": (lambda: run_of(config=configuration(folds=3, fold=[1])), r"data.fold \[1\] and"),
     "times that are numbers": (lambda: damaged("bad", "run.json", b'{"started": 3}'), "started is 3, not a text"),
+    "times that are none": (lambda: damaged("bad", "run.json", b'{"ended": "noon"}'), "ended is 'noon', not a time"),
     "a fold without folds": (lambda: run_of(config=configuration(fold=1)), "data.fold 1 and data.folds None"),
     "an unknown metric": (lambda: ["b", "--metric", "f1"], "'f1' is none of accuracy, macro_f1, mcc, nll, brier"),
     "an unknown baseline": (lambda: ["b", "--baseline", "c"], r"'c' is not among the runs \(a, b\)"),

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ TABLE = "predictions.parquet"
 NUMBERS = (
     "examples_per_second",
     "encoding_seconds",
+    "fit_seconds",
     "train_rows",
     "peak_memory_mib",
     "trained_parameters",
@@ -215,6 +217,11 @@ def _read_json(path: Path) -> dict[str, Any]:
         for name in names:
             if not isinstance(content.get(name), kind):
                 raise UserError(f"{path}: {name} is {content[name]!r}, not {words}: run the test again")
+    for name in ("started", "ended"):
+        try:
+            datetime.fromisoformat(content.get(name) or "2000-01-01")
+        except ValueError as error:
+            raise UserError(f"{path}: {name} is {content[name]!r}, not a time: run the test again") from error
     return content
 
 

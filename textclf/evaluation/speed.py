@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from textclf.evaluation.answers import badness
@@ -59,13 +60,21 @@ def speed_note(records: Sequence[RunRecord], device: str | None, all_records: Se
 
 
 def _overlap(record: RunRecord, other: RunRecord) -> bool:
-    """Whether the test of a run took place at the same time, on the same machine, as that of another."""
-    facts, of_other = record.facts, other.facts
-    span = facts.get("machine"), facts.get("started"), facts.get("ended")
-    other_span = of_other.get("machine"), of_other.get("started"), of_other.get("ended")
-    if None in span or None in other_span or span[0] != other_span[0]:
+    """Whether the test of a run took place while another run trained or tested on the same machine."""
+    tested, busy = record.facts, other.facts
+    known = ("machine", "started", "ended")
+    if any(facts.get(name) is None for facts in (tested, busy) for name in known):
         return False
-    return bool(facts["started"] < of_other["ended"] and of_other["started"] < facts["ended"])
+    if tested["machine"] != busy["machine"]:
+        return False
+    began = _seconds(busy["started"])
+    if str(busy.get("command")).startswith("fit "):  # a `test` has the seconds of an earlier training
+        began -= busy.get("fit_seconds") or 0.0
+    return _seconds(tested["started"]) < _seconds(busy["ended"]) and began < _seconds(tested["ended"])
+
+
+def _seconds(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()
 
 
 def mark_pareto(lines: Sequence[dict[str, Any]], metric: str) -> None:
