@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 ROOT = Path(__file__).parents[1]
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_editable(sys.argv[1])"
 CONFIGS = ("--config", "textclf/configs/files.yaml", "--config", "textclf/configs/model/tfidf.yaml")

@@ -82,6 +82,7 @@ def read_json(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.exhaustive
 def test_loss_calibrator_and_logger_from_outside(run, tiny_encoder, tmp_path):
     classes = ("--model", "outside_loss.FocalLoss", "--data", "outside_data.WeatherDataModule")
     encoder = ("--model.pretrained", str(tiny_encoder), "--model.max_length", "32", "--trainer.accelerator", "cpu")
@@ -113,6 +114,7 @@ def test_loss_calibrator_and_logger_from_outside(run, tiny_encoder, tmp_path):
     assert read_json(tmp_path / "again" / "report" / "metrics.json")["test/nll"] == report["test/nll"]
 
 
+@pytest.mark.exhaustive
 def test_score_rule_and_examples_from_outside(run, tmp_path):
     model = save_tiny_lm(tmp_path / "lm", 2048)
     classes = ("--model", "outside_examples.NearestExamples", "--data", "outside_data.WeatherDataModule")

@@ -183,7 +183,7 @@ def test_the_report_has_them(rows_folder, tmp_path):
     assert f"auroc:                   {metrics['test/auroc']:.4f}\n" in report
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_processes_give_what_one_gives(rows_folder, tmp_path):
     main(command(rows_folder, tmp_path / "1", "--data.limit", "13"))
     run_on_processes(2, command(rows_folder, tmp_path / "2", "--data.limit", "13"))

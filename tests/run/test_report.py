@@ -373,7 +373,7 @@ def test_a_short_test_prints_no_progress(clock, capsys):
     assert capsys.readouterr().err == "textclf: test: batch 7 of 7\n"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_fit_and_a_test_say_little_without_a_terminal(tmp_path):
     def lines(*arguments):
         command = [sys.executable, "-m", "textclf", *arguments]
