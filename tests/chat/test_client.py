@@ -182,9 +182,9 @@ def test_ctrl_c_awaits_what_is_under_way(waits_go_on, ask, server, capsys, resto
 
     server.reply = reply
     with pytest.raises(KeyboardInterrupt):
-        ask([f"slow {i}" for i in range(100)], concurrency=4)
+        ask([f"slow {i}" for i in range(40)], concurrency=4)
     asked = sum(server.asked.values())
-    assert 4 <= asked < 100  # a handful, where the machine is not busy with other work
+    assert 4 <= asked <= 12
     assert "waiting for the answers that are in flight" in capsys.readouterr().err
     contents, spent = ask([f"slow {i}" for i in range(4)])
     assert spent.cached == 4

@@ -161,10 +161,10 @@ def start(path, texts, offset):
 @pytest.mark.slow
 def test_killed_at_any_moment_it_still_works(tmp_path):
     path = tmp_path / "vectors.sqlite"
-    for attempt in range(2):
+    for attempt in range(4):
         process = start(path, 100_000, 0)
         assert process.stdout.readline() == "ready\n"
-        time.sleep(0.05 + 0.2 * attempt)
+        time.sleep(0.05 + 0.1 * attempt)
         process.send_signal(signal.SIGKILL)
         told = [line for line in process.stdout if line.endswith("]\n")]
         process.wait()
