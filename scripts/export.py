@@ -4,9 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from textclf.classes.user_code import import_module, search_current_folder
 from textclf.console import hush, run_script, say
 from textclf.errors import UserError
-from textclf.user_code import import_module, search_current_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from textclf.classes.user_code import search_current_folder
 from textclf.console import run_script
 from textclf.errors import UserError
 from textclf.files import atomic_path
-from textclf.user_code import search_current_folder
 
 SHOTS = [2**i for i in range(10)]
 

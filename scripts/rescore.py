@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from textclf.classes.user_code import search_current_folder
 from textclf.console import run_script
 from textclf.errors import UserError
-from textclf.user_code import search_current_folder
 
 
 def run(options: argparse.Namespace) -> None:

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from textclf.classes.user_code import search_current_folder
 from textclf.console import hush, run_script
 from textclf.errors import UserError, check_least, check_range
-from textclf.user_code import search_current_folder
 
 MOST_SEEDS = 1_000
 LARGEST_SEED = 2**32 - 1

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import Trainer
 
+from textclf.classes.user_code import search_current_folder
 from textclf.console import run_script
 from textclf.data.base import TextDataModule
 from textclf.embeddings import Embedder
 from textclf.errors import UserError
 from textclf.files import atomic_path
-from textclf.user_code import search_current_folder
 
 
 def require_mteb() -> Any:

@@ -10,7 +10,7 @@ import textclf.data
 import textclf.evaluation.calibration
 import textclf.models
 import textclf.run
-from textclf.class_paths import FORMER_PATHS, public_path, with_current_paths
+from textclf.classes.paths import FORMER_PATHS, public_path, with_current_paths
 from textclf.cli.config import with_current_classes
 from textclf.cli.messages import classes
 from textclf.data.cleaning import CleaningStep

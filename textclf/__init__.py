@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from textclf.class_paths import lazy_exports
+from textclf.classes.paths import lazy_exports
 from textclf.version import __version__ as __version__
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 import sys
 
-from textclf.user_code import search_current_folder
+from textclf.classes.user_code import search_current_folder
 
 
 def run() -> None:

@@ -22,6 +22,7 @@ import textclf.data
 import textclf.models
 import textclf.run.calibration
 import textclf.run.extra_metrics  # noqa: F401
+from textclf.classes.user_code import import_modules
 from textclf.cli.config import (
     ConfigFile,
     Parser,
@@ -63,7 +64,6 @@ from textclf.run.folder import RunFolder, claim_run_folder, find_checkpoint, run
 from textclf.run.prediction_inputs import read_texts
 from textclf.run.prediction_outputs import PredictionStream, check_output, reserved_names
 from textclf.run.yaml_values import MODE, unquoted
-from textclf.user_code import import_modules
 
 
 class TextCLI(LightningCLI):

@@ -18,13 +18,13 @@ from jsonargparse import Path as ConfigPath  # type: ignore[attr-defined]
 from lightning.pytorch import loggers as lightning_loggers
 from lightning.pytorch.cli import LightningArgumentParser
 
-from textclf.class_paths import CLASS_KEYS, DOTTED, class_paths_in, current_path
+from textclf.classes.paths import CLASS_KEYS, DOTTED, class_paths_in, current_path
+from textclf.classes.user_code import FailedClass, build
 from textclf.cli.messages import AXES, explain
 from textclf.data.text_values import as_text
 from textclf.errors import UserError, user_error
 from textclf.models.checkpoint import accepted
 from textclf.run.yaml_values import Quoted, Raw, dump, load_or_text, quoted, read_config, read_config_or_text, unquoted
-from textclf.user_code import FailedClass, build
 
 AXIS_OPTIONS = tuple(f"--{axis}" for axis in AXES)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
+from textclf.classes.user_code import missing_class
 from textclf.cli.names import COMMAND_ALIASES, COMMANDS, OPTION_ALIASES
 from textclf.data.base import TextDataModule
 from textclf.models.base import TextClassifier
@@ -18,7 +19,6 @@ from textclf.models.embedding import EmbeddingClassifier
 from textclf.models.inference import InferenceClassifier
 from textclf.models.preparation import PreparedClassifier
 from textclf.run.yaml_values import yaml_error
-from textclf.user_code import missing_class
 
 AXES: dict[str, type[Any]] = {"model": TextClassifier, "data": TextDataModule}
 # Parts of jsonargparse's messages.

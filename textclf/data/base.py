@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from textclf.classes.subclassing import GuardedAttributes
 from textclf.console import say
 from textclf.data.batching import (
     Collator,
@@ -43,7 +44,6 @@ from textclf.errors import UserError
 from textclf.hashing import rows_hash
 from textclf.plain_values import plain_arguments, plain_state
 from textclf.processes import global_seed, on_first_process, one_process_first
-from textclf.subclassing import GuardedAttributes
 from textclf.types import Dataset
 
 NEEDED: dict[str, tuple[Split, ...]] = {

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from textclf.class_paths import public_path
+from textclf.classes.paths import public_path
 from textclf.data.columns import KeyedRows
 from textclf.data.splitting import Split
 from textclf.errors import UserError

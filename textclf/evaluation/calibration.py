@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from textclf.class_paths import public_path
+from textclf.classes.paths import public_path
 from textclf.data.labels import normalized_name
 from textclf.errors import UserError
 from textclf.plain_values import plain_state

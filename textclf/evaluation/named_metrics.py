@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from textclf.classes.user_code import import_path
 from textclf.errors import UserError
 from textclf.evaluation.answers import METRICS
 from textclf.evaluation.metrics import KEYS
-from textclf.user_code import import_path
 
 Given = Literal["probabilities", "probability", "predictions"]
 """Input of a metric: probabilities `(rows, num_classes)`, those of class 1 `(rows,)`, or class indices `(rows,)`."""

@@ -15,7 +15,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
-from textclf.class_paths import public_path
+from textclf.classes.paths import public_path
+from textclf.classes.subclassing import GuardedAttributes
 from textclf.data.contract import ExampleRequest
 from textclf.data.labels import normalized_names, refuse_other_labels
 from textclf.errors import UserError
@@ -39,7 +40,6 @@ from textclf.models.streaming import score_rows, text_rows
 from textclf.models.truncation import cut_counters
 from textclf.plain_values import plain_arguments, plain_part, plain_state
 from textclf.processes import attached_trainer, callbacks_of
-from textclf.subclassing import GuardedAttributes
 from textclf.types import Dataset
 from textclf.version import __version__
 

@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from textclf.class_paths import public_path, with_current_paths
+from textclf.classes.paths import public_path, with_current_paths
+from textclf.classes.user_code import import_module, import_modules
 from textclf.data.labels import normalized_names, refuse_other_labels
 from textclf.errors import UserError
 from textclf.plain_values import plain_part
-from textclf.user_code import import_module, import_modules
 
 T = TypeVar("T")
 

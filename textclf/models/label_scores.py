@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from textclf.class_paths import public_path
+from textclf.classes.paths import public_path
 from textclf.console import say
 from textclf.data.base import data_module_of
 from textclf.data.columns import int_column, text_keys, without_kept

@@ -3,7 +3,7 @@
 Callbacks and loggers are exported here, and named by these paths in configurations.
 """
 
-from textclf.class_paths import lazy_exports
+from textclf.classes.paths import lazy_exports
 
 __getattr__, __dir__ = lazy_exports(
     __name__,

@@ -20,7 +20,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
-from textclf.class_paths import public_path
+from textclf.classes.paths import public_path
 from textclf.console import hushed, say
 from textclf.data.base import TextDataModule
 from textclf.errors import UserError, check_home

@@ -19,7 +19,7 @@ from jsonargparse import Namespace
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from textclf.class_paths import public_path
+from textclf.classes.paths import public_path
 from textclf.console import say
 from textclf.errors import UserError
 from textclf.files import atomic_path

@@ -20,7 +20,7 @@ import yaml
 from jsonargparse import Namespace, set_dumper, set_loader
 from jsonargparse.typing import register_type
 
-from textclf.class_paths import with_current_paths
+from textclf.classes.paths import with_current_paths
 from textclf.data.encodings import text_encoding
 from textclf.errors import UserError
 

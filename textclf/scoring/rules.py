@@ -18,8 +18,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from textclf.classes.user_code import import_path
 from textclf.errors import UserError
-from textclf.user_code import import_path
 
 Array: TypeAlias = NDArray[np.float64]
 MATRICES = ("sums", "logits", "published")

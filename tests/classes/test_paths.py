@@ -10,12 +10,12 @@ from lightning.pytorch import Trainer
 
 from textclf import cli
 from textclf.__main__ import run
-from textclf.class_paths import class_paths_in
+from textclf.classes.paths import class_paths_in
+from textclf.classes.user_code import FailedClass, build, import_modules, missing_class
 from textclf.cli import main
 from textclf.cli.config import class_paths_of
 from textclf.errors import UserError
 from textclf.models import TextClassifier
-from textclf.user_code import FailedClass, build, import_modules, missing_class
 
 MODULES = {
     "needs_package": "import surely_not_installed\nclass M: pass\n",
@@ -124,7 +124,7 @@ def test_an_error_of_a_class_is_kept(fail, kind):
         build(Own, (2, ("a", "b")), {"fail": fail})
     shown = "".join(traceback.format_exception(caught.value.error))
     assert type(caught.value.error) is kind
-    assert "(raised while tests.test_class_paths.Own was made)" in shown
+    assert "(raised while tests.classes.test_paths.Own was made)" in shown
     assert "in <lambda>" in shown
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
-from textclf.class_paths import DOTTED, public_path
+from textclf.classes.paths import DOTTED, public_path
 from textclf.errors import UserError
 
 
