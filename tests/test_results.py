@@ -10,7 +10,6 @@ from textclf.errors import UserError
 from textclf.evaluation.stored_results import (
     BLOCK,
     PAGES,
-    command_for_any_data,
     general_command,
     rendered,
     rendered_block,
@@ -67,16 +66,6 @@ def test_commands_are_stored_without_paths(command, expected):
     assert general_command(command) == expected
 
 
-def test_the_data_of_a_command_is_a_slot():
-    command = (
-        "fit --config configs/bbc_news.yaml --config configs/comparison/bbc_news.yaml --config configs/model/tfidf.yaml"
-    )
-    assert command_for_any_data(command) == (
-        "fit --config configs/<data>.yaml --config configs/comparison/<data>.yaml --config configs/model/tfidf.yaml"
-    )
-    assert command_for_any_data("fit --config mine.yaml") == "fit --config mine.yaml"
-
-
 def test_what_is_stored_has_no_ids_and_no_paths():
     values = comparison(2)
     values["data_sets"]["Toy"]["all_miss"] = {"count": 2, "ids": ["1", "2"]}
@@ -92,8 +81,8 @@ def test_methods_that_were_not_measured_say_so():
     values = comparison(3)
     values["data_sets"]["Other"] = comparison(2)["data_sets"]["Toy"]
     lines = summary(values).splitlines()
-    assert lines[0] == "| method | Toy (1,000 rows) | Other (1,000 rows) | command |"
-    assert lines[2].startswith("| M0 | 90.0 [88.0, 92.0], group 1 | 90.0 [88.0, 92.0], group 1 | `fit --config")
+    assert lines[0] == "| method | Toy (1,000 rows) | Other (1,000 rows) |"
+    assert lines[2] == "| M0 | 90.0 [88.0, 92.0], group 1 | 90.0 [88.0, 92.0], group 1 |"
     assert "| not measured |" in lines[4]
 
 

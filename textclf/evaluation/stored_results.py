@@ -15,7 +15,7 @@ from typing import Any
 
 from textclf.errors import UserError
 from textclf.evaluation.leaderboard_formats import markdown_of_one, markdown_of_ranks, markdown_table
-from textclf.evaluation.leaderboard_tables import UNKNOWN, Table, with_interval
+from textclf.evaluation.leaderboard_tables import Table, with_interval
 from textclf.evaluation.simulation_table import markdown as simulation_markdown
 from textclf.evaluation.simulation_table import summary as simulation_summary
 from textclf.files import atomic_path
@@ -142,34 +142,25 @@ def rendered_block(name: str, folder: Path) -> str:
 
 
 def summary(values: Values) -> str:
-    """Methods by data sets: accuracy with its interval and the group of ties; and the command of each method."""
+    """Methods by data sets: accuracy with its interval and the group of ties."""
     data_sets: dict[str, Values] = values["data_sets"]
     found: dict[str, dict[str, Values]] = {}
     for name, result in data_sets.items():
         for run in result["runs"]:
             found.setdefault(run["name"], {})[name] = run
-    header = ["method", *(f"{name} ({result['rows']:,} rows)" for name, result in data_sets.items()), "command"]
+    titles = [f"{name.replace('DataModule', '')} ({result['rows']:,} rows)" for name, result in data_sets.items()]
     rows = []
     for method, runs in found.items():
         cells = []
         for name in data_sets:
             run = runs.get(name)
             cells.append(NOT_MEASURED if run is None else _accuracy_and_group(run))
-        commands = [command_for_any_data(run["command"]) for run in runs.values() if run["command"]]
-        rows.append([method, *cells, f"`{commands[0]}`" if commands else UNKNOWN])
-    return markdown_table(Table(header, "<" + ">" * len(data_sets) + "<", rows))
+        rows.append([method, *cells])
+    return markdown_table(Table(["method", *titles], "<" + ">" * len(data_sets), rows))
 
 
 def _accuracy_and_group(run: Values) -> str:
     return f"{with_interval('accuracy', run['metrics']['accuracy'])}, group {run['group']}"
-
-
-def command_for_any_data(command: str) -> str:
-    """A command with `<data>` in place of the data set whose configuration it names first."""
-    found = re.search(r"configs/(\w+)\.yaml", command)
-    if found is None:
-        return command
-    return re.sub(rf"(configs/(?:\w+/)?){found[1]}\.yaml", r"\1<data>.yaml", command)
 
 
 def all_tables(values: Values) -> str:
