@@ -27,6 +27,8 @@ KEYS = (
 )
 """Names of the metrics of every report, in its order."""
 LARGEST_BELOW_ONE = 1 - 2**-24  # in float32
+CALIBRATION_BINS = 15
+"""Bins of the expected calibration error."""
 
 
 def predicted_classes(log_scores: Tensor) -> Tensor:
@@ -122,7 +124,7 @@ class ClassificationMetrics(nn.Module):
         if has_probabilities:
             self.summed_nll = SummedLoss(**options)
             self.summed_brier = SummedLoss(**options)
-            self.ece = MulticlassCalibrationError(num_classes, n_bins=15, norm="l1", validate_args=False, **options)
+            self.ece = MulticlassCalibrationError(num_classes, n_bins=CALIBRATION_BINS, norm="l1", validate_args=False, **options)
 
     @torch.no_grad()
     def update(self, log_scores: Tensor, targets: Tensor, predictions: Tensor | None = None) -> None:
