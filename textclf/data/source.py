@@ -131,12 +131,26 @@ class Source:
             ) from error
         return with_valid_text(source, f"the {split} split")
 
-    def _in_standard_columns(self, split: Split, steps: Sequence[TextStep] | None = None) -> tuple[Dataset, np.ndarray]:
+    def source_rows(self, split: Split) -> Dataset:
+        """Rows of one of the source's own splits in the standard columns, before any cleaning.
+
+        Args:
+            split: One of `source_splits`.
+
+        Returns:
+            Columns `id`, `text`, `text_pair` where there is one, and `label` (-1 for an unknown or missing one).
+        """
+        return self._in_standard_columns(split, steps=(), keep_unknown=True)[0]
+
+    def _in_standard_columns(
+        self, split: Split, steps: Sequence[TextStep] | None = None, keep_unknown: bool = False
+    ) -> tuple[Dataset, np.ndarray]:
         """A split of the source in the standard columns, and for each row the steps that changed it, as bits.
 
         Args:
             split: One of the source's own splits.
             steps: Steps that change texts; by default those of the cleaning recipe.
+            keep_unknown: Whether an unknown label becomes -1 even if the recipe does not drop such rows.
         """
         if steps is None:
             steps = text_steps(self.cleaning)
@@ -152,7 +166,7 @@ class Source:
             label_names=self.label_names,
             remedy=self._column_remedy,
             steps=steps,
-            keep_unknown=self._drops_unknown_labels(part),
+            keep_unknown=keep_unknown or self._drops_unknown_labels(part),
         )
         changed = int_column(rows, "changed")
         rows = rows.remove_columns("changed")
