@@ -17,7 +17,7 @@ TEXTS = [
     "'=kept",
     "한국어 텍스트 ",
     "مرحبا بالعالم",
-    "family \U0001f468‍\U0001f469‍\U0001f467 and ☕",
+    "family \U0001f468\u200d\U0001f469\u200d\U0001f467 and ☕",
     'quoted "text", with a comma\nand a line',
     "\x07bell and \ufeffmark",
     "long " * 400,
