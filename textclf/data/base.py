@@ -98,6 +98,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         fold: int | None = None,
         fold_groups: str | None = None,
         keep_columns: list[str] | None = None,
+        relabel: str | None = None,
     ) -> None:
         """Takes the arguments that every data set has.
 
@@ -128,6 +129,8 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             fold_groups: Column of that split whose values are kept in one fold, such as the author.
             keep_columns: Further columns of the source that are carried into the prediction tables, such as the author;
                 no method is given them.
+            relabel: A file with new labels of some rows: the CSV file that the page of a report saves, with its column
+                `relabel` filled in. Rows are found by their id and text in all splits; cleaning comes after it.
 
         Raises:
             UserError: A value is out of range, two options exclude each other, or the cleaning steps are in an order
@@ -151,6 +154,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         self.fold = fold
         self.fold_groups = fold_groups
         self.keep_columns = kept_names(keep_columns)
+        self.relabel = relabel
         check_options(self)
         self.cleaning = tuple(self.recipe if cleaning is None else cleaning)
         check_recipe(self.cleaning)

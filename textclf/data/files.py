@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from textclf.data.base import TextDataModule
 from textclf.data.labels import distinct_labels, normalized_names, say_alike
 from textclf.data.read_files import ANY_SUFFIX
+from textclf.data.relabelling import COLUMN, UNCHANGED, classes_of, is_saved_by_page, with_plain_texts
+from textclf.data.splitting import Split
 from textclf.errors import UserError
+from textclf.types import Dataset
 
 
 class FilesDataModule(TextDataModule):
@@ -25,6 +30,7 @@ class FilesDataModule(TextDataModule):
         label_column: str = "label",
         text_pair_column: str | None = None,
         label_names: Sequence[str] | None = None,
+        relabel_column: str | None = COLUMN,
         **kwargs: Any,
     ) -> None:
         """Takes the names of the columns.
@@ -35,6 +41,8 @@ class FilesDataModule(TextDataModule):
             label_column: Column of labels: names, or indices of `label_names`.
             text_pair_column: Column of second texts, if there is one.
             label_names: Name of each class in the order of their indices; by default those found, sorted.
+            relabel_column: Column of new labels, where the files have it, as those that the page of a report saves: a
+                row whose cell is not empty gets that label. With null, such a column is not read.
             **kwargs: What every data set takes.
         """
         super().__init__(data_dir=data_dir, **kwargs)
@@ -42,7 +50,25 @@ class FilesDataModule(TextDataModule):
         self.label_column = label_column
         self.text_pair_column = text_pair_column
         self.id_column = "id"
+        self.relabel_column = relabel_column
         self._given_names = label_names
+
+    def load_split(self, split: Split) -> Dataset:
+        """Reads the files of a split; those that the page of a report has saved without their quotes for spreadsheets.
+
+        Raises:
+            UserError: They cannot be read.
+        """
+        rows = super().load_split(split)
+        return with_plain_texts(rows) if is_saved_by_page(rows.column_names) else rows
+
+    def _new_classes(self, split: Split, rows: Dataset) -> np.ndarray:
+        new = super()._new_classes(split, rows)
+        source = self._load(split)
+        if self.relabel_column not in source.column_names:
+            return new
+        where = f"column {self.relabel_column!r} of the {split} split"
+        return np.where(new == UNCHANGED, classes_of(source[self.relabel_column], self.label_names, where), new)
 
     @cached_property
     def label_names(self) -> Sequence[str]:  # type: ignore[override]  # found on first need

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from textclf.data.folds import fold_of_rows
 from textclf.data.ledger import READ, Ledger
 from textclf.data.options import refuse_without_effect
 from textclf.data.read_files import ANY_SUFFIX
+from textclf.data.relabelling import COLUMN, UNCHANGED, Relabels
 from textclf.data.source import Source
 from textclf.data.splitting import LimitBy, Split, draw_sample, draw_shots, stratified_split
 from textclf.errors import UserError
@@ -24,6 +26,8 @@ TEST_SEED = 42
 seeds can be compared."""
 NAMED = 10
 """Maximum number of classes that are named in a line."""
+RELABELLED = 1 << 62
+"""The bit of rows whose label was replaced, beside those of the steps that changed their text."""
 
 
 class SplitRows(Source):
@@ -48,6 +52,7 @@ class SplitRows(Source):
     shots_per_class: int | None
     fold: int | None
     fold_groups: str | None
+    relabel: str | None
     ledger: Ledger
     _rows: dict[Split, Dataset]
     """Rows of each split after all steps."""
@@ -105,6 +110,7 @@ class SplitRows(Source):
                 raise UserError(self._why_missing(split))
             if not self._rows:  # once, since the answer is the same for every split
                 refuse_without_effect(self)
+                self._check_relabels()
             self._read(split)
         if not len(self._rows[split]):
             raise UserError(self._why_empty(split))
@@ -193,9 +199,9 @@ class SplitRows(Source):
         if split not in self._sources:
             to_divide = self._split_to_divide()
             if to_divide is None or split == "validation":
-                self._store_source(split, *self._in_standard_columns(split))
+                self._store_source(split, *self._relabelled(split))
             else:
-                rows, changed = self._in_standard_columns(to_divide)
+                rows, changed = self._relabelled(to_divide)
                 train, test = self._train_and_test_indices(to_divide)
                 if to_divide == "train" or self.folds is not None:
                     self._store_source("train", rows.select(train), changed[train])
@@ -205,10 +211,46 @@ class SplitRows(Source):
                     self._store_parts_of_test(rows, train, test)
         return self._sources[split]
 
+    @cached_property
+    def _relabels(self) -> Relabels | None:
+        """The new labels of the file that `relabel` names."""
+        return None if self.relabel is None else Relabels(self.relabel, self.label_names)
+
+    def _check_relabels(self) -> None:
+        """Refuses new labels of rows that are in no split."""
+        if self._relabels is not None:
+            for split in self.source_splits():
+                self._relabels.classes(self._in_standard_columns(split)[0])
+            self._relabels.check_all_found()
+
+    def _new_classes(self, split: Split, rows: Dataset) -> np.ndarray:
+        """The new class of each row of one of the source's own splits, `UNCHANGED` for most; int64, shape `(rows,)`."""
+        if self._relabels is None:
+            return np.full(len(rows), UNCHANGED)
+        return self._relabels.classes(rows)
+
+    def _relabelled(self, split: Split) -> tuple[Dataset, np.ndarray]:
+        """As `_in_standard_columns`, with new labels where there are any; such rows have the bit `RELABELLED`."""
+        from datasets import Value
+
+        rows, changed = self._in_standard_columns(split)
+        new = self._new_classes(split, rows)
+        labels = int_column(rows, "label")
+        replaced = (new != UNCHANGED) & (new != labels)
+        if not replaced.any():
+            return rows, changed
+        columns = rows.column_names
+        labels[replaced] = new[replaced]
+        rows = rows.remove_columns("label").add_column("label", labels, feature=Value("int64")).select_columns(columns)
+        return rows, changed | np.where(replaced, RELABELLED, 0)
+
     def _store_source(self, split: Split, rows: Dataset, changed: np.ndarray) -> None:
         """Stores the rows of a split, and counts those that each step changed (`changed` has a bit for each step)."""
         self._sources[split] = KeyedRows(rows, split, self._keys_of)
         self.ledger.add(split, READ, len(rows))
+        relabelled = int((changed & RELABELLED != 0).sum())
+        if relabelled:
+            self.ledger.add(split, COLUMN, len(rows), why="new labels", changed=relabelled)
         for bit, step in enumerate(text_steps(self.cleaning)):
             count = int((changed >> bit & 1).sum())
             self.ledger.add(split, type(step).__name__, len(rows), why=step.why, changed=count)
