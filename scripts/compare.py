@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
         with atomic_path(file) as temporary:
             temporary.write_text(write(values), encoding="utf-8")
     if options.figures:
-        from textclf.evaluation.comparison_figures import draw_comparison
+        from textclf.evaluation.figures.comparison import draw_comparison
 
         draw_comparison(values, options.figures)
     if options.update_readme:

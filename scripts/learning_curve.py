@@ -117,7 +117,7 @@ def title_of(metrics: dict[str, Any]) -> list[str]:
 
 def draw(points: Sequence[Point], metric: str, title: Sequence[str], path: Path) -> None:
     """Draws the means over the shots, on a logarithmic axis, and their intervals."""
-    from textclf.evaluation.figures import drawing
+    from textclf.evaluation.figures.style import drawing
 
     shots = [point.shots for point in points]
     means = [point.mean for point in points]

@@ -28,7 +28,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
     """
     from matplotlib.ticker import LogLocator
 
-    from textclf.evaluation.figures import drawing
+    from textclf.evaluation.figures.style import drawing
 
     try:
         measured = report["parts"]["likelihood_growth"]["contenders"]

@@ -1,6 +1,7 @@
 """What the tests share: no network, a cache of their own, a tiny encoder, and a folder of invented rows."""
 
 import os
+import pkgutil
 import random
 import signal
 from tempfile import TemporaryDirectory
@@ -54,6 +55,29 @@ def real_texts():
     chosen = {label: i for i, label in reversed(list(enumerate(rows["label"])))}
     places = sorted({*chosen.values(), *(place + 7 for place in chosen.values())})
     return [rows[place]["text"][: 20 + 30 * i] for i, place in enumerate(places)]
+
+
+LEFT_OUT = ("textclf.evaluation.figures.report.draw_report",)
+"""What a run draws and writes after its report, each of which takes longer than a run of a tiny model."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_drawn():
+    """Runs in this process draw no figures, except in modules that use `all_drawn`."""
+    with pytest.MonkeyPatch.context() as patch:
+        for path in LEFT_OUT:
+            patch.setattr(path, lambda *_: [])
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def all_drawn(nothing_drawn):
+    """The runs of a module draw their figures."""
+    originals = {path: pkgutil.resolve_name(path) for path in LEFT_OUT}
+    nothing_drawn.undo()
+    yield
+    for path, stub in originals.items():
+        nothing_drawn.setattr(path, stub)
 
 
 @pytest.fixture(scope="module")

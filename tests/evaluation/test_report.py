@@ -308,7 +308,7 @@ def test_report_leaves_no_other_files(tmp_path):
     for _ in range(2):
         write_report(str(tmp_path / "report"), str(tmp_path / "p.parquet"))
     names = sorted(file.name for file in (tmp_path / "report").iterdir())
-    assert names == ["confusion_matrix.png", "metrics.json", "report.txt"]
+    assert names == ["metrics.json", "report.txt"]
     assert "긍정" in (tmp_path / "report" / "report.txt").read_text(encoding="utf-8")
 
 

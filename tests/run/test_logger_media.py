@@ -128,6 +128,9 @@ def test_only_what_a_logger_takes_is_given_to_it(logger, takes):
 
 def test_a_run_with_loggers_of_ones_own(rows_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    picture = tmp_path / "confusion_matrix.png"
+    picture.touch()
+    monkeypatch.setattr("textclf.evaluation.figures.report.draw_report", lambda *_: [picture])
     loggers = [OwnLogger(), WithMedia(), Failing(), CSVLogger(tmp_path / "csv")]
     model = TfidfClassifier(2, ("negative", "positive"), min_df=1)
     run_experiment(model, FilesDataModule(str(rows_folder)), logger=loggers, accelerator="cpu")

@@ -17,7 +17,7 @@ from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import FineTunedClassifier
 
 CONFIG = Path(__file__).parents[2] / "configs" / "files.yaml"
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("all_drawn")]
 
 
 def fit(encoder, rows, run_dir, *more):
@@ -60,7 +60,7 @@ def records(run_dir):
 
 
 @pytest.fixture(scope="module")
-def resumed(tiny_encoder, rows_folder, tmp_path_factory):
+def resumed(all_drawn, tiny_encoder, rows_folder, tmp_path_factory):
     """The folder of a run that was trained for an epoch, then for another."""
     run_dir = fit(tiny_encoder, rows_folder, tmp_path_factory.mktemp("tracking") / "run")
     resume = ("--config", str(run_dir / "config.yaml"), "--run_dir", str(run_dir), "--ckpt_path", "last")
@@ -94,8 +94,9 @@ def test_the_record_has_the_metrics(record):
     assert record.logged("train/learning_rate") == pytest.approx([5e-5 * (8 - step) / 7 for step in (1, 3, 5, 7)])
 
 
-def test_the_record_has_the_picture(record):
-    (names,) = record.logged("test/confusion_matrix.filenames")
+@pytest.mark.parametrize("name", ["confusion_matrix", "roc"])
+def test_the_record_has_the_pictures(name, record):
+    (names,) = record.logged(f"test/{name}.filenames")
     assert (record.folder / "files" / names[0]).read_bytes().startswith(b"\x89PNG")
 
 

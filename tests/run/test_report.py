@@ -21,7 +21,7 @@ from textclf.run.progress import ProgressLines
 from textclf.run.report import figures_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-REPORT = ["confusion_matrix.png", "metrics.json", "predictions.parquet", "report.txt", "run.json"]
+REPORT = ["metrics.json", "predictions.parquet", "report.txt", "run.json"]
 
 
 def options(rows, run_dir, *more):

@@ -120,10 +120,15 @@ def with_current_paths(config: Any) -> Any:
         config: Nested dictionaries and lists. Strings are class paths under the keys `CLASS_KEYS`, and in lists there.
     """
     if isinstance(config, dict):
-        return {name: _with_current_path(value, name in CLASS_KEYS) for name, value in config.items()}
+        return {name: _with_current_path(value, _is_class_key(name)) for name, value in config.items()}
     if isinstance(config, list):
         return [with_current_paths(value) for value in config]
     return config
+
+
+def _is_class_key(name: Any) -> bool:
+    """Whether class paths may stand under a key of a configuration; `callbacks+` adds to the list `callbacks`."""
+    return str(name).removesuffix("+") in CLASS_KEYS
 
 
 def _with_current_path(value: Any, is_class: bool) -> Any:
@@ -167,7 +172,7 @@ def class_paths_in(config: Any) -> Iterator[str]:
     """
     if isinstance(config, dict):
         for name, value in config.items():
-            if name in CLASS_KEYS and isinstance(value, str):
+            if _is_class_key(name) and isinstance(value, str):
                 if DOTTED.fullmatch(value):
                     yield value
             else:

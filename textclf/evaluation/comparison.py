@@ -1,7 +1,7 @@
 """Compares runs on the same rows: metrics with intervals, paired differences, groups of ties, agreement, ensembles.
 
 `compare` gives one structure of plain values, which `textclf.evaluation.leaderboard` writes as text, CSV, Markdown and
-LaTeX, and `textclf.evaluation.comparison_figures` draws.
+LaTeX, and `textclf.evaluation.figures.comparison` draws.
 """
 
 from __future__ import annotations

@@ -18,6 +18,21 @@ FEWEST_OF_A_GROUP = 20
 """Rows of a group by length, where there are enough for two groups."""
 
 
+def confusion_counts(table: PredictionTable) -> np.ndarray:
+    """The confusion matrix, int64, shape (num_classes, num_classes + 1).
+
+    Args:
+        table: The predictions.
+
+    Returns:
+        Counts: row = target, column = prediction, the last column being the invalid answers.
+    """
+    size = len(table.label_names)
+    counts = np.zeros((size, size + 1), dtype=np.int64)
+    np.add.at(counts, (table.labels, table.predictions), 1)  # -1 is the last column
+    return counts
+
+
 class Calibration(NamedTuple):
     """Confidence and accuracy in bins of equal width.
 

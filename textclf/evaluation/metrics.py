@@ -124,7 +124,9 @@ class ClassificationMetrics(nn.Module):
         if has_probabilities:
             self.summed_nll = SummedLoss(**options)
             self.summed_brier = SummedLoss(**options)
-            self.ece = MulticlassCalibrationError(num_classes, n_bins=CALIBRATION_BINS, norm="l1", validate_args=False, **options)
+            self.ece = MulticlassCalibrationError(
+                num_classes, n_bins=CALIBRATION_BINS, norm="l1", validate_args=False, **options
+            )
 
     @torch.no_grad()
     def update(self, log_scores: Tensor, targets: Tensor, predictions: Tensor | None = None) -> None:

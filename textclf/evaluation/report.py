@@ -1,4 +1,4 @@
-"""The report of an evaluation: metrics.json, report.txt and confusion_matrix.png, made from a prediction table."""
+"""The report of an evaluation, metrics.json and report.txt, made from a prediction table."""
 
 import json
 import math
@@ -13,7 +13,6 @@ import torch
 from textclf.console import align_right, display_width
 from textclf.errors import UserError
 from textclf.evaluation.answers import Answers, Rows
-from textclf.evaluation.figures import plot_confusion_matrix
 from textclf.evaluation.intervals import ASSUMED_DISAGREEMENT, Interval, narrow_reasons, smallest_visible
 from textclf.evaluation.method_intervals import method_intervals
 from textclf.evaluation.metrics import KEYS, ClassificationMetrics
@@ -45,7 +44,7 @@ def write_report(
     figures: Mapping[str, float] | None = None,
     extra_metrics: Mapping[str, float] | None = None,
 ) -> Metrics:
-    """Writes metrics.json, report.txt and confusion_matrix.png.
+    """Writes metrics.json and report.txt.
 
     Args:
         folder: Where to write; created if it does not exist.
@@ -94,9 +93,6 @@ def write_report(
     with atomic_path(folder / "report.txt") as path:
         text = classification_report_text(table, intervals, extra_metrics)
         path.write_text("\n".join([*head, "", text]), encoding="utf-8")
-    matrix = _accumulate(table).confusion_matrix().numpy()
-    title = provenance.title(len(table.labels))
-    plot_confusion_matrix(matrix, table.label_names, folder / "confusion_matrix.png", title)
     return metrics
 
 

@@ -19,5 +19,6 @@ __getattr__, __dir__ = lazy_exports(
         "textclf.run.prediction_outputs": "PredictionStream",
         "textclf.run.progress": "ProgressLines",
         "textclf.run.report": "ReportRecord ReportWriter",
+        "textclf.run.report_figures": "ReportFigures",
     },
 )

@@ -18,6 +18,7 @@ from textclf.run.folder import ConfigWriter
 from textclf.run.monitors import CleaningRecord, HeapTrimmer, TrainingSpeed
 from textclf.run.progress import ProgressLines
 from textclf.run.report import ReportRecord, ReportWriter
+from textclf.run.report_figures import ReportFigures
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 """The command line's defaults, a configuration file."""
@@ -35,12 +36,26 @@ def resolve_precision(given: Any, accelerator: Any) -> Any:
 def default_callbacks(command: Sequence[str] | None = None) -> list[Callback]:
     """The callbacks of every run, in the order in which they must be called; for your own `Trainer`.
 
-    They write checkpoints, `cleaning.csv` and the report to the run folder, the trainer's `default_root_dir`; they log
-    the training speed, and save the state that resuming needs. A trainer with `callbacks=default_callbacks()` needs a
-    `TextDataModule`.
+    They write checkpoints, `cleaning.csv` and the report with its figures to the run folder, the trainer's
+    `default_root_dir`; they log the training speed, and save the state that resuming needs. A trainer with
+    `callbacks=default_callbacks()` needs a `TextDataModule`.
 
     Args:
         command: The words of the command line, for `run.json`; None for a run from Python.
+    """
+    return [*recording_callbacks(command), *report_callbacks()]
+
+
+def report_callbacks() -> list[Callback]:
+    """The callbacks of a run that the trainer's option `callbacks` may leave out; `defaults.yaml` has the same."""
+    return [ReportFigures()]
+
+
+def recording_callbacks(command: Sequence[str] | None = None) -> list[Callback]:
+    """The callbacks that no run is without, in the order in which they must be called.
+
+    Args:
+        command: The words of the command line; None for a run from Python.
     """
     return [
         CleaningRecord(),
@@ -65,11 +80,11 @@ def run_callbacks(
 
     Args:
         config: The whole configuration, for `config.yaml`.
-        given: The user's own callbacks.
+        given: The trainer's own callbacks, those of `report_callbacks` among them unless they are left out.
         progress_bar: The trainer's `enable_progress_bar`.
         command: The words of the command line; None for a run from Python.
     """
-    return [ConfigWriter(config), *default_callbacks(command), *progress_callbacks(given, progress_bar)]
+    return [ConfigWriter(config), *recording_callbacks(command), *progress_callbacks(given, progress_bar)]
 
 
 def progress_callbacks(given: Sequence[Any], progress_bar: bool | None) -> list[Callback]:

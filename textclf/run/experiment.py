@@ -32,7 +32,14 @@ from textclf.models.checkpoint import accepted, read_checkpoint
 from textclf.plain_values import plain_part
 from textclf.processes import run_folder
 from textclf.run import loggers
-from textclf.run.defaults import DEFAULTS, as_list, resolve_precision, run_callbacks, run_plugins
+from textclf.run.defaults import (
+    DEFAULTS,
+    as_list,
+    report_callbacks,
+    resolve_precision,
+    run_callbacks,
+    run_plugins,
+)
 from textclf.run.execution import (
     Command,
     as_user_error,
@@ -223,6 +230,7 @@ def _trainer(
     """The trainer of a run, with the command line's defaults, and the callbacks and loggers of every run."""
     defaults: dict[str, Any] = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))["trainer"]
     configured = defaults.pop("logger")
+    del defaults["callbacks"]
     options = {**defaults, **given}
     options["precision"] = resolve_precision(options.get("precision"), options.get("accelerator", "auto"))
     written = {**options, "logger": configured if logger is True else logger}
@@ -232,7 +240,7 @@ def _trainer(
     labels = {"group": run_group(config), "job_type": command}
     options["logger"] = loggers.run_loggers(logger, configured, folder, labels)
     options["plugins"] = run_plugins(options.get("plugins"))
-    added = run_callbacks(config, callbacks, options.get("enable_progress_bar"))
+    added = [*report_callbacks(), *run_callbacks(config, callbacks, options.get("enable_progress_bar"))]
     try:
         return Trainer(**options, callbacks=[*callbacks, *added], default_root_dir=str(folder))
     except (ValueError, TypeError) as error:

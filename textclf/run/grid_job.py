@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-REPORT = ("predictions.parquet", "metrics.json", "report.txt", "confusion_matrix.png")
-"""Files of a report, in the order in which they are written."""
+REPORT = ("predictions.parquet", "metrics.json", "report.txt")
+"""Files of every report, in the order in which they are written."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from textclf.evaluation.metrics import predicted_classes
 from textclf.evaluation.provenance import Provenance, data_set_name, described_data, described_method
 from textclf.processes import gather, global_seed, run_folder
 from textclf.run.extra_metrics import extra_metrics
-from textclf.run.logger_media import record_picture, record_table, takes_media
+from textclf.run.logger_media import record_table, takes_media
 
 Reported = Literal["validation", "test"]
 
@@ -270,7 +270,7 @@ def provenance_of(trainer: Trainer, model: Any, split: Reported) -> Provenance:
 
 
 class ReportRecord(Callback):
-    """Logs a report: the confusion matrix, a sample of the rows, and the worst mistakes."""
+    """Logs a report: a sample of the rows, and the worst mistakes."""
 
     TABLE_ROWS = 100
     """Rows of each of the two tables, at most."""
@@ -301,7 +301,6 @@ class ReportRecord(Callback):
             "worst_mistakes": worst_mistakes(numbers, self.TABLE_ROWS),
         }
         for logger in loggers:
-            record_picture(logger, f"{split}/confusion_matrix", report / "confusion_matrix.png", step)
             for name, rows in tables.items():
                 columns, values = readable(read_predictions(path, rows), np.arange(len(rows)))
                 record_table(logger, f"{split}/{name}", columns, values, step)

@@ -1,30 +1,31 @@
-"""Figures in one style, drawn without pyplot: no backend is chosen, and no global setting stays changed."""
+"""The style of all figures: drawn without pyplot, so that no backend is chosen, and no global setting stays changed."""
 
 import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib import style  # noqa: TID253 - imported late itself
-from matplotlib.axes import Axes  # noqa: TID253 - imported late itself
 from matplotlib.figure import Figure  # noqa: TID253 - imported late itself
 from matplotlib.font_manager import FontProperties, fontManager  # noqa: TID253 - imported late itself
 from matplotlib.rcsetup import cycler  # noqa: TID253 - imported late itself
+from matplotlib.text import Text  # noqa: TID253 - imported late itself
 
 from textclf.console import display_width
 from textclf.files import atomic_path
 
-MOST_NUMBERED_CLASSES = 25
 LONGEST_NAME = 40
+"""Characters of a class name that a figure shows."""
 NARROWEST = 5.0
 """Minimum width of a figure in inches, so that its title fits."""
 TITLE_SIZE = 10
 """Font size of titles, in points."""
+RIGHT, WRONG, NEUTRAL = "#0072B2", "#E69F00", "#777777"
+"""Colours of right and wrong answers, and of lines for reference."""
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 """The palette of Okabe and Ito, safe for all kinds of colour vision: https://jfly.uni-koeln.de/color/."""
 
@@ -51,60 +52,32 @@ def drawing(path: str | Path, width: float, height: float, title: Sequence[str])
         figure.savefig(temporary, dpi=150, format="png")
 
 
-def plot_confusion_matrix(
-    matrix: np.ndarray, label_names: Sequence[str], path: str | Path, title: Sequence[str] = ()
-) -> None:
-    """Plots a confusion matrix as a PNG file: numbers are counts, colours are shares of the true class.
-
-    Args:
-        matrix: Counts, shape (num_classes, num_classes + 1): row = target, column = prediction, the last
-            column being the invalid answers. That column is drawn only when there are any.
-        label_names: The classes' names.
-        path: The file to write.
-        title: Lines of the title.
-    """
-    rows = [_shorten(name) for name in label_names]
-    columns = [*rows, "(invalid)"]
-    if not matrix[:, -1].any():
-        matrix = matrix[:, :-1]
-        columns = rows
-    numbered = len(rows) <= MOST_NUMBERED_CLASSES
-    size = 10 if numbered else 7  # of a letter, in points
-    cell = 0.5 if numbered else 0.17  # width of a cell, in inches
-    name_length = max(map(display_width, columns)) * size * 0.6 / 72  # inches, roughly
-    side = max(3.0, cell * len(rows))
-    width = max(NARROWEST, side + name_length + 1.5)
-    height = side + 0.7
-    rotated = name_length > side / len(columns)
-    if rotated:
-        height += name_length
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    with drawing(path, width, height, title) as figure:
-        axes = figure.add_subplot()
-        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        # parse_math=False: a dollar sign in a name is a dollar sign.
-        axes.set_xticks(range(len(columns)), columns, rotation=90 if rotated else 0, fontsize=size, parse_math=False)
-        axes.set_yticks(range(len(rows)), rows, fontsize=size, parse_math=False)
-        axes.tick_params(length=0)
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("true")
-        if numbered:
-            _write_counts(axes, matrix, shares)
-        bar = figure.colorbar(image, fraction=0.3 / side, pad=0.02, shrink=min(1.0, 5 / side))
-        bar.set_label("share of the true class")
-
-
-def _write_counts(axes: Axes, matrix: np.ndarray, shares: np.ndarray) -> None:
-    for (row, column), count in np.ndenumerate(matrix):
-        colour = "white" if shares[row, column] > 0.6 else "black"
-        axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
-
-
-def _shorten(name: str) -> str:
+def shortened_name(name: str) -> str:
+    """The name of a class in one line, `LONGEST_NAME` characters at most."""
     name = " ".join(name.split())
     if len(name) > LONGEST_NAME:
         name = name[: LONGEST_NAME - 1] + "…"
     return name
+
+
+def name_width(names: Sequence[str], size: float) -> float:
+    """The width of the longest name in inches, roughly.
+
+    Args:
+        names: At least one.
+        size: Font size, in points.
+    """
+    return max(map(display_width, names)) * size * 0.6 / 72
+
+
+def unparsed(texts: Iterable[Text]) -> None:
+    """Shows a dollar sign in a name as a dollar sign.
+
+    Args:
+        texts: Texts of a legend, which has no option for it.
+    """
+    for text in texts:
+        text.set_parse_math(False)
 
 
 def _wrapped(text: str, width: float) -> list[str]:

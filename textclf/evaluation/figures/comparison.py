@@ -14,7 +14,7 @@ from matplotlib.transforms import Bbox  # noqa: TID253 - imported late itself
 
 from textclf.console import display_width
 from textclf.evaluation.answers import LOWER_IS_BETTER
-from textclf.evaluation.figures import COLOURS, drawing
+from textclf.evaluation.figures.style import COLOURS, drawing, unparsed
 from textclf.evaluation.leaderboard import shortened
 from textclf.evaluation.leaderboard_tables import SHARES, TITLES, rate
 
@@ -160,8 +160,7 @@ def draw_speed(name: str, result: Values, metric: str, path: str | Path) -> bool
             axes.invert_yaxis()  # better is higher up
         axes.grid(alpha=0.3)
         legend = axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.02), fontsize=NAME_SIZE, frameon=False)
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+        unparsed(legend.get_texts())
         figure.draw_without_rendering()  # for the places of the points
         _number_points(axes, runs, metric)
     return True

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from textclf.evaluation.figures import plot_confusion_matrix
+from textclf.evaluation.figures.confusion import draw_confusion_matrix
 
 
 def counts(num_classes, invalid=0):
@@ -32,7 +32,7 @@ def drawn(tmp_path, monkeypatch):
         settings = dict(matplotlib.rcParams)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            plot_confusion_matrix(matrix, names, tmp_path / "matrix.png", title)
+            draw_confusion_matrix(matrix, names, tmp_path / "matrix.png", title)
         assert dict(matplotlib.rcParams) == settings
         assert [file.name for file in tmp_path.iterdir()] == ["matrix.png"]
         assert imread(tmp_path / "matrix.png").std() > 0
@@ -49,7 +49,12 @@ def test_hangul_latin_and_dollar_signs(drawn):
     names = ["부정 review", "긍정 $5 and $6", "중립 $\\frac"]
     axes = drawn(counts(3), names)
     assert tick_names(axes.yaxis) == names == tick_names(axes.xaxis)
-    assert [text.get_text() for text in axes.texts] == [str(count) for count in counts(3)[:, :3].ravel()]
+    matrix = counts(3)[:, :3]
+    shares = 100 * matrix / matrix.sum(axis=1, keepdims=True)
+    expected = [
+        f"{count}\n{share:.0f} %" if count else "0" for count, share in zip(matrix.flat, shares.flat, strict=True)
+    ]
+    assert [text.get_text() for text in axes.texts] == expected
 
 
 def test_invalid_column_only_when_there_are_any(drawn):
@@ -64,10 +69,21 @@ def test_colour_is_the_share_of_the_row(drawn):
     assert axes.images[0].get_array().tolist() == [[0.75, 0.25], [0, 0]]
 
 
-def test_many_classes_have_no_numbers(drawn):
-    axes = drawn(counts(40, invalid=1), [f"class number {index}" for index in range(40)])
-    assert not axes.texts
-    assert len(tick_names(axes.xaxis)) == 41
+def test_cells_of_some_classes_have_no_shares(drawn):
+    axes = drawn(counts(20), [f"class number {index}" for index in range(20)])
+    assert [text.get_text() for text in axes.texts] == [str(count) for count in counts(20)[:, :20].flat]
+
+
+def test_empty_cells_of_many_classes_have_no_numbers(drawn):
+    matrix = np.diag(np.arange(1, 41)) @ np.eye(40, 41, dtype=int) * 1000
+    matrix[3, 40] = 7
+    axes = drawn(matrix, [f"class number {index}" for index in range(40)])
+    axes.figure.draw_without_rendering()
+    assert tick_names(axes.xaxis)[:41] == [*tick_names(axes.yaxis)[:40], "(invalid)"]
+    numbers = {text.get_text() for text in axes.texts}
+    assert numbers == {str(1000 * place) for place in range(1, 41)} | {"7"}
+    cell = axes.bbox.width / 41
+    assert max(text.get_window_extent().width for text in axes.texts) < cell
 
 
 def test_long_names_are_rotated_and_cut(drawn):
@@ -101,6 +117,6 @@ def test_settings_of_the_user_do_not_change_a_picture(tmp_path):
     matrix, pictures = counts(2), []
     for name, settings in (("plain", {}), ("dark", {"figure.facecolor": "black", "font.size": 30})):
         with matplotlib.rc_context(settings):
-            plot_confusion_matrix(matrix, ["a", "b"], tmp_path / f"{name}.png", ["A title"])
+            draw_confusion_matrix(matrix, ["a", "b"], tmp_path / f"{name}.png", ["A title"])
         pictures.append((tmp_path / f"{name}.png").read_bytes())
     assert pictures[0] == pictures[1]

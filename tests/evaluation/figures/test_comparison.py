@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from tests.evaluation.invented_comparison import KOREAN, LONG, comparison
-from textclf.evaluation.comparison_figures import draw_comparison, file_stems
+from textclf.evaluation.figures.comparison import draw_comparison, file_stems
 
 
 @pytest.fixture

@@ -1,0 +1,79 @@
+"""The callback that draws the figures of a report, and how the trainer's option leaves it out."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from lightning.pytorch import Trainer
+
+from textclf.cli import main
+from textclf.cli.app import merged_config
+from textclf.data import FilesDataModule
+from textclf.models import TfidfClassifier
+from textclf.run import ReportFigures, default_callbacks, run_experiment
+from textclf.run.defaults import DEFAULTS, report_callbacks
+
+pytestmark = pytest.mark.usefixtures("all_drawn")
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+FIGURES = ["confusion_matrix", "lengths", "precision_recall", "reliability", "risk_coverage", "roc"]
+FILES = ["--config", str(CONFIGS / "files.yaml")]
+PATH = "textclf.run.ReportFigures"
+STOP = "lightning.pytorch.callbacks.EarlyStopping"
+TUNED = "textclf.run.TunedThresholds"
+
+
+def pictures(folder):
+    return sorted(path.stem for path in folder.glob("*.png"))
+
+
+@pytest.mark.slow
+def test_a_run_has_figures_of_both_splits_and_validate_draws_them_again(rows_folder, tmp_path):
+    run = tmp_path / "run"
+    options = [*FILES, "--config", str(CONFIGS / "model" / "tfidf.yaml"), "--data.data_dir", str(rows_folder)]
+    options += ["--model.min_df", "1", "--trainer.logger", "false", "--run_dir", str(run)]
+    main(["fit", *options])
+    assert pictures(run / "report") == pictures(run / "report" / "validation") == FIGURES
+    again = [*("--config", str(run / "config.yaml"), "--ckpt_path", "best", "--run_dir")]
+    main(["validate", *again, str(tmp_path / "validated")])
+    assert pictures(tmp_path / "validated" / "report" / "validation") == FIGURES
+    main(["test", *again, str(tmp_path / "tested"), "--trainer.callbacks", "[]"])
+    assert (tmp_path / "tested" / "report" / "report.txt").is_file()
+    assert pictures(tmp_path / "tested" / "report") == []
+
+
+@pytest.mark.slow
+def test_a_run_from_python_and_a_trainer_of_ones_own_have_them(rows_folder, tmp_path):
+    data = FilesDataModule(str(rows_folder))
+    model = TfidfClassifier(data.num_classes, data.label_names, min_df=1)
+    result = run_experiment(model, data, run_dir=tmp_path / "run", logger=False, accelerator="cpu")
+    assert pictures(result.run_dir / "report") == FIGURES
+    trainer = Trainer(default_root_dir=tmp_path / "own", callbacks=default_callbacks(), logger=False, accelerator="cpu")
+    trainer.test(model, FilesDataModule(str(rows_folder)), verbose=False)
+    assert pictures(tmp_path / "own" / "report") == FIGURES
+
+
+CALLBACKS = {
+    "by default": ([], [PATH]),
+    "one more": (["--trainer.callbacks+=TunedThresholds"], [PATH, TUNED]),
+    "one more, in a configuration": (["--config", "{trainer: {callbacks+: [TunedThresholds]}}"], [PATH, TUNED]),
+    "one more, in an overlay": (["--config", str(CONFIGS / "model" / "fine_tune.yaml")], [PATH, STOP]),
+    "a list of others": (["--trainer.callbacks", "[TunedThresholds]"], [TUNED]),
+    "a list of others, in a configuration": (["--config", "{trainer: {callbacks: [TunedThresholds]}}"], [TUNED]),
+    "none": (["--trainer.callbacks", "[]"], []),
+}
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_a_list_of_others_replaces_them_and_a_plus_keeps_them(name):
+    options, expected = CALLBACKS[name]
+    callbacks = merged_config(["fit", *FILES, *options])["trainer"]["callbacks"]
+    found = [callback["class_path"] if isinstance(callback, dict) else callback for callback in callbacks]
+    assert [path.rpartition(".")[2] for path in found] == [path.rpartition(".")[2] for path in expected]
+
+
+def test_the_defaults_of_the_command_line_are_those_of_a_run_from_python():
+    configured = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))["trainer"]["callbacks"]
+    of_python = [f"textclf.run.{type(callback).__name__}" for callback in report_callbacks()]
+    assert [callback["class_path"] for callback in configured] == of_python
+    assert any(isinstance(callback, ReportFigures) for callback in default_callbacks())

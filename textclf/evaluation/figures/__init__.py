@@ -1,0 +1,1 @@
+"""Figures, drawn from prediction tables and comparisons alone, one file for each subject."""
