@@ -452,7 +452,7 @@ def test_help_fits_a_few_screens(command, words, capsys, monkeypatch):
         main(command.split())
     assert stop.value.code in (0, None)
     text = capsys.readouterr().out
-    assert len(text.splitlines()) <= 110
+    assert len(text.splitlines()) <= 120
     assert all(word in text for word in words), text
     assert "__main__" not in text
     assert ("--test_after_fit" in text) is ("usage: textclf fit [--config" in text)

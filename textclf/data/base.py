@@ -129,8 +129,7 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
             fold_groups: Column of that split whose values are kept in one fold, such as the author.
             keep_columns: Further columns of the source that are carried into the prediction tables, such as the author;
                 no method is given them.
-            relabel: A file with new labels of some rows: the CSV file that the page of a report saves, with its column
-                `relabel` filled in. Rows are found by their id and text in all splits; cleaning comes after it.
+            relabel: File with new labels: the CSV file of a report's page, with its column `relabel` filled in.
 
         Raises:
             UserError: A value is out of range, two options exclude each other, or the cleaning steps are in an order

@@ -41,8 +41,7 @@ class FilesDataModule(TextDataModule):
             label_column: Column of labels: names, or indices of `label_names`.
             text_pair_column: Column of second texts, if there is one.
             label_names: Name of each class in the order of their indices; by default those found, sorted.
-            relabel_column: Column of new labels, where the files have it, as those that the page of a report saves: a
-                row whose cell is not empty gets that label. With null, such a column is not read.
+            relabel_column: Column of new labels, where there is one: a cell that is not empty replaces the label.
             **kwargs: What every data set takes.
         """
         super().__init__(data_dir=data_dir, **kwargs)

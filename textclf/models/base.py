@@ -37,6 +37,7 @@ from textclf.models.read_back import CheckpointReadBack
 from textclf.models.score_check import ScoreCheck, ScoreRules, check_outputs, check_predictions
 from textclf.models.state import MethodState
 from textclf.models.streaming import score_rows, text_rows
+from textclf.models.top_features import TopFeatures
 from textclf.models.truncation import cut_counters
 from textclf.plain_values import plain_arguments, plain_part, plain_state
 from textclf.processes import attached_trainer, callbacks_of
@@ -215,6 +216,14 @@ class TextClassifier(GuardedAttributes, LightningModule):
             split: The split whose rows were scored.
         """
         return {}
+
+    def top_features(self, number: int) -> TopFeatures | None:
+        """The features with the largest weights of each class, for the report; by default there are none to show.
+
+        Args:
+            number: Maximum number of features of a class.
+        """
+        return None
 
     def for_workers(self) -> Self:
         """A copy that can `collate`, for the processes of `num_workers`: its parameters, buffers and modules are None.

@@ -17,6 +17,7 @@ from textclf.models.dataloaders import as_list, check_batch
 from textclf.models.embedding import FEATURES_OF_PAIR, EmbeddingClassifier, facts
 from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import check_class_weights, weights_in_loss
+from textclf.models.top_features import TopFeatures, top_features
 from textclf.types import Dataset
 
 TOLERANCE = 1e-9
@@ -157,6 +158,14 @@ class LinearProbe(EmbeddingClassifier):
         scores = logits.new_full((len(logits), self.num_classes), -torch.inf)
         scores[:, self.present] = logits.log_softmax(dim=1)
         return scores
+
+    def top_features(self, number: int) -> TopFeatures:
+        """The dimensions of the embeddings with the largest weights of each class."""
+        weights = self.weights.detach().cpu().numpy()
+        dimension = self.embedder.dimension
+        parts = [""] if weights.shape[1] == dimension else ["text: ", "text_pair: ", "difference: ", "product: "]
+        names = [f"{part}dimension {i}" for part in parts for i in range(dimension)]
+        return top_features("directions", names, weights, [self.label_names[i] for i in self.present], number)
 
     # Training
 

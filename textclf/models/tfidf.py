@@ -14,6 +14,7 @@ from torch import Tensor
 from textclf.errors import UserError, check_least, check_range
 from textclf.models.label_arguments import check_class_weights, weights_in_loss
 from textclf.models.preparation import PreparedClassifier
+from textclf.models.top_features import TopFeatures, top_features
 from textclf.types import Dataset, LogisticRegression, TfidfVectorizer
 
 Matrix = Any  # scipy.sparse.csr_matrix
@@ -142,6 +143,17 @@ class TfidfClassifier(PreparedClassifier):
         log_scores[:, regression.classes_] = logits.log_softmax(dim=1)
         dtype = torch.float32 if self.device.type == "mps" else torch.float64  # MPS has no float64
         return log_scores.to(self.device, dtype)
+
+    def top_features(self, number: int) -> TopFeatures:
+        """The n-grams with the largest coefficients of each class: words as they are, characters in quotes."""
+        _, regression = self._rebuild()
+        names: list[str] = []
+        for stored in self.fitted["blocks"]:
+            column = "" if stored["column"] == "text" else f"{stored['column']}: "
+            quote = "'" if stored["analyzer"] == "char" else ""
+            names += [f"{column}{quote}{ngram}{quote}" for ngram in json.loads(stored["vocabulary"])]
+        present = [self.label_names[label] for label in regression.classes_]
+        return top_features("n-grams", names, regression.coef_, present, number)
 
     # Fitting
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -22,6 +23,7 @@ from textclf.errors import UserError
 from textclf.evaluation.calibration import stored_calibrators
 from textclf.evaluation.metrics import predicted_classes
 from textclf.evaluation.provenance import Provenance, data_set_name, described_data, described_method
+from textclf.files import atomic_path
 from textclf.processes import gather, global_seed, run_folder
 from textclf.run.extra_metrics import extra_metrics
 from textclf.run.logger_media import record_table, takes_media
@@ -176,11 +178,29 @@ class ReportWriter(Callback):
             figures=figures,
             extra_metrics=extra,
         )
+        write_top_features(folder, model)
         if self.brief:
             say(f"{split}: {brief_metrics(metrics, split)}; the report is in {folder}")
             return
         say(f"the report is in {folder}")
         print((folder / "report.txt").read_text(encoding="utf-8"), flush=True)
+
+
+TOP_FEATURES = 20
+"""Maximum number of features of each class in `weights.json`."""
+
+
+def write_top_features(folder: Path, model: Any) -> None:
+    """Writes `weights.json`: the features with the largest weights of each class, of a method that has such.
+
+    Args:
+        folder: That of the report.
+        model: The classifier.
+    """
+    found = model.top_features(TOP_FEATURES)
+    if found is not None:
+        with atomic_path(folder / "weights.json") as path:
+            path.write_text(json.dumps(found._asdict(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 BRIEF_METRICS = {"nll": "loss", "accuracy": "accuracy", "macro_f1": "macro-F1"}
