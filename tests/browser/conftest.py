@@ -31,13 +31,14 @@ def open_page(browser):
         )
         contexts.append(context)
         page = context.new_page()
+        page.set_default_timeout(20_000)
         address = path.resolve().as_uri()
         page.on("request", lambda request: None if request.url == address else requests.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("dialog", lambda dialog: errors.append(f"dialog {dialog.message}"))
         page.goto(address)
-        page.wait_for_selector("body[data-ready]", timeout=20_000)
+        page.wait_for_selector("body[data-ready]")
         return page
 
     yield opened

@@ -11,7 +11,7 @@ import base64
 import gzip
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,11 +70,6 @@ def packed(data: Any) -> str:
     # Lone surrogates, which UTF-8 does not have, become escapes of JSON.
     content = text.encode("utf-8", errors="backslashreplace")
     return base64.b64encode(gzip.compress(content, COMPRESSION, mtime=0)).decode("ascii")
-
-
-def shown_mapping(values: Mapping[str, Any]) -> dict[str, str]:
-    """The values of a mapping that are not None, as text."""
-    return {name: str(value) for name, value in values.items() if value is not None}
 
 
 def _content_hash(text: str) -> str:

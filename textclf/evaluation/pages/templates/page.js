@@ -188,7 +188,7 @@ class RowTable {
       waiting = setTimeout(() => { this.query = searched(search.value); this.page = 0; this.update(); }, 150);
     });
     this.search = search;
-    const controls = make("div", { class: "controls" }, make("label", {}, "Search", search));
+    const controls = make("div", { class: "controls" }, labelled("Search", search));
     for (const filter of this.options.filters ?? []) controls.append(this.filterControl(filter));
     controls.append(make("button", { type: "button", on: { click: () => this.clear() } }, "Clear filters"));
     if (this.options.csv) {
@@ -220,7 +220,7 @@ class RowTable {
     for (const [value, title] of filter.choices) select.append(make("option", { value }, title));
     select.addEventListener("change", () => { this.chosen[filter.name] = select.value; this.page = 0; this.update(); });
     this.selects[filter.name] = select;
-    return make("label", {}, filter.title, select);
+    return labelled(filter.title, select);
   }
 
   /** Sets filters by name, the others to "all", and moves to the table. */
@@ -303,6 +303,14 @@ class RowTable {
     const lines = [columns.map(column => column.title), ...this.rows.map(row => columns.map(column => column.value(row)))];
     saveFile(file, "\ufeff" + lines.map(line => line.map(csvCell).join(",") + "\r\n").join(""), "text/csv");
   }
+}
+
+let controls = 0;
+
+/** A control below its label. */
+function labelled(title, control) {
+  control.id = `control-${++controls}`;
+  return make("div", { class: "control" }, make("label", { for: control.id }, title), control);
 }
 
 function searched(text) {
