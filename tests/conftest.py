@@ -57,13 +57,16 @@ def real_texts():
     return [rows[place]["text"][: 20 + 30 * i] for i, place in enumerate(places)]
 
 
-LEFT_OUT = ("textclf.evaluation.figures.report.draw_report",)
+LEFT_OUT = (
+    "textclf.evaluation.figures.report.draw_report",
+    "textclf.evaluation.pages.report_page.write_report_page",
+)
 """What a run draws and writes after its report, each of which takes longer than a run of a tiny model."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_drawn():
-    """Runs in this process draw no figures, except in modules that use `all_drawn`."""
+    """Runs in this process draw no figures and write no page, except in modules that use `all_drawn`."""
     with pytest.MonkeyPatch.context() as patch:
         for path in LEFT_OUT:
             patch.setattr(path, lambda *_: [])
@@ -72,7 +75,7 @@ def nothing_drawn():
 
 @pytest.fixture(scope="module")
 def all_drawn(nothing_drawn):
-    """The runs of a module draw their figures."""
+    """The runs of a module draw their figures and write their pages."""
     originals = {path: pkgutil.resolve_name(path) for path in LEFT_OUT}
     nothing_drawn.undo()
     yield

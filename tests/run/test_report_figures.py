@@ -1,4 +1,4 @@
-"""The callback that draws the figures of a report, and how the trainer's option leaves it out."""
+"""The callbacks that draw the figures of a report and write its page, and how the trainer's option leaves them out."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 from textclf.cli import main
 from textclf.cli.app import merged_config
 from textclf.data import FilesDataModule
+from textclf.errors import UserError
 from textclf.models import TfidfClassifier
 from textclf.run import ReportFigures, default_callbacks, run_experiment
 from textclf.run.defaults import DEFAULTS, report_callbacks
@@ -18,13 +19,17 @@ pytestmark = pytest.mark.usefixtures("all_drawn")
 CONFIGS = Path(__file__).parents[2] / "configs"
 FIGURES = ["confusion_matrix", "lengths", "precision_recall", "reliability", "risk_coverage", "roc"]
 FILES = ["--config", str(CONFIGS / "files.yaml")]
-PATH = "textclf.run.ReportFigures"
+PATHS = ["textclf.run.ReportFigures", "textclf.run.ReportPage"]
 STOP = "lightning.pytorch.callbacks.EarlyStopping"
 TUNED = "textclf.run.TunedThresholds"
 
 
 def pictures(folder):
     return sorted(path.stem for path in folder.glob("*.png"))
+
+
+def has_page(folder):
+    return (folder / "index.html").is_file()
 
 
 @pytest.mark.slow
@@ -34,12 +39,16 @@ def test_a_run_has_figures_of_both_splits_and_validate_draws_them_again(rows_fol
     options += ["--model.min_df", "1", "--trainer.logger", "false", "--run_dir", str(run)]
     main(["fit", *options])
     assert pictures(run / "report") == pictures(run / "report" / "validation") == FIGURES
+    assert has_page(run / "report")
+    assert has_page(run / "report" / "validation")
     again = [*("--config", str(run / "config.yaml"), "--ckpt_path", "best", "--run_dir")]
     main(["validate", *again, str(tmp_path / "validated")])
     assert pictures(tmp_path / "validated" / "report" / "validation") == FIGURES
     main(["test", *again, str(tmp_path / "tested"), "--trainer.callbacks", "[]"])
+    assert has_page(tmp_path / "validated" / "report" / "validation")
     assert (tmp_path / "tested" / "report" / "report.txt").is_file()
     assert pictures(tmp_path / "tested" / "report") == []
+    assert not has_page(tmp_path / "tested" / "report")
 
 
 @pytest.mark.slow
@@ -48,16 +57,33 @@ def test_a_run_from_python_and_a_trainer_of_ones_own_have_them(rows_folder, tmp_
     model = TfidfClassifier(data.num_classes, data.label_names, min_df=1)
     result = run_experiment(model, data, run_dir=tmp_path / "run", logger=False, accelerator="cpu")
     assert pictures(result.run_dir / "report") == FIGURES
+    page = (result.run_dir / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Largest weights" in page  # the page is written after all other files of the report
+    assert "fit seconds" in page
     trainer = Trainer(default_root_dir=tmp_path / "own", callbacks=default_callbacks(), logger=False, accelerator="cpu")
     trainer.test(model, FilesDataModule(str(rows_folder)), verbose=False)
     assert pictures(tmp_path / "own" / "report") == FIGURES
+    assert has_page(tmp_path / "own" / "report")
+
+
+@pytest.mark.slow
+def test_a_page_that_cannot_be_written_does_not_end_the_run(rows_folder, tmp_path, monkeypatch, capsys):
+    def fail(folder):
+        raise UserError("no space left")
+
+    monkeypatch.setattr("textclf.evaluation.pages.report_page.write_report_page", fail)
+    data = FilesDataModule(str(rows_folder))
+    model = TfidfClassifier(data.num_classes, data.label_names, min_df=1)
+    result = run_experiment(model, data, run_dir=tmp_path / "run", logger=False, accelerator="cpu")
+    assert result.metrics["test/accuracy"] >= 0
+    assert "the page of the report was not written (no space left)" in capsys.readouterr().err
 
 
 CALLBACKS = {
-    "by default": ([], [PATH]),
-    "one more": (["--trainer.callbacks+=TunedThresholds"], [PATH, TUNED]),
-    "one more, in a configuration": (["--config", "{trainer: {callbacks+: [TunedThresholds]}}"], [PATH, TUNED]),
-    "one more, in an overlay": (["--config", str(CONFIGS / "model" / "fine_tune.yaml")], [PATH, STOP]),
+    "by default": ([], PATHS),
+    "one more": (["--trainer.callbacks+=TunedThresholds"], [*PATHS, TUNED]),
+    "one more, in a configuration": (["--config", "{trainer: {callbacks+: [TunedThresholds]}}"], [*PATHS, TUNED]),
+    "one more, in an overlay": (["--config", str(CONFIGS / "model" / "fine_tune.yaml")], [*PATHS, STOP]),
     "a list of others": (["--trainer.callbacks", "[TunedThresholds]"], [TUNED]),
     "a list of others, in a configuration": (["--config", "{trainer: {callbacks: [TunedThresholds]}}"], [TUNED]),
     "none": (["--trainer.callbacks", "[]"], []),

@@ -20,5 +20,6 @@ __getattr__, __dir__ = lazy_exports(
         "textclf.run.progress": "ProgressLines",
         "textclf.run.report": "ReportRecord ReportWriter",
         "textclf.run.report_figures": "ReportFigures",
+        "textclf.run.report_page": "ReportPage",
     },
 )

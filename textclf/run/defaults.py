@@ -19,6 +19,7 @@ from textclf.run.monitors import CleaningRecord, HeapTrimmer, TrainingSpeed
 from textclf.run.progress import ProgressLines
 from textclf.run.report import ReportRecord, ReportWriter
 from textclf.run.report_figures import ReportFigures
+from textclf.run.report_page import ReportPage
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 """The command line's defaults, a configuration file."""
@@ -36,7 +37,7 @@ def resolve_precision(given: Any, accelerator: Any) -> Any:
 def default_callbacks(command: Sequence[str] | None = None) -> list[Callback]:
     """The callbacks of every run, in the order in which they must be called; for your own `Trainer`.
 
-    They write checkpoints, `cleaning.csv` and the report with its figures to the run folder, the trainer's
+    They write checkpoints, `cleaning.csv` and the report with its figures and page to the run folder, the trainer's
     `default_root_dir`; they log the training speed, and save the state that resuming needs. A trainer with
     `callbacks=default_callbacks()` needs a `TextDataModule`.
 
@@ -48,7 +49,7 @@ def default_callbacks(command: Sequence[str] | None = None) -> list[Callback]:
 
 def report_callbacks() -> list[Callback]:
     """The callbacks of a run that the trainer's option `callbacks` may leave out; `defaults.yaml` has the same."""
-    return [ReportFigures()]
+    return [ReportFigures(), ReportPage()]
 
 
 def recording_callbacks(command: Sequence[str] | None = None) -> list[Callback]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from textclf.evaluation.curves import accuracy_by_length, calibration, risk_coverage
+from textclf.evaluation.curves import LENGTH_GROUPS, accuracy_by_length, calibration, risk_coverage
 from textclf.evaluation.intervals import Interval, accuracy_interval
 from textclf.evaluation.pages.charts import Chart, Marks
 from textclf.evaluation.pages.page import digits, percent
@@ -200,20 +198,24 @@ def _size_groups(table: PredictionTable) -> list[Group]:
     support = np.bincount(table.labels, minlength=len(table.label_names))
     if len(table.label_names) < 2 * SIZE_GROUPS or len(np.unique(support)) < 2:
         return []
-    limits = np.unique(np.quantile(support, np.linspace(0, 1, SIZE_GROUPS + 1), method="inverted_cdf"))
-    limits[0] -= 1
-    sizes = support[table.labels]
+    group_of_class = _places(support, SIZE_GROUPS)
+    group_of_row = group_of_class[table.labels]
     right = table.predictions == table.labels
     groups = []
-    for below, most in pairwise(limits.tolist()):
-        members = (sizes > below) & (sizes <= most)
-        if members.any():
-            classes = np.flatnonzero((support > below) & (support <= most))
-            accuracy = accuracy_interval(int(right[members].sum()), int(members.sum()))
-            least = int(support[classes].min())
-            name = f"{_span(least, int(most))} ({len(classes)} classes)"
-            groups.append(_group(name, int(members.sum()), accuracy, labels=classes.tolist()))
+    for place in np.unique(group_of_row):
+        members = group_of_row == place
+        classes = np.flatnonzero(group_of_class == place)
+        accuracy = accuracy_interval(int(right[members].sum()), int(members.sum()))
+        name = f"{_span(int(support[classes].min()), int(support[classes].max()))} ({len(classes)} classes)"
+        groups.append(_group(name, int(members.sum()), accuracy, labels=classes.tolist()))
     return groups
+
+
+def _places(values: np.ndarray, number: int) -> np.ndarray:
+    """Groups of about equal size, `number` at most, by ascending values: the group of each value."""
+    limits = np.unique(np.quantile(values, np.linspace(0, 1, number + 1)[1:], method="inverted_cdf"))
+    places: np.ndarray = np.searchsorted(limits, values)
+    return places
 
 
 def column_groups(table: PredictionTable, values: Sequence[str | float | int | None]) -> list[Group]:
@@ -243,18 +245,16 @@ def column_groups(table: PredictionTable, values: Sequence[str | float | int | N
 
 
 def _number_groups(table: PredictionTable, values: Sequence[Any]) -> list[Group]:
-    column = np.array([math.nan if value is None else value for value in values], dtype=float)
-    right = table.predictions == table.labels
-    limits = np.unique(np.quantile(column[np.isfinite(column)], np.linspace(0, 1, 9), method="inverted_cdf"))
+    known = np.flatnonzero([value is not None for value in values])
+    column = np.array([values[row] for row in known.tolist()], dtype=float)
+    right = (table.predictions == table.labels)[known]
+    places = _places(column, LENGTH_GROUPS)
     groups = []
-    for place, (least, most) in enumerate(pairwise(limits.tolist())):
-        members = (column > least) & (column <= most)
-        if place == 0:
-            members |= column == least
-        if members.any():
-            accuracy = accuracy_interval(int(right[members].sum()), int(members.sum()))
-            shown_least = float(column[members].min())
-            groups.append(_group(_span(shown_least, most), int(members.sum()), accuracy, least=shown_least, most=most))
+    for place in np.unique(places):
+        members = places == place
+        least, most = float(column[members].min()), float(column[members].max())
+        accuracy = accuracy_interval(int(right[members].sum()), int(members.sum()))
+        groups.append(_group(_span(least, most), int(members.sum()), accuracy, least=least, most=most))
     return groups
 
 

@@ -1,0 +1,143 @@
+"""What the page of a report holds: rows, groups, classes, and figures that agree with the report."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from tests.evaluation.invented_report import report_folder, write_cartography
+from tests.evaluation.test_page import unpacked
+from textclf.errors import UserError
+from textclf.evaluation.pages.report_page import write_report_page
+from textclf.evaluation.pages.report_parts import class_table, column_groups, groupings
+from textclf.evaluation.pages.report_rows import confusion_cells, embedded_rows, plain, rows_data
+from textclf.evaluation.prediction_table import PredictionTable, read_predictions
+from textclf.evaluation.shown_rows import shown_rows
+
+
+def table(labels, predictions, classes=3, texts=None, **options):
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    scores = np.full((len(labels), classes), np.log(0.1 / (classes - 1)))
+    scores[np.arange(len(labels)), predictions] = np.log(0.9)
+    scores[predictions < 0] = np.nan
+    texts = texts or [f"text {row}" for row in range(len(labels))]
+    ids = [str(row) for row in range(len(labels))]
+    return PredictionTable(ids, texts, labels, predictions, scores, tuple("abcdefghij"[:classes]), True, **options)
+
+
+def data_of(page):
+    return unpacked(re.search(r'id="data">([^<]*)<', page.read_text(encoding="utf-8"))[1])
+
+
+def test_the_page_has_the_rows_and_figures_of_the_table(tmp_path):
+    page = write_report_page(report_folder(tmp_path, rows=60, invalid=1))
+    data = data_of(page)
+    found = read_predictions(tmp_path / "predictions.parquet")
+    assert page.name == "index.html"
+    assert data["texts"] == found.texts
+    assert data["predictions"] == found.predictions.tolist()
+    assert data["confidences"][0] is None
+    assert data["top"][0] == []
+    row = np.exp(found.log_scores[5])
+    assert data["top"][5][::2] == np.argsort(-row).tolist()
+    assert data["top"][5][1::2] == pytest.approx(np.sort(row)[::-1], abs=1e-4)
+    accuracy = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["test/accuracy"]
+    assert f"{100 * accuracy:.1f} %" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["predictions.parquet", "metrics.json"])
+def test_without_a_report_there_is_no_page(name, tmp_path):
+    report_folder(tmp_path, rows=10)
+    (tmp_path / name).unlink()
+    with pytest.raises(UserError, match=name):
+        write_report_page(tmp_path)
+
+
+def test_what_a_method_has_left_is_shown(tmp_path):
+    weights = {"kind": "n-grams", "classes": {"class 0": [["best of", 2.0]]}}
+    folder = report_folder(tmp_path, rows=30, weights=weights)
+    assert "Training rows" not in write_report_page(folder).read_text(encoding="utf-8")
+    write_cartography(folder)
+    page = write_report_page(folder).read_text(encoding="utf-8")
+    assert "best␣of" in page
+    assert "over 3 epochs, 80 rows" in page
+
+
+def test_a_page_with_too_many_rows_has_the_mistakes_first():
+    labels = np.zeros(1000, dtype=int)
+    predictions = np.where(np.arange(1000) % 10 == 0, 1, 0)
+    found = table(labels, predictions)
+    assert embedded_rows(found).tolist() == list(range(1000))
+    rows = embedded_rows(found, most_rows=300)
+    assert len(rows) == 300
+    assert rows.tolist() == sorted(rows)
+    assert set(np.flatnonzero(predictions == 1)) <= set(rows.tolist())
+    assert set(shown_rows(found)["hits"]) <= set(rows.tolist())
+
+
+def test_a_page_with_too_many_characters_has_fewer_rows():
+    found = table([0] * 100, [0] * 100, texts=["x" * 1000] * 100)
+    assert len(embedded_rows(found, most_characters=25_000)) == 25
+    data = rows_data(found, embedded_rows(found, most_characters=25_000))
+    assert len(data["texts"]) == 25
+    assert all(0 <= place < 25 for rows in data["lists"].values() for place in rows)
+
+
+def test_cells_of_the_confusion_matrix():
+    found = table([0, 0, 0, 1, 2, 2], [0, 0, 1, 1, -1, -1])
+    cells = {(truth, prediction): count for truth, prediction, count in confusion_cells(found)}
+    assert cells == {(0, 0): 2, (0, 1): 1, (1, 1): 1, (2, -1): 2}
+
+
+def test_classes_are_sorted_by_mistakes():
+    found = class_table(table([0, 0, 0, 1, 2, 2], [0, 1, 0, 1, 0, -1]))
+    cells = [[cell["text"] for cell in row] for row in found["rows"]]
+    assert [(row[0], row[1], row[2], row[3]) for row in cells] == [
+        ("c", "2", "2", "0"),
+        ("a", "3", "1", "3"),
+        ("b", "1", "0", "2"),
+    ]
+    assert [row[9] for row in cells] == ["0.0 %", "66.7 %", "66.7 %"]
+
+
+def test_groups_by_size_of_the_class():
+    sizes = [1, 1, 2, 2, 30, 30, 60, 60]
+    labels = np.repeat(np.arange(8), sizes)
+    found = {grouping["filter"]: grouping["groups"] for grouping in groupings(table(labels, labels, classes=8))}
+    assert [(group["name"], group["rows"], group["members"]["labels"]) for group in found["size"]] == [
+        ("1 (2 classes)", 2, [0, 1]),
+        ("2 (2 classes)", 4, [2, 3]),
+        ("30 (2 classes)", 60, [4, 5]),
+        ("60 (2 classes)", 120, [6, 7]),
+    ]
+    assert sum(group["rows"] for group in found["length"]) == 186
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["x", "y", "x", None], [("x", 2), ("(missing)", 1), ("y", 1)]),
+        ([1, 2, 1, 1], [("1", 3), ("2", 1)]),
+        ([True, False, True, True], [("true", 3), ("false", 1)]),
+        ([None] * 4, [("(missing)", 4)]),
+    ],
+)
+def test_groups_by_a_column(values, expected):
+    groups = column_groups(table([0] * 4, [0] * 4), [plain(value) for value in values])
+    assert [(group["name"], group["rows"]) for group in groups] == expected
+
+
+def test_groups_by_a_column_of_many_numbers():
+    values = [float(number) for number in range(80)]
+    groups = column_groups(table([0] * 80, [0] * 80), values)
+    assert [group["rows"] for group in groups] == [10] * 8
+    assert (groups[0]["members"]["least"], groups[-1]["members"]["most"]) == (0.0, 79.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(float("nan"), None), (float("inf"), None), (2, 2), ("a", "a"), ([1], "[1]"), (b"x", "b'x'")],
+)
+def test_values_of_a_column_are_plain(value, expected):
+    assert plain(value) == expected
