@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch import Trainer
 
 from textclf.classes.user_code import search_current_folder
 from textclf.console import run_script
@@ -106,30 +105,16 @@ def task_over(data: TextDataModule) -> Any:
 def build(arguments: Sequence[str]) -> tuple[Any, TextDataModule]:
     """Reads a configuration as the command line does; returns the method, without weights, and the data.
 
-    Unlike `textclf.cli.build`, it creates no run folder.
-
     Raises:
         UserError: The configuration is wrong, or its method does not embed texts.
     """
-    from textclf.cli.app import TextCLI
+    from textclf.cli.app import build_parts
     from textclf.models.embedding import EmbeddingClassifier
 
-    class Reader(TextCLI):
-        """Builds the method and the data only."""
-
-        def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-            """A trainer that writes nothing: there is no run."""
-            return Trainer(logger=False, enable_checkpointing=False)
-
-        def before_instantiate_classes(self) -> None:
-            """Creates no run folder."""
-
-    read = Reader(["test", *arguments], execute_command=False)
-    if not isinstance(read.model, EmbeddingClassifier):
-        raise UserError(
-            f"{type(read.model).__name__} does not embed texts: add --config configs/model/linear_probe.yaml"
-        )
-    return read.model, read.datamodule
+    model, data = build_parts(arguments)
+    if not isinstance(model, EmbeddingClassifier):
+        raise UserError(f"{type(model).__name__} does not embed texts: add --config configs/model/linear_probe.yaml")
+    return model, data
 
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> None:

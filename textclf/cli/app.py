@@ -353,6 +353,28 @@ def build(arguments: Sequence[str]) -> tuple[TextClassifier, TextDataModule, Tra
     return made.model, made.datamodule, made.trainer
 
 
+def build_parts(arguments: Sequence[str]) -> tuple[TextClassifier, TextDataModule]:
+    """Builds the method and the data of a command alone: nothing is run or written, and no weights are loaded.
+
+    Args:
+        arguments: The options of `test`, as words.
+
+    Raises:
+        UserError: An option is wrong.
+    """
+
+    class Parts(TextCLI):
+        def before_instantiate_classes(self) -> None:
+            """Creates no run folder."""
+
+        def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+            """A trainer that writes nothing: there is no run."""
+            return Trainer(logger=False, enable_checkpointing=False)
+
+    made = Parts(["test", *arguments], execute_command=False)
+    return made.model, made.datamodule
+
+
 def merged_config(arguments: Sequence[str]) -> dict[str, Any]:
     """The configuration of a command with all defaults, as `--print_config` prints it; nothing is read or made.
 

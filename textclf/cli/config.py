@@ -161,6 +161,20 @@ def configs_first(arguments: Sequence[str]) -> list[str]:
     return [*axes, *configs, *values]
 
 
+def axes_named(arguments: Sequence[str]) -> set[str]:
+    """Which of `--data` and `--model` are named, also by configurations.
+
+    Args:
+        arguments: Those of a command, with classes as configurations.
+    """
+    named = {word for word in arguments if word in AXIS_OPTIONS}
+    for option, value in pairwise(arguments):
+        if option == "--config":
+            config = read_config_or_text(value)
+            named |= {f"--{axis}" for axis in AXES if _class_path(config, axis)}
+    return named
+
+
 def check_complete(command: str, arguments: Sequence[str]) -> None:
     """Refuses a command that names no data set, no method, or neither.
 
@@ -171,11 +185,7 @@ def check_complete(command: str, arguments: Sequence[str]) -> None:
     Raises:
         UserError: Something is missing.
     """
-    named = {word for word in arguments if word in AXIS_OPTIONS}
-    for option, value in pairwise(arguments):
-        if option == "--config":
-            config = read_config_or_text(value)
-            named |= {f"--{axis}" for axis in AXES if _class_path(config, axis)}
+    named = axes_named(arguments)
     run = "" if command == "fit" else "--ckpt_path RUN/checkpoints/best.ckpt of a finished run, or "
     lists = "(`textclf --help` lists data sets and methods)"
     if not named:

@@ -85,7 +85,7 @@ def _issues(labels: np.ndarray, probabilities: np.ndarray, rule: str) -> np.ndar
 
 
 def out_of_fold_probabilities(
-    texts: Sequence[Sequence[str]], labels: np.ndarray, folds: np.ndarray, num_classes: int
+    texts: Sequence[Sequence[str]], labels: np.ndarray, folds: np.ndarray, num_classes: int, tol: float = 1e-3
 ) -> np.ndarray:
     """Probabilities of a logistic regression on the TF-IDF of character n-grams.
 
@@ -94,6 +94,8 @@ def out_of_fold_probabilities(
         labels: Class indices, shape `(rows,)`.
         folds: The fold of each row, shape `(rows,)`: those of a fold are scored by a model of the others.
         num_classes: Number of classes.
+        tol: The regression of several classes is fitted until no component of its gradient is larger. Where labels
+            hardly depend on the texts, and classes are equally frequent, all are small from the start.
 
     Returns:
         float64, shape `(rows, num_classes)`; 0 for a class without rows.
@@ -115,7 +117,7 @@ def out_of_fold_probabilities(
         tested = folds == fold
         present = np.unique(labels[~tested])
         solver = "liblinear" if len(present) == 2 else "lbfgs"
-        regression = LogisticRegression(C=C, solver=solver, tol=1e-3, max_iter=1000, random_state=SEED)
+        regression = LogisticRegression(C=C, solver=solver, tol=tol, max_iter=1000, random_state=SEED)
         regression.fit(features[~tested], labels[~tested])
         probabilities[np.ix_(tested, present)] = regression.predict_proba(features[tested])
     return probabilities

@@ -51,6 +51,11 @@ class ExploredSplit:
         for batch in self.rows.select_columns([column]).with_format("arrow").iter(batch_size=WINDOW):
             yield batch[column].to_pylist()
 
+    def joined_texts(self) -> list[str]:
+        """The texts of all rows in memory; the two texts of a pair are joined by a line break."""
+        columns = [[text for texts in self.windows(column) for text in texts] for column in self.text_columns]
+        return ["\n".join(texts) for texts in zip(*columns, strict=True)]
+
     def select(self, indices: np.ndarray | Sequence[int]) -> ExploredSplit:
         """Some of the rows.
 

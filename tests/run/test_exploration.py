@@ -1,0 +1,127 @@
+"""An exploration as a whole: rows as in the source, important findings first, a line for what cannot be done."""
+
+import json
+
+import pytest
+
+from tests.findings.splits import invented_texts
+from textclf.data import FilesDataModule
+from textclf.data.cleaning import StripWhitespace
+from textclf.errors import UserError
+from textclf.findings.finding import KINDS
+from textclf.findings.table import as_text
+from textclf.models import FineTunedClassifier, TfidfClassifier
+from textclf.run.exploration import IMPORTANCE, explore
+
+NAMES = ["bad", "good"]
+
+
+def write(folder, split, texts, labels):
+    lines = [json.dumps({"text": text, "label": label}) for text, label in zip(texts, labels, strict=True)]
+    (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two splits; half of the good texts of train end in a space."""
+    for seed, (split, rows) in enumerate({"train": 200, "test": 80}.items()):
+        texts = invented_texts(rows, seed)
+        if split == "train":
+            texts = [text + " " if index % 4 == 1 else text for index, text in enumerate(texts)]
+        write(tmp_path, split, texts, [NAMES[index % 2] for index in range(rows)])
+    return tmp_path
+
+
+def data_of(folder, **arguments):
+    return FilesDataModule(str(folder), label_names=NAMES, **arguments)
+
+
+def test_importance_has_each_kind():
+    assert sorted(IMPORTANCE) == sorted(KINDS)
+
+
+def test_rows_are_those_of_the_source(folder):
+    found = explore(data_of(folder), label_errors=False)
+    assert found.rows == {"train": 200, "test": 80}
+    assert found.splits["train"] == {"bad": 100, "good": 100}
+    assert [(finding.kind, finding.remedy) for finding in found.findings] == [
+        ("leak", "StripWhitespace"),
+        ("odd_characters", "StripWhitespace"),
+    ]
+    assert found.findings[0].count == 50
+    assert "The source has no validation split." in found.notes
+    assert any("A classifier tells test from train" in note for note in found.notes)
+    text = as_text(found)
+    assert "The recipe mends it (StripWhitespace)." in text
+    assert "good  100 (50.0%)  40 (50.0%)" in text
+    json.dumps(found.as_json())
+
+
+def test_recipe_without_the_step(folder):
+    text = as_text(explore(data_of(folder, cleaning=[]), label_errors=False))
+    assert "The cleaning step StripWhitespace mends it; the recipe does not have it." in text
+    text = as_text(explore(data_of(folder, cleaning=[StripWhitespace()]), label_errors=False))
+    assert "The recipe mends it (StripWhitespace)." in text
+
+
+def test_limit(folder):
+    found = explore(data_of(folder, limit={"train": 60}), label_errors=False)
+    assert found.rows == {"train": 60, "test": 80}
+    assert found.splits["train"] == {"bad": 30, "good": 30}
+    assert "train: 60 rows of 200 were looked at (limit)." in found.notes
+    first = explore(data_of(folder, limit={"train": 40, "test": 40}, limit_by="first"), label_errors=False)
+    assert first.rows == {"train": 40, "test": 40}
+
+
+def test_tokens_of_the_configured_method(folder, tiny_encoder):
+    model = FineTunedClassifier(2, NAMES, pretrained=str(tiny_encoder), max_length=12)
+    found = explore(data_of(folder), model, label_errors=False)
+    assert {"tokens"} < {lengths.unit for lengths in found.lengths}
+    (cut,) = [finding for finding in found.findings if finding.kind == "cut" and finding.split == "train"]
+    assert cut.count > 100
+    assert "longer than max_length 12" in cut.detail
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "part"), [("./nowhere", "'./nowhere' does not exist"), (None, "name a method that has a tokenizer")]
+)
+def test_without_a_tokenizer_all_else_is_shown(folder, pretrained, part):
+    model = TfidfClassifier(2, NAMES)
+    if pretrained:
+        model = FineTunedClassifier(2, NAMES, pretrained=pretrained)
+    found = explore(data_of(folder), model, label_errors=False)
+    assert [finding.kind for finding in found.findings] == ["leak", "odd_characters"]
+    (note,) = [note for note in found.notes if "Tokens were not counted" in note]
+    assert part in note
+    assert "\n" not in note
+
+
+def test_rows_without_a_valid_label(folder):
+    write(folder, "test", invented_texts(60, 5), ["good"] * 28 + ["", "unheard"] + ["bad"] * 30)
+    found = explore(data_of(folder), label_errors=False)
+    assert found.rows["test"] == 60
+    assert found.splits["test"] == {"bad": 30, "good": 28}
+    (note,) = [note for note in found.notes if "have no label" in note]
+    assert note.startswith("test: 2 rows of 60 have no label, or none of the classes, first the one with the id '28'")
+
+
+def test_only_a_test_split(tmp_path):
+    write(tmp_path, "test", invented_texts(60, 5), NAMES * 30)
+    found = explore(data_of(tmp_path), label_errors=False)
+    assert found.findings == ()
+    assert "The source has no train and no validation split." in found.notes
+
+
+def test_no_rows(tmp_path):
+    with pytest.raises(UserError, match=r"has no rows: add train\."):
+        explore(data_of(tmp_path))
+
+
+def test_label_errors(folder):
+    wrong = ["a dull film, awful and boring"] * 2
+    texts = [f"a great film, wonderful {text}" for text in invented_texts(60, 1)]
+    texts += [f"a dull film, awful {text}" for text in invented_texts(60, 2)]
+    write(folder, "train", [*texts, *wrong], ["good"] * 60 + ["bad"] * 60 + ["good"] * 2)
+    found = explore(data_of(folder))
+    (errors,) = [one for one in found.findings if one.kind == "label_error" and one.split == "train"]
+    assert {"120", "121"} <= set(errors.rows)

@@ -1,0 +1,173 @@
+"""`explore`: looks at the rows of a data set before any method is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from textclf.data.base import TextDataModule
+from textclf.data.rows import TEST_SEED
+from textclf.data.splitting import SPLITS, Split, draw_sample
+from textclf.errors import UserError
+from textclf.evaluation.provenance import described_data
+from textclf.findings.characters import find_odd_characters
+from textclf.findings.finding import Exploration, Finding
+from textclf.findings.label_errors import find_label_errors
+from textclf.findings.languages import find_languages
+from textclf.findings.leaks import find_leaks
+from textclf.findings.lengths import Measured, Tokenization, find_in_tokens, find_length_shifts, measure, summarize
+from textclf.findings.pair_leaks import find_pair_leak
+from textclf.findings.rows import ExploredSplit
+from textclf.findings.shares import class_counts, find_in_shares
+from textclf.findings.shifts import find_split_shifts
+from textclf.findings.words import rows_in_words
+from textclf.models.base import TextClassifier
+from textclf.run.tokenizations import tokenization_of
+
+IMPORTANCE = (
+    "leak", "pair_leak", "overlap", "near_overlap", "conflict", "label_error", "repeat", "near_repeat", "empty",
+    "few_rows", "imbalance", "class_shift", "split_shift", "length_shift", "cut", "unknown_tokens", "odd_characters",
+    "markup", "language", "class_overlap",
+)  # fmt: skip
+"""Kinds of findings, the most important first: what makes a score worthless, then what lowers it."""
+
+
+def explore(data: TextDataModule, model: TextClassifier | None = None, *, label_errors: bool = True) -> Exploration:
+    """Looks at the rows of a data set as they are in the source, before any cleaning.
+
+    Args:
+        data: The data set; of its options, `limit` is applied, each split by itself.
+        model: The method whose tokenizer counts tokens.
+        label_errors: Whether suspected label errors and confused classes are looked for, which takes longest.
+
+    Raises:
+        UserError: The rows cannot be read.
+    """
+    return _Explorer(data).explore(model, label_errors)
+
+
+class _Explorer:
+    """Collects what is found.
+
+    Attributes:
+        splits: The rows of each split that has any.
+        findings: What was found.
+        notes: What else is known, and what could not be examined.
+    """
+
+    def __init__(self, data: TextDataModule) -> None:
+        self.data = data
+        self.label_names = tuple(data.label_names)
+        self.findings: list[Finding] = []
+        self.notes: list[str] = []
+        self.splits: list[ExploredSplit] = self._read()
+
+    def _read(self) -> list[ExploredSplit]:
+        """Reads all splits of the source."""
+        source = self.data.source_splits()
+        if not source:
+            raise UserError(
+                f"{self.data.data_dir or type(self.data).__name__!r} has no rows: add train.csv, or the like"
+            )
+        read = []
+        for split in source:
+            explored = self._limited(split, ExploredSplit(split, self.data.source_rows(split), self.label_names))
+            if len(explored):
+                read.append(explored)
+                self._note_unknown_labels(explored)
+            else:
+                self.notes.append(f"The {split} split is empty.")
+        if not read:
+            raise UserError(f"{described_data(type(self.data).__name__, self.data.hparams)} has no rows in any split")
+        missing = [split for split in SPLITS if split not in source]
+        if missing:
+            self.notes.append(f"The source has no {' and no '.join(missing)} split.")
+        return read
+
+    def _limited(self, split: Split, explored: ExploredSplit) -> ExploredSplit:
+        """The rows that `limit` leaves."""
+        limit = self.data.limit.get(split)
+        if limit is None or limit >= len(explored):
+            return explored
+        self.notes.append(f"{split}: {rows_in_words(limit)} of {len(explored):,} were looked at (limit).")
+        if self.data.limit_by == "first":
+            return explored.select(np.arange(limit))
+        seed = TEST_SEED if split == "test" else self.data.seed
+        return explored.select(draw_sample(explored.labels, limit, seed))
+
+    def _note_unknown_labels(self, split: ExploredSplit) -> None:
+        unknown = np.flatnonzero(split.labels < 0)
+        if len(unknown):
+            self.notes.append(
+                f"{split.split}: {rows_in_words(len(unknown))} of {len(split):,} have no label, or none of the "
+                f"classes, first the one with the id {split.ids(unknown[:1])[0]!r}: correct it, or drop such rows "
+                "with the cleaning step DropUnknownLabels. They count in no class."
+            )
+
+    def explore(self, model: TextClassifier | None, label_errors: bool) -> Exploration:
+        """Looks for everything."""
+        measured = [measure(split) for split in self.splits]
+        self.findings += find_in_shares(self.splits)
+        self.findings += find_length_shifts(measured)
+        measured += self._tokens(model)
+        self._of_each(find_odd_characters)
+        self._with_notes([find_languages(split) for split in self.splits])
+        self.findings += find_leaks(self.splits[0])
+        self._with_notes([find_pair_leak(self.splits), find_split_shifts(self.splits)])
+        if label_errors:
+            self._label_errors()
+        else:
+            self.notes.append("Label errors were left out.")
+        return self._exploration(measured)
+
+    def _of_each(self, find: Callable[[ExploredSplit], list[Finding]]) -> None:
+        for split in self.splits:
+            self.findings += find(split)
+
+    def _with_notes(self, found: Iterable[tuple[list[Finding], list[str]]]) -> None:
+        for findings, sentences in found:
+            self.findings += findings
+            self.notes += sentences
+
+    def _tokens(self, model: TextClassifier | None) -> list[Measured]:
+        """Lengths in tokens, where there is a tokenizer."""
+        try:
+            tokenization = None if model is None else tokenization_of(model)
+        except UserError as error:
+            self.notes.append(f"Tokens were not counted: {error}.")
+            return []
+        if tokenization is None:
+            self.notes.append(
+                "Tokens were not counted: name a method that has a tokenizer, such as --config "
+                "configs/model/fine_tune.yaml."
+            )
+            return []
+        return [self._tokens_of(split, tokenization) for split in self.splits]
+
+    def _tokens_of(self, split: ExploredSplit, tokenization: Tokenization) -> Measured:
+        measured, findings = find_in_tokens(split, tokenization)
+        self.findings += findings
+        return measured
+
+    def _label_errors(self) -> None:
+        try:
+            self.findings += find_label_errors(self.splits)
+        except UserError as error:
+            self.notes.append(f"Label errors were not looked for: {error}.")
+
+    def _exploration(self, measured: Sequence[Measured]) -> Exploration:
+        counts = {
+            split.split: dict(zip(self.label_names, class_counts(split).tolist(), strict=True)) for split in self.splits
+        }
+        self.findings.sort(key=lambda finding: (IMPORTANCE.index(finding.kind), -finding.count))
+        return Exploration(
+            described_data(type(self.data).__name__, self.data.hparams),
+            self.label_names,
+            counts,
+            {split.split: len(split) for split in self.splits},
+            tuple(type(step).__name__ for step in self.data.cleaning),
+            tuple(self.findings),
+            tuple(summarize(measured)),
+            tuple(self.notes),
+        )
