@@ -259,9 +259,9 @@ def _number_groups(table: PredictionTable, values: Sequence[Any]) -> list[Group]
 
 
 def _span(least: float, most: float) -> str:
-    if least == most:
-        return f"{least:,g}" if isinstance(least, float) else f"{least:,}"
-    return f"{least:,g} to {most:,g}" if isinstance(least, float) else f"{least:,} to {most:,}"
+    """A range of numbers; only whole numbers have separators, since a column of years is read as one of floats."""
+    low, high = (f"{value:,}" if isinstance(value, int) else f"{value:.6g}" for value in (least, most))
+    return low if low == high else f"{low} to {high}"
 
 
 def _group(name: str, rows: int, accuracy: Interval, **members: Any) -> Group:

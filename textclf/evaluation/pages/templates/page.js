@@ -99,12 +99,12 @@ function marked(text, query) {
 
 /** A text of a row, in its own direction; a long one is shortened, with a button that shows all of it. */
 function shownText(text, query = "") {
-  const place = make("span", { dir: "auto", lang: "" });
+  const place = make("span", { class: "shown", dir: "auto", lang: "" });
   if (text.length <= SHORTENED) {
     place.append(...textNodes(text, query));
     return place;
   }
-  const start = [...text.slice(0, SHORTENED)].join("").replace(/[\ud800-\udbff]$/, "");
+  const start = text.slice(0, SHORTENED).replace(/[\ud800-\udbff]$/, "").trimEnd();
   const button = make("button", { type: "button", class: "more" }, `show all ${text.length.toLocaleString("en")} characters`);
   button.addEventListener("click", () => { place.replaceChildren(...textNodes(text, query)); place.tabIndex = -1; place.focus(); });
   place.append(...textNodes(start, query), "… ", button);

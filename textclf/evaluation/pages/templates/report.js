@@ -61,7 +61,7 @@ function attributionOf({ prediction, tokens, weights }) {
   const most = Math.max(...weights.map(Math.abs)) || 1;
   const spans = tokens.map((token, place) => {
     const share = weights[place] / most;
-    const span = make("span", { class: share >= 0 ? "token for" : "token against", title: weights[place].toFixed(4) }, ...textNodes(token));
+    const span = make("span", { class: share >= 0 ? "token for" : "token against", title: weights[place].toFixed(4) }, token);
     span.style.setProperty("--share", Math.abs(share));
     return span;
   });
