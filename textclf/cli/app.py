@@ -21,6 +21,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 import textclf.data
 import textclf.models
 import textclf.run.calibration
+import textclf.run.cartography
 import textclf.run.extra_metrics  # noqa: F401
 from textclf.classes.user_code import import_modules
 from textclf.cli.config import (

@@ -387,6 +387,14 @@ class TextDataModule(GuardedAttributes, SplitRows, LightningDataModule):
         """Batches of the test split."""
         return self._loader("test")
 
+    def scoring_dataloader(self, split: Split) -> Any:
+        """Batches of a split that the running command has encoded, as evaluations get them: each row once.
+
+        Raises:
+            UserError: The split is not encoded.
+        """
+        return self._loader(split)
+
     def predict_dataloader(self) -> Any:
         """Batches of the test split, for `trainer.predict(model, datamodule=data)`."""
         return PredictionBatches(self._loader("test"))

@@ -9,6 +9,7 @@ __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "textclf.run.calibration": "Calibration TemperatureScaling TunedThresholds",
+        "textclf.run.cartography": "DatasetCartography",
         "textclf.run.checkpoints": "BestCheckpoint LastCheckpoint RandomStates AtomicCheckpointIO",
         "textclf.run.defaults": "default_callbacks",
         "textclf.run.experiment": "Experiment run_experiment",
