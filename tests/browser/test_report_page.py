@@ -3,9 +3,11 @@
 import csv
 
 import pytest
+from datasets import Dataset
 from playwright.sync_api import expect
 
 from tests.evaluation.invented_report import HOSTILE, TEXTS, report_folder, write_cartography
+from textclf.data.relabelling import Relabels
 from textclf.evaluation.pages.report_page import write_report_page
 from textclf.evaluation.prediction_table import read_predictions
 
@@ -59,7 +61,7 @@ def test_the_arrow_keys_move_in_the_matrix(page):
 
 def test_lists_classes_and_groups_open_their_rows(page):
     shown = page(rows=300, columns={"author": [f"작가 {row % 2}" for row in range(300)]})
-    shown.get_by_label("List").select_option("mistakes")
+    shown.get_by_role("button", name="most confident mistakes").click()
     expect(count_of(shown)).to_have_text("50 of 300 rows")
     assert all(label != prediction for label, prediction in shown_pairs(shown))
     confidences = [float(text) for text in shown.locator("#row-table td.number summary").all_inner_texts()]
@@ -110,6 +112,19 @@ def test_rows_are_saved_with_the_chosen_labels(page, tmp_path, pairs):
     expect(count_of(shown)).to_have_text("1 of 200 rows")
     shown.reload()
     expect(shown.get_by_label("new label of row 1", exact=True)).to_have_value("class 2")
+
+
+def test_saved_labels_are_read_back(page, tmp_path):
+    shown = page()
+    for row in range(8):
+        shown.get_by_label(f"new label of row {row}", exact=True).focus()
+        shown.get_by_label(f"new label of row {row}", exact=True).select_option("분류 1")
+    saved_rows(shown, tmp_path / "relabel.csv", "Download 200 rows as CSV")
+    table = read_predictions(tmp_path / "predictions.parquet")
+    relabels = Relabels(str(tmp_path / "relabel.csv"), table.label_names)
+    classes = relabels.classes(Dataset.from_dict({"id": table.ids, "text": table.texts}))
+    relabels.check_all_found()
+    assert classes.tolist() == [1] * 8 + [-1] * 192
 
 
 def test_texts_stay_texts(page, tmp_path):

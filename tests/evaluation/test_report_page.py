@@ -76,6 +76,21 @@ def test_a_page_with_too_many_rows_has_the_mistakes_first():
     assert set(shown_rows(found)["hits"]) <= set(rows.tolist())
 
 
+def test_a_page_without_some_rows_says_so(tmp_path, monkeypatch):
+    folder = report_folder(tmp_path, rows=40)
+    monkeypatch.setattr("textclf.evaluation.pages.report_page.embedded_rows", lambda table: embedded_rows(table, 30))
+    page = write_report_page(folder)
+    assert "This page holds 30 of 40 rows" in page.read_text(encoding="utf-8")
+    assert len(data_of(page)["ids"]) == 30
+
+
+def test_a_file_that_is_not_json_is_named(tmp_path):
+    folder = report_folder(tmp_path, rows=10)
+    (folder / "run.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match=r"run\.json: not JSON"):
+        write_report_page(folder)
+
+
 def test_a_page_with_too_many_characters_has_fewer_rows():
     found = table([0] * 100, [0] * 100, texts=["x" * 1000] * 100)
     assert len(embedded_rows(found, most_characters=25_000)) == 25

@@ -30,6 +30,12 @@ from textclf.evaluation.pages.training_parts import cartography_part, weight_lis
 from textclf.evaluation.prediction_table import read_predictions
 
 NAME = "index.html"
+LISTS = {
+    "mistakes": "most confident mistakes",
+    "hits": "least certain hits",
+    "near_misses": "mistakes whose label is in the top 3",
+}
+"""The lists of `shown_rows` in words."""
 FACTS = ("data", "method", "checkpoint", "train_rows", "seed", "time")
 RUN_FACTS = ("device", "fit_seconds", "test_seconds", "parameters", "trained_parameters", "commit", "command")
 
@@ -45,7 +51,7 @@ def write_report_page(folder: str | Path) -> Path:
         The page.
 
     Raises:
-        UserError: There is no report in the folder, or no space is left.
+        UserError: There is no report in the folder, one of its files cannot be read, or no space is left.
     """
     folder = Path(folder)
     table = read_predictions(folder / "predictions.parquet")
@@ -61,6 +67,7 @@ def write_report_page(folder: str | Path) -> Path:
     data = rows_data(table, rows)
     data |= {
         "key": _key(folder, metrics),
+        "titles": LISTS,
         "cells": cells,
         "groupings": groups_data(groups),
         "attributions": attributed(_read_json(folder / "attributions.json") or {}, data["ids"]),
@@ -78,6 +85,7 @@ def write_report_page(folder: str | Path) -> Path:
         has_probabilities=table.has_probabilities,
         total=len(table.labels),
         embedded=len(rows),
+        lists={name: title for name, title in LISTS.items() if data["lists"][name]},
         classes=class_table(table),
         confusions=confusions(cells, table.label_names),
         charts=report_charts(table),
@@ -100,7 +108,10 @@ def groups_data(groupings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _read_json(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON that can be read ({error}); run the test again, or remove it") from error
     return content
 
 

@@ -89,16 +89,14 @@ function shownConfidence(data, row) {
 /** The chosen class of each row, kept by the browser where it can. */
 function storedChoices(key, data) {
   const choices = new Map();
-  const place = new Map(data.ids.map((id, row) => [id, row]));
   try {
-    for (const [id, label] of Object.entries(JSON.parse(localStorage.getItem(key)) ?? {})) {
-      if (place.has(id) && data.names.includes(label)) choices.set(place.get(id), label);
+    for (const [row, label] of JSON.parse(localStorage.getItem(key)) ?? []) {
+      if (row < data.ids.length && data.names.includes(label)) choices.set(row, label);
     }
   } catch { /* the browser keeps nothing of local files: choices last as long as the page is open */ }
   choices.store = () => {
-    const kept = Object.fromEntries([...choices].map(([row, label]) => [data.ids[row], label]));
     try {
-      localStorage.setItem(key, JSON.stringify(kept));
+      localStorage.setItem(key, JSON.stringify([...choices]));
     } catch { /* as above */ }
   };
   return choices;
@@ -150,10 +148,8 @@ function rowFilters(data, relabelled) {
   return filters;
 }
 
-const LISTS = { mistakes: "most confident mistakes", hits: "least certain hits", near_misses: "mistakes with the label in the top 3" };
-
 function listFilter(data) {
-  const choices = Object.entries(LISTS).filter(([name]) => data.lists[name].length);
+  const choices = Object.entries(data.lists).filter(([, rows]) => rows.length).map(([name]) => [name, data.titles[name]]);
   return { name: "list", title: "List", choices, order: value => data.lists[value] };
 }
 
