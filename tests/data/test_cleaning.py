@@ -12,6 +12,8 @@ from textclf.data.cleaning import (
     TIDY,
     DecodeHTML,
     DropEmpty,
+    DropNearOverlap,
+    DropNearRepeats,
     DropOverlap,
     DropRepeats,
     DropUnknownLabels,
@@ -63,8 +65,9 @@ def test_changes_are_noted_for_each_step_and_both_texts():
 
 def rows_of(pairs, others=(), split="train"):
     columns = {"text": [text for text, _ in pairs], "label": [label for _, label in pairs]}
-    other = text_keys(Dataset.from_dict({"text": list(others)})) if others else np.empty(0, dtype="S16")
-    return KeyedRows(Dataset.from_dict(columns), split, lambda name: other if name == "test" else other[:0])
+    other = Dataset.from_dict({"text": list(others), "label": [0] * len(others)})
+    test = KeyedRows(other, "test", lambda _: None) if others else None
+    return KeyedRows(Dataset.from_dict(columns), split, lambda name: test if name == "test" else None)
 
 
 ROWS = [("a", 0), ("b", 1), ("a", 1), ("", 0), ("a", 1), ("b", 1), ("c", 0), ("c", 1), (" ", -1)]
@@ -81,6 +84,8 @@ ROWS = [("a", 0), ("b", 1), ("a", 1), ("", 0), ("a", 1), ("b", 1), ("c", 0), ("c
         (ResolveConflicts(rule="keep_first"), [0, 1, 3, 5, 6, 8]),
         (DropOverlap(), [1, 3, 5, 6, 7, 8]),
         (DropOverlap(others=["validation"]), list(range(9))),
+        (DropNearRepeats(), [0, 1, 2, 3, 6, 7, 8]),
+        (DropNearOverlap(), [1, 3, 5, 6, 7, 8]),
     ],
 )
 def test_rows_are_dropped(step, kept):
@@ -109,14 +114,49 @@ def test_rows_are_dropped_as_a_plain_loop_would(pairs):
 
 def test_pairs_are_compared_as_pairs():
     columns = {"text": ["a", "a", "ab", "", "x"], "text_pair": ["b", "b", "", "ab", " "], "label": [0, 0, 0, 0, 1]}
-    rows = KeyedRows(Dataset.from_dict(columns), "train", lambda _: np.empty(0, dtype="S16"))
+    rows = KeyedRows(Dataset.from_dict(columns), "train", lambda _: None)
     assert DropRepeats().keep(rows).tolist() == [True, False, True, True, True]
     assert DropEmpty().keep(rows).tolist() == [True, True, False, False, False]
 
 
+SENTENCE = "the second act drags a little, but the ending is worth the wait"
+NEAR = [
+    (SENTENCE, 0),
+    (SENTENCE.upper() + "!!!", 0),
+    (SENTENCE, 1),
+    (SENTENCE.replace("second", "third"), 0),
+    ("an altogether different sentence about the weather in spring", 0),
+    (SENTENCE.replace("second", "third").replace("ending", "finale") + " of two hours", 0),
+    ("", 0),
+    ("", 0),
+]
+
+
+@pytest.mark.parametrize(
+    ("step", "kept"),
+    [
+        (DropNearRepeats(), [0, 2, 4, 5, 6, 7]),
+        (DropNearRepeats(threshold=0.9), [0, 2, 3, 4, 5, 6, 7]),
+        (DropNearOverlap(), [4, 5, 6, 7]),
+        (DropNearOverlap(threshold=1), [3, 4, 5, 6, 7]),
+        (DropNearOverlap(others=["validation"]), list(range(8))),
+    ],
+)
+def test_near_repeats_are_dropped(step, kept):
+    rows = rows_of(NEAR, others=["", "something else", f"  {SENTENCE.replace(',', '')}"])
+    assert np.flatnonzero(step.keep(rows)).tolist() == kept
+
+
+@pytest.mark.parametrize("step", [DropNearRepeats, DropNearOverlap])
+@pytest.mark.parametrize("threshold", [0.5, 1.2, float("nan")])
+def test_thresholds_out_of_range(step, threshold):
+    with pytest.raises(UserError, match=r"is not between 0\.7 and 1"):
+        step(threshold=threshold)
+
+
 def test_no_rows():
     rows = rows_of([("a", 0)]).select(np.array([False]))
-    for step in DEFAULT:
+    for step in (*DEFAULT, DropNearRepeats(), DropNearOverlap()):
         if not isinstance(step, TextStep):
             assert step.keep(rows).shape == (0,)
 
@@ -126,6 +166,7 @@ def test_no_rows():
     [
         ([DropEmpty(), StripWhitespace()], "StripWhitespace changes texts, so it must come before DropEmpty"),
         ([DropRepeats(), ResolveConflicts()], "ResolveConflicts counts repeats for its majority: put it before"),
+        ([DropNearRepeats(), ResolveConflicts()], "ResolveConflicts counts .*: put it before DropNearRepeats"),
     ],
 )
 def test_orders_that_cannot_work(recipe, message):

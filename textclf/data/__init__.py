@@ -2,6 +2,8 @@ from textclf.data.base import TextDataModule
 from textclf.data.cleaning import (
     DecodeHTML,
     DropEmpty,
+    DropNearOverlap,
+    DropNearRepeats,
     DropOverlap,
     DropRepeats,
     DropUnknownLabels,
@@ -34,6 +36,8 @@ __all__ = [
     "Banking77DataModule",
     "DecodeHTML",
     "DropEmpty",
+    "DropNearOverlap",
+    "DropNearRepeats",
     "DropOverlap",
     "DropRepeats",
     "DropUnknownLabels",

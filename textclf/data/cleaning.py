@@ -14,6 +14,7 @@ import numpy as np
 
 from textclf.classes.paths import public_path
 from textclf.data.columns import KeyedRows
+from textclf.data.near_repeats import THRESHOLD, check_threshold, near_texts, near_those_of
 from textclf.data.splitting import Split
 from textclf.errors import UserError
 from textclf.hashing import source_of, text_hash
@@ -238,6 +239,64 @@ class DropOverlap(RowStep):
         return kept
 
 
+@dataclass(frozen=True)
+class DropNearRepeats(RowStep):
+    """Drops rows whose text is nearly that of an earlier row with the same label that stays.
+
+    Attributes:
+        threshold: Similarity from which on two texts are near repeats, 0.7 to 1; see `textclf.data.near_repeats`.
+    """
+
+    why = "nearly the same text"
+    threshold: float = THRESHOLD
+
+    def __post_init__(self) -> None:
+        """Checks the threshold."""
+        check_threshold(self.threshold)
+
+    def keep(self, rows: KeyedRows) -> np.ndarray:
+        """Keeps the first of each."""
+        near = near_texts(rows.rows, self.threshold)
+        neighbours = near.neighbours()
+        kept = np.ones(len(rows.labels), dtype=bool)
+        staying: set[tuple[int, int]] = set()
+        for row, (text, label) in enumerate(zip(near.texts.tolist(), rows.labels.tolist(), strict=True)):
+            if text < 0:
+                continue
+            similar = (text, *neighbours.get(text, ()))
+            kept[row] = not any((other, label) in staying for other in similar)
+            if kept[row]:
+                staying.add((text, label))
+        return kept
+
+
+@dataclass(frozen=True)
+class DropNearOverlap(RowStep):
+    """Drops rows whose text is nearly that of a row in another split, which may have any label.
+
+    Attributes:
+        others: The splits of the source that are compared with.
+        threshold: Similarity from which on two texts are near repeats, 0.7 to 1; see `textclf.data.near_repeats`.
+    """
+
+    why = "nearly in the rows that are scored"
+    others: Sequence[Split] = ("validation", "test")
+    threshold: float = THRESHOLD
+
+    def __post_init__(self) -> None:
+        """Checks the threshold."""
+        check_threshold(self.threshold)
+
+    def keep(self, rows: KeyedRows) -> np.ndarray:
+        """Keeps rows whose texts are nearly in none of the others."""
+        kept = np.ones(len(rows.labels), dtype=bool)
+        for other in self.others:
+            compared = None if other == rows.split else rows.of_split(other)
+            if compared is not None:
+                kept &= ~near_those_of(rows.rows, compared.rows, self.threshold)
+        return kept
+
+
 def pair_numbers(rows: KeyedRows) -> np.ndarray:
     """A number for each pair of a text and a label, equal for rows that have both in common; shape `(rows,)`."""
     labels = rows.labels + 1  # -1 is an unknown label
@@ -264,8 +323,9 @@ def check_recipe(steps: Sequence[CleaningStep]) -> None:
         name = type(step).__name__
         if isinstance(step, TextStep) and dropping:
             raise UserError(f"cleaning: {name} changes texts, so it must come before {dropping[0]}, which drops rows")
-        if isinstance(step, ResolveConflicts) and step.rule == "majority" and "DropRepeats" in dropping:
-            raise UserError("cleaning: ResolveConflicts counts repeats for its majority: put it before DropRepeats")
+        repeats = [earlier for earlier in dropping if earlier in ("DropRepeats", "DropNearRepeats")]
+        if isinstance(step, ResolveConflicts) and step.rule == "majority" and repeats:
+            raise UserError(f"cleaning: ResolveConflicts counts repeats for its majority: put it before {repeats[0]}")
         if isinstance(step, RowStep):
             dropping.append(name)
 

@@ -34,14 +34,14 @@ def text_keys(rows: Dataset) -> np.ndarray:
         Shape `(rows,)`, 16 bytes each.
     """
     keys = [np.empty(0, dtype=KEY)]
-    for texts, pairs in _text_windows(rows):
+    for texts, pairs in text_windows(rows):
         # The length tells where the first text ends: ("ab", "c") and ("a", "bc") are different.
         hashes = [short_hash(f"{len(text)} {text}{pair}".encode()) for text, pair in zip(texts, pairs, strict=True)]
         keys.append(np.array(hashes, dtype=KEY))
     return np.concatenate(keys)
 
 
-def _text_windows(rows: Dataset) -> Iterator[tuple[list[str], list[str]]]:
+def text_windows(rows: Dataset) -> Iterator[tuple[list[str], list[str]]]:
     """The texts and their pairs, some thousands at a time; pairs are empty strings where there are none."""
     names = [name for name in ("text", "text_pair") if name in rows.column_names]
     for batch in rows.select_columns(names).iter(batch_size=WINDOW):
@@ -56,19 +56,20 @@ class KeyedRows:
         rows: The rows on disk.
         split: The split that they belong to.
         labels: Class indices, -1 for an unknown one, int64, shape `(rows,)`.
+        of_split: Gives the rows of another split after the steps that change texts; None where there is none.
     """
 
-    def __init__(self, rows: Dataset, split: Split, keys_of: Callable[[Split], np.ndarray]) -> None:
+    def __init__(self, rows: Dataset, split: Split, of_split: Callable[[Split], KeyedRows | None]) -> None:
         """Takes the rows.
 
         Args:
             rows: Columns `id`, `text`, `label` (-1 for an unknown one), and `text_pair` where there is one.
             split: The split that they belong to.
-            keys_of: Gives the keys of another split, empty where there is none.
+            of_split: Gives the rows of another split after the steps that change texts; None where there is none.
         """
         self.rows = rows
         self.split = split
-        self._keys_of = keys_of
+        self.of_split = of_split
         self.labels = int_column(rows, "label")
 
     @cached_property
@@ -86,14 +87,15 @@ class KeyedRows:
         """Whether the text, or one of a pair, has nothing but white space; bool, shape `(rows,)`."""
         empty: list[bool] = []
         has_pairs = "text_pair" in self.rows.column_names
-        for texts, pairs in _text_windows(self.rows):
+        for texts, pairs in text_windows(self.rows):
             for text, pair in zip(texts, pairs, strict=True):
                 empty.append(not text.strip() or (has_pairs and not pair.strip()))
         return np.array(empty, dtype=bool)
 
     def also_in(self, split: Split) -> np.ndarray:
         """Whether each text is in another split, too; bool, shape `(rows,)`."""
-        return np.isin(self.keys, self._keys_of(split))
+        other = self.of_split(split)
+        return np.zeros(len(self.labels), dtype=bool) if other is None else np.isin(self.keys, other.keys)
 
     def select(self, kept: np.ndarray) -> KeyedRows:
         """The rows where `kept` is true."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from textclf.console import say
 from textclf.data.cleaning import DEFAULT, TIDY, CleaningStep, RowStep, text_steps
-from textclf.data.columns import KEY, KeyedRows, int_column
+from textclf.data.columns import KeyedRows, int_column
 from textclf.data.folds import fold_of_rows
 from textclf.data.ledger import READ, Ledger
 from textclf.data.options import refuse_without_effect
@@ -184,15 +184,15 @@ class SplitRows(Source):
                 self.ledger.add(split, type(step).__name__, len(rows.labels), why=step.why)
         return rows
 
-    def _keys_of(self, split: Split) -> np.ndarray:
-        """Keys of the texts of another split, for the steps that compare splits; none where there is no such split.
+    def _rows_to_compare(self, split: Split) -> KeyedRows | None:
+        """The rows of another split, for the steps that compare splits; None where there is no such split.
 
         Validation rows that are held out do not count: they are divided from train after the steps.
         """
         has_test = split == "test" and self.has_split("test")
         if has_test or split in self.used_splits():
-            return self._after_text_steps(split).keys
-        return np.empty(0, dtype=KEY)
+            return self._after_text_steps(split)
+        return None
 
     def _after_text_steps(self, split: Split) -> KeyedRows:
         """The rows in the standard columns, after the steps that change texts; each text is hashed once."""
@@ -246,7 +246,7 @@ class SplitRows(Source):
 
     def _store_source(self, split: Split, rows: Dataset, changed: np.ndarray) -> None:
         """Stores the rows of a split, and counts those that each step changed (`changed` has a bit for each step)."""
-        self._sources[split] = KeyedRows(rows, split, self._keys_of)
+        self._sources[split] = KeyedRows(rows, split, self._rows_to_compare)
         self.ledger.add(split, READ, len(rows))
         relabelled = int((changed & RELABELLED != 0).sum())
         if relabelled:
@@ -260,7 +260,7 @@ class SplitRows(Source):
         size = f"val_size {self.val_size}" if self.shots_per_class is None else f"{self.shots_per_class} of each class"
         parts: dict[Split, np.ndarray] = {"train": train, "test": test}
         for part, indices in parts.items():
-            self._sources[part] = KeyedRows(rows.select(indices), part, self._keys_of)
+            self._sources[part] = KeyedRows(rows.select(indices), part, self._rows_to_compare)
             self.ledger.add(part, "taken from test", len(indices), why=f"{size}, seed {self.seed}")
 
     def _split_to_divide(self) -> Split | None:
@@ -280,7 +280,7 @@ class SplitRows(Source):
         They are drawn from texts after the steps of `TIDY`, so that a row is in the same part for every recipe.
         """
         rows, _ = self._in_standard_columns(split, text_steps(TIDY))
-        tidy = KeyedRows(rows, split, lambda _: np.empty(0, dtype=KEY))
+        tidy = KeyedRows(rows, split, lambda _: None)
         if self.folds is not None:
             return self._fold_indices(tidy, split, self.folds)
         if split == "train":
