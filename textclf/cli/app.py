@@ -20,6 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 # jsonargparse finds the short name of a class, such as `ExtraMetrics`, once its module is imported.
 import textclf.data
 import textclf.models
+import textclf.run.attributions
 import textclf.run.calibration
 import textclf.run.cartography
 import textclf.run.extra_metrics  # noqa: F401

@@ -8,6 +8,7 @@ from textclf.classes.paths import lazy_exports
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "textclf.run.attributions": "TokenAttributions",
         "textclf.run.calibration": "Calibration TemperatureScaling TunedThresholds",
         "textclf.run.cartography": "DatasetCartography",
         "textclf.run.checkpoints": "BestCheckpoint LastCheckpoint RandomStates AtomicCheckpointIO",

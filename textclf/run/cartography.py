@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +13,7 @@ from textclf.console import say
 from textclf.data.base import TextDataModule, data_module_of
 from textclf.errors import UserError
 from textclf.files import atomic_path
+from textclf.models.modes import evaluation_mode
 from textclf.processes import gather
 
 FILE = "cartography.parquet"
@@ -81,7 +80,10 @@ class DatasetCartography(Callback):
         """Scores the train rows of this process, and gathers the results on the first one."""
         if self._loader is None:
             self._loader = _data_of(trainer).scoring_dataloader("train")
-        with _evaluating(pl_module), torch.random.fork_rng(devices=[]), trainer.precision_plugin.val_step_context():
+        precision = trainer.precision_plugin.val_step_context()
+        # A loader draws a random number when it starts; without this, training would draw others than without the map.
+        random_state = torch.random.fork_rng(devices=[])
+        with evaluation_mode(pl_module), torch.no_grad(), precision, random_state:
             parts = [_score(trainer, pl_module, batch) for batch in self._loader if not batch.get("filler")]
         gathered = gather(_joined(parts), trainer)
         if trainer.is_global_zero:
@@ -113,19 +115,6 @@ def _data_of(trainer: Trainer) -> TextDataModule:
     if data is None:
         raise UserError("DatasetCartography needs the rows of a data module: pass the trainer datamodule=data")
     return data
-
-
-@contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Puts a network into evaluation mode without gradients, and each of its modules back into its own mode."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _score(trainer: Trainer, model: Any, batch: Any) -> Scored:
