@@ -125,3 +125,13 @@ def test_label_errors(folder):
     found = explore(data_of(folder))
     (errors,) = [one for one in found.findings if one.kind == "label_error" and one.split == "train"]
     assert {"120", "121"} <= set(errors.rows)
+
+
+def test_rows_that_occur_more_than_once(folder):
+    texts = [*invented_texts(60, 7), "  ", *invented_texts(2, 1), invented_texts(1, 7)[0].upper() + "!"]
+    write(folder, "train", texts, [NAMES[index % 2] for index in range(64)])
+    found = {finding.kind: finding for finding in explore(data_of(folder), label_errors=False).findings}
+    assert found["empty"].rows == ("60",)
+    assert found["overlap"].rows == ("0", "1")
+    assert found["near_repeat"].rows == ("0", "63")
+    assert found["near_repeat"].remedy == "DropNearRepeats"

@@ -17,7 +17,9 @@ from textclf.findings.label_errors import find_label_errors
 from textclf.findings.languages import find_languages
 from textclf.findings.leaks import find_leaks
 from textclf.findings.lengths import Measured, Tokenization, find_in_tokens, find_length_shifts, measure, summarize
+from textclf.findings.near_repeats import find_near_repeats
 from textclf.findings.pair_leaks import find_pair_leak
+from textclf.findings.repeats import find_repeats, key_splits
 from textclf.findings.rows import ExploredSplit
 from textclf.findings.shares import class_counts, find_in_shares
 from textclf.findings.shifts import find_split_shifts
@@ -111,6 +113,8 @@ class _Explorer:
         self.findings += find_in_shares(self.splits)
         self.findings += find_length_shifts(measured)
         measured += self._tokens(model)
+        keyed = key_splits(self.splits)
+        self.findings += [*find_repeats(keyed), *find_near_repeats(keyed)]
         self._of_each(find_odd_characters)
         self._with_notes([find_languages(split) for split in self.splits])
         self.findings += find_leaks(self.splits[0])
