@@ -35,6 +35,9 @@ def test_examples_are_shown_as_text_when_they_are_opened(page):
 def test_all_findings_are_there_with_their_remedies(page):
     shown = page(exploration())
     articles = shown.locator("article").all_inner_texts()
+    listed = shown.locator("#findings table").first.locator("tbody tr")
+    assert listed.nth(0).inner_text().split("\t") == ["Empty texts", "train", "1,234", "DropRepeats (in the recipe)"]
+    assert listed.count() == len(KINDS)
     assert len(articles) == len(KINDS)
     assert "it has DropRepeats" in articles[0]
     assert "StripWhitespace mends it; the cleaning of this data set does not have it" in articles[1]
