@@ -47,7 +47,9 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
             "--data.data_dir FOLDER for your own files"
         )
     model, data = build_parts([*arguments, *([] if "--model" in named else NO_METHOD)])
-    exploration = explore(data, model if "--model" in named else None, label_errors=options.label_errors)
+    exploration = explore(
+        data, model if "--model" in named else None, label_errors=options.label_errors, similar=options.similar
+    )
     print(as_text(exploration), end="", flush=True)
     if options.json is not None:
         with atomic_path(options.json) as temporary:
@@ -75,6 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         dest="label_errors",
         action="store_false",
         help="do not look for label errors, which takes longest",
+    )
+    parser.add_argument(
+        "--similar",
+        action="store_true",
+        help="look for near repeats by the embeddings of the configured method, too",
     )
     options, rest = parser.parse_known_args(arguments)
     search_current_folder()  # classes of the user may be there

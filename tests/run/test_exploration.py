@@ -10,7 +10,8 @@ from textclf.data.cleaning import StripWhitespace
 from textclf.errors import UserError
 from textclf.findings.finding import KINDS
 from textclf.findings.table import as_text
-from textclf.models import FineTunedClassifier, TfidfClassifier
+from textclf.models import FineTunedClassifier, LinearProbe, TfidfClassifier
+from textclf.run import similar_texts
 from textclf.run.exploration import IMPORTANCE, explore
 
 NAMES = ["bad", "good"]
@@ -135,3 +136,22 @@ def test_rows_that_occur_more_than_once(folder):
     assert found["overlap"].rows == ("0", "1")
     assert found["near_repeat"].rows == ("0", "63")
     assert found["near_repeat"].remedy == "DropNearRepeats"
+
+
+def test_similar_embeddings(folder, tiny_encoder, monkeypatch):
+    texts = invented_texts(20, 7)
+    write(folder, "train", [*texts, texts[3] + " " + texts[3]], [NAMES[index % 2] for index in range(21)])
+    model = LinearProbe(2, NAMES, pretrained=str(tiny_encoder), max_length=64)
+    found = explore(data_of(folder), model, label_errors=False, similar=True).findings
+    (similar,) = [one for one in found if one.kind == "near_repeat" and "cosine" in one.detail and one.split == "train"]
+    assert {"3", "20"} <= set(similar.rows)
+    assert similar.remedy is None
+    monkeypatch.setattr(similar_texts, "MOST_ROWS", 100)
+    notes = explore(data_of(folder), model, label_errors=False, similar=True).notes
+    assert any("Embeddings were not compared: the embeddings of 101 rows would be compared" in note for note in notes)
+
+
+@pytest.mark.parametrize("model", [None, TfidfClassifier(2, NAMES)])
+def test_similar_without_embeddings(folder, model):
+    with pytest.raises(UserError, match=r"add --config configs/model/linear_probe\.yaml"):
+        explore(data_of(folder), model, label_errors=False, similar=True)

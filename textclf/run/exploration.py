@@ -19,12 +19,14 @@ from textclf.findings.leaks import find_leaks
 from textclf.findings.lengths import Measured, Tokenization, find_in_tokens, find_length_shifts, measure, summarize
 from textclf.findings.near_repeats import find_near_repeats
 from textclf.findings.pair_leaks import find_pair_leak
-from textclf.findings.repeats import find_repeats, key_splits
+from textclf.findings.repeats import KeyedSplit, find_repeats, key_splits
 from textclf.findings.rows import ExploredSplit
 from textclf.findings.shares import class_counts, find_in_shares
 from textclf.findings.shifts import find_split_shifts
 from textclf.findings.words import rows_in_words
 from textclf.models.base import TextClassifier
+from textclf.models.embedding import EmbeddingClassifier
+from textclf.run.similar_texts import check_embeds, find_similar_texts
 from textclf.run.tokenizations import tokenization_of
 
 IMPORTANCE = (
@@ -35,18 +37,22 @@ IMPORTANCE = (
 """Kinds of findings, the most important first: what makes a score worthless, then what lowers it."""
 
 
-def explore(data: TextDataModule, model: TextClassifier | None = None, *, label_errors: bool = True) -> Exploration:
+def explore(
+    data: TextDataModule, model: TextClassifier | None = None, *, label_errors: bool = True, similar: bool = False
+) -> Exploration:
     """Looks at the rows of a data set as they are in the source, before any cleaning.
 
     Args:
         data: The data set; of its options, `limit` is applied, each split by itself.
         model: The method whose tokenizer counts tokens.
         label_errors: Whether suspected label errors and confused classes are looked for, which takes longest.
+        similar: Whether near repeats are looked for by the embeddings of the method, too.
 
     Raises:
-        UserError: The rows cannot be read.
+        UserError: The rows cannot be read, or `similar` is set and the method has no embeddings.
     """
-    return _Explorer(data).explore(model, label_errors)
+    embeds = check_embeds(model) if similar else None
+    return _Explorer(data).explore(model, label_errors, embeds)
 
 
 class _Explorer:
@@ -107,7 +113,9 @@ class _Explorer:
                 "with the cleaning step DropUnknownLabels. They count in no class."
             )
 
-    def explore(self, model: TextClassifier | None, label_errors: bool) -> Exploration:
+    def explore(
+        self, model: TextClassifier | None, label_errors: bool, embeds: EmbeddingClassifier | None
+    ) -> Exploration:
         """Looks for everything."""
         measured = [measure(split) for split in self.splits]
         self.findings += find_in_shares(self.splits)
@@ -115,6 +123,8 @@ class _Explorer:
         measured += self._tokens(model)
         keyed = key_splits(self.splits)
         self.findings += [*find_repeats(keyed), *find_near_repeats(keyed)]
+        if embeds is not None:
+            self._similar_texts(embeds, keyed)
         self._of_each(find_odd_characters)
         self._with_notes([find_languages(split) for split in self.splits])
         self.findings += find_leaks(self.splits[0])
@@ -153,6 +163,12 @@ class _Explorer:
         measured, findings = find_in_tokens(split, tokenization)
         self.findings += findings
         return measured
+
+    def _similar_texts(self, model: EmbeddingClassifier, keyed: Sequence[KeyedSplit]) -> None:
+        try:
+            self.findings += find_similar_texts(model, keyed)
+        except UserError as error:
+            self.notes.append(f"Embeddings were not compared: {error}.")
 
     def _label_errors(self) -> None:
         try:
