@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: Runs cannot be compared, or a place cannot be written.
     """
-    from textclf.evaluation.comparison import compare
+    from textclf.evaluation.comparison import compare_methods
     from textclf.evaluation.leaderboard import as_text
     from textclf.evaluation.leaderboard_formats import as_csv, as_json, as_latex, as_markdown
     from textclf.evaluation.leaderboard_tables import Values
@@ -33,18 +33,15 @@ def run(options: argparse.Namespace) -> None:
         (options.markdown, as_markdown),
         (options.latex, as_latex),
     ]
-    outputs: dict[str, Callable[[Values], str]] = {}
-    for path, write in formats:
-        if path is None:
-            continue
-        if path in outputs:
+    paths = [path for path in (*(path for path, _ in formats), options.html) if path is not None]
+    for path in paths:
+        if paths.count(path) > 1:
             raise UserError(f"{path!r} is given for two outputs: name a file for each")
         check_writable(path)
-        outputs[path] = write
     if options.figures:
         check_writable(options.figures, is_folder=True)
     records = find_runs(options.runs)
-    values = compare(
+    values, compared = compare_methods(
         records,
         baseline=find_baseline(options.baseline, records) if options.baseline else None,
         metric=options.metric,
@@ -52,9 +49,14 @@ def run(options: argparse.Namespace) -> None:
         common_rows=options.common_rows,
     )
     print(as_text(values), end="")
-    for file, write in outputs.items():
-        with atomic_path(file) as temporary:
-            temporary.write_text(write(values), encoding="utf-8")
+    for file, write in formats:
+        if file is not None:
+            with atomic_path(file) as temporary:
+                temporary.write_text(write(values), encoding="utf-8")
+    if options.html:
+        from textclf.evaluation.pages.comparison_page import write_comparison_page
+
+        write_comparison_page(options.html, values, compared)
     if options.figures:
         from textclf.evaluation.figures.comparison import draw_comparison
 
@@ -87,6 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--csv", metavar="FILE", help="write a line for each method there")
     parser.add_argument("--markdown", metavar="FILE", help="write the tables in Markdown there")
     parser.add_argument("--latex", metavar="FILE", help="write the tables for LaTeX (booktabs) there")
+    parser.add_argument(
+        "--html", metavar="FILE", help="write a page there: the tables, and each row with the answers of all methods"
+    )
     parser.add_argument(
         "--figures", metavar="DIR", help="draw the intervals, and quality against speed, as PNG files there"
     )

@@ -1,7 +1,8 @@
 """Compares runs on the same rows: metrics with intervals, paired differences, groups of ties, agreement, ensembles.
 
 `compare` gives one structure of plain values, which `textclf.evaluation.leaderboard` writes as text, CSV, Markdown and
-LaTeX, and `textclf.evaluation.figures.comparison` draws.
+LaTeX, and `textclf.evaluation.figures.comparison` draws. `compare_methods` also gives the answers to each row, which
+`textclf.evaluation.pages.comparison_page` shows beside it.
 """
 
 from __future__ import annotations
@@ -41,6 +42,19 @@ def compare(
     cluster: str | None = None,
     common_rows: bool = False,
 ) -> Values:
+    """Compares runs, as `compare_methods` does, and gives the numbers alone."""
+    values, _ = compare_methods(records, baseline=baseline, metric=metric, cluster=cluster, common_rows=common_rows)
+    return values
+
+
+def compare_methods(
+    records: Sequence[RunRecord],
+    *,
+    baseline: RunRecord | None = None,
+    metric: str = "accuracy",
+    cluster: str | None = None,
+    common_rows: bool = False,
+) -> tuple[Values, dict[str, list[Method]]]:
     """Compares runs; those of different data sets apart.
 
     Args:
@@ -52,7 +66,8 @@ def compare(
         common_rows: Whether runs of different rows are compared on those that all of them have.
 
     Returns:
-        Plain values for strict JSON: null for what is unknown.
+        Plain values for strict JSON: null for what is unknown; and for each data set the methods with their answers to
+        the compared rows, in the order of the values.
 
     Raises:
         UserError: There is nothing to compare, or runs of one data set have other rows, texts or labels.
@@ -71,17 +86,18 @@ def compare(
         raise UserError(f"each run is of another data set ({shown}): name two or more of one data set")
     short = short_methods(record.method for record in records)
     data_sets = {}
+    compared = {}
     for name, runs in by_data.items():
         rows, matched, dropped = match_rows(pool_folds(runs), cluster, common_rows)
         methods = methods_of(matched, short)
         of_baseline = _baseline_of(runs, baseline)
         base = next(method for method in methods if of_baseline in method.records)
-        result = _compare_on_one(methods, base, rows, metric)
+        result, compared[name] = _compare_on_one(methods, base, rows, metric)
         _compare_speeds(result["runs"], [base, *methods], records, metric)
         data_sets[name] = result | {"dropped_rows": dropped}
     ranks = ranks_of(data_sets, metric) if len(data_sets) > 1 else None
     values: Values = _plain({"version": VERSION, "metric": metric, "data_sets": data_sets, "ranks": ranks})
-    return values
+    return values, compared
 
 
 def _baseline_of(runs: Sequence[RunRecord], baseline: RunRecord | None) -> RunRecord:
@@ -91,8 +107,8 @@ def _baseline_of(runs: Sequence[RunRecord], baseline: RunRecord | None) -> RunRe
     return next((run for run in runs if run.method == baseline.method), runs[0])
 
 
-def _compare_on_one(methods: Sequence[Method], base: Method, rows: Rows, metric: str) -> Values:
-    """The comparison of the methods on one data set."""
+def _compare_on_one(methods: Sequence[Method], base: Method, rows: Rows, metric: str) -> tuple[Values, list[Method]]:
+    """The comparison of the methods on one data set, and the methods, the best first."""
     intervals = {method.name: method_intervals(method.answers, rows) for method in methods}
     methods = sorted(methods, key=lambda method: badness(intervals[method.name][metric].value, metric))
     pairs = list(itertools.combinations(range(len(methods)), 2))
@@ -114,7 +130,7 @@ def _compare_on_one(methods: Sequence[Method], base: Method, rows: Rows, metric:
         lines.append(line)
     predictions = {method.name: method.answers.predictions[0] for method in methods}  # of the first seed
     ids = methods[0].runs[0].table.ids
-    return {
+    result = {
         "baseline": base.name,
         "rows": len(rows.labels),
         "clusters": None if rows.groups is None else rows.unit_count,
@@ -125,6 +141,7 @@ def _compare_on_one(methods: Sequence[Method], base: Method, rows: Rows, metric:
         "all_miss": all_missed(predictions, rows.labels, ids),
         "ensembles": ensembles_of(predictions, [method.runs[0].table.log_scores for method in methods], rows),
     }
+    return result, methods
 
 
 def _compare_speeds(

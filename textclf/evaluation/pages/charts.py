@@ -12,6 +12,11 @@ LEFT, RIGHT, TOP, BOTTOM = 50, 22, 10, 42
 """Margins around the area of the chart."""
 TICKS = 5
 """Intervals between ticks, about."""
+LETTER = 7
+"""Width of a letter of a label."""
+LABEL_SHIFTS = (0, -11, 11, -22, 22)
+"""How far below its point a label may be."""
+Box = tuple[float, float, float, float]
 MOST_POINTS = 300
 """Points of a line, at most; a browser shows no more."""
 
@@ -28,6 +33,7 @@ class Marks:
         low: Lower bounds of the values; empty without intervals.
         high: Upper bounds.
         colour: Number of the colour, 0 to 6.
+        labels: A short text beside each point.
     """
 
     name: str
@@ -37,6 +43,7 @@ class Marks:
     low: Sequence[float] = ()
     high: Sequence[float] = ()
     colour: int = 0
+    labels: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ class Chart:
         y_range: Least and greatest value.
         x_percent: Whether places are shares, which are written in per cent.
         y_percent: Whether values are shares.
+        x_log: Whether the horizontal axis is logarithmic; its places are then positive.
         diagonal: Whether a dashed line marks equal x and y.
         note: A sentence below the chart.
     """
@@ -64,6 +72,7 @@ class Chart:
     y_range: tuple[float, float] = (0.0, 1.0)
     x_percent: bool = True
     y_percent: bool = True
+    x_log: bool = False
     diagonal: bool = False
     note: str = ""
     width: int = field(default=WIDTH, init=False)
@@ -75,6 +84,9 @@ class Chart:
 
     def x(self, value: float) -> float:
         """The place of a value on the horizontal axis, in units of the drawing."""
+        if self.x_log:
+            least, most = self.x_range
+            return _placed(math.log(value), (math.log(least), math.log(most)), self.left, self.right)
         return _placed(value, self.x_range, self.left, self.right)
 
     def y(self, value: float) -> float:
@@ -84,7 +96,7 @@ class Chart:
     @property
     def x_ticks(self) -> list[tuple[float, str]]:
         """Ticks of the horizontal axis with their labels."""
-        return _ticks(self.x_range, self.x_percent)
+        return _ticks(self.x_range, self.x_percent, self.x_log)
 
     @property
     def y_ticks(self) -> list[tuple[float, str]]:
@@ -98,6 +110,21 @@ class Chart:
         if places and places[-1] != len(marks.x) - 1:
             places.append(len(marks.x) - 1)
         return " ".join(f"{self.x(marks.x[place])},{self.y(marks.y[place])}" for place in places)
+
+    def labels(self) -> list[tuple[float, float, str]]:
+        """Places of the labels of points: to the right of them or, where that covers another, on another side."""
+        texts = [(self.x(x), self.y(y), text) for each in self.marks for x, y, text in _labelled(each)]
+        taken = [(x - 4, y - 4, x + 4, y + 4) for x, y, _ in texts]
+        placed = []
+        for x, y, text in texts:
+            width = LETTER * len(text)
+            spots = [(x + 7, y + 4 + up) for up in LABEL_SHIFTS] + [(x - 7 - width, y + 4 + up) for up in LABEL_SHIFTS]
+            boxes = [(left, base - 9, left + width, base) for left, base in spots]
+            free = [box for box in boxes if not any(_overlap(box, other) for other in taken)]
+            box = min(free, key=lambda each: abs(each[3] - y - 4), default=boxes[0])
+            taken.append(box)
+            placed.append((round(box[0], 1), round(box[3], 1), text))
+        return placed
 
     def bars(self, marks: Marks) -> list[tuple[float, float, float, float]]:
         """Left edge, top, width and height of each bar; bars of several kinds stand side by side."""
@@ -122,11 +149,21 @@ def _placed(value: float, span: tuple[float, float], start: float, end: float) -
     return round(start + share * (end - start), 1)
 
 
-def _ticks(span: tuple[float, float], percent: bool) -> list[tuple[float, str]]:
-    from matplotlib.ticker import MaxNLocator
+def _labelled(marks: Marks) -> list[tuple[float, float, str]]:
+    return list(zip(marks.x, marks.y, marks.labels, strict=True)) if marks.labels else []
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _ticks(span: tuple[float, float], percent: bool, log: bool = False) -> list[tuple[float, str]]:
+    from matplotlib.ticker import LogLocator, MaxNLocator
 
     least, most = span
-    values = [float(value) for value in MaxNLocator(nbins=TICKS).tick_values(least, most)]
+    few_decades = log and most / least < 100
+    locator = LogLocator(subs=(1, 2, 5) if few_decades else (1,)) if log else MaxNLocator(nbins=TICKS)
+    values = [float(value) for value in locator.tick_values(least, most)]
     slack = 1e-9 * (most - least)
     kept = [value for value in values if least - slack <= value <= most + slack]
     label: Callable[[float], str] = (lambda value: f"{100 * value:g} %") if percent else (lambda value: f"{value:,g}")
