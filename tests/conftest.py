@@ -76,10 +76,10 @@ def nothing_drawn():
 @pytest.fixture(scope="module")
 def all_drawn(nothing_drawn):
     """The runs of a module draw their figures and write their pages."""
-    originals = {path: pkgutil.resolve_name(path) for path in LEFT_OUT}
+    stubs = {path: pkgutil.resolve_name(path) for path in LEFT_OUT}
     nothing_drawn.undo()
     yield
-    for path, stub in originals.items():
+    for path, stub in stubs.items():
         nothing_drawn.setattr(path, stub)
 
 

@@ -22,7 +22,8 @@ def runs(tmp_path, monkeypatch):
 
 
 def test_all_formats(runs, capsys):
-    formats = ["--json", "out/c.json", "--csv", "c.csv", "--markdown", "c.md", "--latex", "c.tex", "--figures", "png"]
+    formats = ["--json", "out/c.json", "--csv", "c.csv", "--markdown", "c.md", "--latex", "c.tex", "--html", "c.html"]
+    formats += ["--figures", "png"]
     assert main(["[ab]", *formats]) == 0
     text = capsys.readouterr().out
     assert "B is better than A" in text
@@ -32,6 +33,7 @@ def test_all_formats(runs, capsys):
     assert Path("c.csv").read_text().count("\n") == 3
     assert "`fit --config a.yaml`" in Path("c.md").read_text()
     assert r"\toprule" in Path("c.tex").read_text()
+    assert "Comparison on Toy" in Path("c.html").read_text(encoding="utf-8")
     assert {file.name for file in Path("png").iterdir()} == {"Toy-intervals.png", "Toy-speed.png"}
 
 
@@ -113,6 +115,11 @@ FAULTS = {
     "an unknown column": (lambda: ["b", "--cluster", "author"], "no column 'author'.*keep_columns"),
     "a column of lists": (lambda: ["b", "--cluster", "scores"], "'scores' has lists as values"),
     "one file for two outputs": (lambda: ["b", "--json", "c", "--csv", "c"], "'c' is given for two outputs"),
+    "one file for a page and another output": (
+        lambda: ["b", "--json", "c", "--html", "c"],
+        "'c' is given for two outputs",
+    ),
+    "a folder as a page": (lambda: ["b", "--html", "b"], "'b' is a folder"),
     "a folder as a file": (lambda: ["b", "--json", "b"], "'b' is a folder"),
     "a file as a folder": (lambda: ["b", "--csv", "a/report/metrics.json/c.csv"], "cannot be written"),
     "a place for figures": (lambda: ["b", "--figures", "a/report/metrics.json"], "cannot be written"),

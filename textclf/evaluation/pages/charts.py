@@ -14,7 +14,7 @@ TICKS = 5
 """Intervals between ticks, about."""
 LETTER = 7
 """Width of a letter of a label."""
-LABEL_SHIFTS = (0, -11, 11, -22, 22)
+LABEL_SHIFTS = (0, -11, 11, -22, 22, -33, 33, -44, 44)
 """How far below its point a label may be."""
 Box = tuple[float, float, float, float]
 MOST_POINTS = 300
