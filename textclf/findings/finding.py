@@ -113,7 +113,7 @@ class Exploration:
         recipe: Names of the cleaning steps that the data set's configuration has.
         findings: In the order of their importance.
         lengths: Lengths by unit, split, and class.
-        notes: What could not be examined, and why, one sentence each.
+        notes: What was measured without a finding, and what could not be examined and why, one sentence each.
     """
 
     name: str

@@ -16,7 +16,7 @@ from textclf.findings.finding import Exploration, Finding
 from textclf.findings.label_errors import find_label_errors
 from textclf.findings.languages import find_languages
 from textclf.findings.leaks import find_leaks
-from textclf.findings.lengths import Measured, Tokenization, find_in_tokens, find_length_shifts, measure, summarize
+from textclf.findings.lengths import Measured, find_in_tokens, find_length_shifts, measure, summarize
 from textclf.findings.near_repeats import find_near_repeats
 from textclf.findings.pair_leaks import find_pair_leak
 from textclf.findings.repeats import KeyedSplit, find_repeats, key_splits
@@ -62,6 +62,7 @@ class _Explorer:
         splits: The rows of each split that has any.
         findings: What was found.
         notes: What else is known, and what could not be examined.
+        measured: Lengths of the rows of each split.
     """
 
     def __init__(self, data: TextDataModule) -> None:
@@ -69,6 +70,7 @@ class _Explorer:
         self.label_names = tuple(data.label_names)
         self.findings: list[Finding] = []
         self.notes: list[str] = []
+        self.measured: list[Measured] = []
         self.splits: list[ExploredSplit] = self._read()
 
     def _read(self) -> list[ExploredSplit]:
@@ -116,67 +118,83 @@ class _Explorer:
     def explore(
         self, model: TextClassifier | None, label_errors: bool, embeds: EmbeddingClassifier | None
     ) -> Exploration:
-        """Looks for everything."""
-        measured = [measure(split) for split in self.splits]
-        self.findings += find_in_shares(self.splits)
-        self.findings += find_length_shifts(measured)
-        measured += self._tokens(model)
+        """Looks for everything; on a terminal, a bar shows how far it is."""
+        from tqdm.auto import tqdm
+
         keyed = key_splits(self.splits)
-        self.findings += [*find_repeats(keyed), *find_near_repeats(keyed)]
-        if embeds is not None:
-            self._similar_texts(embeds, keyed)
-        self._of_each(find_odd_characters)
-        self._with_notes([find_languages(split) for split in self.splits])
-        self.findings += find_leaks(self.splits[0])
-        self._with_notes([find_pair_leak(self.splits), find_split_shifts(self.splits)])
-        if label_errors:
-            self._label_errors()
-        else:
-            self.notes.append("Label errors were left out.")
-        return self._exploration(measured)
+        parts: dict[str, Callable[[], None]] = {
+            "shares of classes": lambda: self._add(find_in_shares(self.splits)),
+            "lengths": self._lengths,
+            "tokens": lambda: self._tokens(model),
+            "repeats": lambda: self._add(find_repeats(keyed)),
+            "near repeats": lambda: self._add(find_near_repeats(keyed)),
+            "similar texts": lambda: self._similar_texts(embeds, keyed),
+            "odd characters": lambda: self._of_each(find_odd_characters),
+            "languages": self._languages,
+            "leaks": lambda: self._add(find_leaks(self.splits[0])),
+            "pairs": lambda: self._add(*find_pair_leak(self.splits)),
+            "differences of splits": lambda: self._add(*find_split_shifts(self.splits)),
+            "label errors": lambda: self._label_errors(label_errors),
+        }
+        with tqdm(parts.items(), unit="part", disable=None) as bar:
+            for name, look in bar:
+                bar.set_description(name)
+                look()
+        return self._exploration()
+
+    def _add(self, findings: Iterable[Finding], notes: Iterable[str] = ()) -> None:
+        self.findings += findings
+        self.notes += notes
 
     def _of_each(self, find: Callable[[ExploredSplit], list[Finding]]) -> None:
         for split in self.splits:
-            self.findings += find(split)
+            self._add(find(split))
 
-    def _with_notes(self, found: Iterable[tuple[list[Finding], list[str]]]) -> None:
-        for findings, sentences in found:
-            self.findings += findings
-            self.notes += sentences
+    def _languages(self) -> None:
+        for split in self.splits:
+            self._add(*find_languages(split))
 
-    def _tokens(self, model: TextClassifier | None) -> list[Measured]:
-        """Lengths in tokens, where there is a tokenizer."""
+    def _lengths(self) -> None:
+        self.measured += [measure(split) for split in self.splits]
+        self._add(find_length_shifts(self.measured))
+
+    def _tokens(self, model: TextClassifier | None) -> None:
+        """Counts tokens, where there is a tokenizer."""
         try:
             tokenization = None if model is None else tokenization_of(model)
         except UserError as error:
             self.notes.append(f"Tokens were not counted: {error}.")
-            return []
+            return
         if tokenization is None:
             self.notes.append(
                 "Tokens were not counted: name a method that has a tokenizer, such as --config "
                 "configs/model/fine_tune.yaml."
             )
-            return []
-        return [self._tokens_of(split, tokenization) for split in self.splits]
+            return
+        for split in self.splits:
+            measured, findings = find_in_tokens(split, tokenization)
+            self.measured.append(measured)
+            self._add(findings)
 
-    def _tokens_of(self, split: ExploredSplit, tokenization: Tokenization) -> Measured:
-        measured, findings = find_in_tokens(split, tokenization)
-        self.findings += findings
-        return measured
-
-    def _similar_texts(self, model: EmbeddingClassifier, keyed: Sequence[KeyedSplit]) -> None:
+    def _similar_texts(self, model: EmbeddingClassifier | None, keyed: Sequence[KeyedSplit]) -> None:
+        """Compares embeddings, where that is wanted."""
+        if model is None:
+            return
         try:
-            self.findings += find_similar_texts(model, keyed)
+            self._add(find_similar_texts(model, keyed))
         except UserError as error:
             self.notes.append(f"Embeddings were not compared: {error}.")
 
-    def _label_errors(self) -> None:
+    def _label_errors(self, wanted: bool) -> None:
+        if not wanted:
+            self.notes.append("Label errors were left out.")
+            return
         try:
-            self.findings += find_label_errors(self.splits)
+            self._add(find_label_errors(self.splits))
         except UserError as error:
             self.notes.append(f"Label errors were not looked for: {error}.")
 
-    def _exploration(self, measured: Sequence[Measured]) -> Exploration:
+    def _exploration(self) -> Exploration:
         counts = {
             split.split: dict(zip(self.label_names, class_counts(split).tolist(), strict=True)) for split in self.splits
         }
@@ -188,6 +206,6 @@ class _Explorer:
             {split.split: len(split) for split in self.splits},
             tuple(type(step).__name__ for step in self.data.cleaning),
             tuple(self.findings),
-            tuple(summarize(measured)),
+            tuple(summarize(self.measured)),
             tuple(self.notes),
         )
