@@ -35,6 +35,8 @@ class Tokenization:
     Attributes:
         name: Of the tokenizer, such as a hub id.
         max_length: Tokens of a text (or pair) that are read; None for no limit.
+        around: How many tokens of the method's `max_length` a prompt or a hypothesis takes up, so that the text has
+            `max_length` of this object left.
         token_ids: Gives the ids of texts (and their pairs), special tokens included, nothing cut off.
         unknown_id: The id of the unknown token; None where there is none.
         unknown_words: Gives the words of a text that contain an unknown token; None if they cannot be named.
@@ -45,6 +47,13 @@ class Tokenization:
     token_ids: Callable[[list[str], list[str] | None], Sequence[Sequence[int]]]
     unknown_id: int | None = None
     unknown_words: Callable[[str], list[str]] | None = None
+    around: int = 0
+
+    def limit_in_words(self) -> str:
+        """The maximum length, with what is added to a text."""
+        if not self.around:
+            return f"max_length {self.max_length}"
+        return f"the {self.max_length} tokens that the prompt ({self.around} tokens) leaves"
 
 
 @dataclass(frozen=True)
@@ -190,7 +199,7 @@ def _cut(split: ExploredSplit, lengths: np.ndarray, tokenization: Tokenization, 
     rows = rows[np.argsort(-lengths[rows], kind="stable")]
     lost = int((lengths[rows] - limit).sum())
     detail = (
-        f"{len(rows):,} of {of} ({len(rows) / len(lengths):.1%}) are longer than max_length {limit} of "
+        f"{len(rows):,} of {of} ({len(rows) / len(lengths):.1%}) are longer than {tokenization.limit_in_words()} of "
         f"{quoted(tokenization.name)}: {lost / lengths.sum():.1%} of all tokens are cut off; the longest row has "
         f"{lengths.max():,}. By class: {_by_class(split, rows)}."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from textclf.errors import UserError
 from textclf.findings.lengths import Tokenization
 from textclf.models.base import TextClassifier
 from textclf.models.causal_lm import CausalLMClassifier
@@ -25,7 +26,7 @@ def tokenization_of(model: TextClassifier) -> Tokenization | None:
         None for a method without tokens, and for an encoder whose tokenizer is trained on the train rows.
 
     Raises:
-        UserError: The tokenizer cannot be loaded.
+        UserError: The tokenizer cannot be loaded, or the prompt leaves no room for a text.
     """
     if isinstance(model, EmbeddingClassifier):
         embedder = model.embedder
@@ -36,15 +37,15 @@ def tokenization_of(model: TextClassifier) -> Tokenization | None:
         return _tokenization(model.pretrained, model.tokenizer, model.max_length)
     if isinstance(model, CausalLMClassifier):
         # Examples take as much room as they are long, which is known only once they are drawn.
-        limit = None if model.shots or model.limit is None else model.limit - _frame(model)
-        return _tokenization(model.pretrained, model.tokenizer, limit, special=False)
+        limit, around = (None, 0) if model.shots else (model.limit, _around(model))
+        return _tokenization(model.pretrained, model.tokenizer, limit, around, special=False)
     if isinstance(model, InferenceClassifier):
         special = not isinstance(model, NLIClassifier | Seq2SeqClassifier)
-        return _tokenization(model.pretrained, model.tokenizer, model.max_length - _frame(model), special)
+        return _tokenization(model.pretrained, model.tokenizer, model.max_length, _around(model), special)
     return None
 
 
-def _frame(model: TextClassifier) -> int:
+def _around(model: TextClassifier) -> int:
     """Tokens that a method adds to a text: a hypothesis, or the prompt around the text."""
     if isinstance(model, NLIClassifier):
         empty = model.tokenizer([""] * len(model.hypotheses), model.hypotheses)["input_ids"]
@@ -56,16 +57,22 @@ def _frame(model: TextClassifier) -> int:
 
 
 def _tokenization(
-    name: str, tokenizer: PreTrainedTokenizerBase, max_length: int | None, special: bool = True
+    name: str, tokenizer: PreTrainedTokenizerBase, limit: int | None, around: int = 0, special: bool = True
 ) -> Tokenization:
     """Describes a tokenizer.
 
     Args:
         name: The model that it belongs to.
         tokenizer: The tokenizer.
-        max_length: Maximum number of tokens.
+        limit: Maximum number of tokens.
+        around: How many of them the method adds to a text.
         special: Whether the special tokens that the tokenizer adds count.
+
+    Raises:
+        UserError: There is no room for a text.
     """
+    if limit is not None and around >= limit:
+        raise UserError(f"the prompt leaves no room for the text: it has {around} tokens without one, and {limit} fit")
 
     def token_ids(texts: list[str], pairs: list[str] | None) -> Sequence[Sequence[int]]:
         encoded = tokenizer(
@@ -86,5 +93,10 @@ def _tokenization(
         return [text[start:stop] for token, (start, stop) in pieces if token == tokenizer.unk_token_id and stop > start]
 
     return Tokenization(
-        name, max_length, token_ids, tokenizer.unk_token_id, unknown_words if tokenizer.is_fast else None
+        name,
+        None if limit is None else limit - around,
+        token_ids,
+        tokenizer.unk_token_id,
+        unknown_words if tokenizer.is_fast else None,
+        around,
     )
