@@ -69,7 +69,8 @@ def find_languages(split: ExploredSplit) -> tuple[list[Finding], list[str]]:
     if not total:
         return [], [f"{split.split}: the texts have no letters."]
     findings = _other_scripts(sample, scripts, total, _of(sample, split))
-    letters = ", ".join(f"{name} {count / total.total():.1%}" for name, count in total.most_common(4))
+    shares = [(name, count / total.total()) for name, count in total.most_common(4)]
+    letters = ", ".join(f"{name} {share:.1%}" for name, share in shares if share >= 0.001)
     sentence = f"{split.split}: letters are {letters}"
     of_language, languages = _other_languages(sample, scripts)
     if languages:
