@@ -135,12 +135,13 @@ def test_the_rows_of_folds_do_not_depend_on_new_labels(tmp_path):
     assert texts[0] == texts[1]
 
 
-def test_labels_that_are_the_same_are_not_counted(rows_folder, tmp_path):
+def test_labels_that_are_the_same_are_not_counted_as_changed(rows_folder, tmp_path):
     rows = rows_of(FilesDataModule(str(rows_folder)), "test")
-    path = saved_by_page(tmp_path / "rows.csv", rows, {row["id"]: row["label"] for row in rows[:5]})
-    data = FilesDataModule(str(rows_folder), relabel=path)
-    assert rows_of(data, "test") == rows
-    assert entries(data, "test") == []
+    answers = {row["id"]: row["label"] for row in rows[:5]} | {row["id"]: other(row["label"]) for row in rows[5:7]}
+    data = FilesDataModule(str(rows_folder), relabel=saved_by_page(tmp_path / "rows.csv", rows, answers))
+    assert rows_of(data, "test") == [row | {"label": answers.get(row["id"], row["label"])} for row in rows]
+    (entry,) = [entry for entry in data.ledger.entries if entry.step == "relabel"]
+    assert (entry.split, entry.changed, entry.why) == ("test", 2, "new labels; 5 more are as before")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,9 @@ seeds can be compared."""
 NAMED = 10
 """Maximum number of classes that are named in a line."""
 RELABELLED = 1 << 62
-"""The bit of rows whose label was replaced, beside those of the steps that changed their text."""
+CONFIRMED = 1 << 61
+"""Bits of rows whose label was replaced, and of those whose new label is the one they have, beside those of the steps
+that changed their text."""
 
 
 class SplitRows(Source):
@@ -230,27 +232,30 @@ class SplitRows(Source):
         return self._relabels.classes(rows)
 
     def _relabelled(self, split: Split) -> tuple[Dataset, np.ndarray]:
-        """As `_in_standard_columns`, with new labels where there are any; such rows have the bit `RELABELLED`."""
+        """As `_in_standard_columns`, with new labels where there are any; such rows have one more bit."""
         from datasets import Value
 
         rows, changed = self._in_standard_columns(split)
         new = self._new_classes(split, rows)
         labels = int_column(rows, "label")
         replaced = (new != UNCHANGED) & (new != labels)
+        changed = changed | np.where(replaced, RELABELLED, 0) | np.where(new == labels, CONFIRMED, 0)
         if not replaced.any():
             return rows, changed
         columns = rows.column_names
         labels[replaced] = new[replaced]
         rows = rows.remove_columns("label").add_column("label", labels, feature=Value("int64")).select_columns(columns)
-        return rows, changed | np.where(replaced, RELABELLED, 0)
+        return rows, changed
 
     def _store_source(self, split: Split, rows: Dataset, changed: np.ndarray) -> None:
         """Stores the rows of a split, and counts those that each step changed (`changed` has a bit for each step)."""
         self._sources[split] = KeyedRows(rows, split, self._rows_to_compare)
         self.ledger.add(split, READ, len(rows))
         relabelled = int((changed & RELABELLED != 0).sum())
-        if relabelled:
-            self.ledger.add(split, COLUMN, len(rows), why="new labels", changed=relabelled)
+        confirmed = int((changed & CONFIRMED != 0).sum())
+        if relabelled or confirmed:
+            why = f"new labels; {confirmed:,} more are as before" if confirmed else "new labels"
+            self.ledger.add(split, COLUMN, len(rows), why=why, changed=relabelled)
         for bit, step in enumerate(text_steps(self.cleaning)):
             count = int((changed >> bit & 1).sum())
             self.ledger.add(split, type(step).__name__, len(rows), why=step.why, changed=count)
