@@ -135,6 +135,17 @@ def test_the_rows_of_folds_do_not_depend_on_new_labels(tmp_path):
     assert texts[0] == texts[1]
 
 
+def test_an_exploration_sees_new_labels(rows_folder, page, tmp_path):
+    path, answers = page
+    data = FilesDataModule(str(rows_folder), relabel=path)
+    before = FilesDataModule(str(rows_folder)).source_rows("test")
+    after = data.source_rows("test")
+    assert after.column_names == before.column_names
+    for old, new in zip(before, after, strict=True):
+        assert data.label_names[new["label"]] == answers.get(old["id"], data.label_names[old["label"]])
+    assert FilesDataModule(str(rows_folder)).source_rows("train")["label"][:] == data.source_rows("train")["label"][:]
+
+
 def test_labels_that_are_the_same_are_not_counted_as_changed(rows_folder, tmp_path):
     rows = rows_of(FilesDataModule(str(rows_folder)), "test")
     answers = {row["id"]: row["label"] for row in rows[:5]} | {row["id"]: other(row["label"]) for row in rows[5:7]}

@@ -61,13 +61,14 @@ class FilesDataModule(TextDataModule):
         rows = super().load_split(split)
         return with_plain_texts(rows) if is_saved_by_page(rows.column_names) else rows
 
-    def _new_classes(self, split: Split, rows: Dataset) -> np.ndarray:
-        new = super()._new_classes(split, rows)
+    def _new_classes(self, split: Split, keep_unknown: bool = False) -> np.ndarray | None:
+        new = super()._new_classes(split, keep_unknown)
         source = self._load(split)
         if self.relabel_column not in source.column_names:
             return new
         where = f"column {self.relabel_column!r} of the {split} split"
-        return np.where(new == UNCHANGED, classes_of(source[self.relabel_column], self.label_names, where), new)
+        of_column = classes_of(source[self.relabel_column], self.label_names, where)
+        return of_column if new is None else np.where(new == UNCHANGED, of_column, new)
 
     @cached_property
     def label_names(self) -> Sequence[str]:  # type: ignore[override]  # found on first need

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from textclf.console import say
-from textclf.data.columns import WINDOW
+from textclf.data.columns import WINDOW, int_column
 from textclf.data.labels import label_text, near_known
 from textclf.data.read_files import read_file
 from textclf.data.text_values import as_text
@@ -81,6 +81,21 @@ def classes_of(cells: Sequence[object], label_names: Sequence[str], where: str) 
             )
         classes[row] = known[name]
     return classes
+
+
+def with_labels(rows: Dataset, labels: np.ndarray) -> Dataset:
+    """Rows in the standard columns with other labels.
+
+    Args:
+        rows: The rows; they are not changed.
+        labels: Class indices, int64, shape `(rows,)`.
+    """
+    from datasets import Value
+
+    if np.array_equal(labels, int_column(rows, "label")):
+        return rows
+    unlabelled = rows.remove_columns("label")
+    return unlabelled.add_column("label", labels, feature=Value("int64")).select_columns(rows.column_names)
 
 
 class Relabels:

@@ -15,7 +15,7 @@ from textclf.data.folds import fold_of_rows
 from textclf.data.ledger import READ, Ledger
 from textclf.data.options import refuse_without_effect
 from textclf.data.read_files import ANY_SUFFIX
-from textclf.data.relabelling import COLUMN, UNCHANGED, Relabels
+from textclf.data.relabelling import COLUMN, UNCHANGED, Relabels, with_labels
 from textclf.data.source import Source
 from textclf.data.splitting import LimitBy, Split, draw_sample, draw_shots, stratified_split
 from textclf.errors import UserError
@@ -225,27 +225,46 @@ class SplitRows(Source):
                 self._relabels.classes(self._in_standard_columns(split)[0])
             self._relabels.check_all_found()
 
-    def _new_classes(self, split: Split, rows: Dataset) -> np.ndarray:
-        """The new class of each row of one of the source's own splits, `UNCHANGED` for most; int64, shape `(rows,)`."""
+    def _new_classes(self, split: Split, keep_unknown: bool = False) -> np.ndarray | None:
+        """The new class of each row of one of the source's own splits, `UNCHANGED` for most; int64, shape `(rows,)`.
+
+        Args:
+            split: The split.
+            keep_unknown: Whether rows with an unknown label are read even if the recipe does not drop them.
+
+        Returns:
+            None where there are no new labels.
+        """
         if self._relabels is None:
-            return np.full(len(rows), UNCHANGED)
-        return self._relabels.classes(rows)
+            return None
+        return self._relabels.classes(self._in_standard_columns(split, keep_unknown=keep_unknown)[0])
+
+    def source_rows(self, split: Split) -> Dataset:
+        """Rows of one of the source's own splits in the standard columns, with new labels, before any cleaning.
+
+        Args:
+            split: One of `source_splits`.
+
+        Returns:
+            Columns `id`, `text`, `text_pair` where there is one, and `label` (-1 for an unknown or missing one).
+        """
+        rows = super().source_rows(split)
+        new = self._new_classes(split, keep_unknown=True)
+        if new is None:
+            return rows
+        labels = int_column(rows, "label")
+        return with_labels(rows, np.where(new == UNCHANGED, labels, new))
 
     def _relabelled(self, split: Split) -> tuple[Dataset, np.ndarray]:
         """As `_in_standard_columns`, with new labels where there are any; such rows have one more bit."""
-        from datasets import Value
-
         rows, changed = self._in_standard_columns(split)
-        new = self._new_classes(split, rows)
+        new = self._new_classes(split)
+        if new is None:
+            return rows, changed
         labels = int_column(rows, "label")
         replaced = (new != UNCHANGED) & (new != labels)
         changed = changed | np.where(replaced, RELABELLED, 0) | np.where(new == labels, CONFIRMED, 0)
-        if not replaced.any():
-            return rows, changed
-        columns = rows.column_names
-        labels[replaced] = new[replaced]
-        rows = rows.remove_columns("label").add_column("label", labels, feature=Value("int64")).select_columns(columns)
-        return rows, changed
+        return with_labels(rows, np.where(replaced, new, labels)), changed
 
     def _store_source(self, split: Split, rows: Dataset, changed: np.ndarray) -> None:
         """Stores the rows of a split, and counts those that each step changed (`changed` has a bit for each step)."""
