@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-WIDTH, HEIGHT = 400, 250
-LEFT, RIGHT, TOP, BOTTOM = 50, 22, 10, 42
+WIDTH, HEIGHT = 400, 264
+LEFT, RIGHT, TOP, BOTTOM = 50, 22, 26, 42
 """Margins around the area of the chart."""
 TICKS = 5
 """Intervals between ticks, about."""

@@ -85,7 +85,7 @@ def _map(table: Any, mean: np.ndarray) -> Chart:
         "spread over the epochs",
         "mean probability of the label",
         marks,
-        x_range=(0.0, max(0.5, float(spread.max(initial=0.0)))),
+        x_range=(0.0, max(0.05, 1.05 * float(spread.max(initial=0.0)))),
         x_percent=False,
         note=note,
     )
