@@ -62,7 +62,7 @@ def test_a_cell_of_the_agreement_opens_the_rows_that_one_gets_right_and_the_othe
     shown, compared = page()
     first, second, _ = right_rows(compared["데이터 0"])
     expected = int((first & ~second).sum())
-    line = shown.get_by_role("region", name="Rows that the method of the line").locator("tbody tr").first
+    line = shown.get_by_role("region", name="that the method of the line").locator("tbody tr").first
     assert line.get_by_role("button").first.inner_text() == str(expected)
     line.get_by_role("button").first.press("Enter")
     expect(count_of(shown)).to_have_text(f"{expected} of {ROWS} rows")

@@ -140,6 +140,7 @@ def run_cells(result: Values, metric: str) -> Cells:
     columns = [("#", True), ("method", False), ("seeds", True), ("train rows", True), ("invalid", True)]
     columns += [("texts/s", True), ("memory", True), ("trained parameters", True), ("cost ($)", True)]
     columns += [("front", False), ("speed", False), ("device", False)]
+    one_device = len({run["device"] for run in result["runs"]}) == 1
     rows = []
     for place, run in enumerate(result["runs"], 1):
         rows.append(
@@ -155,7 +156,7 @@ def run_cells(result: Values, metric: str) -> Cells:
                 _cell(number(run["cost"], 2), run["cost"]),
                 _cell("*" if run["pareto"] else "", "*" if run["pareto"] else ""),
                 _cell(run["speed_note"] or "", run["speed_note"]),
-                _cell(run["device"] or UNKNOWN, run["device"]),
+                _cell(UNKNOWN if one_device else run["device"] or UNKNOWN, run["device"]),
             ]
         )
     return cells_of(columns, rows)
