@@ -146,3 +146,18 @@ def test_too_few_rows_are_refused_in_one_line(labels):
     rows = explored(labels, [f"text {i}" for i in range(20)])
     with pytest.raises(UserError, match="two classes with 5 different texts each"):
         find_label_errors([rows])
+
+
+def test_texts_without_anything_in_common_are_refused_in_one_line():
+    rows = explored([0, 1] * 10, [chr(ord("가") + 40 * i) for i in range(20)])
+    with pytest.raises(UserError, match="no two texts have anything in common"):
+        find_label_errors([rows])
+
+
+def test_a_column_without_anything_in_common_is_left_out():
+    draw = np.random.default_rng(12)
+    labels = draw.integers(0, 3, 300)
+    given, wrong = planted(labels, draw, 15)
+    pairs = [chr(ord("가") + 10 * i) for i in range(300)]
+    found = errors_of(find_label_errors([explored(given, texts_of(labels, draw), text_pair=pairs)]), "train")
+    assert len(set(found.rows) & {f"train-{row}" for row in wrong}) >= 12

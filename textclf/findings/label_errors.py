@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -99,20 +100,17 @@ def out_of_fold_probabilities(
 
     Returns:
         float64, shape `(rows, num_classes)`; 0 for a class without rows.
+
+    Raises:
+        UserError: No two texts have an n-gram in common.
     """
     from scipy.sparse import hstack
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
+    features = hstack([_ngrams(column) for column in texts], format="csr")
+    if not features.shape[1]:
+        raise UserError("label errors: no two texts have anything in common, so that no classifier can be trained")
     probabilities = np.zeros((len(labels), num_classes))
-    # The n-grams and their document frequencies know no labels: one vocabulary serves all folds.
-    vectorizers = [
-        TfidfVectorizer(analyzer="char_wb", ngram_range=NGRAMS, min_df=2, sublinear_tf=True, dtype=np.float32)
-        for _ in texts
-    ]
-    features = hstack(
-        [vectorizer.fit_transform(column) for vectorizer, column in zip(vectorizers, texts, strict=True)], format="csr"
-    )
     for fold in np.unique(folds):
         tested = folds == fold
         present = np.unique(labels[~tested])
@@ -121,6 +119,21 @@ def out_of_fold_probabilities(
         regression.fit(features[~tested], labels[~tested])
         probabilities[np.ix_(tested, present)] = regression.predict_proba(features[tested])
     return probabilities
+
+
+def _ngrams(texts: Sequence[str]) -> Any:
+    """TF-IDF of the character n-grams that two texts have or more: a sparse matrix, `(texts, n-grams)`.
+
+    N-grams and their document frequencies know no labels: one vocabulary serves all folds.
+    """
+    from scipy.sparse import csr_matrix
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=NGRAMS, min_df=2, sublinear_tf=True, dtype=np.float32)
+    try:
+        return vectorizer.fit_transform(texts)
+    except ValueError:  # scikit-learn raises it where no n-gram is left
+        return csr_matrix((len(texts), 0), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -167,7 +180,7 @@ def find_label_errors(
         the most frequent first.
 
     Raises:
-        UserError: There are fewer than two classes with enough rows.
+        UserError: There are fewer than two classes with enough rows, or no two texts have anything in common.
     """
     label_names = splits[0].label_names
     rows = _labelled(splits)
