@@ -15,7 +15,7 @@ from textclf.evaluation.shown_rows import shown_rows
 
 MOST_ROWS = 100_000
 """Rows of a page, at most."""
-MOST_CHARACTERS = 40_000_000
+MOST_CHARACTERS = 20_000_000
 """Characters of the texts of a page, at most: with more, it would not open within two seconds."""
 SHOWN_CLASSES = 3
 """Classes whose probabilities a row has: the most probable ones."""
