@@ -67,16 +67,19 @@ def test_a_run_from_python_and_a_trainer_of_ones_own_have_them(rows_folder, tmp_
 
 
 @pytest.mark.slow
-def test_a_page_that_cannot_be_written_does_not_end_the_run(rows_folder, tmp_path, monkeypatch, capsys):
-    def fail(folder):
+def test_figures_and_a_page_that_cannot_be_written_do_not_end_the_run(rows_folder, tmp_path, monkeypatch, capsys):
+    def fail(*_):
         raise UserError("no space left")
 
+    monkeypatch.setattr("textclf.evaluation.figures.report.draw_report", fail)
     monkeypatch.setattr("textclf.evaluation.pages.report_page.write_report_page", fail)
     data = FilesDataModule(str(rows_folder))
     model = TfidfClassifier(data.num_classes, data.label_names, min_df=1)
     result = run_experiment(model, data, run_dir=tmp_path / "run", logger=False, accelerator="cpu")
     assert result.metrics["test/accuracy"] >= 0
-    assert "the page of the report was not written (no space left)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the figures of the report were not drawn (no space left)" in said
+    assert "the page of the report was not written (no space left)" in said
 
 
 CALLBACKS = {

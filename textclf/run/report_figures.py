@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from textclf.console import say
+from textclf.errors import UserError
 from textclf.run.logger_media import record_picture, takes_media
 from textclf.run.report import Reported, is_reported, provenance_of, report_folder
 
@@ -26,15 +28,20 @@ class ReportFigures(Callback):
         self._draw(trainer, pl_module, "test")
 
     def _draw(self, trainer: Trainer, model: LightningModule, split: Reported) -> None:
+        """Draws on the first process; where that is impossible, a line gives the reason."""
         if not trainer.is_global_zero:
             return
         from textclf.evaluation.figures.report import draw_report  # noqa: PLC0415 - imports matplotlib
         from textclf.evaluation.prediction_table import read_predictions  # noqa: PLC0415 - imports pyarrow
 
         folder = report_folder(trainer.default_root_dir, split)
-        table = read_predictions(folder / "predictions.parquet")
-        title = provenance_of(trainer, model, split).title(len(table.labels))
-        figures = draw_report(table, folder, title)
+        try:
+            table = read_predictions(folder / "predictions.parquet")
+            title = provenance_of(trainer, model, split).title(len(table.labels))
+            figures = draw_report(table, folder, title)
+        except (UserError, OSError) as error:
+            say(f"the figures of the report were not drawn ({error}): the other files of the report are complete")
+            return
         for logger in trainer.loggers:
             if takes_media(logger):
                 for path in figures:
