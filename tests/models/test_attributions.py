@@ -49,7 +49,7 @@ def test_weights_are_those_of_a_plain_integration(model, text, label):
     special = torch.isin(ids, torch.tensor(model.tokenizer.all_special_ids)) & (ids != model.tokenizer.unk_token_id)
     start = embed(ids.masked_fill(~special, model.tokenizer.pad_token_id)).detach()
     end = embed(ids).detach()
-    steps = 400
+    steps = 100
     total = torch.zeros_like(end)
     for step in range(steps):
         point = (start + (step + 0.5) / steps * (end - start)).requires_grad_()

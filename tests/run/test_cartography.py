@@ -75,6 +75,7 @@ def test_training_does_not_change(rows_folder, tiny_encoder, tmp_path):
         assert torch.equal(weight, other), name
 
 
+@pytest.mark.slow
 def test_a_resumed_training_goes_on_with_the_epochs_before(rows_folder, tiny_encoder, tmp_path):
     fitted(rows_folder, tiny_encoder, tmp_path / "whole", [DatasetCartography()])
     fitted(rows_folder, tiny_encoder, tmp_path / "parts", [DatasetCartography()], epochs=2)
