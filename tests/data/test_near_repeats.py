@@ -127,6 +127,17 @@ def test_sentences_of_one_template_take_bounded_time(monkeypatch):
     np.testing.assert_array_equal(near.similarity, again.similarity)
 
 
+def test_many_near_repeats_of_one_text_are_dropped():
+    words = "the offer of the week is a new phone with a large display and two years of warranty".split()
+    rng = random.Random(0)
+    texts = []
+    for _ in range(200):
+        place = rng.randrange(len(words))
+        texts.append(" ".join([*words[:place], "".join(rng.choices("abcdefgh", k=5)), *words[place + 1 :]]))
+    rows = Dataset.from_dict({"text": texts})
+    assert near_those_of(rows, Dataset.from_dict({"text": ["something else", " ".join(words)]})).all()
+
+
 def write(path, rows):
     Dataset.from_dict({"text": [text for text, _ in rows], "label": [label for _, label in rows]}).to_csv(path)
 

@@ -30,7 +30,7 @@ COMPARISONS = 200_000_000
 """Comparisons of signatures, for all texts together."""
 CANDIDATES = 2_000_000
 """Pairs whose exact similarity is computed, for all texts together."""
-PER_TEXT = ((256, 4096), (2, 64))
+PER_TEXT = ((256, 8_000), (2, 250))
 """Fewest and most comparisons of a text with earlier ones, and so for candidates, however many texts there are."""
 
 
@@ -61,7 +61,7 @@ class NearTexts:
         return found
 
 
-def near_texts(rows: Dataset, threshold: float = THRESHOLD) -> NearTexts:
+def near_texts(rows: Dataset, threshold: float = THRESHOLD, others: int = 0) -> NearTexts:
     """Finds the near repeats among rows.
 
     Where more than 64 texts share a band, as sentences of one template do, a text is not compared with all of them; it
@@ -70,10 +70,11 @@ def near_texts(rows: Dataset, threshold: float = THRESHOLD) -> NearTexts:
     Args:
         rows: With a column `text`, and `text_pair` where there is one.
         threshold: Least similarity, `THRESHOLD` to 1.
+        others: Number of the first rows that only the following ones are compared with; 0 to compare all rows.
     """
     texts, first_rows = _numbered(rows)
     distinct = rows.select(first_rows)
-    pairs = _candidate_pairs(distinct, threshold)
+    pairs = _candidate_pairs(distinct, threshold, int(texts[:others].max(initial=-1)) + 1)
     similarity = np.concatenate([np.empty(0), *_similarities(distinct, pairs)])
     near = similarity >= threshold
     return NearTexts(texts, pairs[near, 0], pairs[near, 1], similarity[near])
@@ -90,14 +91,13 @@ def near_those_of(rows: Dataset, others: Dataset, threshold: float = THRESHOLD) 
     from datasets import concatenate_datasets
 
     names = [name for name in ("text", "text_pair") if name in rows.column_names]
-    # The others come first: where many texts are alike, each is compared with the first of them.
-    near = near_texts(concatenate_datasets([part.select_columns(names) for part in (others, rows)]), threshold)
+    both = concatenate_datasets([part.select_columns(names) for part in (others, rows)])
+    near = near_texts(both, threshold, len(others))
     count = int(near.texts.max(initial=-1)) + 1
-    among_others = np.zeros(count, dtype=bool)
-    among_others[near.texts[: len(others)][near.texts[: len(others)] >= 0]] = True
-    found = among_others.copy()
-    found[near.first[among_others[near.second]]] = True
-    found[near.second[among_others[near.first]]] = True
+    found = np.zeros(count, dtype=bool)
+    of_others = near.texts[: len(others)]
+    found[of_others[of_others >= 0]] = True
+    found[near.second[found[near.first]]] = True
     of_rows = near.texts[len(others) :]
     result: np.ndarray = np.append(found, False)[of_rows]  # -1, a row without text, is the last
     return result
@@ -157,10 +157,10 @@ def _sketch(rows: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return of_bands, low_bytes
 
 
-def _candidate_pairs(rows: Dataset, threshold: float) -> np.ndarray:
+def _candidate_pairs(rows: Dataset, threshold: float, others: int = 0) -> np.ndarray:
     """Pairs of rows that may be near repeats, the lower number first, sorted, shape `(pairs, 2)`."""
     of_bands, low_bytes = _sketch(rows)
-    candidates = _Candidates(low_bytes, threshold)
+    candidates = _Candidates(low_bytes, threshold, others)
     for band in of_bands:
         candidates.add_band(band)
     return candidates.pairs()
@@ -173,13 +173,15 @@ class _Candidates:
         keys: `first * texts + second` of each pair, `first` being lower than `second`, sorted.
     """
 
-    def __init__(self, low_bytes: np.ndarray, threshold: float) -> None:
+    def __init__(self, low_bytes: np.ndarray, threshold: float, others: int) -> None:
         """Starts without pairs.
 
         Args:
             low_bytes: The lowest byte of each value of the signatures, shape `(texts, SIGNATURE_SIZE)`.
             threshold: Least similarity of near repeats.
+            others: Number of the first texts that only the following ones are compared with; 0 to compare all texts.
         """
+        self.others = others
         self.low_bytes = low_bytes
         self.threshold = threshold
         self.keys = np.empty(0, dtype=np.int64)
@@ -203,15 +205,18 @@ class _Candidates:
         """
         members, begin = _buckets(band)
         found = [self.keys]
-        active = np.arange(len(members))
+        active = np.flatnonzero(members >= self.others)
         for step in range(1, REACH + 1):
             active = active[(active - step >= begin[active]) & (self.effort[members[active]] < self.max_effort)]
-            if not len(active):
-                break
-            found.append(self._compare(members[active - step], members[active]))
             leading = begin[active] + step - 1
-            is_far = leading < active - REACH  # nearer ones are among those before it
-            found.append(self._compare(members[leading[is_far]], members[active[is_far]]))
+            if self.others:
+                is_other = members[leading] < self.others
+                active = active[is_other]
+                found.append(self._compare(members[leading[is_other]], members[active]))
+            else:
+                found.append(self._compare(members[active - step], members[active]))
+                is_far = leading < active - REACH  # nearer ones are among those before it
+                found.append(self._compare(members[leading[is_far]], members[active[is_far]]))
         keys = np.concatenate(found)
         keys.sort(kind="stable")
         self.keys = keys
