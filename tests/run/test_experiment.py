@@ -94,6 +94,8 @@ def test_a_run_gives_what_its_folder_holds(data, tmp_path):
         "report/validation/predictions.parquet",
         "report/validation/report.txt",
         "report/validation/run.json",
+        "report/validation/weights.json",
+        "report/weights.json",
     ]
     assert result.metrics == json.loads((result.run_dir / "report" / "metrics.json").read_text())
     assert (result.split, result.checkpoint) == ("test", result.run_dir / "checkpoints" / "best.ckpt")
