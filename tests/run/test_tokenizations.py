@@ -43,6 +43,16 @@ def test_rows_that_are_cut(method, max_length, exact, tmp_path):
     assert len(measured.lengths["tokens"]) == len(TEXTS)
 
 
+@pytest.mark.parametrize("method", [FineTunedClassifier, LinearProbe])
+def test_pairs_that_are_cut(method, tmp_path):
+    model = method(len(NAMES), NAMES, pretrained=str(tiny_model(method, tmp_path)), max_length=16)
+    pairs = TEXTS[::-1]
+    _, found = find_in_tokens(split_of(TEXTS, pairs=pairs, label_names=NAMES), tokenization_of(model))
+    (cut,) = [finding for finding in found if finding.kind == "cut"]
+    tokens = model.encode({"text": TEXTS, "text_pair": pairs})["cut"]
+    assert set(cut.rows) == {f"train-{row}" for row, number in enumerate(tokens) if number}
+
+
 def test_methods_without_a_tokenizer():
     assert tokenization_of(TfidfClassifier(2, ["a", "b"])) is None
     assert tokenization_of(FineTunedClassifier(2, ["a", "b"], pretrained=None, encoder_config={})) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -37,6 +37,7 @@ class Tokenization:
         max_length: Tokens of a text (or pair) that are read; None for no limit.
         around: How many tokens of the method's `max_length` a prompt or a hypothesis takes up, so that the text has
             `max_length` of this object left.
+        separately: Whether the two texts of a pair are read one by one, each up to `max_length`.
         token_ids: Gives the ids of texts (and their pairs), special tokens included, nothing cut off.
         unknown_id: The id of the unknown token; None where there is none.
         unknown_words: Gives the words of a text that contain an unknown token; None if they cannot be named.
@@ -48,6 +49,7 @@ class Tokenization:
     unknown_id: int | None = None
     unknown_words: Callable[[str], list[str]] | None = None
     around: int = 0
+    separately: bool = False
 
     def limit_in_words(self) -> str:
         """The maximum length, with what is added to a text."""
@@ -168,39 +170,56 @@ def find_in_tokens(split: ExploredSplit, tokenization: Tokenization) -> tuple[Me
     sample = split
     if len(split) > TOKENIZED_ROWS:
         sample = split.select(draw_sample(split.labels, TOKENIZED_ROWS, seed=0))
-    lengths, unknown = _count_tokens(sample, tokenization)
+    counts = _count_tokens(sample, tokenization)
     of = rows_in_words(len(sample))
     if len(sample) < len(split):
         of = f"a sample of {of}"
-    findings = [*_cut(sample, lengths, tokenization, of), *_unknown(sample, lengths, unknown, tokenization, of)]
-    return Measured(sample, {"tokens": lengths}), findings
+    findings = [*_cut(sample, counts, tokenization, of), *_unknown(sample, counts, tokenization, of)]
+    return Measured(sample, {"tokens": counts.lengths}), findings
 
 
-def _count_tokens(split: ExploredSplit, tokenization: Tokenization) -> tuple[np.ndarray, np.ndarray]:
-    lengths = [np.empty(0, dtype=np.int64)]
-    unknown = [np.empty(0, dtype=np.int64)]
+class _Counts(NamedTuple):
+    """Tokens of each row, int64, shape `(rows,)`: all, those that are cut off, and unknown ones."""
+
+    lengths: np.ndarray
+    cut: np.ndarray
+    unknown: np.ndarray
+
+
+def _count_tokens(split: ExploredSplit, tokenization: Tokenization) -> _Counts:
+    batches = [np.empty((3, 0), dtype=np.int64)]
     columns = list(split.text_columns)
     for batch in split.rows.select_columns(columns).iter(batch_size=TOKENIZED_AT_ONCE):
-        ids = tokenization.token_ids(batch["text"], batch.get("text_pair"))
-        lengths.append(np.fromiter(map(len, ids), dtype=np.int64, count=len(ids)))
-        if tokenization.unknown_id is None:
-            counts = [0] * len(ids)
+        if tokenization.separately:
+            encoded = [tokenization.token_ids(batch[column], None) for column in columns]
         else:
-            counts = [list(of_row).count(tokenization.unknown_id) for of_row in ids]
-        unknown.append(np.array(counts, dtype=np.int64))
-    return np.concatenate(lengths), np.concatenate(unknown)
+            encoded = [tokenization.token_ids(batch["text"], batch.get("text_pair"))]
+        batches.append(np.sum([_counts_of(ids, tokenization) for ids in encoded], axis=0))
+    return _Counts(*np.concatenate(batches, axis=1))
 
 
-def _cut(split: ExploredSplit, lengths: np.ndarray, tokenization: Tokenization, of: str) -> list[Finding]:
-    limit = tokenization.max_length
-    if limit is None or not (lengths > limit).any():
+def _counts_of(ids: Sequence[Sequence[int]], tokenization: Tokenization) -> np.ndarray:
+    """The three counts of `_Counts` for some texts, shape `(3, texts)`."""
+    lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+    cut = np.zeros_like(lengths)
+    if tokenization.max_length is not None:
+        cut = np.maximum(lengths - tokenization.max_length, 0)
+    unknown = np.zeros_like(lengths)
+    if tokenization.unknown_id is not None:
+        unknown = np.array([list(of_text).count(tokenization.unknown_id) for of_text in ids], dtype=np.int64)
+    return np.stack([lengths, cut, unknown])
+
+
+def _cut(split: ExploredSplit, counts: _Counts, tokenization: Tokenization, of: str) -> list[Finding]:
+    if not counts.cut.any():
         return []
-    rows = np.flatnonzero(lengths > limit)
-    rows = rows[np.argsort(-lengths[rows], kind="stable")]
-    lost = int((lengths[rows] - limit).sum())
+    lengths = counts.lengths
+    rows = np.flatnonzero(counts.cut)
+    rows = rows[np.argsort(-counts.cut[rows], kind="stable")]
+    share = counts.cut.sum() / lengths.sum()
     detail = (
         f"{len(rows):,} of {of} ({len(rows) / len(lengths):.1%}) are longer than {tokenization.limit_in_words()} of "
-        f"{quoted(tokenization.name)}: {lost / lengths.sum():.1%} of all tokens are cut off; the longest row has "
+        f"{quoted(tokenization.name)}: {share:.1%} of all tokens are cut off; the longest row has "
         f"{lengths.max():,}. By class: {_by_class(split, rows)}."
     )
     examples = tuple((split.shown(row, f"{lengths[row]:,} tokens"),) for row in rows[:SHOWN])
@@ -218,9 +237,8 @@ def _by_class(split: ExploredSplit, rows: np.ndarray) -> str:
     return first_few([f"{quoted(name)} {share:.1%}" for share, name in shares], limit=5)
 
 
-def _unknown(
-    split: ExploredSplit, lengths: np.ndarray, unknown: np.ndarray, tokenization: Tokenization, of: str
-) -> list[Finding]:
+def _unknown(split: ExploredSplit, counts: _Counts, tokenization: Tokenization, of: str) -> list[Finding]:
+    lengths, unknown = counts.lengths, counts.unknown
     rows = np.flatnonzero(unknown)
     if not len(rows):
         return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from textclf.errors import UserError
 from textclf.findings.lengths import Tokenization
@@ -30,7 +31,8 @@ def tokenization_of(model: TextClassifier) -> Tokenization | None:
     """
     if isinstance(model, EmbeddingClassifier):
         embedder = model.embedder
-        return _tokenization(model.pretrained, embedder.model.tokenizer, embedder.model.max_seq_length)
+        found = _tokenization(model.pretrained, embedder.model.tokenizer, embedder.model.max_seq_length)
+        return replace(found, separately=True)
     if isinstance(model, FineTunedClassifier):
         if model.pretrained is None:
             return None
