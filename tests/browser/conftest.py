@@ -4,8 +4,11 @@ import shutil
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
+PATIENCE = 20_000
+"""Milliseconds: the machine may be busy."""
+expect.set_options(timeout=PATIENCE)
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -31,7 +34,7 @@ def open_page(browser):
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(PATIENCE)
         address = path.resolve().as_uri()
         page.on("request", lambda request: None if request.url == address else requests.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
