@@ -1,7 +1,8 @@
 """Stored results: what is kept of a comparison, and the tables of the documentation that are made from it.
 
 A page has blocks between `<!-- results:NAME -->` and `<!-- /results:NAME -->`. `summary`, `comparison` and `ranks` are
-made from `comparison.json`, each other one from the file of its name.
+made from `comparison.json`, `leak_worth` from `leaks.json` and `near_repeats.json`, each other one from the file of its
+name.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from textclf.errors import UserError
 from textclf.evaluation.leaderboard_formats import markdown_of_one, markdown_of_ranks, markdown_table
-from textclf.evaluation.leaderboard_tables import Table, with_interval
+from textclf.evaluation.leaderboard_tables import UNKNOWN, Table, with_interval
 from textclf.evaluation.simulation_table import markdown as simulation_markdown
 from textclf.evaluation.simulation_table import summary as simulation_summary
 from textclf.files import atomic_path
@@ -128,6 +129,8 @@ def rendered_block(name: str, folder: Path) -> str:
         name: Its name.
         folder: The folder of the stored results.
     """
+    if name == "leak_worth":
+        return leak_worth(folder)
     renderers: dict[str, tuple[str, Callable[[Values], str]]] = {
         "summary": (COMPARISON, summary),
         "comparison": (COMPARISON, all_tables),
@@ -157,6 +160,21 @@ def summary(values: Values) -> str:
             cells.append(NOT_MEASURED if run is None else _accuracy_and_group(run))
         rows.append([method, *cells])
     return markdown_table(Table(["method", *titles], "<" + ">" * len(data_sets), rows))
+
+
+def leak_worth(folder: Path) -> str:
+    """What leaks are worth: the accuracy with each one, and without it."""
+    rows = []
+    for file in ("leaks.json", "near_repeats.json"):
+        path = folder / file
+        if not path.is_file():
+            return f"{NOT_MEASURED}."
+        for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+            shares = [_cell(row[key], "share") for key in ("accuracy_with", "accuracy")]
+            leak = row.get("leak", "near repeats of test rows")
+            rows.append([row["data"], leak, row["method"], *shares, row.get("difference", UNKNOWN)])
+    header = ["data", "what is left in train", "method", "accuracy with it", "without", "difference in points"]
+    return markdown_table(Table(header, "<<<>><", rows))
 
 
 def _accuracy_and_group(run: Values) -> str:
