@@ -71,7 +71,7 @@ def compared(rows, threshold):
 
 
 @pytest.mark.parametrize("alphabet", ALPHABETS)
-@pytest.mark.parametrize("threshold", [THRESHOLD, 0.85])
+@pytest.mark.parametrize("threshold", [THRESHOLD, pytest.param(0.85, marks=pytest.mark.slow)])
 def test_pairs_are_those_of_comparing_all(alphabet, threshold):
     rng = random.Random(alphabet)
     texts = sentences(rng, ALPHABETS[alphabet], 60, words=(1, 12))
@@ -116,6 +116,7 @@ def test_planted_near_repeats_are_found_and_nothing_else(seed):
     assert np.flatnonzero(found).tolist() == sorted(planted)
 
 
+@pytest.mark.slow
 def test_sentences_of_one_template_take_bounded_time(monkeypatch):
     monkeypatch.setattr(near_repeats, "PER_TEXT", ((20, 20), (4, 4)))
     texts = [f"the parcel with the number {number} has been sent to you this morning" for number in range(1500)]

@@ -68,6 +68,7 @@ def test_the_map_has_mean_spread_and_correctness_of_each_train_row(rows_folder, 
     assert "the map of the train rows over 3 epochs is in" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_training_does_not_change(rows_folder, tiny_encoder, tmp_path):
     plain = fitted(rows_folder, tiny_encoder, tmp_path / "plain", [], epochs=2)
     mapped = fitted(rows_folder, tiny_encoder, tmp_path / "mapped", [DatasetCartography()], epochs=2)

@@ -87,7 +87,12 @@ def visible_texts(figure):
     return [text for text in texts if text.get_text().strip() and text.get_visible()]
 
 
-@pytest.mark.parametrize("name", TABLES)
+QUICK = ("some invalid", "no probabilities", "one row")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in TABLES]
+)
 def test_the_figures_that_a_table_has_and_nothing_is_cut_off(name, drawn):
     options, expected = TABLES[name]
     figures = drawn(made_table(**options))
@@ -139,6 +144,7 @@ def test_the_precision_recall_curve_has_the_area_that_it_states(drawn):
         assert area == pytest.approx(ranking.average_precision)
 
 
+@pytest.mark.slow
 def test_of_many_classes_those_with_the_smallest_areas_are_named(drawn):
     table = made_table(names=[f"의도 number {place}" for place in range(30)], rows=900)
     figures = drawn(table)
