@@ -78,6 +78,22 @@ def test_lists_classes_and_groups_open_their_rows(page):
     expect(count_of(shown)).to_have_text(f"{number} of 300 rows")
 
 
+def test_groups_of_any_column_open_their_rows(page):
+    columns = {
+        "year": [2000.0 + row % 3 if row % 7 else None for row in range(200)],
+        "post": [2**60 + row % 3 for row in range(200)],
+        "rate": [1e-5 * (row % 3) for row in range(200)],
+        "score": [row / 7 if row % 9 else None for row in range(200)],
+        "flag": [row % 2 == 0 for row in range(200)],
+        '"<b>,': ["" if row % 2 else None for row in range(200)],
+    }
+    shown = page(columns=columns)
+    for line in shown.locator("#groups tbody tr").all():
+        rows = line.locator("td").nth(1).inner_text()
+        line.get_by_role("button").click()
+        assert count_of(shown).inner_text() == f"{rows} of 200 rows", line.inner_text()
+
+
 def test_the_classes_with_most_mistakes_come_first_and_can_be_sorted(page):
     shown = page(classes=5)
     column = shown.locator("#classes tbody tr td:nth-child(3)")

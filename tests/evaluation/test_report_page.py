@@ -10,7 +10,7 @@ from tests.evaluation.invented_report import report_folder, write_cartography
 from tests.evaluation.test_page import unpacked
 from textclf.errors import UserError
 from textclf.evaluation.pages.report_page import write_report_page
-from textclf.evaluation.pages.report_parts import class_table, column_groups, groupings
+from textclf.evaluation.pages.report_parts import cautions, class_table, column_groups, groupings
 from textclf.evaluation.pages.report_rows import confusion_cells, embedded_rows, plain, rows_data
 from textclf.evaluation.prediction_table import PredictionTable, read_predictions
 from textclf.evaluation.shown_rows import shown_rows
@@ -136,6 +136,10 @@ def test_groups_by_size_of_the_class():
         ([1, 2, 1, 1], [("1", 3), ("2", 1)]),
         ([True, False, True, True], [("true", 3), ("false", 1)]),
         ([None] * 4, [("(missing)", 4)]),
+        (["", None, "", "a"], [("(empty)", 2), ("(missing)", 1), ("a", 1)]),
+        (["a\0", "a", "a", "a"], [("a", 3), ("a\0", 1)]),
+        ([2019.0, 2020.0, 2019.0, None], [("2019", 2), ("(missing)", 1), ("2020", 1)]),
+        ([2**60, 2**60 + 1, 2**60, 1e-5], [(str(2**60), 2), (str(2**60 + 1), 1), ("1e-05", 1)]),
     ],
 )
 def test_groups_by_a_column(values, expected):
@@ -150,9 +154,50 @@ def test_groups_by_a_column_of_many_numbers():
     assert (groups[0]["members"]["least"], groups[-1]["members"]["most"]) == (0.0, 79.0)
 
 
+def test_groups_of_a_column_that_are_left_out_are_counted():
+    kept = {"author": [f"author {row // 2}" for row in range(60)], "year": [2019.0] * 30 + [2020.0] * 30}
+    found = groupings(table([0] * 60, [0] * 60, kept=kept))
+    assert [grouping["title"] for grouping in found[1:]] == ["By author (20 rows in no group)", "By year"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, []),
+        ({"predictions": [0] * 219 + [1] * 181}, ["Intervals may be too narrow: 19 wrong rows are fewer than 20."]),
+        (
+            {"predictions": [-1] * 30 + [0] * 170 + [1] * 200},
+            ["30 answers fit no class and count as wrong. NLL, Brier score and ECE are of the other rows."],
+        ),
+        (
+            {"thresholds": {"a": 0.25, "b": 0.75}},
+            ["The prediction is the class with the highest probability divided by its threshold: a 0.25, b 0.75."],
+        ),
+        (
+            {"classes": 3},
+            [
+                "Intervals may be too narrow: 0 rows of the rarest class are fewer than 20.",
+                "Classes without rows: c (each counts 0 in the macro averages).",
+            ],
+        ),
+    ],
+)
+def test_cautions(options, expected):
+    options = {"labels": [0] * 200 + [1] * 200, "predictions": [0] * 220 + [1] * 180, "classes": 2} | options
+    assert cautions(table(**options)) == expected
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(float("nan"), None), (float("inf"), None), (2, 2), ("a", "a"), ([1], "[1]"), (b"x", "b'x'")],
+    [
+        (float("nan"), None),
+        (float("inf"), None),
+        (2, 2),
+        (2**53 + 1, str(2**53 + 1)),
+        ("a", "a"),
+        ([1], "[1]"),
+        (b"x", "b'x'"),
+    ],
 )
 def test_values_of_a_column_are_plain(value, expected):
     assert plain(value) == expected

@@ -18,6 +18,7 @@ from typing import Any
 from textclf.errors import UserError
 from textclf.evaluation.pages.page import write_page
 from textclf.evaluation.pages.report_parts import (
+    cautions,
     class_table,
     confusions,
     further_metrics,
@@ -81,7 +82,7 @@ def write_report_page(folder: str | Path) -> Path:
         cards=metric_cards(metrics, split),
         further=further_metrics(metrics, split),
         facts=_facts(metrics, _read_json(folder / "run.json") or {}),
-        missing=metrics.get("missing_classes") or [],
+        cautions=cautions(table),
         has_probabilities=table.has_probabilities,
         total=len(table.labels),
         embedded=len(rows),

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from textclf.evaluation.curves import LENGTH_GROUPS, accuracy_by_length, calibration, risk_coverage
-from textclf.evaluation.intervals import Interval, accuracy_interval
+from textclf.evaluation.intervals import Interval, accuracy_interval, narrow_reasons
 from textclf.evaluation.pages.charts import Chart, Marks
 from textclf.evaluation.pages.page import digits, percent
 from textclf.evaluation.pages.report_rows import plain
 from textclf.evaluation.prediction_table import PredictionTable
 from textclf.evaluation.readable_rows import confidences
-from textclf.evaluation.report import TITLES
+from textclf.evaluation.report import TITLES, missing_classes, missing_note
 
 Cell = dict[str, Any]
 Group = dict[str, Any]
@@ -45,6 +46,30 @@ def metric_cards(metrics: Mapping[str, Any], split: str) -> list[dict[str, Any]]
         interval = "" if low is None or high is None else f"{shown(low)} to {shown(high)}"
         cards.append({"title": title, "value": shown(value), "interval": interval})
     return cards
+
+
+def cautions(table: PredictionTable) -> list[str]:
+    """What to keep in mind when reading the metrics.
+
+    Args:
+        table: The predictions.
+
+    Returns:
+        A sentence each: why intervals may be too narrow, classes without rows, answers that fit no class, and decision
+        thresholds.
+    """
+    found = []
+    if reasons := narrow_reasons(table.labels, table.predictions, len(table.label_names)):
+        found.append(f"Intervals may be too narrow: {'; '.join(reasons)}.")
+    if missing := missing_classes(table):
+        found.append(f"Classes without rows: {missing_note(missing)}.")
+    if invalid := int((table.predictions < 0).sum()):
+        of_answered = " NLL, Brier score and ECE are of the other rows." if table.has_probabilities else ""
+        found.append(f"{invalid:,} answers fit no class and count as wrong.{of_answered}")
+    if table.thresholds is not None:
+        limits = ", ".join(f"{name} {limit:.4g}" for name, limit in table.thresholds.items())
+        found.append(f"The prediction is the class with the highest probability divided by its threshold: {limits}.")
+    return found
 
 
 def further_metrics(metrics: Mapping[str, Any], split: str) -> dict[str, str]:
@@ -179,8 +204,10 @@ def groupings(table: PredictionTable) -> list[dict[str, Any]]:
         found.append({"title": "By number of rows of the true class", "filter": "size", "groups": groups})
     for name, values in table.kept.items():
         groups = column_groups(table, [plain(value) for value in values])
+        left_out = len(values) - sum(group["rows"] for group in groups)
+        note = f" ({left_out:,} rows in no group)" if left_out else ""
         if len(groups) > 1:
-            found.append({"title": f"By {name}", "filter": f"kept:{name}", "groups": groups})
+            found.append({"title": f"By {name}{note}", "filter": f"kept:{name}", "groups": groups})
     return found
 
 
@@ -232,16 +259,21 @@ def column_groups(table: PredictionTable, values: Sequence[str | float | int | N
     known = [value for value in values if value is not None]
     if len(numbers) == len(known) and len(set(numbers)) > MOST_GROUPS:
         return _number_groups(table, values)
-    right = table.predictions == table.labels
-    keys = np.array(["" if value is None else str(value) for value in values], dtype=object)
-    names, places, counts = np.unique(keys.astype(str), return_inverse=True, return_counts=True)
+    right = (table.predictions == table.labels).tolist()
+    hits = Counter(value for value, is_right in zip(values, right, strict=True) if is_right)
     groups = []
-    for place in np.argsort(-counts, kind="stable")[:MOST_GROUPS].tolist():
-        rows = int(counts[place])
-        accuracy = accuracy_interval(int(right[places == place].sum()), rows)
-        name = str(names[place])
-        groups.append(_group(name or "(missing)", rows, accuracy, text=name))
+    largest = sorted(Counter(values).items(), key=lambda each: (-each[1], _value_name(each[0])))[:MOST_GROUPS]
+    for value, rows in largest:
+        groups.append(_group(_value_name(value), rows, accuracy_interval(hits[value], rows), value=value))
     return groups
+
+
+def _value_name(value: str | float | int | None) -> str:
+    if value is None:
+        return "(missing)"
+    if value == "":
+        return "(empty)"
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _number_groups(table: PredictionTable, values: Sequence[Any]) -> list[Group]:

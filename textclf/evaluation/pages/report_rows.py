@@ -19,6 +19,8 @@ MOST_CHARACTERS = 20_000_000
 """Characters of the texts of a page, at most: with more, it would not open within two seconds."""
 SHOWN_CLASSES = 3
 """Classes whose probabilities a row has: the most probable ones."""
+LARGEST_EXACT = 2**53
+"""Largest whole number up to which a browser holds each one exactly."""
 SEED = 0
 
 
@@ -81,14 +83,16 @@ def rows_data(table: PredictionTable, rows: np.ndarray) -> dict[str, Any]:
 
 
 def plain(value: Any) -> str | float | int | None:
-    """A value of a kept column as JSON has it: numbers as they are, None where it is missing, all else as text."""
+    """A value of a kept column for a page: a number, None where it is missing, all else as text.
+
+    Whole numbers that a browser cannot hold exactly, such as long ids, are text, too.
+    """
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int | float):
-        return value
-    return str(value)
+    is_exact = isinstance(value, float) or (isinstance(value, int) and abs(value) <= LARGEST_EXACT)
+    return value if is_exact else str(value)
 
 
 def _picked(values: Sequence[str], rows: Sequence[int]) -> list[str]:

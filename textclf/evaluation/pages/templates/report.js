@@ -162,6 +162,6 @@ function isMember(data, grouping, group, row) {
   if (grouping.filter === "size") return group.labels.includes(data.labels[row]);
   if (grouping.filter === "length") return group.least <= data.lengths[row] && data.lengths[row] <= group.most;
   const value = data.kept[grouping.filter.slice("kept:".length)][row];
-  if ("text" in group) return String(value ?? "") === group.text;
+  if ("value" in group) return value === group.value;
   return value !== null && group.least <= value && value <= group.most;
 }
