@@ -102,6 +102,28 @@ def test_rows_with_two_texts_are_near_if_both_texts_are():
     assert near.texts[-3] == -1
 
 
+@pytest.mark.parametrize("characters", [1, 150, 1000])
+def test_long_texts_are_compared_in_smaller_parts(characters, monkeypatch):
+    rng = random.Random(2)
+    texts = sentences(rng, ALPHABETS["latin"], 20)
+    texts += ["", *(changed(rng, text) for text in texts), "", *(changed(rng, text) for text in texts)]
+    rows = Dataset.from_dict({"text": texts})
+    expected = near_texts(rows)
+    monkeypatch.setattr(near_repeats, "CHARACTERS", characters)
+    found = near_texts(rows)
+    assert len(found.first) > 20
+    for name in ("texts", "first", "second", "similarity"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [0, 0, 3], [4, 0, 1, 9, 5, 5, 30, 1, 10, 1]])
+def test_parts_have_few_characters(sizes, monkeypatch):
+    monkeypatch.setattr(near_repeats, "CHARACTERS", 10)
+    parts = [sizes[part] for part in near_repeats._parts(np.array(sizes, dtype=np.int64))]
+    assert [size for part in parts for size in part] == sizes
+    assert all(part and sum(part[1:]) <= 10 for part in parts)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_planted_near_repeats_are_found_and_nothing_else(seed):
     rng = random.Random(seed)

@@ -29,7 +29,7 @@ def exploration(classes=3, recipe=("DropRepeats",)):
         remedy = ("DropRepeats", "StripWhitespace", None)[place % 3]
         ids = tuple(map(str, range(1000)))
         detail = f"{kind}: 1,234 rows (5.0 %) {HOSTILE}"
-        findings.append(Finding(kind, "train", 1234, ids, detail, remedy, groups))
+        findings.append(Finding(kind, "train", 1234, ids, detail, remedy, groups, mended=remedy in recipe))
     lengths = []
     for unit in ("characters", "words", "tokens"):
         for split in splits:

@@ -91,8 +91,9 @@ def test_the_listed_rows_of_a_report_are_explained(run):
     found = json.loads((run / "report/attributions.json").read_text(encoding="utf-8"))
     assert 1 <= len(found) <= 9
     table = read_predictions(run / "report/predictions.parquet")
-    for id_, attribution in found.items():
-        row = table.ids.index(id_)
+    for number, attribution in found.items():
+        row = int(number)
+        assert attribution["id"] == table.ids[row]
         assert attribution["prediction"] == table.label_names[table.predictions[row]]
         assert "".join(attribution["tokens"]) == table.texts[row]
         assert len(attribution["weights"]) == len(attribution["tokens"])

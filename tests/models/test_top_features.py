@@ -23,6 +23,11 @@ def test_of_two_classes_the_weights_of_the_first_are_the_negative_ones_of_the_se
     assert found.classes == {"no": [("b", 2.0)], "yes": [("a", 0.5)]}
 
 
+def test_a_single_class_that_was_trained_has_weights_of_its_own():
+    found = top_features("directions", list("ab"), np.array([[0.5, -2.0]]), ["only"], 20)
+    assert found.classes == {"only": [("a", 0.5)]}
+
+
 @pytest.mark.parametrize("names", [("bad", "good"), ("bad", "unseen", "good"), ("bad", "good", "fine")], ids=len)
 def test_ngrams_are_those_of_the_texts_of_their_class(names):
     words = {"bad": "awful dull 지루한", "good": "great joy 재미", "fine": "plain usual 보통"}

@@ -6,7 +6,7 @@ import pytest
 
 from tests.findings.splits import invented_texts
 from textclf.data import FilesDataModule
-from textclf.data.cleaning import StripWhitespace
+from textclf.data.cleaning import DropEmpty, DropNearOverlap, DropOverlap, StripWhitespace
 from textclf.errors import UserError
 from textclf.findings.finding import KINDS
 from textclf.findings.table import as_text
@@ -63,6 +63,33 @@ def test_recipe_without_the_step(folder):
     assert "The cleaning step StripWhitespace mends it; the recipe does not have it." in text
     text = as_text(explore(data_of(folder, cleaning=[StripWhitespace()]), label_errors=False))
     assert "The recipe mends it (StripWhitespace)." in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "split", "steps", "mended"),
+    [
+        ("empty", "train", [DropEmpty()], True),
+        ("empty", "test", [DropEmpty()], False),
+        ("empty", "test", [DropEmpty(), DropEmpty(splits=["test"])], True),
+        ("empty", "test", [], False),
+        ("overlap", "train, test", [DropOverlap()], True),
+        ("overlap", "train, test", [DropOverlap(splits=["test"], others=["train"])], False),
+        ("overlap", "train, test", [DropOverlap(others=["validation"])], False),
+        ("overlap", "train, test", [DropNearOverlap()], False),
+    ],
+)
+def test_what_the_recipe_mends(kind, split, steps, mended, tmp_path):
+    texts = invented_texts(40, 0)
+    labels = [NAMES[index % 2] for index in range(42)]
+    write(tmp_path, "train", [*texts, "", " "], labels)
+    write(tmp_path, "test", [*texts[:20], *invented_texts(20, 1), "", " "], labels)
+    found = explore(data_of(tmp_path, cleaning=steps), label_errors=False)
+    one = next(finding for finding in found.findings if (finding.kind, finding.split) == (kind, split))
+    assert one.mended == mended
+    text = " ".join(as_text(found).split())
+    other = "the recipe has it, but not for" if one.remedy in found.recipe else "the recipe does not have it."
+    expected = f"The recipe mends it ({one.remedy})." if mended else f"The cleaning step {one.remedy} mends it; {other}"
+    assert expected in text
 
 
 def test_limit(folder):

@@ -103,7 +103,7 @@ class RemoveControlCharacters(TextStep):
 
 ENTITY = re.compile(r"[& ](#\d{2,6}|#x[0-9a-f]{1,5}|quot|amp|lt|gt|apos|nbsp);", re.IGNORECASE)
 TAG = re.compile(
-    r"</?(?:a|b|br|div|em|font|h\d|hr|i|img|li|nobr|ol|p|span|strong|table|td|tr|u|ul)\b(?:[^<>]*>|[^<>]*=[^<>]*$)",
+    r"</?(?:a|b|br|div|em|font|h\d|hr|i|img|li|nobr|ol|p|span|strong|table|td|tr|u|ul)\b(?:[^<>]*>|[^<>=]*=[^<>]*$)",
     re.IGNORECASE,
 )
 

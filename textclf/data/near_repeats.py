@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from textclf.types import Dataset
 
 THRESHOLD = 0.7
 """Jaccard similarity from which on two texts are near repeats; signatures are made for this and higher ones."""
+CHARACTERS = 5_000_000
+"""Characters of the texts that are in memory as shingles at once."""
 MARGIN = 0.12
 """A pair is examined if the estimate of its similarity is this far below the threshold: four standard deviations."""
 REACH = 64
@@ -72,10 +75,10 @@ def near_texts(rows: Dataset, threshold: float = THRESHOLD, others: int = 0) -> 
         threshold: Least similarity, `THRESHOLD` to 1.
         others: Number of the first rows that only the following ones are compared with; 0 to compare all rows.
     """
-    texts, first_rows = _numbered(rows)
+    texts, first_rows, lengths = _numbered(rows)
     distinct = rows.select(first_rows)
     pairs = _candidate_pairs(distinct, threshold, int(texts[:others].max(initial=-1)) + 1)
-    similarity = np.concatenate([np.empty(0), *_similarities(distinct, pairs)])
+    similarity = np.concatenate([np.empty(0), *_similarities(distinct, pairs, lengths)])
     near = similarity >= threshold
     return NearTexts(texts, pairs[near, 0], pairs[near, 1], similarity[near])
 
@@ -114,24 +117,41 @@ def check_threshold(threshold: float) -> None:
 
 
 def _normalized_windows(rows: Dataset) -> Iterator[tuple[list[str], list[str]]]:
-    """The normalized texts and their pairs, some thousands at a time."""
+    """The normalized texts and their pairs, some thousands at a time; of long texts fewer."""
     for texts, pairs in text_windows(rows):
-        yield [normalized(text) for text in texts], [normalized(pair) for pair in pairs]
+        lengths = np.array([len(text) + len(pair) for text, pair in zip(texts, pairs, strict=True)])
+        for part in _parts(lengths):
+            yield [normalized(text) for text in texts[part]], [normalized(pair) for pair in pairs[part]]
 
 
-def _numbered(rows: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """The number of each row's normalized text, and the first row of each of these texts."""
+def _parts(characters: np.ndarray) -> Iterator[slice]:
+    """Parts of a sequence that have no more than `CHARACTERS`, their first item aside.
+
+    Args:
+        characters: Of each item, shape `(items,)`.
+    """
+    number = (np.cumsum(characters) - 1) // CHARACTERS
+    begins = np.flatnonzero(np.diff(number, prepend=-2))
+    for begin, end in pairwise([*begins.tolist(), len(characters)]):
+        yield slice(begin, end)
+
+
+def _numbered(rows: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The number of each row's normalized text, and the first row and the characters of each of these texts."""
     hashes = [np.empty(0, dtype=np.uint64)]
+    lengths = [np.empty(0, dtype=np.int64)]
     for texts, pairs in _normalized_windows(rows):
         of_window = [_text_number(text, pair) for text, pair in zip(texts, pairs, strict=True)]
         hashes.append(np.array(of_window, dtype=np.uint64))
+        lengths.append(np.array([len(text) + len(pair) for text, pair in zip(texts, pairs, strict=True)]))
     found, first, numbers = np.unique(np.concatenate(hashes), return_index=True, return_inverse=True)
     first[found == 0] = -1  # rows without text come first in the order, and are then left out
     order = np.argsort(first)
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
     without_text = int((found == 0).any())
-    return rank[numbers] - without_text, first[order][without_text:]
+    first_rows = first[order][without_text:]
+    return rank[numbers] - without_text, first_rows, np.concatenate(lengths)[first_rows]
 
 
 def _text_number(text: str, pair: str) -> int:
@@ -246,10 +266,16 @@ def _buckets(band: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return order[shared], (np.cumsum(shared) - 1)[begin[shared]]
 
 
-def _similarities(rows: Dataset, pairs: np.ndarray) -> Iterator[np.ndarray]:
-    """The exact similarities of pairs of rows, shape `(pairs, 2)`, some thousands at a time."""
-    for begin in range(0, len(pairs), WINDOW):
-        numbers, position = np.unique(pairs[begin : begin + WINDOW], return_inverse=True)
+def _similarities(rows: Dataset, pairs: np.ndarray, lengths: np.ndarray) -> Iterator[np.ndarray]:
+    """The exact similarities of pairs of rows, some thousands at a time.
+
+    Args:
+        rows: The rows.
+        pairs: Row numbers, shape `(pairs, 2)`.
+        lengths: Characters of each row, shape `(rows,)`.
+    """
+    for part in _parts(lengths[pairs].sum(axis=1)):
+        numbers, position = np.unique(pairs[part], return_inverse=True)
         first, second = position.reshape(-1, 2).T
         windows = list(_normalized_windows(rows.select(numbers)))
         texts: Sequence[str] = [text for window, _ in windows for text in window]

@@ -54,6 +54,7 @@ class Finding:
         remedy: The name of the cleaning step that mends it, or None.
         examples: Groups of rows to be shown side by side, `MAX_EXAMPLES` at most: a pair of near repeats is one group
             of two rows, a suspected label error a group of one.
+        mended: Whether the data set's own cleaning mends it: it has that step, and applies it to the split.
     """
 
     kind: Kind
@@ -63,6 +64,7 @@ class Finding:
     detail: str
     remedy: str | None = None
     examples: tuple[tuple[ShownRow, ...], ...] = ()
+    mended: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The finding without its examples."""

@@ -18,6 +18,7 @@ from textclf.data.splitting import draw_sample
 from textclf.errors import UserError
 from textclf.findings.finding import MAX_EXAMPLES, MAX_ROWS, Finding, Kind, ShownRow
 from textclf.findings.rows import ExploredSplit
+from textclf.findings.words import rows_in_words
 
 FOLDS = 5
 MOST_ROWS = 50_000
@@ -109,7 +110,7 @@ def out_of_fold_probabilities(
 
     features = hstack([_ngrams(column) for column in texts], format="csr")
     if not features.shape[1]:
-        raise UserError("label errors: no two texts have anything in common, so that no classifier can be trained")
+        raise UserError("no two texts have anything in common, so that no classifier can be trained: give more rows")
     probabilities = np.zeros((len(labels), num_classes))
     for fold in np.unique(folds):
         tested = folds == fold
@@ -189,9 +190,7 @@ def find_label_errors(
         rows = rows.select(draw_sample(rows.label, most_rows, SEED))
     rows = rows.select(_class_has_enough_texts(rows))
     if len(np.unique(rows.label)) < 2:
-        raise UserError(
-            f"label errors need two classes with {FOLDS} different texts each: give more rows, or more labels"
-        )
+        raise UserError(f"fewer than two classes with {FOLDS} different texts each: give more rows, or more labels")
     if probabilities is None:
         folds = fold_of_rows(rows.label, rows.key, FOLDS, label_names)
         scores = out_of_fold_probabilities(_texts(splits, rows), rows.label, folds, len(label_names))
@@ -268,8 +267,8 @@ class _Report:
             if len(found):
                 share = len(found) / int((self.rows.split == number).sum())
                 detail = (
-                    f"the label of {len(found):,} rows ({share:.1%}) is doubtful; {self.basis}. Read the rows before "
-                    "you change a label: some are merely hard"
+                    f"The label of {rows_in_words(len(found))} ({share:.1%}) is doubtful; {self.basis}. Read the rows "
+                    "before you change a label: some are merely hard."
                 )
                 findings.append(self._finding("label_error", split.split, found, detail))
         return findings
@@ -292,8 +291,8 @@ class _Report:
         first, second = (self.label_names[label] for label in pair)
         of_first = int((self.rows.label[found] == pair[0]).sum())
         detail = (
-            f"{first!r} and {second!r} are confused: {of_first:,} rows of the first look like the second, "
-            f"{len(found) - of_first:,} the other way round; {self.basis}"
+            f"{first!r} and {second!r} are confused: {rows_in_words(of_first)} of the first may belong to the second, "
+            f"{len(found) - of_first:,} the other way round; {self.basis}."
         )
         numbers = np.unique(self.rows.split[found])
         return self._finding("class_overlap", ", ".join(self.splits[number].split for number in numbers), found, detail)

@@ -43,7 +43,7 @@ def find_pair_leak(splits: Sequence[ExploredSplit]) -> tuple[list[Finding], list
     scores = guess(seconds, classes, groups=firsts) if len(present) > 1 else None
     names = ", ".join(split.split for split in splits)
     if scores is None:
-        return [], [f"{names}: there are too few different pairs to predict labels from their second texts."]
+        return [], [f"{names}: there are too few different second texts to predict labels from them."]
     right = scores.argmax(axis=1) == classes
     majority = float(np.bincount(classes).max() / len(classes))
     test = binomtest(int(right.sum()), len(right), majority, alternative="greater")

@@ -66,8 +66,9 @@ def _imbalance(split: ExploredSplit) -> list[Finding]:
     share = counts[largest] / counts.sum()
     detail = (
         f"{quoted(split.label_names[largest])} has {counts[largest]:,} rows, {ratio:,.0f} times as many as "
-        f"{quoted(split.label_names[smallest])} with {counts[smallest]:,}. Always to answer the largest class is right "
-        f"for {share:.1%} of the rows: look at macro-F1, and try --data.balanced true or class_weights."
+        f"{quoted(split.label_names[smallest])} with {counts[smallest]:,}. A classifier that always answers the "
+        f"largest class is right for {share:.1%} of the rows: look at macro-F1, and try "
+        "--data.balanced true or class_weights."
     )
     return [_of_rows("imbalance", split, np.flatnonzero(split.labels == smallest), detail)]
 

@@ -53,7 +53,8 @@ def _lengths(lengths: Sequence[Lengths]) -> list[str]:
 def _findings(exploration: Exploration) -> list[str]:
     if not exploration.findings:
         return ["no findings"]
-    lines = [f"{len(exploration.findings)} findings"]
+    number = len(exploration.findings)
+    lines = ["1 finding" if number == 1 else f"{number} findings"]
     for finding in exploration.findings:
         lines += _wrapped(f"{finding.kind} ({finding.split}): {finding.detail}{_mended(finding, exploration)}", "    ")
     return lines
@@ -63,8 +64,10 @@ def _mended(finding: Finding, exploration: Exploration) -> str:
     """By which cleaning step a finding is mended, and whether the recipe has it."""
     if finding.remedy is None:
         return ""
-    if finding.remedy in exploration.recipe:
+    if finding.mended:
         return f" The recipe mends it ({finding.remedy})."
+    if finding.remedy in exploration.recipe:
+        return f" The cleaning step {finding.remedy} mends it; the recipe has it, but not for {finding.split}."
     return f" The cleaning step {finding.remedy} mends it; the recipe does not have it."
 
 

@@ -33,10 +33,10 @@ def top_features(
         kind: What a feature is.
         features: Name of each feature.
         weights: Shape `(classes, features)`; of two classes `(1, features)`, the weights of the second.
-        label_names: Name of each class that has weights.
+        label_names: Name of each class that was trained.
         number: Maximum number of features of a class.
     """
-    if len(weights) == 1:
+    if len(weights) == 1 and len(label_names) == 2:
         weights = np.concatenate([-weights, weights])
     number = min(number, weights.shape[1])
     classes = {}

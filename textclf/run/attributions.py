@@ -70,18 +70,20 @@ class TokenAttributions(Callback):
         say(f"integrated gradients of {len(found)} rows are in {folder / FILE}")
 
     def _attributions(self, model: FineTunedClassifier, folder: Path) -> dict[str, dict[str, Any]]:
+        """The weights of the tokens by the number of the row in the prediction table; ids may occur twice."""
         from textclf.evaluation.prediction_table import read_predictions  # noqa: PLC0415 - imports pyarrow
 
         path = folder / "predictions.parquet"
         numbers = read_predictions(path, texts=False)
         listed = np.unique(np.concatenate(list(shown_rows(numbers, self.rows).values())))
-        table = read_predictions(path, listed[numbers.predictions[listed] >= 0])
+        answered = listed[numbers.predictions[listed] >= 0]
+        table = read_predictions(path, answered)
         found = {}
-        for row, id_ in enumerate(table.ids):
+        for row, number in enumerate(answered.tolist()):
             name = table.label_names[table.predictions[row]]
             pair = None if table.text_pairs is None else table.text_pairs[row]
             label = model.label_names.index(name)
             tokens, weights = integrated_gradients(model, table.texts[row], pair, label, self.steps)
             rounded = [round(weight, 5) for weight in weights]
-            found[id_] = {"prediction": name, "tokens": tokens, "weights": rounded}
+            found[str(number)] = {"id": table.ids[row], "prediction": name, "tokens": tokens, "weights": rounded}
         return found

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from textclf.data.base import TextDataModule
+from textclf.data.cleaning import CleaningStep, RowStep
 from textclf.data.rows import TEST_SEED
 from textclf.data.splitting import SPLITS, Split, draw_sample
 from textclf.errors import UserError
@@ -205,7 +207,20 @@ class _Explorer:
             counts,
             {split.split: len(split) for split in self.splits},
             tuple(type(step).__name__ for step in self.data.cleaning),
-            tuple(self.findings),
+            tuple(replace(finding, mended=_is_mended(finding, self.data.cleaning)) for finding in self.findings),
             tuple(summarize(self.measured)),
             tuple(self.notes),
         )
+
+
+def _is_mended(finding: Finding, recipe: Sequence[CleaningStep]) -> bool:
+    """Whether a recipe has the step that mends a finding, and applies it to the split, or to the first of two."""
+    dropped, *compared = finding.split.split(", ")
+    for step in recipe:
+        if type(step).__name__ != finding.remedy:
+            continue
+        if not isinstance(step, RowStep):
+            return True  # texts are changed in all splits alike
+        if dropped in step.splits and set(compared) <= set(getattr(step, "others", compared)):
+            return True
+    return False

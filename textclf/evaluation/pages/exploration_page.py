@@ -74,6 +74,7 @@ def _shown(finding: Finding, recipe: Sequence[str]) -> dict[str, Any]:
         "count": finding.count,
         "detail": finding.detail,
         "remedy": finding.remedy,
+        "mended": finding.mended,
         "in_recipe": finding.remedy in recipe,
         "examples": len(finding.examples),
         "ids": len(finding.rows),

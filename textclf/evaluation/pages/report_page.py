@@ -71,7 +71,7 @@ def write_report_page(folder: str | Path) -> Path:
         "titles": LISTS,
         "cells": cells,
         "groupings": groups_data(groups),
-        "attributions": attributed(_read_json(folder / "attributions.json") or {}, data["ids"]),
+        "attributions": attributed(_read_json(folder / "attributions.json") or {}, rows),
     }
     write_page(
         folder / NAME,

@@ -136,15 +136,12 @@ def confusion_cells(table: PredictionTable) -> list[list[int]]:
     return np.column_stack([cells, counts])[order].tolist()  # type: ignore[no-any-return]  # numpy gives Any
 
 
-def attributed(attributions: Mapping[str, Any], ids: Sequence[str]) -> dict[str, Any]:
+def attributed(attributions: Mapping[str, Any], rows: np.ndarray) -> dict[str, Any]:
     """The attributions of the rows of a page by their place.
 
     Args:
-        attributions: The content of `attributions.json`.
-        ids: Ids of the rows of the page.
+        attributions: The content of `attributions.json`, by the number of the row in the prediction table.
+        rows: Numbers of the rows of the page.
     """
-    found = {}
-    for place, name in enumerate(ids):
-        if name in attributions:
-            found[str(place)] = attributions[name]
-    return found
+    numbers = map(str, rows.tolist())
+    return {str(place): attributions[number] for place, number in enumerate(numbers) if number in attributions}
