@@ -102,6 +102,16 @@ def test_no_leak_where_oddities_do_not_depend_on_the_label():
     assert find_leaks(split_of(texts)) == []
 
 
+def test_a_trace_that_a_class_lacks():
+    texts = invented_texts(ROWS, 0)
+    labels = [row % 3 for row in range(ROWS)]
+    texts = [text if label == 0 else f"{text} " for text, label in zip(texts, labels, strict=True)]
+    (finding,) = find_leaks(split_of(texts, labels, label_names=("marked", "plain", "other")))
+    assert finding.count == ROWS // 3
+    assert finding.detail.startswith("White space at the end can give the label away: 0.0% of 'marked', 100.0% of")
+    assert {row.note for (row,) in finding.examples} == {"no white space at the end"}
+
+
 def test_few_rows_or_one_class_give_no_leak():
     assert find_leaks(split_of(["a ", "b"] * 5)) == []
     assert find_leaks(split_of(["a ", "b"] * 50, labels=[0] * 100)) == []

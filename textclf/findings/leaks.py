@@ -99,7 +99,8 @@ def _leaking_traces(split: ExploredSplit, of: str) -> list[Finding]:
             where = " of the second text" if column == "text_pair" else ""
             name = trace.name[0].upper() + trace.name[1:]
             detail = f"{name}{where} can give the label away: {found.in_words(split.label_names)} have it ({of})."
-            examples = tuple((split.shown(row, trace.name),) for row in rows[:SHOWN])
+            note = trace.name if found.gap > 0 else f"no {trace.name}"
+            examples = tuple((split.shown(row, note),) for row in rows[:SHOWN])
             findings.append(
                 Finding("leak", split.split, len(rows), split.ids(rows), detail, trace.remedy, examples=examples)
             )
