@@ -162,6 +162,8 @@ def test_a_method_without_probabilities(page):
     assert shown.locator("#confidence").count() == 0
     assert "gives no probabilities" in shown.locator("#figures").inner_text()
     assert "confidence" not in shown.locator("#row-table thead").inner_text()
+    shown.get_by_role("button", name="first mistakes").click()
+    assert all(label != prediction for label, prediction in shown_pairs(shown))
 
 
 @pytest.mark.parametrize(
@@ -174,6 +176,12 @@ def test_it_is_accessible(page, accessibility_faults, tmp_path, theme, width, cl
     expect(shown.locator("#matrix table")).to_be_visible()
     assert accessibility_faults(shown) == {}
     assert shown.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_long_names_of_classes_are_wrapped(page):
+    shown = page(names=("a", "x" * 300, "c"))
+    widths = shown.locator("table.sortable td").evaluate_all("cells => cells.map(cell => cell.clientWidth)")
+    assert max(widths) < 640
 
 
 def test_the_keyboard_alone_reaches_everything(page):

@@ -169,6 +169,7 @@ def test_groups_of_a_column_that_are_left_out_are_counted():
             {"predictions": [-1] * 30 + [0] * 170 + [1] * 200},
             ["30 answers fit no class and count as wrong. NLL, Brier score and ECE are of the other rows."],
         ),
+        ({"predictions": [-1] * 400}, ["400 answers fit no class and count as wrong."]),
         (
             {"thresholds": {"a": 0.25, "b": 0.75}},
             ["The prediction is the class with the highest probability divided by its threshold: a 0.25, b 0.75."],

@@ -37,6 +37,8 @@ LISTS = {
     "near_misses": "mistakes whose label is in the top 3",
 }
 """The lists of `shown_rows` in words."""
+WITHOUT_PROBABILITIES = {"mistakes": "first mistakes"}
+"""The same for a method without probabilities, whose mistakes are in the order of the split."""
 FACTS = ("data", "method", "checkpoint", "train_rows", "seed", "time")
 RUN_FACTS = ("device", "fit_seconds", "test_seconds", "parameters", "trained_parameters", "commit", "command")
 
@@ -65,10 +67,11 @@ def write_report_page(folder: str | Path) -> Path:
     rows = embedded_rows(table)
     cells = confusion_cells(table)
     groups = groupings(table)
+    titles = LISTS if table.has_probabilities else WITHOUT_PROBABILITIES
     data = rows_data(table, rows)
     data |= {
         "key": _key(folder, metrics),
-        "titles": LISTS,
+        "titles": titles,
         "cells": cells,
         "groupings": groups_data(groups),
         "attributions": attributed(_read_json(folder / "attributions.json") or {}, rows),
@@ -86,7 +89,7 @@ def write_report_page(folder: str | Path) -> Path:
         has_probabilities=table.has_probabilities,
         total=len(table.labels),
         embedded=len(rows),
-        lists={name: title for name, title in LISTS.items() if data["lists"][name]},
+        lists={name: title for name, title in titles.items() if data["lists"][name]},
         classes=class_table(table),
         confusions=confusions(cells, table.label_names),
         charts=report_charts(table),

@@ -64,7 +64,8 @@ def cautions(table: PredictionTable) -> list[str]:
     if missing := missing_classes(table):
         found.append(f"Classes without rows: {missing_note(missing)}.")
     if invalid := int((table.predictions < 0).sum()):
-        of_answered = " NLL, Brier score and ECE are of the other rows." if table.has_probabilities else ""
+        has_losses = table.has_probabilities and invalid < len(table.labels)
+        of_answered = " NLL, Brier score and ECE are of the other rows." if has_losses else ""
         found.append(f"{invalid:,} answers fit no class and count as wrong.{of_answered}")
     if table.thresholds is not None:
         limits = ", ".join(f"{name} {limit:.4g}" for name, limit in table.thresholds.items())
