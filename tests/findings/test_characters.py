@@ -57,6 +57,7 @@ def test_white_space_at_the_ends(text):
     found = find_odd_characters(split_of(["clean", text]))
     ends = [one for one in found if "white space at the ends" in one.detail]
     assert [one.rows for one in ends] == [("train-1",)]
+    assert ends[0].detail.startswith("1 of 2 texts (50.0%) has white space at the ends. ")
     assert ends[0].remedy == "StripWhitespace"
 
 

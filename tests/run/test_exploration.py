@@ -92,11 +92,24 @@ def test_what_the_recipe_mends(kind, split, steps, mended, tmp_path):
     assert expected in text
 
 
+def test_new_labels(tmp_path):
+    """Also of rows that had none; a row that no split has is refused, as in training."""
+    write(tmp_path, "train", invented_texts(40, 0), [*(NAMES[index % 2] for index in range(39)), "odd"])
+    new = tmp_path / "new.csv"
+    lines = ["id,text,relabel", *(f"{row},{invented_texts(40, 0)[row]},good" for row in (0, 39))]
+    new.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    found = explore(data_of(tmp_path, relabel=str(new)), label_errors=False)
+    assert found.splits["train"] == {"bad": 19, "good": 21}
+    new.write_text("id,text,relabel\n7,some other text,good\n", encoding="utf-8")
+    with pytest.raises(UserError, match="1 of 1 relabelled rows are in no split"):
+        explore(data_of(tmp_path, relabel=str(new)), label_errors=False)
+
+
 def test_limit(folder):
     found = explore(data_of(folder, limit={"train": 60}), label_errors=False)
     assert found.rows == {"train": 60, "test": 80}
     assert found.splits["train"] == {"bad": 30, "good": 30}
-    assert "train: 60 rows of 200 were looked at (limit)." in found.notes
+    assert "train: looked at 60 rows of 200 (limit)." in found.notes
     first = explore(data_of(folder, limit={"train": 40, "test": 40}, limit_by="first"), label_errors=False)
     assert first.rows == {"train": 40, "test": 40}
 

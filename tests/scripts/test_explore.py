@@ -31,7 +31,7 @@ def test_configuration_files_and_values(folder, tmp_path, capsys):  # noqa: F811
     arguments = ["--config", str(config), "--config", str(method), "--data.limit", "{train: 50}", "--no-label-errors"]
     assert main(arguments) == 0
     output = " ".join(capsys.readouterr().out.split())
-    assert "train: 50 rows of 200 were looked at" in output
+    assert "train: looked at 50 rows of 200 (limit)." in output
     assert "Tokens were not counted: './nowhere' does not exist" in output
 
 

@@ -112,7 +112,7 @@ class SplitRows(Source):
                 raise UserError(self._why_missing(split))
             if not self._rows:  # once, since the answer is the same for every split
                 refuse_without_effect(self)
-                self._check_relabels()
+                self.check_relabels()
             self._read(split)
         if not len(self._rows[split]):
             raise UserError(self._why_empty(split))
@@ -218,11 +218,18 @@ class SplitRows(Source):
         """The new labels of the file that `relabel` names."""
         return None if self.relabel is None else Relabels(self.relabel, self.label_names)
 
-    def _check_relabels(self) -> None:
-        """Refuses new labels of rows that are in no split."""
+    def check_relabels(self, keep_unknown: bool = False) -> None:
+        """Refuses new labels of rows that are in no split.
+
+        Args:
+            keep_unknown: Whether rows with an unknown label are read even if the recipe does not drop them.
+
+        Raises:
+            UserError: There are some.
+        """
         if self._relabels is not None:
             for split in self.source_splits():
-                self._relabels.classes(self._in_standard_columns(split)[0])
+                self._relabels.classes(self._in_standard_columns(split, keep_unknown=keep_unknown)[0])
             self._relabels.check_all_found()
 
     def _new_classes(self, split: Split, keep_unknown: bool = False) -> np.ndarray | None:

@@ -180,7 +180,7 @@ ODDITIES: tuple[Oddity, ...] = (
         "characters that are not composed (NFC)",
         find_decomposed,
         "NormalizeUnicode",
-        "macOS writes names of files so, and some Hanja have two codes: a tokenizer sees other characters than usual.",
+        "File names of macOS are an example, and Hanja with two codes: a tokenizer sees other characters than usual.",
     ),
     Oddity(
         "odd_characters",
@@ -280,7 +280,8 @@ def _excerpt(text: str, start: int, stop: int) -> str:
 def _finding(split: ExploredSplit, oddity: Oddity, rows: list[int], notes: list[str]) -> Finding:
     distinct = sorted(set(rows))  # a row may have it in both texts
     share = len(distinct) / len(split)
-    detail = f"{len(distinct):,} of {len(split):,} texts ({percent(share)}) have {oddity.name}. {oddity.why}"
+    verb = "has" if len(distinct) == 1 else "have"
+    detail = f"{len(distinct):,} of {len(split):,} texts ({percent(share)}) {verb} {oddity.name}. {oddity.why}"
     note_of = dict(reversed(list(zip(rows, notes, strict=False))))
     examples = tuple((split.shown(row, note_of.get(row, "")),) for row in distinct[:SHOWN])
     return Finding(

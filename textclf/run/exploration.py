@@ -82,6 +82,7 @@ class _Explorer:
             raise UserError(
                 f"{self.data.data_dir or type(self.data).__name__!r} has no rows: add train.csv, or the like"
             )
+        self.data.check_relabels(keep_unknown=True)
         read = []
         for split in source:
             explored = self._limited(split, ExploredSplit(split, self.data.source_rows(split), self.label_names))
@@ -102,7 +103,7 @@ class _Explorer:
         limit = self.data.limit.get(split)
         if limit is None or limit >= len(explored):
             return explored
-        self.notes.append(f"{split}: {rows_in_words(limit)} of {len(explored):,} were looked at (limit).")
+        self.notes.append(f"{split}: looked at {rows_in_words(limit)} of {len(explored):,} (limit).")
         if self.data.limit_by == "first":
             return explored.select(np.arange(limit))
         seed = TEST_SEED if split == "test" else self.data.seed
