@@ -86,6 +86,15 @@ def test_empty_cells_of_many_classes_have_no_numbers(drawn):
     assert max(text.get_window_extent().width for text in axes.texts) < cell
 
 
+def test_of_very_many_cells_only_large_counts_have_numbers(drawn):
+    matrix = np.ones((60, 61), dtype=int)
+    matrix[:, -1] = 0
+    matrix[range(60), range(60)] = 5
+    axes = drawn(matrix, [f"class number {index}" for index in range(60)])
+    assert [text.get_text() for text in axes.texts] == ["5"] * 60
+    assert axes.get_xlabel() == "predicted (numbers: counts from 2)"
+
+
 def test_long_names_are_rotated_and_cut(drawn):
     axes = drawn(counts(2), ["a name with\nmany words " * 4, "b"])
     assert tick_names(axes.yaxis)[0] == "a name with many words a name with many…"

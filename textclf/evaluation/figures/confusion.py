@@ -12,6 +12,8 @@ MOST_WITH_SHARES = 12
 """With more classes, cells have no shares."""
 MOST_NUMBERED_CLASSES = 25
 """With more classes, cells are small, and only those with rows have a number."""
+MOST_NUMBERS = 2000
+"""Numbers in small cells, at most, since drawing each takes milliseconds."""
 
 
 def draw_confusion_matrix(
@@ -64,8 +66,11 @@ def _write_counts(axes: Axes, matrix: np.ndarray, shares: np.ndarray) -> None:
     """Writes the count of each cell, and below it the share, as far as there is room."""
     with_shares = len(matrix) <= MOST_WITH_SHARES
     numbered = len(matrix) <= MOST_NUMBERED_CLASSES
+    smallest = 0 if numbered else _smallest_numbered(matrix)
+    if smallest > 1:
+        axes.set_xlabel(f"predicted (numbers: counts from {smallest:,})")
     for (row, column), count in np.ndenumerate(matrix):
-        if not numbered and not count:
+        if count < smallest:
             continue
         text = str(count)
         size = 8.0
@@ -76,3 +81,9 @@ def _write_counts(axes: Axes, matrix: np.ndarray, shares: np.ndarray) -> None:
         colour = "white" if shares[row, column] > 0.6 else "black"
         number = axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
         number.set_in_layout(False)  # laying out thousands of texts takes seconds
+
+
+def _smallest_numbered(matrix: np.ndarray) -> int:
+    """The smallest count that has a number in a small cell: 1, unless that were more than `MOST_NUMBERS` numbers."""
+    counts = np.sort(matrix, axis=None)
+    return max(1, int(counts[-MOST_NUMBERS - 1]) + 1) if counts.size > MOST_NUMBERS else 1

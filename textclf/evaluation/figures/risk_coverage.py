@@ -48,4 +48,4 @@ def draw_risk_coverage(table: PredictionTable, path: str | Path, title: Sequence
         reliable = found.risk[found.rows >= min(FEWEST_SHOWN, found.rows[-1])]
         axes.set_ylim(0, min(1.0, max(0.02, 1.6 * float(reliable.max()))))
         axes.grid(alpha=0.3)
-        axes.legend(loc="upper left", frameon=False, fontsize=9)
+        axes.legend(loc="best", frameon=False, fontsize=9)
