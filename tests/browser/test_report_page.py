@@ -14,7 +14,7 @@ from textclf.evaluation.prediction_table import read_predictions
 pytestmark = pytest.mark.slow
 
 WEIGHTS = {"kind": "n-grams", "classes": {"class 0": [["best ", 2.0], [HOSTILE, -1.0]], "분류 1": [["최악", 1.5]]}}
-ATTRIBUTIONS = {"0": {"prediction": "class 0", "tokens": ["</script>", "<img>"], "weights": [0.5, -1.0]}}
+ATTRIBUTIONS = {"0": {"id": "0", "prediction": "class 0", "tokens": ["</script>", "<img>"], "weights": [0.5, -1.0]}}
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tests.evaluation.test_page import unpacked
 from textclf.errors import UserError
 from textclf.evaluation.pages.report_page import write_report_page
 from textclf.evaluation.pages.report_parts import cautions, class_table, column_groups, groupings
-from textclf.evaluation.pages.report_rows import confusion_cells, embedded_rows, plain, rows_data
+from textclf.evaluation.pages.report_rows import attributed, confusion_cells, embedded_rows, plain, rows_data
 from textclf.evaluation.prediction_table import PredictionTable, read_predictions
 from textclf.evaluation.shown_rows import shown_rows
 
@@ -202,3 +202,9 @@ def test_cautions(options, expected):
 )
 def test_values_of_a_column_are_plain(value, expected):
     assert plain(value) == expected
+
+
+def test_attributions_belong_to_rows_even_if_ids_occur_twice():
+    attributions = {"2": {"id": "same", "tokens": ["x"]}, "5": {"id": "of another test", "tokens": ["y"]}}
+    found = attributed(attributions, np.array([1, 2, 5]), ["same", "same", "last"])
+    assert found == {"1": {"id": "same", "tokens": ["x"]}}

@@ -74,7 +74,7 @@ def write_report_page(folder: str | Path) -> Path:
         "titles": titles,
         "cells": cells,
         "groupings": groups_data(groups),
-        "attributions": attributed(_read_json(folder / "attributions.json") or {}, rows),
+        "attributions": attributed(_read_json(folder / "attributions.json") or {}, rows, data["ids"]),
     }
     write_page(
         folder / NAME,

@@ -136,12 +136,17 @@ def confusion_cells(table: PredictionTable) -> list[list[int]]:
     return np.column_stack([cells, counts])[order].tolist()  # type: ignore[no-any-return]  # numpy gives Any
 
 
-def attributed(attributions: Mapping[str, Any], rows: np.ndarray) -> dict[str, Any]:
+def attributed(attributions: Mapping[str, Any], rows: np.ndarray, ids: Sequence[str]) -> dict[str, Any]:
     """The attributions of the rows of a page by their place.
 
     Args:
         attributions: The content of `attributions.json`, by the number of the row in the prediction table.
         rows: Numbers of the rows of the page.
+        ids: Their ids; a file of an earlier test may have other rows, which are left out.
     """
-    numbers = map(str, rows.tolist())
-    return {str(place): attributions[number] for place, number in enumerate(numbers) if number in attributions}
+    found = {}
+    for place, (number, id_) in enumerate(zip(rows.tolist(), ids, strict=True)):
+        attribution = attributions.get(str(number))
+        if attribution is not None and attribution.get("id") == id_:
+            found[str(place)] = attribution
+    return found
