@@ -14,7 +14,7 @@ from pathlib import Path
 
 from textclf.classes.user_code import search_current_folder
 from textclf.console import hush, run_script, say
-from textclf.errors import check_least, check_range
+from textclf.errors import UserError, check_least, check_range
 from textclf.files import atomic_path, check_writable
 
 RESULTS = Path(__file__).parent / "results" / "label_errors.json"
@@ -53,8 +53,12 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
     hush()
     _, data = build_parts([*arguments, "--model", "TfidfClassifier", "--data.val_size", "0"])
     split = ExploredSplit("train", data.rows("train"), tuple(data.label_names))
+    shares = options.share or SHARES
+    for share in shares:
+        if not round(share * len(split)):
+            raise UserError(f"--share {share} of {len(split):,} rows is less than one row: give a larger share")
     rows = []
-    for share in options.share or SHARES:
+    for share in shares:
         say(f"{options.name}: {share:.0%} of {len(split):,} rows")
         rows.append({"data": options.name} | measure_planted_errors(split, share, range(options.seeds)))
     path = Path(options.json)

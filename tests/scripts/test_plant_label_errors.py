@@ -24,7 +24,12 @@ def test_the_table_has_a_row_for_each_data_set_and_share(arguments, capsys):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"), [(["--share", "1.5"], "--share 1.5 is out of range"), (["--seeds", "0"], "--seeds 0")]
+    ("wrong", "message"),
+    [
+        (["--share", "1.5"], "--share 1.5 is out of range"),
+        (["--share", "0.001"], "--share 0.001 of 60 rows is less than one row"),
+        (["--seeds", "0"], "--seeds 0"),
+    ],
 )
 def test_wrong_options_are_refused_in_one_line(arguments, wrong, message, capsys):
     options, json_file = arguments
