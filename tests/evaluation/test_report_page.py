@@ -160,6 +160,11 @@ def test_groups_of_a_column_that_are_left_out_are_counted():
     assert [grouping["title"] for grouping in found[1:]] == ["By author (20 rows in no group)", "By year"]
 
 
+def test_a_text_longer_than_a_page_leaves_room_for_the_others():
+    texts = ["x" * 100, "a", "b", "c" * 8]
+    assert embedded_rows(table([0] * 4, [1, 1, 0, 0], texts=texts), most_characters=9).tolist() == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

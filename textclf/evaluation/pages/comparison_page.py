@@ -25,6 +25,7 @@ from textclf.evaluation.pages.comparison_parts import (
     text_cells,
 )
 from textclf.evaluation.pages.page import write_page
+from textclf.evaluation.pages.report_rows import fitting_rows
 from textclf.evaluation.readable_rows import confidences
 
 MOST_ROWS = 100_000
@@ -112,8 +113,7 @@ def held_rows(methods: Sequence[Method], most_rows: int, most_characters: int) -
     differ = (answers != answers[0]).any(axis=0)
     drawn = np.random.default_rng(SEED).permutation(size)
     order = np.concatenate([drawn[differ[drawn]], drawn[~differ[drawn]]])
-    fitting = order[np.cumsum(lengths[order]) <= most_characters]
-    return np.sort(fitting[:most_rows])
+    return fitting_rows(order, lengths, most_rows, most_characters)
 
 
 def rows_data(name: str, methods: Sequence[Method], rows: np.ndarray) -> dict[str, Any]:

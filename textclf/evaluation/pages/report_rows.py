@@ -46,6 +46,22 @@ def embedded_rows(
     order = np.concatenate([*shown_rows(table).values(), drawn[is_wrong], drawn[~is_wrong]])
     _, first = np.unique(order, return_index=True)
     order = order[np.sort(first)]  # each row once, where it comes first
+    return fitting_rows(order, lengths, most_rows, most_characters)
+
+
+def fitting_rows(order: np.ndarray, lengths: np.ndarray, most_rows: int, most_characters: int) -> np.ndarray:
+    """The first rows of an order that fit into a page.
+
+    Args:
+        order: Row indices, the most important first.
+        lengths: Number of characters of each row of the table; a row that would fill a page alone is left out.
+        most_rows: How many rows at most.
+        most_characters: Number of their characters, at most.
+
+    Returns:
+        Row indices, ascending.
+    """
+    order = order[lengths[order] <= most_characters]
     fitting = order[np.cumsum(lengths[order]) <= most_characters]
     return np.sort(fitting[:most_rows])
 
