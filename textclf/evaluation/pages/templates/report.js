@@ -19,13 +19,13 @@ startPage(data => {
   });
 });
 
-/** Calls `fill` once a place is about to be seen: of many classes the matrix has thousands of cells. */
+/** Calls `fill` once a place is seen: of many classes the matrix has thousands of cells, which take a second. */
 function whenNear(place, fill) {
   const observer = new IntersectionObserver(entries => {
     if (!entries.some(entry => entry.isIntersecting)) return;
     observer.disconnect();
     fill();
-  }, { rootMargin: "200px" });
+  });
   observer.observe(place);
 }
 
