@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 import yaml
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Timer
 
-from textclf.cli import main
+from textclf.cli import build, main
 from textclf.cli.app import merged_config
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
 from textclf.models import TfidfClassifier
 from textclf.run import ReportFigures, default_callbacks, run_experiment
-from textclf.run.defaults import DEFAULTS, report_callbacks
+from textclf.run.defaults import DEFAULTS, added_report_callbacks, report_callbacks
 
 pytestmark = pytest.mark.usefixtures("all_drawn")
 
@@ -99,6 +100,41 @@ def test_a_list_of_others_replaces_them_and_a_plus_keeps_them(name):
     callbacks = merged_config(["fit", *FILES, *options])["trainer"]["callbacks"]
     found = [callback["class_path"] if isinstance(callback, dict) else callback for callback in callbacks]
     assert [path.rpartition(".")[2] for path in found] == [path.rpartition(".")[2] for path in expected]
+
+
+@pytest.mark.parametrize(
+    ("given", "added", "missing"),
+    [
+        (None, ["ReportFigures", "ReportPage"], None),
+        ([], [], None),
+        ([ReportFigures()], [], "has no ReportPage, so"),
+        ([Timer()], [], "has no ReportFigures and no ReportPage, so"),
+        (report_callbacks(), [], None),
+    ],
+)
+def test_null_has_them_and_a_list_without_them_is_announced(given, added, missing, capsys):
+    assert [type(callback).__name__ for callback in added_report_callbacks(given)] == added
+    said = capsys.readouterr().err
+    assert missing in said if missing else not said
+
+
+def test_a_trainer_of_the_command_line_without_a_list_has_them(rows_folder, tmp_path):
+    options = [*FILES, "--config", str(CONFIGS / "model" / "tfidf.yaml"), "--data.data_dir", str(rows_folder)]
+    for value, expected in (("null", PATHS), ("[]", [])):
+        _, _, trainer = build(
+            [
+                "fit",
+                *options,
+                "--trainer.callbacks",
+                value,
+                "--run_dir",
+                str(tmp_path / value),
+                "--trainer.logger",
+                "false",
+            ]
+        )
+        names = [type(callback).__name__ for callback in trainer.callbacks]
+        assert [path for path in PATHS if path.rpartition(".")[2] in names] == expected
 
 
 def test_the_defaults_of_the_command_line_are_those_of_a_run_from_python():

@@ -50,7 +50,15 @@ from textclf.models.checkpoint import accepted, import_calibrators, read_checkpo
 from textclf.models.streaming import StreamedBatches
 from textclf.plain_values import plain
 from textclf.run import loggers
-from textclf.run.defaults import DEFAULTS, as_list, progress_callbacks, resolve_precision, run_callbacks, run_plugins
+from textclf.run.defaults import (
+    DEFAULTS,
+    added_report_callbacks,
+    as_list,
+    progress_callbacks,
+    resolve_precision,
+    run_callbacks,
+    run_plugins,
+)
 from textclf.run.execution import (
     Command,
     as_user_error,
@@ -228,6 +236,7 @@ class TextCLI(LightningCLI):
             added: list[Callback] = [self.stream, *progress_callbacks(given, bar)]
         else:
             added = run_callbacks(self._run_config(), given, bar, self.words)
+            added += added_report_callbacks(None if configured["callbacks"] is None else given)
         self.trainer_defaults = {"callbacks": added}
         try:
             return super().instantiate_trainer(plugins=run_plugins(configured["plugins"]), **kwargs)

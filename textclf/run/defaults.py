@@ -52,6 +52,28 @@ def report_callbacks() -> list[Callback]:
     return [ReportFigures(), ReportPage()]
 
 
+def added_report_callbacks(given: Sequence[Callback] | None) -> list[Callback]:
+    """The callbacks of `report_callbacks` where the trainer's option `callbacks` is null.
+
+    It is null in the configurations of earlier versions. A list of other callbacks replaces them: a line says so.
+
+    Args:
+        given: The value of the option.
+    """
+    if given is None:
+        return report_callbacks()
+    missing = []
+    for callback in report_callbacks():
+        if not any(isinstance(each, type(callback)) for each in given):
+            missing.append(type(callback).__name__)
+    if given and missing:
+        say(
+            f"trainer.callbacks has no {' and no '.join(missing)}, so the report goes without: `callbacks+:` in a "
+            "configuration and --trainer.callbacks+=... on the command line keep them"
+        )
+    return []
+
+
 def recording_callbacks(command: Sequence[str] | None = None) -> list[Callback]:
     """The callbacks that no run is without, in the order in which they must be called.
 
