@@ -10,26 +10,12 @@ import torch
 import yaml
 
 import textclf
+from tests.run_files import WEIGHTS, run_files
 from textclf.cli import help, main, messages
 from textclf.evaluation.prediction_table import read_predictions
 from textclf.models import FineTunedClassifier, TextClassifier
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-RUN_FILES = [
-    "checkpoints/best.ckpt",
-    "checkpoints/last.ckpt",
-    "cleaning.csv",
-    "config.yaml",
-    "metrics.csv",
-    "report/metrics.json",
-    "report/predictions.parquet",
-    "report/report.txt",
-    "report/run.json",
-    "report/validation/metrics.json",
-    "report/validation/predictions.parquet",
-    "report/validation/report.txt",
-    "report/validation/run.json",
-]
 CSV_LOGGER = ("--trainer.logger", "textclf.run.MetricsCSV")
 
 
@@ -88,7 +74,7 @@ def refused(capsys, *arguments):
 
 def test_fit_writes_the_run_folder_and_tests_the_best_checkpoint(trained):
     written = sorted(str(path.relative_to(trained)) for path in trained.rglob("*") if path.is_file())
-    assert written == RUN_FILES
+    assert written == run_files()
     metrics = json.loads((trained / "report" / "metrics.json").read_text())
     table = read_predictions(trained / "report" / "predictions.parquet")
     assert metrics["examples"] == len(table.ids)
@@ -125,13 +111,9 @@ def test_runs_are_numbered_and_named_after_their_configs(options, monkeypatch, t
         "runs/files-tfidf/0",
         "runs/files-tfidf/1",
     ]
-    assert (
-        sorted(
-            str(p.relative_to(tmp_path / "runs/files-tfidf/0"))
-            for p in Path("runs/files-tfidf/0").resolve().rglob("*.*")
-        )
-        == RUN_FILES
-    )
+    assert sorted(
+        str(p.relative_to(tmp_path / "runs/files-tfidf/0")) for p in Path("runs/files-tfidf/0").resolve().rglob("*.*")
+    ) == run_files(WEIGHTS)
     line = refused(capsys, "fit", *overlay, "--run_dir", "runs/files-tfidf/0")
     assert "holds a run already" in line
 

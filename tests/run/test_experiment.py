@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 
 import textclf
 from tests.conftest import invented_rows
+from tests.run_files import WEIGHTS, run_files
 from textclf import run_experiment
 from textclf.cli import main
 from textclf.data import FilesDataModule, TextDataModule
@@ -80,23 +81,7 @@ def written(folder):
 def test_a_run_gives_what_its_folder_holds(data, tmp_path):
     result = run_experiment(tfidf(), data, run_name="mine", accelerator="cpu", logger=CSVLogger(tmp_path / "own"))
     assert result.run_dir == Path("runs", "mine", "0")
-    assert written(result.run_dir) == [
-        "checkpoints/best.ckpt",
-        "checkpoints/last.ckpt",
-        "cleaning.csv",
-        "config.yaml",
-        "metrics.csv",
-        "report/metrics.json",
-        "report/predictions.parquet",
-        "report/report.txt",
-        "report/run.json",
-        "report/validation/metrics.json",
-        "report/validation/predictions.parquet",
-        "report/validation/report.txt",
-        "report/validation/run.json",
-        "report/validation/weights.json",
-        "report/weights.json",
-    ]
+    assert written(result.run_dir) == run_files(WEIGHTS)
     assert result.metrics == json.loads((result.run_dir / "report" / "metrics.json").read_text())
     assert (result.split, result.checkpoint) == ("test", result.run_dir / "checkpoints" / "best.ckpt")
     assert [path.name for path in (tmp_path / "own").iterdir()] == ["lightning_logs"]

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import textclf.run.progress
+from tests.run_files import REPORT, WEIGHTS
 from textclf.cli import main
 from textclf.errors import UserError
 from textclf.evaluation.prediction_table import read_predictions
@@ -21,7 +22,6 @@ from textclf.run.progress import ProgressLines
 from textclf.run.report import figures_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-REPORT = ["metrics.json", "predictions.parquet", "report.txt", "run.json"]
 
 
 def options(rows, run_dir, *more):
@@ -154,7 +154,7 @@ def test_fit_reports_on_the_best_split_that_there_is(splits, val_size, reported,
     folders = sorted(str(path.parent.relative_to(run_dir)) for path in run_dir.rglob("metrics.json"))
     assert folders == reported
     for folder in reported:
-        assert files_of(run_dir / folder) == REPORT
+        assert files_of(run_dir / folder) == [*REPORT, WEIGHTS]
     if reported:  # the test, where there is one
         assert output.out.strip() == (run_dir / reported[0] / "report.txt").read_text().strip()
 
@@ -225,7 +225,7 @@ def test_a_report_of_validation_is_that_of_the_logged_validation(rows_folder, tm
 def test_validate_writes_and_prints_the_report(trained, tmp_path, capsys):
     checkpoint = str(trained / "checkpoints" / "best.ckpt")
     main(["validate", "--ckpt_path", checkpoint, "--run_dir", str(tmp_path / "run"), "--trainer.logger", "false"])
-    assert files_of(tmp_path / "run" / "report" / "validation") == REPORT
+    assert files_of(tmp_path / "run" / "report" / "validation") == [*REPORT, WEIGHTS]
     assert not (tmp_path / "run" / "report" / "metrics.json").exists()
     assert capsys.readouterr().out.strip() == (tmp_path / "run/report/validation/report.txt").read_text().strip()
 
