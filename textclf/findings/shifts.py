@@ -14,7 +14,7 @@ from textclf.findings.guessing import guess
 from textclf.findings.rows import ExploredSplit
 
 ROWS = 4_000
-"""Maximum number of rows of each of two splits that are told apart."""
+"""Maximum number of rows of each split that the classifier of splits is given."""
 SHIFT = 0.55
 """An area under the ROC curve whose interval lies above this is reported; 0.5 is chance."""
 SHOWN = 10

@@ -14,7 +14,7 @@ WIDTH = 120
 
 
 def as_text(exploration: Exploration) -> str:
-    """Rows by class, lengths, findings, and what else is known; a line for each."""
+    """Rows by class, lengths, findings and notes as plain text."""
     parts = [
         [f"{exploration.name}: {len(exploration.label_names)} classes"],
         _classes(exploration),

@@ -3,7 +3,6 @@
 import warnings
 
 import pytest
-from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from tests.evaluation.invented_comparison import KOREAN, LONG, comparison
@@ -11,23 +10,15 @@ from textclf.evaluation.figures.comparison import draw_comparison, file_stems
 
 
 @pytest.fixture
-def drawn(tmp_path, monkeypatch):
+def drawn(tmp_path, saved_figures):
     """Draws a comparison; gives the figures by their files. A warning is an error."""
-    figures = []
-    save = Figure.savefig
-
-    def spy(figure, *args, **options):
-        figures.append(figure)
-        save(figure, *args, **options)
-
-    monkeypatch.setattr(Figure, "savefig", spy)
 
     def draw(values):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             files = draw_comparison(values, tmp_path / "figures")
         assert all(imread(file).std() > 0 for file in files)
-        return dict(zip([file.name for file in files], figures, strict=True))
+        return dict(zip([file.name for file in files], saved_figures, strict=True))
 
     return draw
 

@@ -6,7 +6,6 @@ import warnings
 import matplotlib
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from textclf.evaluation.curves import calibration, rankings, risk_coverage
@@ -40,16 +39,8 @@ def made_table(names=NAMES, rows=60, invalid=0, has_probabilities=True, texts=No
 
 
 @pytest.fixture
-def drawn(tmp_path, monkeypatch):
+def drawn(tmp_path, saved_figures):
     """Draws all figures of a table; gives them by name. A warning, such as one about a missing glyph, is an error."""
-    figures = []
-    save = Figure.savefig
-
-    def spy(figure, *args, **options):
-        figures.append(figure)
-        save(figure, *args, **options)
-
-    monkeypatch.setattr(Figure, "savefig", spy)
 
     def draw(table):
         settings = dict(matplotlib.rcParams)
@@ -59,7 +50,7 @@ def drawn(tmp_path, monkeypatch):
         assert dict(matplotlib.rcParams) == settings
         assert sorted(files) == sorted((tmp_path / "report").iterdir())
         assert all(imread(file).std() > 0 for file in files)
-        return dict(zip([file.stem for file in files], figures, strict=True))
+        return dict(zip([file.stem for file in files], saved_figures, strict=True))
 
     return draw
 

@@ -78,7 +78,7 @@ def _content_hash(text: str) -> str:
 
 
 def _part(name: str) -> str:
-    """A style or script, which stands in the page as it is."""
+    """A style sheet or script, which is inserted into the page without escaping."""
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 

@@ -126,7 +126,7 @@ def _key(folder: Path, metrics: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    """What a report is of, without what stands in brackets."""
+    """The data and method of a report, without the parts in brackets."""
     return str(value or "unknown").partition(" (")[0]
 
 
