@@ -99,6 +99,20 @@ def test_the_listed_rows_of_a_report_are_explained(run):
         assert len(attribution["weights"]) == len(attribution["tokens"])
 
 
+def test_rows_that_cannot_be_explained_do_not_end_the_run(rows_folder, tiny_encoder, tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise UserError("its tokenizer gives no places in the text")
+
+    monkeypatch.setattr("textclf.run.attributions.integrated_gradients", fail)
+    result = run_experiment(
+        FineTunedClassifier(2, NAMES, str(tiny_encoder)), FilesDataModule(str(rows_folder)), run_dir=tmp_path / "run",
+        callbacks=[TokenAttributions(rows=3)], max_epochs=1, logger=False, enable_progress_bar=False,
+    )  # fmt: skip
+    assert result.metrics["examples"] == 21
+    assert "the rows of the report were not explained (its tokenizer gives" in capsys.readouterr().err
+    assert not (tmp_path / "run/report/attributions.json").exists()
+
+
 def test_only_fine_tuned_encoders_can_be_explained(tiny_encoder):
     with pytest.raises(UserError, match="need a fine-tuned encoder, not LinearProbe: leave TokenAttributions out"):
         explainable(LinearProbe(2, NAMES, str(tiny_encoder)))

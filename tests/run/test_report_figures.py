@@ -13,7 +13,7 @@ from textclf.data import FilesDataModule
 from textclf.errors import UserError
 from textclf.models import TfidfClassifier
 from textclf.run import ReportFigures, default_callbacks, run_experiment
-from textclf.run.defaults import DEFAULTS, added_report_callbacks, report_callbacks
+from textclf.run.defaults import DEFAULTS, added_report_callbacks, missing_report_callbacks, report_callbacks
 
 pytestmark = pytest.mark.usefixtures("all_drawn")
 
@@ -116,6 +116,12 @@ def test_null_has_them_and_a_list_without_them_is_announced(given, added, missin
     assert [type(callback).__name__ for callback in added_report_callbacks(given)] == added
     said = capsys.readouterr().err
     assert missing in said if missing else not said
+
+
+def test_figures_that_are_passed_are_not_drawn_twice():
+    own = ReportFigures()
+    assert [type(callback).__name__ for callback in missing_report_callbacks([own])] == ["ReportPage"]
+    assert [type(callback).__name__ for callback in missing_report_callbacks([])] == ["ReportFigures", "ReportPage"]
 
 
 def test_a_trainer_of_the_command_line_without_a_list_has_them(rows_folder, tmp_path):

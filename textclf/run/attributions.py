@@ -10,7 +10,7 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from textclf.console import say
-from textclf.errors import check_least
+from textclf.errors import UserError, check_least
 from textclf.evaluation.shown_rows import shown_rows
 from textclf.files import atomic_path
 from textclf.models.attributions import STEPS, explainable, integrated_gradients
@@ -64,7 +64,11 @@ class TokenAttributions(Callback):
         if not trainer.is_global_zero:
             return
         folder = report_folder(trainer.default_root_dir, split)
-        found = self._attributions(explainable(module), folder)
+        try:
+            found = self._attributions(explainable(module), folder)
+        except UserError as error:  # the rows are scored, and their report is complete
+            say(f"the rows of the report were not explained ({error})")
+            return
         with atomic_path(folder / FILE) as path:
             path.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
         say(f"integrated gradients of {len(found)} rows are in {folder / FILE}")

@@ -52,6 +52,19 @@ def report_callbacks() -> list[Callback]:
     return [ReportFigures(), ReportPage()]
 
 
+def missing_report_callbacks(given: Sequence[Callback]) -> list[Callback]:
+    """The callbacks of `report_callbacks` that are not among the given ones.
+
+    Args:
+        given: The user's own callbacks.
+    """
+    missing = []
+    for callback in report_callbacks():
+        if not any(isinstance(each, type(callback)) for each in given):
+            missing.append(callback)
+    return missing
+
+
 def added_report_callbacks(given: Sequence[Callback] | None) -> list[Callback]:
     """The callbacks of `report_callbacks` where the trainer's option `callbacks` is null.
 
@@ -62,10 +75,7 @@ def added_report_callbacks(given: Sequence[Callback] | None) -> list[Callback]:
     """
     if given is None:
         return report_callbacks()
-    missing = []
-    for callback in report_callbacks():
-        if not any(isinstance(each, type(callback)) for each in given):
-            missing.append(type(callback).__name__)
+    missing = [type(callback).__name__ for callback in missing_report_callbacks(given)]
     if given and missing:
         say(
             f"trainer.callbacks has no {' and no '.join(missing)}, so the report goes without: `callbacks+:` in a "

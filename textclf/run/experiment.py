@@ -35,7 +35,7 @@ from textclf.run import loggers
 from textclf.run.defaults import (
     DEFAULTS,
     as_list,
-    report_callbacks,
+    missing_report_callbacks,
     resolve_precision,
     run_callbacks,
     run_plugins,
@@ -240,7 +240,10 @@ def _trainer(
     labels = {"group": run_group(config), "job_type": command}
     options["logger"] = loggers.run_loggers(logger, configured, folder, labels)
     options["plugins"] = run_plugins(options.get("plugins"))
-    added = [*report_callbacks(), *run_callbacks(config, callbacks, options.get("enable_progress_bar"))]
+    added = [
+        *missing_report_callbacks(callbacks),
+        *run_callbacks(config, callbacks, options.get("enable_progress_bar")),
+    ]
     try:
         return Trainer(**options, callbacks=[*callbacks, *added], default_root_dir=str(folder))
     except (ValueError, TypeError) as error:
