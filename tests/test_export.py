@@ -76,6 +76,7 @@ def test_the_tokenizer_cuts_where_training_did(exported):
     assert len(tokenizer("the film " * 100, truncation=True)["input_ids"]) == 32
 
 
+@pytest.mark.slow
 def test_the_card_tells_of_the_run(run, exported):
     card = (exported / "README.md").read_text(encoding="utf-8")
     metrics = json.loads((run / "report" / "metrics.json").read_text())
@@ -110,6 +111,7 @@ def saved(model, rows_folder, folder):
     return folder / "model.ckpt"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"lora": {"rank": 2}}])
 def test_temperature_adapters_and_thresholds(settings, tiny_encoder, rows_folder, tmp_path, capsys):
     model = FineTunedClassifier(**TWO, pretrained=str(tiny_encoder), learning_rate=0.1, warmup=0, **settings)

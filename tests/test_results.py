@@ -21,6 +21,7 @@ from textclf.evaluation.stored_results import (
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_the_tables_are_made_from_the_stored_results(page):
     text = (ROOT / page).read_text(encoding="utf-8")

@@ -161,6 +161,7 @@ def test_a_very_long_pause_stops_the_run(ask, server):
     assert "later" not in server.asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [[], ["known"]])
 def test_costs_are_kept_with_many_at_once(first, ask, server):
     if first:
@@ -171,6 +172,7 @@ def test_costs_are_kept_with_many_at_once(first, ask, server):
     assert sum(server.answered.values()) == 3 + len(first), "0.09, and no more"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("waits_go_on", [False, True])
 def test_ctrl_c_awaits_what_is_under_way(waits_go_on, ask, server, capsys, restored_sigint):
     signal.siginterrupt(signal.SIGINT, not waits_go_on)

@@ -99,6 +99,7 @@ def test_rows_are_dropped(step, kept):
     np.testing.assert_array_equal(part.keys, text_keys(part.rows))
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2)), max_size=20))
 def test_rows_are_dropped_as_a_plain_loop_would(pairs):
     def kept(step):

@@ -94,6 +94,7 @@ def folder(tmp_path):
     return str(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [None, "author"])
 def test_each_train_row_is_tested_once(folder, groups, capsys):
     tested = []
@@ -139,6 +140,7 @@ def test_columns_and_splits_that_do_not_exist(folder, tmp_path):
         FilesDataModule(folder, folds=3, fold=0).rows("test")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_the_only_split_is_divided(folder, tmp_path, split):
     (tmp_path / "test.csv").unlink()

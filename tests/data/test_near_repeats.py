@@ -102,6 +102,7 @@ def test_rows_with_two_texts_are_near_if_both_texts_are():
     assert near.texts[-3] == -1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("characters", [1, 150, 1000])
 def test_long_texts_are_compared_in_smaller_parts(characters, monkeypatch):
     rng = random.Random(2)
@@ -124,6 +125,7 @@ def test_parts_have_few_characters(sizes, monkeypatch):
     assert all(part and sum(part[1:]) <= 10 for part in parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_planted_near_repeats_are_found_and_nothing_else(seed):
     rng = random.Random(seed)

@@ -64,6 +64,7 @@ def test_the_rows_of_a_page_get_their_new_labels(rows_folder, page):
     assert entries(data, "train") == []
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_on_relabelled_rows_and_counts_them(rows_folder, tmp_path):
     data = FilesDataModule(str(rows_folder), val_size=0)
     rows = rows_of(data, "train")
@@ -87,6 +88,7 @@ def test_both_texts_of_a_pair_are_compared(tmp_path):
     assert list(data.rows("test")["label"]) == [0, 1, 1, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["=1+1", "-3 stars", "@me so good", "+", "'=quoted", "it's fine", "  two  words ", "a\nb"]
 )

@@ -65,6 +65,7 @@ def test_count_metrics_are_those_of_scikit_learn(num_classes):
         assert mcc == pytest.approx(matthews_corrcoef(labels, predictions, sample_weight=row))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_classes", [2, 5])
 def test_bootstrap_is_that_of_scipy_over_rows(num_classes):
     labels, predictions = answers(400, num_classes, 0.8)
@@ -123,6 +124,7 @@ def test_the_smallest_visible_difference(rows, disagreements, expected):
     assert smallest_visible(rows, disagreements) == pytest.approx(expected, abs=5e-5)
 
 
+@pytest.mark.slow
 def test_the_smallest_visible_difference_is_found_in_four_of_five_test_sets():
     rows, disagreeing = 2_000, 0.1
     difference = smallest_visible(rows, rows * disagreeing)

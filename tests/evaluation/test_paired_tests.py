@@ -35,6 +35,7 @@ def all_swaps(statistic, rows):
     return np.mean(np.array(values) >= values[0] - 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [None, [0, 0, 1, 2, 2, 3, 4]])
 def test_swaps_give_the_p_value_of_complete_enumeration(groups):
     draw = np.random.default_rng(3)

@@ -22,6 +22,7 @@ def drawn(rows, classes, seed):
     return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True), labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_two_classes_get_the_best_threshold_of_all(seed):
     log_scores, labels = drawn(300, 2, seed)

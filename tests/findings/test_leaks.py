@@ -83,6 +83,7 @@ def topical(classes, seed, own_words=8):
     return split_of(texts, labels, label_names=[f"class {label}" for label in range(classes)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_no_leak_in_clean_sets(seed):
     draw = random.Random(seed)

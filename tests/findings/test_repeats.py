@@ -70,6 +70,7 @@ def slightly(text):
     return text.replace(" ", ", ", 3).capitalize() + " the"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "split", "source", "options", "remedy"),
     [

@@ -88,6 +88,7 @@ def test_what_the_products_leave_to_the_fused_kernel(monkeypatch):
         kernels.attend(module, query, key, value, seen, **ignored, anything=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", kernels.ATTENTION_MODELS)
 @pytest.mark.parametrize("strategy", ["packed", "cached"])
 def test_labels_score_the_same_with_both(name, strategy, monkeypatch):

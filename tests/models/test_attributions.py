@@ -39,6 +39,7 @@ def logits(model, embeddings, batch):
 TEXTS = ["지루한 영화 the film", "wonderful great", "🎬 재미있는!", "the  plot\tand the film", "x"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("label", [0, 1])
 def test_weights_are_those_of_a_plain_integration(model, text, label):

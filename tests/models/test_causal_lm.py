@@ -222,6 +222,7 @@ def measured(model, rows_folder, folder, names=NAMES, **options):
     return metrics, read_scores(folder / "report" / "scores.parquet")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["sum", "batch", f"{__name__}.own_batch", f"{__name__}.own_pmi"])
 @pytest.mark.parametrize("names", [NAMES, NAMES[::-1]])
 def test_a_plain_trainer_gives_the_figures_of_the_stored_scores(rule, names, lm, rows_folder, tmp_path):

@@ -285,6 +285,7 @@ class Moved(LinearProbe):
         return {**batch, "embeddings": batch["embeddings"] * 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"val_batches": 2}, {"kind": Moved}, {"precision": "bf16-mixed"}])
 def test_the_selection_reads_what_the_validation_reads(changes):
     model = selected(**changes)
@@ -343,6 +344,7 @@ def test_fit_test_predict_without_the_encoder_in_the_checkpoint(options, tiny_en
     assert np.array_equal(table.predictions, expected.predict(encoder.matrix(table.texts)))
 
 
+@pytest.mark.slow
 def test_validation_chooses_among_several_C(options, tiny_encoder, rows_folder, tmp_path, capsys):
     grid = ["--model.C", "[100.0, 0.0001, 1.0]", "--model.embedding", "{dtype: float32}", "--trainer.max_epochs", "3"]
     main(["fit", *options, *grid, "--trainer.logger", "textclf.run.MetricsCSV"])

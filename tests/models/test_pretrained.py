@@ -78,6 +78,7 @@ def test_labels_in_another_order_give_the_same_metrics(ready_made, rows_folder, 
     assert first == pytest.approx(second, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unmapped", ["drop", "sum"])
 def test_five_stars_come_to_two_labels(unmapped, ready_made, rows_folder, tmp_path):
     folder = ready_made(STARS)
@@ -171,6 +172,7 @@ def test_a_tokenizer_of_another_language_is_noticed(ready_made, tmp_path, capsys
     assert capsys.readouterr().err == "", "its pieces are bytes in every language"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strange", [5, 95])
 def test_a_languages_share_is_that_of_the_split_not_of_its_longest_rows(strange, ready_made, tmp_path, capsys):
     longest = [f"{'это кино ' * 12}{i}" for i in range(strange)]

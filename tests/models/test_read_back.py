@@ -323,6 +323,7 @@ def test_a_checkpoint_of_lightning_is_checked_as_well(tmp_path):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
 @pytest.mark.parametrize("where", ["built_from", "_scores"])
 def test_without_memory_for_a_second_network_the_run_goes_on(where, error, tmp_path, monkeypatch, capsys):

@@ -218,6 +218,7 @@ def test_never_in_fp16(seq2seq_model, capsys):
         model.configure_model()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["likelihood", "generate"])
 def test_scores_do_not_follow_the_default_dtype(mode, seq2seq_model):
     """`bf16-true` makes bf16 the default within a step: sums of log-probabilities in it would be off by percents."""

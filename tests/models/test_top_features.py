@@ -58,6 +58,7 @@ def test_ngrams_of_second_texts_and_of_characters_are_marked():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["n-grams", "directions"])
 def test_reports_of_linear_methods_have_them(kind, rows_folder, tiny_encoder, tmp_path):
     data = FilesDataModule(str(rows_folder))

@@ -46,6 +46,7 @@ def map_of(run_dir):
     return pq.read_table(run_dir / "report/cartography.parquet")
 
 
+@pytest.mark.slow
 def test_the_map_has_mean_spread_and_correctness_of_each_train_row(rows_folder, tiny_encoder, tmp_path, capsys):
     asked = Asked()
     fitted(rows_folder, tiny_encoder, tmp_path / "run", [DatasetCartography(), asked])

@@ -65,6 +65,7 @@ def test_recipe_without_the_step(folder):
     assert "The recipe mends it (StripWhitespace)." in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "split", "steps", "mended"),
     [

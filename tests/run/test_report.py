@@ -198,6 +198,7 @@ def test_fit_reports_on_validation_as_validate_does(rows_folder, tiny_encoder, t
     assert sum(bool(row[names.index("test/accuracy")]) for row in rows) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("off", [["--test_after_fit", "false"], ["--trainer.limit_val_batches", "0"]])
 def test_validation_rows_are_not_scored_where_that_is_switched_off(off, rows_folder, tmp_path):
     main(["fit", *options(rows_folder, tmp_path / "run", *off)])

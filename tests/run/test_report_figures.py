@@ -94,6 +94,7 @@ CALLBACKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLBACKS)
 def test_a_list_of_others_replaces_them_and_a_plus_keeps_them(name):
     options, expected = CALLBACKS[name]

@@ -65,6 +65,7 @@ def test_agrees_with_plain(name, strategy):
     assert difference(tiny_model(name), PROMPTS, LABELS, strategy, max_batch_tokens=100) < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PACKED)
 def test_eager_attention_agrees(name):
     assert difference(tiny_model(name, "eager"), PROMPTS, LABELS, "packed", max_batch_tokens=200) < 1e-4
@@ -179,6 +180,7 @@ def test_half_precision_is_close():
     assert 0 < difference(model, PROMPTS, LABELS, "packed") < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["llama", "gpt2", *CACHED, *WIDENED, *PLAIN])
 def test_half_precision_takes_what_was_shown_in_full_precision(name):
     """A trial in bf16 sees little, MPT's padding behind a prefix among it."""

@@ -119,6 +119,7 @@ def test_equal_prompts_share_all_but_the_last_token():
     assert scorer.counters.tokens == SHARED - 1 + 5 * (1 + NODES)
 
 
+@pytest.mark.slow
 def test_a_batch_is_halved_where_memory_runs_out(monkeypatch):
     model, tokenizer = tiny_model("llama"), byte_tokenizer()
     call = forward.Forward.__call__

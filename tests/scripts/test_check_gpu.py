@@ -68,6 +68,7 @@ def test_what_fails_is_a_row_and_the_rest_goes_on(fakes, tmp_path, capsys):
     assert "2 failed" in end
 
 
+@pytest.mark.slow
 def test_exit_code_0_needs_every_case(fakes, monkeypatch):
     monkeypatch.setattr(fakes, "broken", lambda sizes: iter([("case", lambda: Row("case"))]))
     assert check_gpu.main(["broken", "--device", "cpu"]) == 0

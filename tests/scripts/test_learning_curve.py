@@ -130,6 +130,7 @@ def test_the_curve_ends_where_rows_do(script, arguments, tmp_path, capsys):
         assert [row["shots"] for row in csv.DictReader(file)] == ["2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "words"),
     [

@@ -11,6 +11,7 @@ def arguments(rows_folder, tmp_path):
     return ["--json", str(json_file), "--seeds", "1", "--share", "0.1", *data], json_file
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_for_each_data_set_and_share(arguments, capsys):
     options, json_file = arguments
     for name in ("first", "second", "first"):  # measured again, it is replaced

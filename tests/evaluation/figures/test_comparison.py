@@ -23,6 +23,7 @@ def drawn(tmp_path, saved_figures):
     return draw
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("methods", "name"), [(2, KOREAN), (12, LONG)])
 def test_each_method_is_in_both_and_no_name_is_cut_off(drawn, methods, name):
     figures = drawn(comparison(methods, name))
@@ -56,6 +57,7 @@ def test_files_of_two_data_sets_have_different_names():
     assert file_stems(["A (b)", "A b", "a-B", "?"]) == ["A-b", "A-b-2", "a-B-3", "data"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("methods", [2, 7, 20])
 def test_numbers_of_points_that_are_close_cover_nothing(drawn, methods):
     values = comparison(methods)
@@ -72,6 +74,7 @@ def test_numbers_of_points_that_are_close_cover_nothing(drawn, methods):
         assert not any(box.overlaps(other) for other in boxes[:number])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("baseline", [0, 6])
 def test_the_mark_of_the_baseline_is_inside_the_axes(drawn, baseline):
     values = comparison(7)

@@ -69,11 +69,13 @@ def test_colour_is_the_share_of_the_row(drawn):
     assert axes.images[0].get_array().tolist() == [[0.75, 0.25], [0, 0]]
 
 
+@pytest.mark.slow
 def test_cells_of_some_classes_have_no_shares(drawn):
     axes = drawn(counts(20), [f"class number {index}" for index in range(20)])
     assert [text.get_text() for text in axes.texts] == [str(count) for count in counts(20)[:, :20].flat]
 
 
+@pytest.mark.slow
 def test_empty_cells_of_many_classes_have_no_numbers(drawn):
     matrix = np.diag(np.arange(1, 41)) @ np.eye(40, 41, dtype=int) * 1000
     matrix[3, 40] = 7
@@ -86,6 +88,7 @@ def test_empty_cells_of_many_classes_have_no_numbers(drawn):
     assert max(text.get_window_extent().width for text in axes.texts) < cell
 
 
+@pytest.mark.slow
 def test_of_very_many_cells_only_large_counts_have_numbers(drawn):
     matrix = np.ones((60, 61), dtype=int)
     matrix[:, -1] = 0

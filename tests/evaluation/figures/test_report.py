@@ -115,6 +115,7 @@ def test_the_numbers_in_the_figures_are_those_of_the_table(drawn):
             assert text.lstrip("\u200e") == f"{name} ({ranking.rows:,} rows): {getattr(ranking, area):.3f}"
 
 
+@pytest.mark.slow
 def test_the_reliability_diagram_has_a_point_for_each_bin_with_rows(drawn):
     table = made_table(rows=200)
     upper, lower = drawn(table)["reliability"].axes
@@ -125,6 +126,7 @@ def test_the_reliability_diagram_has_a_point_for_each_bin_with_rows(drawn):
     assert sum(bar.get_height() for bar in lower.patches) == pytest.approx(200)
 
 
+@pytest.mark.slow
 def test_the_precision_recall_curve_has_the_area_that_it_states(drawn):
     table = made_table(rows=100)
     axes = drawn(table)["precision_recall"].axes[0]
