@@ -41,6 +41,8 @@ from textclf.errors import UserError
         (JoinLines(), "a\\b  c\n\td\\\\e \\$5 up to\\$7", "a b c d e $5 up to$7"),
         (DecodeHTML(), "<b " + "=" * 50_000 + "<", "<b " + "=" * 50_000 + "<"),  # a slow pattern would take minutes
         (DecodeHTML(), 'x <a href="a=b', "x  "),
+        (DecodeHTML(), f"a&#{'1' * 5000};b&#{'0' * 99}65;", "a\ufffdbA"),
+        (JoinLines(), "a" + "\\" * 1_000_000 + "b" + "\\" * 1_000_000 + "$5", "a b$5"),
         (DecodeHTML(), "It #39;s &lt;DELL.O&gt; &amp; AT amp;T  quot;x quot;", 'It\'s <DELL.O> & AT&T "x"'),
         (DecodeHTML(), '&lt;A HREF="x?y"&gt;SPLS.O&lt;/A&gt;<br>&lt;b&gt;now', " SPLS.O   now"),
         (DecodeHTML(), 'bills. &lt;FONT face="verdana" color="#666"', "bills.  "),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from textclf.normalization import normalize_unicode
 
 Parse = Literal["contains", "equals"]
 MARKS = " \t\r\n.,!?:;\"'`*_~()[]{}<>“”„‘’‚«»‹›。、！？…·•「」『』【】〈〉《》〔〕\u200b\u2060\ufeff"
@@ -52,7 +53,7 @@ def class_of(answer: str, words: Sequence[Sequence[str]], parse: Parse) -> int |
 
 def normalize_answer(answer: str) -> str:
     """Removes differences of case, of character width, and the marks around an answer."""
-    composed = unicodedata.normalize("NFKC", answer).strip()
+    composed = normalize_unicode("NFKC", answer).strip()
     without_marks = composed.strip(MARKS)
     return (without_marks or composed).casefold()  # an answer may consist of marks alone
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from textclf.data.near_repeats import THRESHOLD, check_threshold, near_texts, ne
 from textclf.data.splitting import Split
 from textclf.errors import UserError
 from textclf.hashing import source_of, text_hash
+from textclf.normalization import Form, normalize_unicode
 
 
 class CleaningStep:
@@ -80,11 +80,11 @@ class NormalizeUnicode(TextStep):
     """
 
     why = "one spelling of each character"
-    form: Literal["NFC", "NFKC"] = "NFC"
+    form: Form = "NFC"
 
     def clean(self, text: str) -> str:
         """Normalises it."""
-        return unicodedata.normalize(self.form, text)
+        return normalize_unicode(self.form, text)
 
 
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -102,6 +102,8 @@ class RemoveControlCharacters(TextStep):
 
 
 ENTITY = re.compile(r"[& ](#\d{2,6}|#x[0-9a-f]{1,5}|quot|amp|lt|gt|apos|nbsp);", re.IGNORECASE)
+LONG_NUMBER = re.compile(r"&#[0-9]{1000,};?")
+"""Beyond Unicode, so U+FFFD in HTML; Python refuses to convert so many digits."""
 TAG = re.compile(
     r"</?(?:a|b|br|div|em|font|h\d|hr|i|img|li|nobr|ol|p|span|strong|table|td|tr|u|ul)\b(?:[^<>]*>|[^<>=]*=[^<>]*$)",
     re.IGNORECASE,
@@ -119,7 +121,8 @@ class DecodeHTML(TextStep):
 
     def clean(self, text: str) -> str:
         """Decodes it."""
-        return TAG.sub(" ", html.unescape(ENTITY.sub(r"&\1;", text)))
+        entities = LONG_NUMBER.sub("\ufffd", ENTITY.sub(r"&\1;", text))
+        return TAG.sub(" ", html.unescape(entities))
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,9 @@ class JoinLines(TextStep):
 
     def clean(self, text: str) -> str:
         """Joins its lines."""
-        return re.sub(r"\s+", " ", re.sub(r"\\+", " ", re.sub(r"\\+\$", "$", text)))
+        # One pattern for both meanings of a backslash: `\\+\$` alone would try each place of a long run.
+        unmarked = re.sub(r"\\+(\$?)", lambda run: run[1] or " ", text)
+        return re.sub(r"\s+", " ", unmarked)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from functools import cache
 
 import numpy as np
 
+from textclf.normalization import normalize_unicode
+
 SHINGLE_SIZE = 4
 """Characters in a shingle."""
 BANDS = 50
@@ -47,7 +49,7 @@ def normalized(text: str) -> str:
 
     A text of punctuation alone keeps it.
     """
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = normalize_unicode("NFKC", text).casefold()
     return " ".join(folded.translate(_separators()).split()) or " ".join(folded.split())
 
 

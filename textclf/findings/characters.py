@@ -11,6 +11,7 @@ from textclf.data.cleaning import CONTROL, DecodeHTML
 from textclf.findings.finding import Finding, Kind
 from textclf.findings.rows import ExploredSplit
 from textclf.findings.words import percent
+from textclf.normalization import normalize_unicode
 
 SHOWN = 20
 """Number of rows that are shown of a finding."""
@@ -94,7 +95,7 @@ def find_decomposed(text: str) -> tuple[int, int] | None:
     """The first place of a text that its composed form (NFC) changes."""
     if unicodedata.is_normalized("NFC", text):
         return None
-    start = _first_difference(text, unicodedata.normalize("NFC", text))
+    start = _first_difference(text, normalize_unicode("NFC", text))
     return start, min(start + 2, len(text))
 
 
