@@ -21,6 +21,7 @@ from textclf.data.contract import ExampleRequest
 from textclf.data.labels import normalized_names, refuse_other_labels
 from textclf.errors import UserError
 from textclf.evaluation.metrics import ClassificationMetrics
+from textclf.findings.lengths import Tokenization
 from textclf.models.checkpoint import (
     accepted,
     check_readable,
@@ -222,6 +223,16 @@ class TextClassifier(GuardedAttributes, LightningModule):
 
         Args:
             number: Maximum number of features of a class.
+        """
+        return None
+
+    def tokenization(self) -> Tokenization | None:
+        """How the texts become tokens, for `scripts/explore.py`; by default there are none to count.
+
+        `textclf.models.tokenizations.tokenization_with` describes a tokenizer of transformers.
+
+        Raises:
+            UserError: The tokenizer cannot be loaded, or the prompt leaves no room for a text.
         """
         return None
 

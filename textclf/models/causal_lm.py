@@ -17,12 +17,14 @@ from textclf.backbones.weights import CAUSAL_REMEDY, dtype_of, load_causal, load
 from textclf.console import say
 from textclf.data.contract import ExampleRequest
 from textclf.errors import UserError, check_least
+from textclf.findings.lengths import Tokenization
 from textclf.models.base import TextClassifier
 from textclf.models.few_shot import FewShotPrompts
 from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import class_shares, words_of
 from textclf.models.prompt_scorer import LabelWords, PromptScorer, ReferencePrompts, Scores, concatenated, rounding_cost
-from textclf.models.prompts import TEXTS, FittedPrompt, PromptTemplate, fill_all, fit_texts, ids_of
+from textclf.models.prompts import TEXTS, FittedPrompt, PromptTemplate, fill_all, fit_texts, ids_of, prompt_length
+from textclf.models.tokenizations import tokenization_with
 from textclf.models.truncation import cut_counters
 from textclf.processes import attached_trainer, share
 from textclf.scoring import audit_labels, context_length
@@ -217,6 +219,13 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
             self.scorer.forget_references()  # they depend on the examples
 
     # From texts to token ids
+
+    def tokenization(self) -> Tokenization:
+        """The tokens of a text inside the prompt; examples take as much room as they are long, which is not known."""
+        if self.shots:
+            return tokenization_with(self.pretrained, self.tokenizer, None, special=False)
+        around = prompt_length(self.template, self.tokenizer, self.bos)
+        return tokenization_with(self.pretrained, self.tokenizer, self.limit, around=around, special=False)
 
     def encoding_facts(self) -> list[Any]:
         """The prompt with its examples, BOS, the tokenizer's files and the limit.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,8 +14,10 @@ from textclf.console import say
 from textclf.embeddings import Embedder, EmbeddingSettings
 from textclf.embeddings.cache import seal, unseal
 from textclf.errors import UserError, check_least
+from textclf.findings.lengths import Tokenization
 from textclf.models.arguments import build_settings
 from textclf.models.base import TextClassifier
+from textclf.models.tokenizations import tokenization_with
 
 
 class EmbeddingClassifier(TextClassifier):
@@ -99,6 +101,11 @@ class EmbeddingClassifier(TextClassifier):
                     f"the checkpoint was trained with the {name} {trained_with!r} of embedding, the configuration says "
                     f"{settings[name]!r}: use the config.yaml of the checkpoint's own run"
                 )
+
+    def tokenization(self) -> Tokenization:
+        """The tokens of the encoder, which reads the two texts of a pair one by one."""
+        encoder = self.embedder.model
+        return replace(tokenization_with(self.pretrained, encoder.tokenizer, encoder.max_seq_length), separately=True)
 
     def encoding_facts(self) -> list[Any]:
         """The key of the vectors in the cache."""

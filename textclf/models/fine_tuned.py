@@ -20,6 +20,7 @@ from textclf.backbones.weights import load_config, load_tokenizer, skeleton
 from textclf.backbones.wordpiece import train_wordpiece
 from textclf.data.columns import class_counts
 from textclf.errors import UserError, check_least, check_range
+from textclf.findings.lengths import Tokenization
 from textclf.hardware.kernels import use_fast_dropout
 from textclf.hashing import value_hash
 from textclf.models import encoders
@@ -27,6 +28,7 @@ from textclf.models.arguments import build_settings
 from textclf.models.base import TextClassifier
 from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import check_class_weights, weights_in_loss
+from textclf.models.tokenizations import tokenization_with
 from textclf.types import Dataset, PreTrainedModel, PreTrainedTokenizerBase
 
 AUTO_CLASS = "AutoModelForSequenceClassification"
@@ -276,6 +278,12 @@ class FineTunedClassifier(TextClassifier):
         self.fitted = {**self.fitted, "max_length": self.max_length, "tokenizer": files}
         if self.class_weights == "balanced":
             self.fitted["class_counts"] = class_counts(train_rows, self.num_classes)
+
+    def tokenization(self) -> Tokenization | None:
+        """The tokens of the encoder; None for a new one, whose tokenizer is trained on the train rows."""
+        if self.pretrained is None:
+            return None
+        return tokenization_with(self.pretrained, self.tokenizer, self.max_length)
 
     def encoding_facts(self) -> list[Any]:
         """The tokenizer's files and the maximum length."""

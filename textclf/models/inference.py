@@ -8,7 +8,9 @@ from typing import ClassVar
 
 from textclf.backbones.tokenization import ModelTokenizer
 from textclf.backbones.weights import load_frozen, load_matched, ready_made_dtype
+from textclf.findings.lengths import Tokenization
 from textclf.models.base import TextClassifier
+from textclf.models.tokenizations import tokenization_with
 from textclf.processes import attached_trainer
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -62,6 +64,10 @@ class InferenceClassifier(TextClassifier):
     def max_length(self) -> int:
         """Maximum length of the model's input in tokens."""
         return self.matched.max_length
+
+    def tokenization(self) -> Tokenization:
+        """The tokens of the model."""
+        return tokenization_with(self.pretrained, self.tokenizer, self.max_length)
 
     def configure_model(self) -> None:
         """Loads the weights once.

@@ -15,10 +15,12 @@ from textclf.backbones.padding import pad_in_chunks
 from textclf.backbones.tokenization import ModelTokenizer
 from textclf.backbones.weights import own_precision
 from textclf.errors import UserError
+from textclf.findings.lengths import Tokenization
 from textclf.models.inference import InferenceClassifier
 from textclf.models.label_arguments import by_label_name, folded
+from textclf.models.tokenizations import tokenization_with
 from textclf.scoring.planning import default_budget
-from textclf.types import PreTrainedModel
+from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class NLIClassifier(InferenceClassifier):
@@ -79,12 +81,15 @@ class NLIClassifier(InferenceClassifier):
             UserError: It cannot be loaded, is another model's, or `max_length` leaves no room for a text.
         """
         matched = super().load_tokenizer()
-        count = len(self.hypotheses)
-        without_text = matched.tokenizer([""] * count, self.hypotheses)["input_ids"]
-        longest = max(len(ids) for ids in without_text)
+        longest = self._longest_hypothesis(matched.tokenizer)
         if longest >= matched.max_length:
             raise UserError(f"max_length {matched.max_length}: a hypothesis alone has {longest} tokens: give more")
         return matched
+
+    def _longest_hypothesis(self, tokenizer: PreTrainedTokenizerBase) -> int:
+        """Number of tokens of the longest hypothesis next to an empty text."""
+        without_text = tokenizer([""] * len(self.hypotheses), self.hypotheses)["input_ids"]
+        return max(len(ids) for ids in without_text)
 
     def adopt(self, network: PreTrainedModel) -> None:
         """Finds entailment among the model's labels."""
@@ -92,6 +97,11 @@ class NLIClassifier(InferenceClassifier):
         entailment, contradiction = entailment_indices(id2label, self.pretrained)
         self.entailment = entailment
         self.contradiction = contradiction
+
+    def tokenization(self) -> Tokenization:
+        """The tokens of a text next to the longest hypothesis."""
+        around = self._longest_hypothesis(self.tokenizer)
+        return tokenization_with(self.pretrained, self.tokenizer, self.max_length, around=around, special=False)
 
     def encoding_facts(self) -> list[Any]:
         """The hypotheses, the tokenizer's files and the maximum length."""

@@ -231,6 +231,18 @@ def fit_texts(
     return fitted
 
 
+def prompt_length(template: PromptTemplate, tokenizer: PreTrainedTokenizerBase, bos: Bos = "tokenizer") -> int:
+    """Number of tokens of a prompt without a text.
+
+    Args:
+        template: The prompt.
+        tokenizer: The tokenizer that counts the tokens.
+        bos: BOS policy, as in `prompt_token_ids`.
+    """
+    (ids,) = prompt_token_ids(tokenizer, [template.fill(dict.fromkeys(TEXTS, ""))], bos)
+    return len(ids)
+
+
 def _without_text(
     templates: Sequence[PromptTemplate], tokenizer: PreTrainedTokenizerBase, limit: int, bos: Bos
 ) -> list[tuple[str, list[int]]]:

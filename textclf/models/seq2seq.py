@@ -14,10 +14,12 @@ from textclf.backbones.padding import pad_in_chunks
 from textclf.backbones.weights import own_precision
 from textclf.chat.answers import Parse, as_scores, class_of
 from textclf.errors import UserError, check_least
+from textclf.findings.lengths import Tokenization
 from textclf.models.hooks import required_hook
 from textclf.models.inference import InferenceClassifier
 from textclf.models.label_arguments import by_label_name, label_named, words_of
-from textclf.models.prompts import FittedPrompt, PromptTemplate, fit_texts, with_examples
+from textclf.models.prompts import FittedPrompt, PromptTemplate, fit_texts, prompt_length, with_examples
+from textclf.models.tokenizations import tokenization_with
 from textclf.scoring.planning import default_budget
 from textclf.scoring.seq2seq import decoder_start, seq2seq_scores, target_token_ids
 from textclf.scoring.tokens import prompt_token_ids
@@ -103,6 +105,17 @@ class Seq2SeqClassifier(InferenceClassifier):
 
     # The contract
 
+    @property
+    def limit(self) -> int:
+        """Maximum number of tokens of a prompt, without the EOS that the tokenizer appends."""
+        appended = len(self.tokenizer("a")["input_ids"]) - len(prompt_token_ids(self.tokenizer, ["a"])[0])
+        return self.max_length - appended
+
+    def tokenization(self) -> Tokenization:
+        """The tokens of a text inside the prompt."""
+        around = prompt_length(self.template, self.tokenizer)
+        return tokenization_with(self.pretrained, self.tokenizer, self.limit, around=around, special=False)
+
     def encoding_facts(self) -> list[Any]:
         """The prompt, the tokenizer's files and the length."""
         return ["filled", self.template.parts, self.max_length, self.matched.files]
@@ -117,8 +130,7 @@ class Seq2SeqClassifier(InferenceClassifier):
             UserError: The rows have no second text, or there is no room for any text.
         """
         texts = self.template.rows(rows)
-        appended = len(self.tokenizer("a")["input_ids"]) - len(prompt_token_ids(self.tokenizer, ["a"])[0])
-        return fit_texts([self.template] * len(texts), self.tokenizer, texts, self.max_length - appended)
+        return fit_texts([self.template] * len(texts), self.tokenizer, texts, self.limit)
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Token ids of the filled prompts, their number as `length`, and the number of tokens `cut` off the texts."""

@@ -29,7 +29,6 @@ from textclf.findings.words import rows_in_words
 from textclf.models.base import TextClassifier
 from textclf.models.embedding import EmbeddingClassifier
 from textclf.run.similar_texts import check_embeds, find_similar_texts
-from textclf.run.tokenizations import tokenization_of
 
 IMPORTANCE = (
     "leak", "pair_leak", "overlap", "near_overlap", "conflict", "label_error", "repeat", "near_repeat", "empty",
@@ -164,7 +163,7 @@ class _Explorer:
     def _tokens(self, model: TextClassifier | None) -> None:
         """Counts tokens, where there is a tokenizer."""
         try:
-            tokenization = None if model is None else tokenization_of(model)
+            tokenization = None if model is None else model.tokenization()
         except UserError as error:
             self.notes.append(f"Tokens were not counted: {error}.")
             return

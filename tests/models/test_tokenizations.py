@@ -16,7 +16,6 @@ from textclf.models import (
     Seq2SeqClassifier,
     TfidfClassifier,
 )
-from textclf.run.tokenizations import tokenization_of
 
 TEXTS = ["a film", "한국어 문장", *("the plot of the film " * repeats for repeats in range(1, 12))]
 LIMITS = (
@@ -35,7 +34,7 @@ LIMITS = (
 def test_rows_that_are_cut(method, max_length, exact, tmp_path):
     model = method(len(NAMES), NAMES, pretrained=str(tiny_model(method, tmp_path)), max_length=max_length)
     split = split_of(TEXTS, label_names=NAMES)
-    measured, found = find_in_tokens(split, tokenization_of(model))
+    measured, found = find_in_tokens(split, model.tokenization())
     reported = {int(row.removeprefix("train-")) for finding in found if finding.kind == "cut" for row in finding.rows}
     cut = {row for row, tokens in enumerate(model.encode({"text": TEXTS})["cut"]) if tokens}
     assert 0 < len(cut) < len(TEXTS)
@@ -47,25 +46,25 @@ def test_rows_that_are_cut(method, max_length, exact, tmp_path):
 def test_pairs_that_are_cut(method, tmp_path):
     model = method(len(NAMES), NAMES, pretrained=str(tiny_model(method, tmp_path)), max_length=16)
     pairs = TEXTS[::-1]
-    _, found = find_in_tokens(split_of(TEXTS, pairs=pairs, label_names=NAMES), tokenization_of(model))
+    _, found = find_in_tokens(split_of(TEXTS, pairs=pairs, label_names=NAMES), model.tokenization())
     (cut,) = [finding for finding in found if finding.kind == "cut"]
     tokens = model.encode({"text": TEXTS, "text_pair": pairs})["cut"]
     assert set(cut.rows) == {f"train-{row}" for row, number in enumerate(tokens) if number}
 
 
 def test_methods_without_a_tokenizer():
-    assert tokenization_of(TfidfClassifier(2, ["a", "b"])) is None
-    assert tokenization_of(FineTunedClassifier(2, ["a", "b"], pretrained=None, encoder_config={})) is None
+    assert TfidfClassifier(2, ["a", "b"]).tokenization() is None
+    assert FineTunedClassifier(2, ["a", "b"], pretrained=None, encoder_config={}).tokenization() is None
 
 
 def test_a_prompt_that_is_too_long(tmp_path):
     folder = tiny_model(CausalLMClassifier, tmp_path)
     model = CausalLMClassifier(len(NAMES), NAMES, pretrained=str(folder), max_length=20)
     with pytest.raises(UserError, match="leaves no room for the text"):
-        tokenization_of(model)
+        model.tokenization()
 
 
 def test_examples_leave_an_unknown_room(tmp_path):
     folder = tiny_model(CausalLMClassifier, tmp_path)
     model = CausalLMClassifier(len(NAMES), NAMES, pretrained=str(folder), shots=2)
-    assert tokenization_of(model).max_length is None
+    assert model.tokenization().max_length is None
