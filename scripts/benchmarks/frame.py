@@ -95,7 +95,7 @@ def machine() -> dict[str, Any]:
     """Facts on which the numbers depend: time, processor, memory, GPU, precision, and versions."""
     import torch
 
-    from textclf.hardware.device import cpu_name
+    from textclf.hardware.device import cpu_kernels
     from textclf.hardware.precision import choose_precision
 
     git = ["git", "--no-optional-locks", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
@@ -108,7 +108,7 @@ def machine() -> dict[str, Any]:
         "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "commit": commit or None,
         "system": platform.platform(),
-        "cpu": f"{cpu_name()} ({torch.backends.cpu.get_cpu_capability()})",
+        "cpu": cpu_kernels(),
         "cores": os.cpu_count(),
         "torch threads": torch.get_num_threads(),
         "memory GiB": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),

@@ -10,7 +10,7 @@ import numpy as np
 
 from textclf.console import say
 from textclf.data.cleaning import DEFAULT, TIDY, CleaningStep, RowStep, text_steps
-from textclf.data.columns import KeyedRows, int_column
+from textclf.data.columns import KeyedRows, int_column, without_kept
 from textclf.data.folds import fold_of_rows
 from textclf.data.ledger import READ, Ledger
 from textclf.data.options import refuse_without_effect
@@ -19,6 +19,7 @@ from textclf.data.relabelling import COLUMN, UNCHANGED, Relabels, with_labels
 from textclf.data.source import Source
 from textclf.data.splitting import LimitBy, Split, draw_sample, draw_shots, stratified_split
 from textclf.errors import UserError
+from textclf.hashing import rows_hash
 from textclf.types import Dataset
 
 TEST_SEED = 42
@@ -117,6 +118,10 @@ class SplitRows(Source):
         if not len(self._rows[split]):
             raise UserError(self._why_empty(split))
         return self._rows[split]
+
+    def fingerprints(self) -> dict[Split, str]:
+        """Hashes of the rows of each split that has been read so far, without columns that are kept besides."""
+        return {split: rows_hash(without_kept(rows)) for split, rows in self._rows.items()}
 
     def _read(self, split: Split) -> None:
         """Reads and cleans a split; train and validation together where validation is held out of train."""

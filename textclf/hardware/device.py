@@ -41,6 +41,11 @@ def cpu_name() -> str:
     return found[1] if found else platform.processor() or platform.machine()
 
 
+def cpu_kernels() -> str:
+    """The model of the processor with the instructions that torch uses: where both are equal, so are sums."""
+    return f"{cpu_name()} ({torch.backends.cpu.get_cpu_capability()})"
+
+
 def usable_cores() -> int:
     """Number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows

@@ -21,9 +21,10 @@ from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
+from textclf.data.base import data_module_of
 from textclf.data.text_values import mended
 from textclf.files import atomic_path
-from textclf.hardware.device import device_name, machine_hash
+from textclf.hardware.device import cpu_kernels, device_name, machine_hash
 from textclf.hardware.memory import PeakMemory, peak_memory
 from textclf.hashing import rows_hash
 from textclf.processes import gather, global_seed, run_folder
@@ -160,6 +161,7 @@ class CostRecord(Callback):
     def _facts(self, trainer: Trainer, model: Any) -> dict[str, Any]:
         """What is known of any run; the other entries are None."""
         commit, changed = clone_state()
+        data = data_module_of(trainer)
         counts = None if isinstance(trainer.strategy, FSDPStrategy) else counted_parameters(model)
         return {
             "fit_seconds": None,
@@ -177,10 +179,14 @@ class CostRecord(Callback):
             "commit": commit,
             "uncommitted_changes": changed,
             "data_fingerprint": None,
+            "fingerprints": None if data is None else data.fingerprints(),
             "seed": global_seed(),
             "started": None,
             "ended": None,
             "machine": machine_hash(),
+            "cpu": cpu_kernels(),
+            "threads": torch.get_num_threads(),
+            "working_directory": mended(str(Path.cwd())),
             "command": self.command,
         }
 
