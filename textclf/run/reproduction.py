@@ -262,7 +262,7 @@ def largest_difference(before: PredictionTable, after: PredictionTable) -> float
         return 0.0
     with np.errstate(invalid="ignore"):
         differences = np.abs(one[~same] - other[~same])
-    return float(np.nan_to_num(differences, nan=np.inf).max())
+    return float(np.nan_to_num(differences, nan=np.inf, posinf=np.inf).max())
 
 
 @dataclass(frozen=True)
