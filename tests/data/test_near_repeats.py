@@ -133,10 +133,10 @@ def test_planted_near_repeats_are_found_and_nothing_else(seed):
     train, test = clean[:300], clean[300:]
     planted = rng.sample(range(300), 20)
     assert not len(near_texts(Dataset.from_dict({"text": clean})).first)
-    assert not near_those_of(Dataset.from_dict({"text": train}), Dataset.from_dict({"text": test})).any()
+    assert not near_those_of(Dataset.from_dict({"text": train}), [Dataset.from_dict({"text": test})]).any()
     for number in planted:
         train[number] = changed(rng, rng.choice(test))
-    found = near_those_of(Dataset.from_dict({"text": train}), Dataset.from_dict({"text": test}))
+    found = near_those_of(Dataset.from_dict({"text": train}), [Dataset.from_dict({"text": test})])
     assert np.flatnonzero(found).tolist() == sorted(planted)
 
 
@@ -160,7 +160,7 @@ def test_many_near_repeats_of_one_text_are_dropped():
         place = rng.randrange(len(words))
         texts.append(" ".join([*words[:place], "".join(rng.choices("abcdefgh", k=5)), *words[place + 1 :]]))
     rows = Dataset.from_dict({"text": texts})
-    assert near_those_of(rows, Dataset.from_dict({"text": ["something else", " ".join(words)]})).all()
+    assert near_those_of(rows, [Dataset.from_dict({"text": ["something else", " ".join(words)]})]).all()
 
 
 def write(path, rows):

@@ -294,12 +294,11 @@ class DropNearOverlap(RowStep):
 
     def keep(self, rows: KeyedRows) -> np.ndarray:
         """Keeps rows whose texts are nearly in none of the others."""
-        kept = np.ones(len(rows.labels), dtype=bool)
-        for other in self.others:
-            compared = None if other == rows.split else rows.of_split(other)
-            if compared is not None:
-                kept &= ~near_those_of(rows.rows, compared.rows, self.threshold)
-        return kept
+        compared = [rows.of_split(other) for other in self.others if other != rows.split]
+        others = [split.rows for split in compared if split is not None]
+        if not others:
+            return np.ones(len(rows.labels), dtype=bool)
+        return ~near_those_of(rows.rows, others, self.threshold)
 
 
 def pair_numbers(rows: KeyedRows) -> np.ndarray:

@@ -83,25 +83,27 @@ def near_texts(rows: Dataset, threshold: float = THRESHOLD, others: int = 0) -> 
     return NearTexts(texts, pairs[near, 0], pairs[near, 1], similarity[near])
 
 
-def near_those_of(rows: Dataset, others: Dataset, threshold: float = THRESHOLD) -> np.ndarray:
+def near_those_of(rows: Dataset, others: Sequence[Dataset], threshold: float = THRESHOLD) -> np.ndarray:
     """Whether the text of each row is equal to, or nearly, that of one of the others; bool, shape `(rows,)`.
 
     Args:
         rows: With a column `text`, and `text_pair` where there is one.
-        others: With the same columns.
+        others: Splits of other rows, with the same columns.
         threshold: As for `near_texts`.
     """
     from datasets import concatenate_datasets
 
     names = [name for name in ("text", "text_pair") if name in rows.column_names]
-    both = concatenate_datasets([part.select_columns(names) for part in (others, rows)])
-    near = near_texts(both, threshold, len(others))
+    # In one pass, so that the rows are sketched once, however many splits they are compared with.
+    all_rows = concatenate_datasets([part.select_columns(names) for part in (*others, rows)])
+    count_of_others = len(all_rows) - len(rows)
+    near = near_texts(all_rows, threshold, count_of_others)
     count = int(near.texts.max(initial=-1)) + 1
     found = np.zeros(count, dtype=bool)
-    of_others = near.texts[: len(others)]
+    of_others = near.texts[:count_of_others]
     found[of_others[of_others >= 0]] = True
     found[near.second[found[near.first]]] = True
-    of_rows = near.texts[len(others) :]
+    of_rows = near.texts[count_of_others:]
     result: np.ndarray = np.append(found, False)[of_rows]  # -1, a row without text, is the last
     return result
 
