@@ -1,8 +1,8 @@
 """Stored results: what is kept of a comparison, and the tables of the documentation that are made from it.
 
 A page has blocks between `<!-- results:NAME -->` and `<!-- /results:NAME -->`. `summary`, `comparison` and `ranks` are
-made from `comparison.json`, `leak_worth` from `leaks.json` and `near_repeats.json`, each other one from the file of its
-name.
+made from `comparison.json`, `leak_worth` from `leaks.json` and `near_repeats.json`, `robustness` and its sums from all
+files, each other one from the file of its name.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from typing import Any
 from textclf.errors import UserError
 from textclf.evaluation.leaderboard_formats import markdown_of_one, markdown_of_ranks, markdown_table
 from textclf.evaluation.leaderboard_tables import UNKNOWN, Table, with_interval
+from textclf.evaluation.robustness import robustness_sums, robustness_table
 from textclf.evaluation.simulation_table import markdown as simulation_markdown
 from textclf.evaluation.simulation_table import summary as simulation_summary
 from textclf.files import atomic_path
 
 Values = Mapping[str, Any]
 COMPARISON = "comparison.json"
-PAGES = ("README.md", "scripts/results/README.md")
+PAGES = ("README.md", "scripts/README.md", "scripts/results/README.md")
 RESULTS = Path("scripts/results")
 NOT_MEASURED = "not measured"
 NOT_SHOWN = ("agreement", "all_miss", "ensembles")
@@ -95,7 +96,7 @@ def store(values: Values, root: Path) -> None:
         UserError: There is no such clone.
     """
     if not all((root / page).is_file() for page in PAGES):
-        raise UserError(f"{root} is no clone of textclf: --update-readme rewrites its {' and '.join(PAGES)}")
+        raise UserError(f"{root} is no clone of textclf: --update-readme rewrites its {', '.join(PAGES)}")
     with atomic_path(root / RESULTS / COMPARISON) as temporary:
         temporary.write_text(json.dumps(stored(values), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     for page in PAGES:
@@ -129,8 +130,13 @@ def rendered_block(name: str, folder: Path) -> str:
         name: Its name.
         folder: The folder of the stored results.
     """
-    if name == "leak_worth":
-        return leak_worth(folder)
+    of_several_files = {
+        "leak_worth": leak_worth,
+        "robustness": robustness_table,
+        "robustness_sums": robustness_sums,
+    }
+    if name in of_several_files:
+        return of_several_files[name](folder)
     renderers: dict[str, tuple[str, Callable[[Values], str]]] = {
         "summary": (COMPARISON, summary),
         "comparison": (COMPARISON, all_tables),
