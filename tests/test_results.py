@@ -94,10 +94,11 @@ def test_a_block_without_stored_results(tmp_path):
 
 def test_store_rewrites_the_blocks_alone(tmp_path):
     (tmp_path / "scripts/results").mkdir(parents=True)
-    (tmp_path / PAGES[0]).write_text(
+    (tmp_path / "README.md").write_text(
         "Before\n\n<!-- results:summary -->\nold\n<!-- /results:summary -->\nafter\n", encoding="utf-8"
     )
-    (tmp_path / PAGES[1]).write_text(
+    (tmp_path / "scripts/README.md").write_text("No blocks.\n", encoding="utf-8")
+    (tmp_path / "scripts/results/README.md").write_text(
         "".join(f"<!-- results:{name} -->\n<!-- /results:{name} -->\n" for name in ("comparison", "single")),
         encoding="utf-8",
     )
@@ -107,16 +108,16 @@ def test_store_rewrites_the_blocks_alone(tmp_path):
     }
     (tmp_path / "scripts/results/single.json").write_text(json.dumps(table), encoding="utf-8")
     store(comparison(2), tmp_path)
-    readme = (tmp_path / PAGES[0]).read_text(encoding="utf-8")
+    readme = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert readme.startswith("Before\n\n<!-- results:summary -->\n\n| method")
     assert readme.endswith("<!-- /results:summary -->\nafter\n")
     assert "old" not in readme
-    results = (tmp_path / PAGES[1]).read_text(encoding="utf-8")
+    results = (tmp_path / "scripts/results/README.md").read_text(encoding="utf-8")
     assert "### Toy" in results
     assert "| 한국어 | 0.500 |" in results
     assert "| x | not measured |" in results
     store(comparison(2), tmp_path)
-    assert (tmp_path / PAGES[1]).read_text(encoding="utf-8") == results
+    assert (tmp_path / "scripts/results/README.md").read_text(encoding="utf-8") == results
 
 
 def test_store_outside_a_clone(tmp_path):
