@@ -50,6 +50,9 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed():
         (MemoryError(), "out of memory .*batch_size"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), "out of memory .*batch_size"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory .*batch_size"),
+        (RuntimeError("could not create a primitive"), "out of memory .*batch_size"),
+        (RuntimeError("std::bad_alloc"), "out of memory .*batch_size"),
+        (RuntimeError("can't start new thread"), "out of memory .*batch_size"),
         (OSError(errno.ENOLCK, "No locks available"), "cannot lock files .*local disk"),
         (NotImplementedError("FileSystem does not appear to support flock; use"), "cannot lock files"),
         (OSError(errno.ESTALE, "Stale file handle"), "the disk or its network connection fails"),
@@ -74,6 +77,7 @@ def test_faults_of_the_machine(error, words):
         ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
         PermissionError(errno.EACCES, "Permission denied"),  # of a socket: no file is named
         KeyError("a bug"),
+        RuntimeError("could not create a primitive descriptor for a matmul primitive"),
     ],
 )
 def test_other_errors_are_none_of_the_machine(error):

@@ -1,9 +1,12 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
+from textclf import files
 from textclf.errors import UserError
 from textclf.files import atomic_folder, atomic_path
 
@@ -44,6 +47,62 @@ def test_two_at_once_do_not_meet(tmp_path):
         second.write_text("second")
     assert (tmp_path / "out").read_text() == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+ABANDONED = """
+import sys, os
+from textclf.files import atomic_path
+with atomic_path(sys.argv[1]) as path:
+    path.write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_the_file_of_a_killed_process_is_removed_by_the_next_write(tmp_path):
+    target = tmp_path / "out [1].csv"
+    assert subprocess.run([sys.executable, "-c", ABANDONED, str(target)]).returncode == -9
+    (half,) = tmp_path.iterdir()
+    assert half.read_text() == "half"
+    others = [
+        tmp_path / name for name in (".out [1]-short.csv", ".out [1]-abcdefgh.json", ".out-abcdefgh.csv", "a.csv")
+    ]
+    for other in others:
+        other.write_text("not of this file")
+    with atomic_path(target) as path:
+        path.write_text("whole")
+        assert not half.exists()
+        with atomic_path(target):  # the outer file is in use
+            assert path.exists()
+    assert target.read_text() == "whole"
+    assert sorted(tmp_path.iterdir()) == sorted([target, *others])
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    abandoned = tmp_path / ".out-abcdefgh.csv"
+    abandoned.write_text("perhaps another process writes it")
+    with atomic_path(tmp_path / "out.csv") as path:
+        path.write_text("whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [abandoned.name, "out.csv"]
+
+
+def test_a_file_that_is_taken_for_an_abandoned_one_is_made_again(tmp_path, monkeypatch):
+    makes, made = files._new_file, []
+
+    def make(target):
+        made.append(makes(target))
+        if len(made) == 1:
+            made[0][1].unlink()  # by another process, before it is locked
+        return made[-1]
+
+    monkeypatch.setattr(files, "_new_file", make)
+    with atomic_path(tmp_path / "out.csv"):
+        pass
+    assert len(made) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
 
 
 def test_file_may_be_read_as_any_other(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,7 +65,7 @@ class Fault(NamedTuple):
     Attributes:
         name: What it is called in messages.
         numbers: Values of `OSError.errno` that report it.
-        words: Parts of the messages by which libraries in other languages report it.
+        words: Regular expressions of the messages by which libraries in other languages report it.
         remedy: What to do, as an imperative.
     """
 
@@ -97,7 +98,15 @@ FAULTS = (
     Fault(
         "out of memory",
         (errno.ENOMEM,),
-        ("out of memory", "can't allocate memory", "Cannot allocate memory"),
+        (
+            "out of memory",
+            "can't allocate memory",
+            "Cannot allocate memory",
+            "std::bad_alloc",
+            "can't start new thread",
+            "failed to map segment from shared object",
+            "could not create a primitive(?! descriptor)",  # by oneDNN; one without a descriptor is not supported
+        ),
         "give a smaller --data.batch_size, --data.eval_batch_size or --data.max_batch_tokens, or a smaller model",
     ),
     Fault(
@@ -157,7 +166,7 @@ def find_fault(error: BaseException | None, fault: Fault) -> BaseException | Non
         if getattr(cause, "errno", None) in fault.numbers:
             return cause
         message = str(cause)
-        if any(words in message for words in fault.words):
+        if any(re.search(words, message) for words in fault.words):
             return cause
     return None
 

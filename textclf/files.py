@@ -1,9 +1,10 @@
 """Atomic writes: to a temporary path in the same folder, which is renamed when it is complete."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile, mkdtemp, mkstemp
 
@@ -14,7 +15,8 @@ from textclf.errors import SPACE, UserError, find_fault
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Gives a temporary path to write to, and renames it to `path` at the end of the block.
 
-    If the block raises an error, the temporary file is removed, and a file at `path` stays as it was.
+    If the block raises an error, the temporary file is removed, and a file at `path` stays as it was. A process that is
+    killed leaves its temporary file behind; the next one that writes `path` removes it.
 
     Args:
         path: The file to write. Its folder is created if it does not exist.
@@ -28,15 +30,65 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     target = Path(path)
     with _named_if_full(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
-        os.close(handle)
-        temporary = Path(name)
-        try:
+        _remove_abandoned(target)
+        with _temporary_file(target) as temporary:
             yield temporary
             temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner may read
             temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _temporary_file(target: Path) -> Iterator[Path]:
+    """Makes a file next to `target`, which is locked until the end of the block, and removed if it is still there."""
+    handle, temporary = _new_file(target)
+    is_locked = _lock(handle, wait=True)
+    while is_locked and not temporary.exists():  # another process took it for an abandoned one before it was locked
+        os.close(handle)
+        handle, temporary = _new_file(target)
+        is_locked = _lock(handle, wait=True)
+    if not is_locked:
+        os.close(handle)  # Windows, which has no such locks, does not rename open files
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+        if is_locked:
+            os.close(handle)
+
+
+def _new_file(target: Path) -> tuple[int, Path]:
+    handle, name = mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+    return handle, Path(name)
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Removes temporary files of `target` that no process has locked: those that wrote them were killed."""
+    name = re.compile(rf"\.{re.escape(target.stem)}-[a-z0-9_]{{8}}{re.escape(target.suffix)}")
+    for path in target.parent.iterdir():
+        if not name.fullmatch(path.name):
+            continue
+        with suppress(OSError), path.open("rb") as file:  # another process may be faster
+            if _lock(file.fileno(), wait=False):
+                path.unlink()
+
+
+def _lock(handle: int, wait: bool) -> bool:
+    """Locks an open file until it is closed, or its process ends.
+
+    Args:
+        handle: Descriptor of the file.
+        wait: Whether to wait while another process holds the lock.
+
+    Returns:
+        Whether it is locked; not if another process holds the lock, or if the system or the file system has no locks.
+    """
+    try:
+        import fcntl  # noqa: PLC0415 - not there on Windows
+
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 @contextmanager
