@@ -13,11 +13,29 @@ import torch
 from datasets import config
 
 from textclf.cli import main
+from textclf.console import say
 from textclf.errors import UserError, check_home, check_least, check_range, machine_error, user_error
 from textclf.hub import loading
 from textclf.run.folder import claim_run_folder
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("a film", "a film"),
+        ("영화 'é' \u3000 \U0001f468\u200d\U0001f469", "영화 'é' \u3000 \U0001f468\u200d\U0001f469"),
+        ("a\nb\r\nc\td", r"a\nb\r\nc\td"),
+        ("\x1b[2J\x07\x00", r"\x1b[2J\x07\x00"),
+        ("a\x85b\u2028c\u2029d\x1ce", r"a\x85b\u2028c\u2029d\x1ce"),
+        ("\udcff", r"\udcff"),
+    ],
+)
+def test_a_message_is_one_line_without_control_characters(given, shown, capsys):
+    assert str(UserError(given)) == shown
+    say(given)
+    assert capsys.readouterr().err == f"textclf: {shown}\n"
 
 
 @pytest.mark.parametrize("value", [None, 0, 1, 2.5])

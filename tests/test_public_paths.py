@@ -126,7 +126,8 @@ def test_former_class_paths_in_a_checkpoint(tmp_path):
         "calibrators": [{"class_path": "own.Scaling", "state": {}}],
         "fitted": {"data": "textclf.loggers.MetricsCSV"},
     }
-    torch.save({"textclf": facts}, tmp_path / "old.ckpt")
+    facts["label_names"] = ["a", "b"]
+    torch.save({"textclf": facts, "hyper_parameters": {}, "state_dict": {}}, tmp_path / "old.ckpt")
     assert read_checkpoint(tmp_path / "old.ckpt")["textclf"] == {
         **facts,
         "class_path": "textclf.models.EmbeddingClassifier",

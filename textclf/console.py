@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from textclf.errors import user_error
+from textclf.errors import printable, user_error
 
 LOG_LEVELS = {
     "lightning.pytorch": logging.WARNING,
@@ -39,7 +39,7 @@ def say(message: str) -> None:
     """Prints a line on standard error, so that standard output stays free for results; on the first process only."""
     from lightning.pytorch.utilities import rank_zero_only  # noqa: PLC0415 - takes seconds to import
 
-    rank_zero_only(print)(f"textclf: {message}", file=sys.stderr, flush=True)
+    rank_zero_only(print)(f"textclf: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def display_width(text: str) -> int:

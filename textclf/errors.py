@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +14,25 @@ from typing import NamedTuple
 class UserError(ValueError):
     """Error caused by user input; the command line prints its message as one line, without a traceback.
 
-    The message names the wrong value, the values that are allowed, and what to do.
+    The message names the wrong value, the values that are allowed, and what to do. It may quote a file: line breaks and
+    control characters, which could change what a terminal shows, are escaped.
     """
+
+    def __init__(self, message: str = "") -> None:
+        """Takes the message."""
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """A text as one line that a terminal shows as it is: control characters are escaped, and line breaks, too."""
+    if text.isprintable():  # nearly always
+        return text
+    return "".join(_escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    is_control = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+    return character.encode("unicode_escape").decode() if is_control else character
 
 
 def check_range(argument: str, value: object, valid: bool, allowed: str) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from tests.evaluation.invented_report import report_folder, write_cartography
@@ -88,6 +89,54 @@ def test_a_file_that_is_not_json_is_named(tmp_path):
     folder = report_folder(tmp_path, rows=10)
     (folder / "run.json").write_text("{", encoding="utf-8")
     with pytest.raises(UserError, match=r"run\.json: not JSON"):
+        write_report_page(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("weights.json", "{"),
+        ("weights.json", "[]"),
+        ("weights.json", '{"kind": "x"}'),
+        ("weights.json", '{"kind": "x", "classes": []}'),
+        ("weights.json", '{"kind": "x", "classes": {"a": [["b"]]}}'),
+        ("weights.json", '{"kind": "x", "classes": {"a": [["b", "c"]]}}'),
+        ("weights.json", "[" * 5000),
+        ("weights.json", "\udcff"),
+        ("attributions.json", "7"),
+        ("attributions.json", "[" * 5000),
+        ("metrics.json", "null"),
+        ("metrics.json", "[]"),
+        ("metrics.json", '{"test/accuracy": "x"}'),
+        ("metrics.json", '{"test/accuracy_low": {}}'),
+        ("run.json", "[1]"),
+        ("cartography.parquet", ""),
+        ("cartography.parquet", "PAR1"),
+    ],
+)
+def test_a_damaged_file_of_a_report_is_named(name, content, tmp_path):
+    folder = report_folder(tmp_path, rows=10)
+    (folder / name).write_text(content, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(UserError, match=f"{re.escape(name)}.*(run the test again|run fit again)"):
+        write_report_page(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.drop_columns("mean"),
+        lambda table: table.drop_columns("text"),
+        lambda table: table.set_column(3, "mean", [["x"] * len(table)]),
+        lambda table: table.set_column(1, "text", [[None] * len(table)]),
+        lambda table: table.set_column(4, "spread", [[None] * len(table)]),
+    ],
+)
+def test_a_damaged_map_of_a_training_is_named(change, tmp_path):
+    folder = report_folder(tmp_path, rows=10)
+    write_cartography(folder)
+    path = folder / "cartography.parquet"
+    pq.write_table(change(pq.read_table(path)), path)
+    with pytest.raises(UserError, match=r"cartography\.parquet.*run fit again"):
         write_report_page(folder)
 
 

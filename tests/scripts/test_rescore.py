@@ -4,9 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rescore import main
 
+from textclf.errors import UserError
 from textclf.scoring.rules import RULES, Likelihoods, log_softmax
 from textclf.scoring.score_file import StoredScores, read_scores, write_scores
 
@@ -53,6 +56,40 @@ def test_what_is_written_is_read_again(run_folder):
     for name in ("sums", "logits", "classes", "tokens", "empty", "domain", "content_free"):
         np.testing.assert_array_equal(getattr(again.words, name), getattr(stored.words, name))
     assert again.words.published is None
+
+
+METADATA = {
+    b"words": ([], ["a"], [1, 2, 3, 4], "abcd", None),
+    b"classes": ([0, 1], [0, 0, 0, 0], ["a"] * 4, [0, 1, 1, 7], None),
+    b"tokens": ([1], "x", [1.5] * 4, {}),
+    b"label_names": ([], ["a"], "abc", [1, 2, 3]),
+    b"empty": ([1.0], ["x"] * 4, {"a": 1}),
+    b"domain": ([1.0], 7),
+    b"content_free": ([1.0], [[1.0]], "x"),
+    b"prior": ([0.5], "x"),
+    b"facts": ([], None, 7),
+}
+"""Wrong values of each entry of the metadata."""
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in METADATA.items() for value in values])
+def test_wrong_metadata_is_one_line(run_folder, name, value):
+    path = run_folder / "report" / "scores.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata(table.schema.metadata | {name: json.dumps(value)}), path)
+    with pytest.raises(UserError, match="not a file of label scores that can be read"):
+        read_scores(path)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.list_(pa.string()), pa.int8(), pa.null()])
+@pytest.mark.parametrize("name", ["id", "label", "scored", "fit", "log_likelihoods"])
+def test_a_column_of_another_type_is_one_line(run_folder, name, kind):
+    path = run_folder / "report" / "scores.parquet"
+    table = pq.read_table(path)
+    column = pa.nulls(len(table), kind)
+    pq.write_table(table.set_column(table.column_names.index(name), name, column), path)
+    with pytest.raises(UserError, match="not a file of label scores that can be read"):
+        read_scores(path)
 
 
 def test_all_rules_stand_side_by_side(run_folder, capsys):

@@ -6,6 +6,7 @@ import base64
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from textclf.errors import UserError
 from textclf.types import PreTrainedTokenizerBase
 
 
@@ -21,16 +22,22 @@ def tokenizer_files(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
 
 
 def tokenizer_from_files(files: dict[str, str]) -> PreTrainedTokenizerBase:
-    """Loads the tokenizer whose files `tokenizer_files` returned."""
+    """Loads the tokenizer whose files `tokenizer_files` returned; no code of it is run.
+
+    Raises:
+        UserError: The name of a file has a folder, so that it would be written elsewhere.
+    """
     from transformers import AutoTokenizer
 
     with TemporaryDirectory() as folder:
         for name, content in files.items():
+            if name != Path(name).name or name in ("", ".", "..") or "\\" in name:
+                raise UserError(f"the tokenizer has a file {name!r}, which is not a plain name: use another checkpoint")
             if content.startswith("base64:"):
                 Path(folder, name).write_bytes(base64.b64decode(content.removeprefix("base64:")))
             else:
                 Path(folder, name).write_text(content, encoding="utf-8")
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     return tokenizer
 
 

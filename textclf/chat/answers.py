@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from textclf.normalization import normalize_unicode
+from textclf.parsing import parse_json
 
 Parse = Literal["contains", "equals"]
 MARKS = " \t\r\n.,!?:;\"'`*_~()[]{}<>“”„‘’‚«»‹›。、！？…·•「」『』【】〈〉《》〔〕\u200b\u2060\ufeff"
@@ -117,7 +117,7 @@ def json_answer(text: str) -> str | None:
         An empty text if that value is neither a string nor a number; None if the text is not such an object.
     """
     try:
-        parsed = json.loads(text)
+        parsed = parse_json(text)
     except ValueError:
         return None
     if not isinstance(parsed, dict):

@@ -18,6 +18,7 @@ from textclf.chat.spending import Account, Limits, tokens_of
 from textclf.chat.store import AnswerStore
 from textclf.console import say
 from textclf.errors import UserError
+from textclf.parsing import parse_json
 
 Request = Mapping[str, Any]
 Answer = dict[str, Any]
@@ -206,7 +207,7 @@ class ChatServer:
         try:
             async with asyncio.timeout(self.limits.timeout):
                 raw = await self._client.chat.completions.with_raw_response.create(**request)
-            return _checked(self._clean(raw.text))
+            return checked_answer(self._clean(raw.text))
         except openai.APIStatusError as error:
             return self._judge(error)
         except (openai.APIError, TimeoutError) as error:
@@ -301,7 +302,7 @@ class ChatServer:
             self._background.close()
 
 
-def _checked(text: str) -> Answer:
+def checked_answer(text: str) -> Answer:
     """The response as JSON, if it has a message or was paid for.
 
     Raises:
@@ -309,7 +310,7 @@ def _checked(text: str) -> Answer:
     """
     no_completion = PassingError(f"the answer is not a chat completion: {text[:80]!r}")
     try:
-        answer = json.loads(text)
+        answer = parse_json(text)
     except ValueError as error:
         raise no_completion from error
     if not isinstance(answer, dict):

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+MOST_TOKENS = 2**53
+"""Larger counts of tokens, which no answer has, are not believed."""
+
 
 @dataclass
 class Spent:
@@ -69,8 +72,9 @@ def tokens_of(answer: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _count(value: Any) -> int:
-    if isinstance(value, int | float) and math.isfinite(value):
-        return max(0, int(value))
+    """A count of tokens; 0 for what cannot be one."""
+    if isinstance(value, int | float) and 0 < value < MOST_TOKENS:
+        return int(value)
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,6 +23,7 @@ from textclf.cli.messages import AXES, explain
 from textclf.data.text_values import as_text
 from textclf.errors import UserError, user_error
 from textclf.models.checkpoint import accepted
+from textclf.parsing import parse_json
 from textclf.run.yaml_values import Quoted, Raw, dump, load_or_text, quoted, read_config, read_config_or_text, unquoted
 
 AXIS_OPTIONS = tuple(f"--{axis}" for axis in AXES)
@@ -316,8 +316,8 @@ def one_text_or_several(given: str | list[Any]) -> list[str]:
         return [given]
     if isinstance(given, str):
         try:
-            several = json.loads(given)
-        except json.JSONDecodeError:
+            several = parse_json(given)
+        except ValueError:
             return [given]
     try:
         return [as_text(text) or "" for text in several]

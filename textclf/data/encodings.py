@@ -123,7 +123,7 @@ def _first_bad_line(path: Path, encoding: str, errors: str = "strict") -> int | 
             try:
                 line += decoder.decode(block, final=not block).count("\n")
             except UnicodeDecodeError as error:
-                return line + error.object[: error.start].decode(error.encoding).count("\n")
+                return line + error.object[: error.start].decode(error.encoding, errors).count("\n")
             if not block:
                 return None
 

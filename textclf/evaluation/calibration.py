@@ -214,9 +214,9 @@ def restored_calibrators(
     """
     calibrators: list[Calibrator] = []
     if stored["temperature"] != 1:
-        calibrators.append(Temperature(stored["temperature"]))
+        calibrators.append(Temperature(float(stored["temperature"])))
     if stored["thresholds"] is not None:
-        limits = {normalized_name(name): limit for name, limit in stored["thresholds"].items()}
+        limits = {normalized_name(name): float(limit) for name, limit in stored["thresholds"].items()}
         calibrators.append(Thresholds([limits[name] for name in label_names]))
     others = stored.get("calibrators", [])
     calibrators += [resolve(each["class_path"]).from_state(each["state"]) for each in others]

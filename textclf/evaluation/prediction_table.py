@@ -13,6 +13,7 @@ import pyarrow.parquet as pq  # noqa: TID253 - imported late itself
 
 from textclf.errors import UserError
 from textclf.files import atomic_path
+from textclf.parsing import parse_json
 from textclf.types import DataFrame
 
 VERSION = 1
@@ -226,7 +227,7 @@ def read_predictions(path: str | Path, rows: np.ndarray | None = None, texts: bo
             table = _read_rows(path, columns, rows)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; {ADVICE}") from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path}: not a Parquet file that can be read ({reason}); {ADVICE}") from error
     metadata = schema.metadata or {}
@@ -235,21 +236,28 @@ def read_predictions(path: str | Path, rows: np.ndarray | None = None, texts: bo
     if missing:
         raise UserError(f"{path}: not a prediction table, it has no {', '.join(missing)}; {ADVICE}")
     try:
-        label_names = tuple(json.loads(metadata[b"label_names"]))
+        label_names = _label_names(metadata[b"label_names"])
         return PredictionTable(
             **_text_columns(table),
             labels=_class_indices(table["label"], 0, len(label_names)),
             predictions=_class_indices(table["prediction"], -1, len(label_names)),
             log_scores=_score_matrix(table["scores"], len(label_names)),
             label_names=label_names,
-            has_probabilities=json.loads(metadata[b"has_probabilities"]),
-            temperature=json.loads(metadata.get(b"temperature", "1.0")),
-            thresholds=json.loads(metadata.get(b"thresholds", "null")),
-            calibrators=json.loads(metadata.get(b"calibrators", "[]")),
+            has_probabilities=parse_json(metadata[b"has_probabilities"]),
+            temperature=parse_json(metadata.get(b"temperature", "1.0")),
+            thresholds=parse_json(metadata.get(b"thresholds", "null")),
+            calibrators=parse_json(metadata.get(b"calibrators", "[]")),
             kept={name: table[name].to_pylist() for name in table.column_names if name in kept_columns(schema.names)},
         )
-    except (pa.ArrowInvalid, TypeError, ValueError) as error:
+    except (pa.ArrowException, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a whole prediction table ({error}); {ADVICE}") from error
+
+
+def _label_names(encoded: bytes) -> tuple[str, ...]:
+    names = parse_json(encoded)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("`label_names` must be a list of texts")
+    return tuple(names)
 
 
 def _check_version(path: str | Path, metadata: Mapping[bytes, bytes]) -> None:

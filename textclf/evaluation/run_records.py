@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from textclf.errors import UserError
 from textclf.evaluation.prediction_table import PredictionTable, read_predictions
+from textclf.parsing import parse_json, parse_yaml
 
 TABLE = "predictions.parquet"
 NUMBERS = (
@@ -208,7 +210,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}): run the test again") from error
     if not isinstance(content, dict):
@@ -226,10 +228,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    import yaml  # noqa: PLC0415 - not needed for tables alone
-
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not YAML that can be read ({str(error).splitlines()[0]})") from error
     return dict(_flat(content, ""))

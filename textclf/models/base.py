@@ -31,6 +31,7 @@ from textclf.models.checkpoint import (
     read_checkpoint,
     resolve_class,
 )
+from textclf.models.checkpoint_checks import loading_part
 from textclf.models.dataloaders import check_batch, refuse_plain_loaders
 from textclf.models.encoding_key import hash_of_encoding
 from textclf.models.hooks import keep_required_hooks, required_hook
@@ -586,7 +587,8 @@ class TextClassifier(GuardedAttributes, LightningModule):
         self.label_names = normalized_names(saved["label_names"])
         if saved["fitted"] or isinstance(self.fitted, dict):
             self.fitted = saved["fitted"]
-        self.textclf.restore(saved, self.label_names)
+        with loading_part("state"):
+            self.textclf.restore(saved, self.label_names)
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # one path, one way: no hparams file, no strictness

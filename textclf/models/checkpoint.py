@@ -19,6 +19,7 @@ from textclf.classes.paths import public_path, with_current_paths
 from textclf.classes.user_code import import_module, import_modules
 from textclf.data.labels import normalized_names, refuse_other_labels
 from textclf.errors import UserError
+from textclf.models.checkpoint_checks import check_archive, check_entries
 from textclf.plain_values import plain_part
 
 T = TypeVar("T")
@@ -56,6 +57,7 @@ def read_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
     """
     if not Path(path).is_file():
         raise UserError(f"the checkpoint {str(path)!r} does not exist: give the path of a .ckpt file of a run")
+    check_archive(Path(path))
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
@@ -68,6 +70,7 @@ def read_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
         ) from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("textclf"), dict):
         raise UserError(f"{str(path)!r} is not a checkpoint of this package: give a .ckpt file of a run")
+    check_entries(checkpoint, Path(path))
     checkpoint["textclf"] = current_facts(checkpoint)
     return checkpoint
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from textclf.backbones.weights import REMEDY, attend_fully
 from textclf.console import say
 from textclf.errors import UserError, check_least, check_range
 from textclf.hub import loading, local_reference
+from textclf.parsing import parse_json
 from textclf.types import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 MAX_NAMES = 4
@@ -99,7 +99,7 @@ def stored_config(config: str) -> PreTrainedConfig:
     """The configuration of a checkpoint's network, from JSON."""
     from transformers import AutoConfig
 
-    stored = json.loads(config)
+    stored = parse_json(config)
     return AutoConfig.for_model(stored["model_type"]).from_dict(stored)
 
 

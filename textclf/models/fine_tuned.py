@@ -26,6 +26,7 @@ from textclf.hashing import value_hash
 from textclf.models import encoders
 from textclf.models.arguments import build_settings
 from textclf.models.base import TextClassifier
+from textclf.models.checkpoint_checks import loading_part
 from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import check_class_weights, weights_in_loss
 from textclf.models.tokenizations import tokenization_with
@@ -156,7 +157,8 @@ class FineTunedClassifier(TextClassifier):
         stored = self.fitted.get("tokenizer")
         if self._tokenizer is None or (stored is not None and stored is not self._tokenizer.files):
             if stored is not None:
-                tokenizer = tokenizer_from_files(stored)
+                with loading_part("tokenizer"):
+                    tokenizer = tokenizer_from_files(stored)
             elif self.pretrained is None:
                 raise UserError("a new encoder's tokenizer is not trained: run `fit` first, or load a checkpoint")
             else:
@@ -173,7 +175,9 @@ class FineTunedClassifier(TextClassifier):
         if self.network is not None:
             network = self.network
         elif "encoder_config" in self.fitted:
-            network = skeleton(AUTO_CLASS, encoders.stored_config(self.fitted["encoder_config"]), reference)
+            with loading_part("network"):
+                config = encoders.stored_config(self.fitted["encoder_config"])
+            network = skeleton(AUTO_CLASS, config, reference)
         elif self.pretrained is not None:
             network = skeleton(AUTO_CLASS, load_config(self.pretrained), reference)
         else:  # the network will be built for this tokenizer
@@ -196,7 +200,8 @@ class FineTunedClassifier(TextClassifier):
             return
         pretrained: set[int] = set()  # `id` of each parameter that has pretrained weights
         if self.textclf.restored and "frozen" not in self.fitted:
-            network = encoders.stored_network(self.fitted["encoder_config"])
+            with loading_part("network"):
+                network = encoders.stored_network(self.fitted["encoder_config"])
         elif self.pretrained is not None:
             network, pretrained = encoders.pretrained_network(
                 self.pretrained, self.label_names, restored=self.textclf.restored

@@ -73,7 +73,7 @@ def positive_by_label_name(
     """
     result = by_label_name(argument, given, label_names, complete=complete)
     for name, number in result.items():
-        if not 0 < number < float("inf"):
+        if not isinstance(number, int | float) or not 0 < number < float("inf"):
             raise UserError(f"{argument} gives {name} {number}: give a number above 0 for {name!r}")
     return result
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from textclf.errors import UserError, check_least, check_range
+from textclf.models.checkpoint_checks import loading_part
 from textclf.models.label_arguments import check_class_weights, weights_in_loss
 from textclf.models.preparation import PreparedClassifier
 from textclf.models.top_features import TopFeatures, top_features
@@ -184,14 +185,15 @@ class TfidfClassifier(PreparedClassifier):
             if not self.fitted:
                 raise UserError(f"{type(self).__name__} is not fitted: run `fit` first, or load a checkpoint")
             blocks = []
-            for stored in self.fitted["blocks"]:
-                vectorizer = self._vectorizer(stored["analyzer"], vocabulary=json.loads(stored["vocabulary"]))
-                vectorizer.idf_ = stored["idf"].cpu().numpy()
-                blocks.append((stored["column"], vectorizer))
-            regression = LogisticRegression()
-            regression.classes_ = torch.tensor(self.fitted["classes"]).numpy()
-            regression.coef_ = self.fitted["coefficients"].cpu().numpy()
-            regression.intercept_ = self.fitted["intercepts"].cpu().numpy()
+            with loading_part("n-grams"):
+                for stored in self.fitted["blocks"]:
+                    vectorizer = self._vectorizer(stored["analyzer"], vocabulary=json.loads(stored["vocabulary"]))
+                    vectorizer.idf_ = stored["idf"].cpu().numpy()
+                    blocks.append((stored["column"], vectorizer))
+                regression = LogisticRegression()
+                regression.classes_ = torch.tensor(self.fitted["classes"]).numpy()
+                regression.coef_ = self.fitted["coefficients"].cpu().numpy()
+                regression.intercept_ = self.fitted["intercepts"].cpu().numpy()
             self._rebuilt = self.fitted, blocks, regression
         return self._rebuilt[1:]
 

@@ -291,6 +291,9 @@ def as_user_error(error: BaseException) -> UserError | None:
     ours = user_error(error) or refusal(error)
     if ours is not None:
         return ours
+    if str(error).startswith("Error(s) in loading state_dict"):
+        details = " ".join(str(error).split("\n\t")[1:2]) or str(error)
+        return UserError(f"the weights of the checkpoint do not fit its method ({details}): use another one of the run")
     # Lightning's own messages for these two kinds of a user's mistake are clear.
     if isinstance(error, MisconfigurationException) or str(error).startswith("Early stopping conditioned"):
         return UserError(str(error))

@@ -23,6 +23,7 @@ from jsonargparse.typing import register_type
 from textclf.classes.paths import with_current_paths
 from textclf.data.encodings import text_encoding
 from textclf.errors import UserError
+from textclf.parsing import LimitedLoader, parse_yaml
 
 MODE = "textclf"  # the name under which jsonargparse knows this reader and writer
 TAG = "tag:yaml.org,2002:"
@@ -50,8 +51,8 @@ class Raw(str):
     """A value of the command line inside a configuration: how it is read depends on the type of its option."""
 
 
-class Reader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
-    """PyYAML's safe loader with the rules of this module; the loader in C refuses some escapes."""
+class Reader(LimitedLoader):
+    """The loader with the rules of this module; PyYAML's loader in C refuses some escapes."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}
 
@@ -138,7 +139,7 @@ def load(text: str) -> Any:
 
 
 def _read(text: str) -> Any:
-    return with_current_paths(yaml.load(text, Loader=Reader))
+    return with_current_paths(parse_yaml(text, Reader))
 
 
 def load_or_text(text: str) -> Any:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from textclf.errors import UserError
 from textclf.files import atomic_path
+from textclf.parsing import parse_json
 from textclf.scoring.rules import RULES, Array, Likelihoods, class_scores, find_rule
 
 MATRICES = {"log_likelihoods": "sums", "logit_sums": "logits", "published": "published"}
@@ -142,15 +143,62 @@ def read_scores(path: str | Path) -> StoredScores:
     if not Path(path).is_file():
         raise UserError(f"{path}: there is no such file; {ADVICE}")
     try:
-        return _stored(pq.read_table(path))
-    except (pa.ArrowInvalid, OSError, KeyError, ValueError, TypeError) as error:
+        stored = _stored(pq.read_table(path))
+        _check(stored)
+    except (pa.ArrowException, OSError, LookupError, ValueError, TypeError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path}: not a file of label scores that can be read ({reason}); {ADVICE}") from error
+    return stored
+
+
+def _check(stored: StoredScores) -> None:
+    """Refuses values of other kinds, and parts of other lengths, than `write_scores` writes.
+
+    Raises:
+        ValueError: There are some.
+    """
+    words, rows = len(stored.words.words), len(stored.ids)
+    names = [*stored.words.words, *stored.label_names, *stored.ids]
+    are_lists = isinstance(stored.words.words, list) and bool(words)
+    if not are_lists or not all(isinstance(name, str) for name in names) or not isinstance(stored.facts, dict):
+        raise ValueError("words, names of labels and ids must be texts, and facts an object")
+    classes = stored.words.classes
+    expected = {
+        "classes": (classes, "i", (words,)),
+        "tokens": (stored.words.tokens, "i", (words,)),
+        "label": (stored.labels, "i", (rows,)),
+        "scored": (stored.scored, "b", (rows,)),
+        "fit": (stored.fit, "b", (rows,)),
+        **{name: (getattr(stored.words, part), "f", (rows, words)) for name, part in MATRICES.items()},
+        "empty": (stored.words.empty, "fi", (words,)),
+        "domain": (stored.words.domain, "fi", (words,)),
+        "content_free": (stored.words.content_free, "fi", (-1, words)),
+        "prior": (stored.words.prior, "fi", (len(stored.label_names),)),
+        "log_scores": (stored.log_scores, "f", (-1, len(stored.label_names))),
+    }
+    for name, (values, kinds, shape) in expected.items():
+        if values is None and name not in ("log_likelihoods", "classes"):
+            continue
+        fits = values.ndim == len(shape) and all(b in (-1, a) for a, b in zip(values.shape, shape, strict=True))
+        if values.dtype.kind not in kinds or not fits:
+            raise ValueError(f"{name} has the shape {values.shape} and holds {values.dtype}")
+    if set(classes.tolist()) != set(range(len(stored.label_names))):
+        raise ValueError("each class must have a word")
+    if rows and not (stored.labels.min() >= 0 and stored.labels.max() < len(stored.label_names)):
+        raise ValueError(f"labels must be class indices below {len(stored.label_names)}")
+    if stored.log_scores is not None and len(stored.log_scores) > rows:
+        raise ValueError("there are more log_scores than rows")
+
+
+def _as_names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError("label_names must be a list")
+    return tuple(value)
 
 
 def _stored(table: pa.Table) -> StoredScores:
     encoded = table.schema.metadata or {}
-    metadata = {name.decode(): json.loads(value) for name, value in encoded.items()}
+    metadata = {name.decode(): parse_json(value) for name, value in encoded.items()}
     parts: dict[str, Any] = {}
     for name, part in MATRICES.items():
         if name in table.column_names:
@@ -175,7 +223,7 @@ def _stored(table: pa.Table) -> StoredScores:
         scored=table["scored"].to_numpy(),
         fit=table["fit"].to_numpy(),
         words=words,
-        label_names=tuple(metadata["label_names"]),
+        label_names=_as_names(metadata["label_names"]),
         facts=metadata["facts"],
         log_scores=log_scores,
     )

@@ -10,7 +10,6 @@ quotes and one of these, has one more `'` before it; a reader takes that one awa
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from textclf.evaluation.pages.report_parts import (
 from textclf.evaluation.pages.report_rows import attributed, confusion_cells, embedded_rows, rows_data
 from textclf.evaluation.pages.training_parts import cartography_part, weight_lists
 from textclf.evaluation.prediction_table import read_predictions
+from textclf.parsing import parse_json
 
 NAME = "index.html"
 LISTS = {
@@ -63,6 +63,7 @@ def write_report_page(folder: str | Path) -> Path:
     metrics = _read_json(folder / "metrics.json")
     if metrics is None:
         raise UserError(f"{folder}: there is no metrics.json; give the folder report/ of a run")
+    _check_numbers(metrics, folder / "metrics.json")
     split = metrics.get("split", "test")
     rows = embedded_rows(table)
     cells = confusion_cells(table)
@@ -113,10 +114,19 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path}: not JSON that can be read ({error}); run the test again, or remove it") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a JSON object; run the test again, or remove it")
     return content
+
+
+def _check_numbers(metrics: Mapping[str, Any], path: Path) -> None:
+    """Refuses metrics that are no numbers."""
+    for name, value in metrics.items():
+        if "/" in name and not isinstance(value, int | float | None):
+            raise UserError(f"{path}: {name} is {value!r}, not a number; run the test again, or remove it")
 
 
 def _key(folder: Path, metrics: Mapping[str, Any]) -> str:

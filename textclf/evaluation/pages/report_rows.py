@@ -163,6 +163,6 @@ def attributed(attributions: Mapping[str, Any], rows: np.ndarray, ids: Sequence[
     found = {}
     for place, (number, id_) in enumerate(zip(rows.tolist(), ids, strict=True)):
         attribution = attributions.get(str(number))
-        if attribution is not None and attribution.get("id") == id_:
+        if isinstance(attribution, Mapping) and attribution.get("id") == id_:
             found[str(place)] = attribution
     return found

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from textclf.evaluation.pages.charts import Chart, Marks
+from textclf.hub import loading
+from textclf.parsing import parse_json
 
+REMEDY = "run fit again, or remove the file"
 MOST_POINTS = 2_000
 """Rows in the map of a training, at most."""
 HARDEST = 50
@@ -24,18 +26,24 @@ def weight_lists(path: Path) -> dict[str, Any] | None:
 
     Args:
         path: `weights.json` of a report.
+
+    Raises:
+        UserError: It is damaged.
     """
     if not path.is_file():
         return None
-    content = json.loads(path.read_text(encoding="utf-8"))
-    most = max((abs(weight) for pairs in content["classes"].values() for _, weight in pairs), default=1.0) or 1.0
+    with loading("file", str(path), REMEDY):
+        content = parse_json(path.read_text(encoding="utf-8"))
+        kind = str(content["kind"])
+        weights: dict[str, list[tuple[str, float]]] = {}
+        for name, pairs in content["classes"].items():
+            weights[name] = [(str(feature).replace(" ", "␣"), float(weight)) for feature, weight in pairs]
+    most = max((abs(weight) for pairs in weights.values() for _, weight in pairs), default=1.0) or 1.0
     classes = []
-    for name, pairs in content["classes"].items():
-        features = []
-        for feature, weight in pairs:
-            features.append({"name": str(feature).replace(" ", "␣"), "weight": weight, "share": abs(weight) / most})
+    for name, pairs in weights.items():
+        features = [{"name": feature, "weight": weight, "share": abs(weight) / most} for feature, weight in pairs]
         classes.append({"name": name, "features": features})
-    return {"kind": content["kind"], "classes": classes}
+    return {"kind": kind, "classes": classes}
 
 
 def cartography_part(path: Path) -> dict[str, Any] | None:
@@ -45,12 +53,14 @@ def cartography_part(path: Path) -> dict[str, Any] | None:
 
     Args:
         path: `cartography.parquet` of a report.
+
+    Raises:
+        UserError: It is damaged.
     """
     if not path.is_file():
         return None
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path)
+    with loading("file", str(path), REMEDY):
+        table = _map_table(path)
     metadata = table.schema.metadata or {}
     mean = np.asarray(table["mean"].to_numpy(), dtype=float)
     order = np.argsort(mean, kind="stable")[:HARDEST]
@@ -60,11 +70,25 @@ def cartography_part(path: Path) -> dict[str, Any] | None:
         row["text"] = text if len(text) <= SHORTENED else f"{text[:SHORTENED]}…"
         hardest.append(row)
     return {
-        "epochs": metadata.get(b"epochs", b"?").decode(),
+        "epochs": metadata.get(b"epochs", b"?").decode(errors="replace"),
         "rows": len(mean),
         "chart": _map(table, mean),
         "hardest": hardest,
     }
+
+
+def _map_table(path: Path) -> Any:
+    """The columns of a map: texts, and numbers without a missing one."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = {"id": pa.string(), "text": pa.string(), "label_name": pa.string()}
+    types = names | dict.fromkeys(("mean", "spread", "correctness"), pa.float64())
+    schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in types.items()])
+    table = pq.read_table(path, columns=list(types))
+    found = table.select(list(types)).cast(schema.with_metadata(table.schema.metadata))
+    found.validate(full=True)
+    return found
 
 
 def _map(table: Any, mean: np.ndarray) -> Chart:
