@@ -121,6 +121,9 @@ def _write_model(model: FineTunedClassifier, folder: Path) -> None:
     tokenizer = tokenizer_from_files(model.fitted["tokenizer"])  # a new one: truncation changes one that is in use
     check_match(tokenizer, network, str(folder))  # a checkpoint may be older than the check
     tokenizer.model_max_length = model.max_length
+    # What looks like a special token in a text is text there, too.
+    tokenizer.split_special_tokens = True
+    tokenizer.init_kwargs["split_special_tokens"] = True
     tokenizer.save_pretrained(folder)
 
 

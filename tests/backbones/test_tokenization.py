@@ -106,9 +106,10 @@ def test_a_tokenizer_that_transformers_makes_up_is_refused(kind, tmp_path):
 def test_added_tokens_without_embeddings_may_be_there_but_not_in_texts(method, tmp_path):
     folder = folder_of(method, tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.add_tokens([f"<extra{i}>" for i in range(50)], special_tokens=True)
+    tokenizer.add_tokens([f"<extra{i}>" for i in range(50)])
+    tokenizer.add_tokens([f"<special{i}>" for i in range(50)], special_tokens=True)
     tokenizer.save_pretrained(folder)
-    read(method, folder)
+    read(method, folder, ["a <special49> film"])  # which is read as text
     with pytest.raises(UserError, match="a text holds '<extra49>', an added token"):
         read(method, folder, ["a film", "a <extra49> film"])
 

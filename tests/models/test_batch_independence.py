@@ -142,7 +142,7 @@ def test_ready_made_scores_are_those_of_transformers_alone(kind, padding, tmp_pa
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     network = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
     for text, scores in zip(TEXTS, together, strict=True):
-        inputs = tokenizer(text, return_tensors="pt", return_token_type_ids=False)
+        inputs = tokenizer(text, return_tensors="pt", return_token_type_ids=False, split_special_tokens=True)
         with torch.no_grad():
             expected = network(**inputs).logits.log_softmax(-1)[0]
         torch.testing.assert_close(scores, expected.double(), atol=1e-4, rtol=1e-4)

@@ -62,7 +62,8 @@ def foreign_share(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> f
 
     Chinese and Japanese characters are words of their own, and do not count as single letters.
     """
-    rows = tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=256)["input_ids"]
+    options = {"add_special_tokens": False, "split_special_tokens": True, "truncation": True, "max_length": 256}
+    rows = tokenizer(list(texts), **options)["input_ids"]
     foreign_by_id: dict[int, bool | None] = {}
     foreign = total = 0
     for row in rows:

@@ -10,6 +10,7 @@ from textclf.backbones.compatibility import check_match, refuse_unembedded, toke
 from textclf.backbones.tokenizer_files import tokenizer_files
 from textclf.console import say
 from textclf.errors import UserError
+from textclf.scoring.look_alikes import look_alikes
 from textclf.types import PreTrainedModel, PreTrainedTokenizerBase
 
 UNBOUNDED = 10**9
@@ -72,6 +73,8 @@ class ModelTokenizer:
     ) -> dict[str, list[Any]]:
         """Returns token ids, and segment ids where the model has segments; at least one token per text.
 
+        What looks like a special token is read as text, in each text and pair.
+
         Args:
             texts: Any number.
             pairs: The second text of each, or None.
@@ -80,18 +83,27 @@ class ModelTokenizer:
         Raises:
             UserError: A text holds an added token that the model has no embedding for.
         """
-        encoded = dict(self.tokenizer(list(texts), pairs, return_attention_mask=False, **options))
-        refuse_unembedded(encoded["input_ids"], self.unembedded)
-        self._fill_empty(encoded)
+        found = look_alikes(self.tokenizer)
+        texts = [found.as_text(text) for text in texts]
+        if pairs is not None:
+            pairs = [found.as_text(text) for text in pairs]
+        encoded = dict(self.tokenizer(texts, pairs, return_attention_mask=False, split_special_tokens=True, **options))
+        encoded["input_ids"] = self.checked(encoded["input_ids"])
+        if "token_type_ids" in encoded:
+            encoded["token_type_ids"] = [segments or [0] for segments in encoded["token_type_ids"]]
         return encoded
 
-    def _fill_empty(self, encoded: dict[str, list[Any]]) -> None:
-        """Gives a text without tokens a special one: tokenizers such as GPT-2's add none, and a model needs one."""
-        for i, ids in enumerate(encoded["input_ids"]):
-            if not ids:
-                encoded["input_ids"][i] = [self._special_id()]
-                if "token_type_ids" in encoded:
-                    encoded["token_type_ids"][i] = [0]
+    def checked(self, rows: Sequence[list[int]]) -> list[list[int]]:
+        """Gives a text without tokens a special one: tokenizers such as GPT-2's add none, and a model needs one.
+
+        Args:
+            rows: Token ids of each text.
+
+        Raises:
+            UserError: A text holds an added token that the model has no embedding for.
+        """
+        refuse_unembedded(rows, self.unembedded)
+        return [ids or [self._special_id()] for ids in rows]
 
     def _special_id(self) -> int:
         """The first special token that the model has an embedding for; token 0 where there is none."""

@@ -23,6 +23,7 @@ from textclf.embeddings.settings import EmbeddingSettings
 from textclf.errors import UserError
 from textclf.hashing import text_hash, text_key, value_hash, weights_hash
 from textclf.hub import cache_folder, loading, local_reference
+from textclf.scoring.look_alikes import look_alikes
 from textclf.version import __version__
 
 WINDOW = 8192
@@ -35,6 +36,7 @@ BUDGETS = {"cpu": 2048, "cuda": 16384}
 """Tokens in a padded batch, by device type."""
 EQUAL_LENGTHS = "batches of one length"
 RIGHT_PADDING = "padded on the right"
+SPECIAL_TOKENS = "special tokens in texts are text"
 """Differences from how sentence-transformers would run an encoder; part of the cache's key."""
 REMEDY = "pass --model.pretrained with a hub id that can be reached, a folder, or package://module/path"
 
@@ -60,6 +62,9 @@ class Embedder:
 
     Vectors are cached on disk by a hash of the encoder's weights, tokenizer and configuration, of the settings, and of
     the text. A text's vector depends on the other texts of its batch by rounding; the cached vector is always used.
+
+    Attributes:
+        uses_cache: Whether vectors are read from the cache, and written to it.
 
     Source: Reimers and Gurevych, 2019, https://arxiv.org/abs/1908.10084.
     """
@@ -100,6 +105,7 @@ class Embedder:
         self.dimension = min(dimension, settings.truncate_dim or dimension)
         self.folder = folder or default_folder()
         self.reused_texts = 0
+        self.uses_cache = True
         self._set_prompt(prompt)
 
     def with_prompt(self, prompt: str) -> Embedder:
@@ -139,7 +145,7 @@ class Embedder:
         """
         keys = [text_key(text) for text in texts]
         by_key = dict(zip(keys, texts, strict=True))
-        found = self.cache.get(list(by_key))
+        found = self.cache.get(list(by_key)) if self.uses_cache else {}
         self.reused_texts += len(found)
         missing = {key: text for key, text in by_key.items() if key not in found}
         new: dict[bytes, Embedded] = {}
@@ -147,7 +153,7 @@ class Embedder:
             new[key] = value
             is_last = len(found) + len(new) == len(by_key)
             if len(new) >= KEPT_TOGETHER or is_last:
-                found |= self.cache.add(new)
+                found |= self.cache.add(new) if self.uses_cache else new
                 new = {}
         return [found[key] for key in keys]
 
@@ -212,7 +218,8 @@ class Embedder:
 
     def _batches(self, texts: Sequence[str]) -> Iterator[_Batch]:
         """Tokenizes texts, sorts them by length, and divides them into batches, the longest texts first."""
-        features = self.model.preprocess(list(texts), prompt=self.prompt)
+        texts = self._as_texts(texts)
+        features = self.model.preprocess(texts, prompt=self.prompt)
         if self._unembedded:
             refuse_unembedded(features["input_ids"].tolist(), self._unembedded)
         mask = features.get("attention_mask")
@@ -240,6 +247,22 @@ class Embedder:
                 per_token = isinstance(value, Tensor) and value.shape == mask.shape
                 batch_features[name] = value[indices][:, columns] if per_token else value
             yield _Batch(indices.tolist(), batch_features, lengths[indices].tolist(), cut[indices].tolist())
+
+    def _as_texts(self, texts: Sequence[str]) -> list[str]:
+        """Texts in which special tokens are text: for a prompt with special tokens of its own, they are divided."""
+        from transformers import PreTrainedTokenizerBase
+
+        tokenizer = self.model.tokenizer
+        if not isinstance(tokenizer, PreTrainedTokenizerBase):
+            if hasattr(tokenizer, "encode_special_tokens"):  # of a model of static vectors
+                tokenizer.encode_special_tokens = True
+            return list(texts)
+        special = look_alikes(tokenizer)
+        # An attribute, as sentence-transformers calls the tokenizer.
+        tokenizer.split_special_tokens = special.pattern.search(self.prompt or "") is None
+        if tokenizer.split_special_tokens:
+            return [special.as_text(text) for text in texts]
+        return [special.divided(text) for text in texts]
 
     def _count_cut(self, texts: Sequence[str], lengths: np.ndarray) -> np.ndarray:
         """Number of tokens of each text that are cut off at the maximum length."""
@@ -270,7 +293,7 @@ class Embedder:
 
         self._unembedded: dict[int, str] = {}
         self._token_limit: int | None = None
-        self._differences: list[str] = []
+        self._differences: list[str] = [SPECIAL_TOKENS]
         tokenizer = self.model.tokenizer
         network = getattr(self.model[0], "auto_model", None)
         if network is None or not isinstance(tokenizer, PreTrainedTokenizerBase):

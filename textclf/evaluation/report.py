@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,12 +89,23 @@ def write_report(
     head = provenance.lines(len(table.labels))
     if fitted and provenance.split == "validation":
         head.append(f"note:       {' and '.join(fitted)} fitted to validation rows: these figures are optimistic")
+    if metrics.get("batch_effect/rows"):
+        head.append(_batch_effect_line(metrics))
     with atomic_path(folder / "metrics.json") as path:
         path.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     with atomic_path(folder / "report.txt") as path:
         text = classification_report_text(table, intervals, extra_metrics)
         path.write_text("\n".join([*head, "", text]), encoding="utf-8")
     return metrics
+
+
+def _batch_effect_line(metrics: Mapping[str, Any]) -> str:
+    """How many predictions depend on the batch size, for the head of report.txt."""
+    changed, rows = metrics["batch_effect/changed_predictions"], metrics["batch_effect/rows"]
+    return (
+        f"batch size: in this 16-bit precision, {changed} of {rows} sampled rows are predicted otherwise if scored "
+        f"alone (log-scores differ by up to {metrics['batch_effect/largest_difference_nats']:.2g} nats)"
+    )
 
 
 def summarize(

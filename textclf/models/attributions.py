@@ -14,6 +14,7 @@ from textclf.errors import UserError
 from textclf.models.base import TextClassifier
 from textclf.models.fine_tuned import FineTunedClassifier
 from textclf.models.modes import evaluation_mode
+from textclf.scoring.look_alikes import look_alikes
 
 STEPS = 64
 """Points between baseline and text at which gradients are taken."""
@@ -105,9 +106,17 @@ def _tokenized(model: FineTunedClassifier, text: str, pair: str | None) -> tuple
     """A batch of one row, and the piece of the text that each of its tokens stands for; None for a special token."""
     rows = {"text": [text]} if pair is None else {"text": [text], "text_pair": [pair]}
     batch = {name: field.to(model.device) for name, field in model.collate(model.encode(rows)).items()}
-    found = model.tokenizer(text, pair, truncation=True, max_length=model.max_length, return_offsets_mapping=True)
+    special = look_alikes(model.tokenizer)
+    texts = (special.as_text(text), special.as_text(pair or ""))
+    found = model.tokenizer(
+        texts[0],
+        None if pair is None else texts[1],
+        split_special_tokens=True,
+        truncation=True,
+        max_length=model.max_length,
+        return_offsets_mapping=True,
+    )
     pieces: list[str | None] = []
-    texts = (text, pair or "")
     ends = [0, 0]
     for number, (_, end) in zip(found.sequence_ids(), found["offset_mapping"], strict=True):
         if number is None:

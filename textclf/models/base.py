@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence, Sized
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
@@ -256,6 +256,22 @@ class TextClassifier(GuardedAttributes, LightningModule):
     def frozen_parameters(self) -> int:
         """Number of parameters of frozen networks that are not modules of this one; by default 0."""
         return 0
+
+    def scoring_dtype(self) -> torch.dtype:
+        """The precision in which evaluation computes: that of autocast, else the lowest of the weights."""
+        trainer = attached_trainer(self)
+        if self.autocast and trainer is not None:
+            for prefix, dtype in (("bf16", torch.bfloat16), ("16", torch.float16)):
+                if str(trainer.precision).startswith(prefix):
+                    return dtype
+        return lowest_precision(self.parameters())
+
+    def scored_apart(self) -> AbstractContextManager[None]:
+        """A context for scoring rows again, beside an evaluation: nothing is counted or read from a cache of results.
+
+        By default there is nothing to do.
+        """
+        return nullcontext()
 
     @property
     def trains_by_batches(self) -> bool:
@@ -665,3 +681,9 @@ class TextClassifier(GuardedAttributes, LightningModule):
 def _without_rows(results: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Results of the same names for no row: those of a filler batch are not counted."""
     return {name: values[:0] for name, values in results.items()}
+
+
+def lowest_precision(weights: Iterable[Tensor]) -> torch.dtype:
+    """The floating-point type of the fewest bits among some weights; float32 where there are none."""
+    types = {weight.dtype for weight in weights if weight.is_floating_point()}
+    return min(types, key=lambda dtype: dtype.itemsize, default=torch.float32)

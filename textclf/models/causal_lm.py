@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -18,12 +19,22 @@ from textclf.console import say
 from textclf.data.contract import ExampleRequest
 from textclf.errors import UserError, check_least
 from textclf.findings.lengths import Tokenization
-from textclf.models.base import TextClassifier
+from textclf.models.base import TextClassifier, lowest_precision
 from textclf.models.few_shot import FewShotPrompts
 from textclf.models.hooks import required_hook
 from textclf.models.label_arguments import class_shares, words_of
 from textclf.models.prompt_scorer import LabelWords, PromptScorer, ReferencePrompts, Scores, concatenated, rounding_cost
-from textclf.models.prompts import TEXTS, FittedPrompt, PromptTemplate, fill_all, fit_texts, ids_of, prompt_length
+from textclf.models.prompts import (
+    TEXTS,
+    FittedPrompt,
+    PromptTemplate,
+    Row,
+    fill_all,
+    fit_texts,
+    ids_of,
+    marked_rows,
+    prompt_length,
+)
 from textclf.models.tokenizations import tokenization_with
 from textclf.models.truncation import cut_counters
 from textclf.processes import attached_trainer, share
@@ -146,6 +157,7 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         self._unembedded: dict[int, str] = {}
         self._split_scores: list[Scores] = []
         self._reported: tuple[Any, str] | None = None
+        self._reports_strategy = True
 
     # What is known without weights
 
@@ -176,6 +188,10 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
     def answer(self, label: str) -> str:
         """The first word of a label, as it is scored."""
         return self.delimiter + self.class_words[self.label_names.index(label)][0]
+
+    def prompt_rows(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Marks what looks like a special token in the examples."""
+        return marked_rows(self.tokenizer, rows) if rows else rows  # without examples, no tokenizer is needed yet
 
     @property
     def words(self) -> list[str]:
@@ -233,7 +249,14 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         Where examples are chosen for each text, also the rows to choose from.
         """
         chosen = self.examples_key if self.chooses_examples else ""
-        return ["prompt ids", self.template.parts, self.bos, self.limit, tokenizer_files(self.tokenizer), chosen]
+        return [
+            "prompt ids of texts",
+            self.template.parts,
+            self.bos,
+            self.limit,
+            tokenizer_files(self.tokenizer),
+            chosen,
+        ]
 
     def prompts(self, rows: Mapping[str, Sequence[Any]]) -> list[FittedPrompt]:
         """The prompt of each row, its text shortened to fit.
@@ -264,6 +287,22 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
     def frozen_parameters(self) -> int:
         """Those of the network."""
         return self.scorer.parameters
+
+    def scoring_dtype(self) -> torch.dtype:
+        """The lowest precision of the network's weights, which are in no submodule."""
+        return lowest_precision(self.scorer.network.parameters())
+
+    @contextmanager
+    def scored_apart(self) -> Iterator[None]:
+        """Scores with a scorer that has counters and a kept prefix of its own; the strategy is not reported."""
+        own = self.scorer.label_scorer
+        self.scorer.label_scorer = self.scorer.new_scorer()
+        self._reports_strategy = False
+        try:
+            yield
+        finally:
+            self.scorer.label_scorer = own
+            self._reports_strategy = True
 
     def for_workers(self) -> Self:
         """Leaves the weights out, which are in no submodule, and the rows that a rule is fitted to."""
@@ -359,7 +398,7 @@ class CausalLMClassifier(FewShotPrompts, TextClassifier):
         input_ids = [np.asarray(ids).tolist() for ids in batch["input_ids"]]
         scores = self.scorer.score(input_ids, misread="published" in self.score_rule.needs)
         used = (self.scorer.label_scorer.strategy, self.scorer.label_scorer.reason)
-        if used != self._reported:
+        if used != self._reported and self._reports_strategy:
             self._reported = used
             say(f"labels are scored {used[0]} ({used[1]})")
         return scores

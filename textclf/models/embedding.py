@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any, ClassVar, Self
 
@@ -16,7 +17,7 @@ from textclf.embeddings.cache import seal, unseal
 from textclf.errors import UserError, check_least
 from textclf.findings.lengths import Tokenization
 from textclf.models.arguments import build_settings
-from textclf.models.base import TextClassifier
+from textclf.models.base import TextClassifier, lowest_precision
 from textclf.models.tokenizations import tokenization_with
 
 
@@ -132,6 +133,19 @@ class EmbeddingClassifier(TextClassifier):
     def share_frozen(self, copy: Self) -> None:
         """Shares the encoder."""
         copy._embedder = self._embedder
+
+    def scoring_dtype(self) -> torch.dtype:
+        """The precision of the encoder: all that follows it is fp32."""
+        return lowest_precision(self.embedder.model.parameters())
+
+    @contextmanager
+    def scored_apart(self) -> Iterator[None]:
+        """Embeds texts without the cache of vectors."""
+        self.embedder.uses_cache = False
+        try:
+            yield
+        finally:
+            self.embedder.uses_cache = True
 
     def frozen_parameters(self) -> int:
         """Those of the encoder."""

@@ -56,6 +56,10 @@ class FewShotPrompts:
         """The answer of an example with this label, with the delimiter that separates it from the prompt."""
         raise NotImplementedError
 
+    def prompt_rows(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Examples as they are put into the prompt; by default as they are."""
+        return rows
+
     @property
     def labels_text(self) -> str:
         """What `{labels}` is replaced by."""
@@ -121,7 +125,7 @@ class FewShotPrompts:
         return templates, chosen
 
     def _template_with(self, examples: Iterable[Row]) -> PromptTemplate:
-        answered = [(row, self.answer(row["label"])) for row in examples]
+        answered = [(row, self.answer(row["label"])) for row in self.prompt_rows(list(examples))]
         return with_examples(self.prompt_template, self.labels_text, answered, self.chat)
 
     def _with_label_name(self, row: Row) -> dict[str, Any]:

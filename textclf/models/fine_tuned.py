@@ -292,7 +292,7 @@ class FineTunedClassifier(TextClassifier):
 
     def encoding_facts(self) -> list[Any]:
         """The tokenizer's files and the maximum length."""
-        return ["cut", self.max_length, self._load_tokenizer().files]
+        return ["text, cut", self.max_length, self._load_tokenizer().files]
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Token ids, segment ids if the encoder has segments, `length` in tokens, and number of tokens `cut` off."""

@@ -105,7 +105,7 @@ class NLIClassifier(InferenceClassifier):
 
     def encoding_facts(self) -> list[Any]:
         """The hypotheses, the tokenizer's files and the maximum length."""
-        return ["pairs", self.hypotheses, self.max_length, self.matched.files]
+        return ["text pairs", self.hypotheses, self.max_length, self.matched.files]
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Each text with each hypothesis: per row one list of token ids per label; `length` and `cut` are sums."""

@@ -76,7 +76,7 @@ class PretrainedClassifier(InferenceClassifier):
 
     def encoding_facts(self) -> list[Any]:
         """The tokenizer's files and the maximum length."""
-        return ["cut", self.max_length, self.matched.files]
+        return ["text, cut", self.max_length, self.matched.files]
 
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Token ids, segment ids if the model has segments, `length` in tokens, and number of tokens `cut` off."""

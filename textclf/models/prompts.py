@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from textclf.errors import UserError
+from textclf.scoring.look_alikes import look_alikes
 from textclf.scoring.tokens import Bos, prompt_token_ids
 from textclf.types import PreTrainedTokenizerBase
 
 TEXTS = ("text", "text_pair")
 SLOTS = re.compile(r"\{(text|text_pair|labels)\}")
-MARKS = re.compile("\ue000(text|text_pair)\ue001")
-"""What is written for a slot while examples, which may contain a slot's name, are filled in: private-use characters."""
+MARKS = re.compile("\ufdd1(text|text_pair)\ufdd2")
+"""What is written for a slot while examples, which may contain a slot's name, are filled in: code points that no text
+may contain, and that `LookAlikes.marked` takes out of the examples."""
 
 Row = Mapping[str, Any]
 
@@ -92,6 +94,16 @@ def rows_of(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return rows
 
 
+def marked_rows(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Rows whose texts may be put into prompts: what looks like a special token is marked as text."""
+    found = look_alikes(tokenizer)
+    marked = []
+    for row in rows:
+        texts = {name: found.marked(row[name]) for name in TEXTS if name in row}
+        marked.append({**row, **texts})
+    return marked
+
+
 def fill_all(templates: Sequence[PromptTemplate], rows: Sequence[Row]) -> list[str]:
     """The prompt of each row by its own template."""
     return [template.fill(row) for template, row in zip(templates, rows, strict=True)]
@@ -118,7 +130,7 @@ def with_examples(
     Raises:
         UserError: The tokenizer has no chat template, or it changes what the user says.
     """
-    marks = {name: f"\ue000{name}\ue001" for name in TEXTS}
+    marks = {name: f"\ufdd1{name}\ufdd2" for name in TEXTS}
     question = template.fill({**marks, "labels": labels})
     answered = []
     for row, answer in examples:
@@ -180,7 +192,8 @@ class FittedPrompt:
     """The prompt of a text that has been shortened to fit.
 
     Attributes:
-        prompt: The prompt.
+        prompt: The prompt; what looks like a special token in its texts is marked, as `textclf.scoring.look_alikes`
+            says.
         input_ids: Its token ids.
         cut: Number of tokens that were cut off.
     """
@@ -204,6 +217,8 @@ def fit_texts(
 ) -> list[FittedPrompt]:
     """Makes prompts, and shortens their texts where they are too long; nothing else of a prompt is ever cut.
 
+    What looks like a special token in a text is read as text.
+
     Args:
         templates: The prompt of each row.
         tokenizer: The tokenizer that counts the tokens.
@@ -217,6 +232,7 @@ def fit_texts(
     Raises:
         UserError: There is no room for any text.
     """
+    rows = marked_rows(tokenizer, rows)
     prompts = fill_all(templates, rows)
     token_ids = prompt_token_ids(tokenizer, prompts, bos)
     fitted = [FittedPrompt(prompt, ids, 0) for prompt, ids in zip(prompts, token_ids, strict=True)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import chain
 from typing import Any, Literal
@@ -22,7 +23,7 @@ from textclf.models.prompts import FittedPrompt, PromptTemplate, fit_texts, prom
 from textclf.models.tokenizations import tokenization_with
 from textclf.scoring.planning import default_budget
 from textclf.scoring.seq2seq import decoder_start, seq2seq_scores, target_token_ids
-from textclf.scoring.tokens import prompt_token_ids
+from textclf.scoring.tokens import appended_ids
 from textclf.scoring.trie import LabelTrie, build_trie
 from textclf.types import PreTrainedModel
 
@@ -99,6 +100,11 @@ class Seq2SeqClassifier(InferenceClassifier):
         """All label words as a tree of tokens."""
         return build_trie(target_token_ids(self.tokenizer, list(chain.from_iterable(self.words))))
 
+    @cached_property
+    def end(self) -> list[int]:
+        """What the tokenizer puts behind a text, such as EOS."""
+        return appended_ids(self.tokenizer)
+
     def adopt(self, network: PreTrainedModel) -> None:
         """Makes the model generate greedily."""
         network.generation_config = greedy(network)
@@ -108,8 +114,7 @@ class Seq2SeqClassifier(InferenceClassifier):
     @property
     def limit(self) -> int:
         """Maximum number of tokens of a prompt, without the EOS that the tokenizer appends."""
-        appended = len(self.tokenizer("a")["input_ids"]) - len(prompt_token_ids(self.tokenizer, ["a"])[0])
-        return self.max_length - appended
+        return self.max_length - len(self.end)
 
     def tokenization(self) -> Tokenization:
         """The tokens of a text inside the prompt."""
@@ -118,7 +123,7 @@ class Seq2SeqClassifier(InferenceClassifier):
 
     def encoding_facts(self) -> list[Any]:
         """The prompt, the tokenizer's files and the length."""
-        return ["filled", self.template.parts, self.max_length, self.matched.files]
+        return ["filled with text", self.template.parts, self.max_length, self.matched.files]
 
     def prompts(self, rows: Mapping[str, Sequence[Any]]) -> list[FittedPrompt]:
         """The prompt of each row, its text shortened to fit; the token ids are those without the appended EOS.
@@ -135,7 +140,7 @@ class Seq2SeqClassifier(InferenceClassifier):
     def encode(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Token ids of the filled prompts, their number as `length`, and the number of tokens `cut` off the texts."""
         prompts = self.prompts(rows)
-        ids = self.matched([prompt.prompt for prompt in prompts], return_token_type_ids=False)["input_ids"]
+        ids = self.matched.checked([[*prompt.input_ids, *self.end] for prompt in prompts])
         return {"input_ids": ids, "length": list(map(len, ids)), "cut": [prompt.cut for prompt in prompts]}
 
     def collate(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
@@ -186,6 +191,15 @@ class Seq2SeqClassifier(InferenceClassifier):
     def decide(self, answer: str) -> int | None:
         """The class that an answer fits; None where it fits none, or several."""
         return class_of(answer, self.words, self.parse)
+
+    @contextmanager
+    def scored_apart(self) -> Iterator[None]:
+        """Leaves the counts of answers as they are."""
+        counts = dict(self._counts)
+        try:
+            yield
+        finally:
+            self._counts = counts
 
     # Figures of an evaluation
 

@@ -32,6 +32,7 @@ def tokenization_with(
             texts,
             pairs,
             add_special_tokens=special,
+            split_special_tokens=True,
             truncation=False,
             return_attention_mask=False,
             return_token_type_ids=False,
@@ -41,7 +42,9 @@ def tokenization_with(
         return ids
 
     def unknown_words(text: str) -> list[str]:
-        encoded = tokenizer(text, truncation=False, return_offsets_mapping=True, verbose=False)
+        encoded = tokenizer(
+            text, split_special_tokens=True, truncation=False, return_offsets_mapping=True, verbose=False
+        )
         pieces = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
         return [text[start:stop] for token, (start, stop) in pieces if token == tokenizer.unk_token_id and stop > start]
 

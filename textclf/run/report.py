@@ -25,6 +25,7 @@ from textclf.evaluation.metrics import predicted_classes
 from textclf.evaluation.provenance import Provenance, data_set_name, described_data, described_method
 from textclf.files import atomic_path
 from textclf.processes import gather, global_seed, run_folder
+from textclf.run.batch_effect import batch_effect, scored_alone
 from textclf.run.extra_metrics import extra_metrics
 from textclf.run.logger_media import record_table, takes_media
 
@@ -137,9 +138,13 @@ class ReportWriter(Callback):
             scores = log_scores.numpy()
         figures = figures_of(model, split)
         extra = extra_metrics(trainer, model)
+        alone = scored_alone(trainer, model, split)
         gathered = gather(Scored(rows, predictions, scores, seconds), trainer)
         if trainer.is_global_zero:
-            self._write(trainer, model, split, in_order(gathered), figures, extra)
+            scored = in_order(gathered)
+            if alone is not None:
+                figures |= batch_effect(alone, scored.rows, scored.predictions, scored.log_scores)
+            self._write(trainer, model, split, scored, figures, extra)
         trainer.strategy.barrier("report")
 
     def _write(

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from textclf.errors import UserError
+from textclf.scoring.look_alikes import MARK, look_alikes
 from textclf.types import PreTrainedTokenizerBase
 
 Bos = Literal["tokenizer", "always", "never"]
@@ -23,7 +24,10 @@ TEXTS_PER_CALL = 256
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, special: bool) -> list[list[int]]:
-    """Tokenises each text as a whole: padding and truncation saved with the tokenizer are switched off."""
+    """Tokenises each text as a whole: padding and truncation saved with the tokenizer are switched off.
+
+    Special tokens behind a mark of `textclf.scoring.look_alikes` are text.
+    """
     if isinstance(texts, str):
         raise UserError(f"expected a list of texts, not the string {texts[:40]!r}: write [text]")
     rows: list[list[int]] = []
@@ -38,6 +42,12 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, speci
             verbose=False,
         )
         rows += encoded["input_ids"]
+    marked = [i for i, text in enumerate(texts) if MARK in text]
+    if marked:
+        before, behind = _added_ids(tokenizer) if special else ([], [])
+        found = look_alikes(tokenizer)
+        for i in marked:
+            rows[i] = [*before, *found.prompt_ids(texts[i]), *behind]
     return rows
 
 
@@ -70,7 +80,7 @@ def prompt_token_ids(
 def whole_token_ids(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[list[int]]:
     """Token ids of each prompt with every BOS that the tokenizer adds or reads, but without what it appends."""
     rows = token_ids(tokenizer, prompts, special=True)
-    appended = _appended(tokenizer)
+    appended = appended_ids(tokenizer)
     if not appended:
         return rows
     bare = []
@@ -93,18 +103,26 @@ def label_token_ids(tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -
     return token_ids(tokenizer, labels, special=False)
 
 
-def _appended(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The special tokens that the tokenizer appends to a text.
+def appended_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The special tokens that the tokenizer appends to a text, such as EOS.
+
+    A token that is appended, but is not special, belongs to the text.
+    """
+    _, end = _added_ids(tokenizer)
+    return end if set(end) <= set(tokenizer.all_special_ids) else []
+
+
+def _added_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """The tokens that the tokenizer puts before and behind a text.
 
     They are found by tokenising a text with and without special tokens; from the right, as BOS and EOS may be the same
-    token. A token that is appended, but is not special, belongs to the text.
+    token.
     """
     (full,) = token_ids(tokenizer, ["a"], special=True)
     (bare,) = token_ids(tokenizer, ["a"], special=False)
     if not bare:
-        return []
+        return [], []
     for end in range(len(full), len(bare) - 1, -1):
         if full[end - len(bare) : end] == bare:
-            tail = full[end:]
-            return tail if set(tail) <= set(tokenizer.all_special_ids) else []
-    return []
+            return full[: end - len(bare)], full[end:]
+    return [], []
