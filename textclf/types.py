@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datasets import Dataset
     from pandas import DataFrame
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 else:
     DataFrame = Dataset = LogisticRegression = PreTrainedConfig = PreTrainedModel = Any
-    PreTrainedTokenizerBase = TfidfVectorizer = Any
+    PreTrainedTokenizerBase = Any
 
 __all__ = [
     "DataFrame",
@@ -23,5 +22,4 @@ __all__ = [
     "PreTrainedConfig",
     "PreTrainedModel",
     "PreTrainedTokenizerBase",
-    "TfidfVectorizer",
 ]

@@ -1,6 +1,7 @@
 import io
 import json
 import math
+import random
 from contextlib import contextmanager
 
 import numpy as np
@@ -8,15 +9,17 @@ import pytest
 import torch
 from datasets import Dataset
 from lightning.pytorch import Callback, Trainer
+from scipy.sparse import hstack
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import Normalizer
+from sklearn.preprocessing import Normalizer, normalize
 
 from tests.models.contract import MethodContract
 from textclf.data import FilesDataModule
 from textclf.errors import UserError
+from textclf.models import counted_rows, streamed_regression
 from textclf.models.tfidf import TfidfClassifier
 from textclf.run.checkpoints import BestCheckpoint
 
@@ -87,6 +90,100 @@ def test_scores_are_those_of_a_plain_pipeline(names, labels, word, char, min_df)
     model = fitted(rows(labels=labels), names, word_ngrams=word, char_ngrams=char, min_df=min_df)
     assert_equal(scores(model), oracle(labels, word=word, char=char, min_df=min_df)(UNSEEN))
     assert_equal(scores(model).exp().sum(dim=1), torch.ones(len(UNSEEN), dtype=torch.float64))
+
+
+def coefficients_of_scikit_learn(train_rows, weights=None, **options):
+    """Those of scikit-learn's own loops over all texts in memory."""
+    kinds = [
+        TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\b\w+\b", sublinear_tf=True, norm=None, **options),
+        TfidfVectorizer(analyzer="char", ngram_range=(1, 4), sublinear_tf=True, norm=None, **options),
+    ]
+    columns = [column for column in ("text", "text_pair") if column in train_rows.column_names]
+    matrices = [kind.fit_transform(list(train_rows[column])) for column in columns for kind in kinds]
+    regression = LogisticRegression(C=5, solver="newton-cg", class_weight=weights, max_iter=1000)
+    regression.fit(normalize(hstack(matrices, format="csr")), list(train_rows["label"]))
+    return torch.tensor(regression.coef_), torch.tensor(regression.intercept_)
+
+
+def invented_rows(number, classes=2, pairs=False):
+    """Rows whose classes use some words more often than others, sorted by class; some classes have few rows."""
+    draw = random.Random(0)
+    texts, labels = [], []
+    for i in range(number):
+        label = i * classes // number
+        words = draw.choices(range(60), k=8) + draw.choices(range(label * 5, label * 5 + 20), k=4)
+        texts.append(" ".join(f"w{word}" for word in words))
+        labels.append(label)
+    return rows(texts, labels, texts[::-1] if pairs else None)
+
+
+@pytest.mark.parametrize("chunk", [500, 10**6])
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        ({}, {"min_df": 2}),
+        ({"max_features": 50}, {"min_df": 1, "max_features": 50}),
+        ({"class_weights": {"b": 3.0}}, {"min_df": 2, "weights": {0: 1, 1: 3, 2: 1}}),
+    ],
+)
+@pytest.mark.parametrize("pairs", [False, True])
+def test_the_fit_is_that_of_scikit_learn_to_the_last_bit(arguments, options, pairs, chunk, monkeypatch):
+    monkeypatch.setattr(counted_rows, "CHUNK_CHARACTERS", chunk)
+    monkeypatch.setattr("textclf.models.tfidf.usable_cores", lambda: 1)
+    train_rows = invented_rows(90, 3, pairs)
+    model = fitted(train_rows, ("a", "b", "c"), min_df=options["min_df"], **arguments)
+    coefficients, intercepts = coefficients_of_scikit_learn(train_rows, **options)
+    assert torch.equal(model.fitted["coefficients"], coefficients)
+    assert torch.equal(model.fitted["intercepts"], intercepts)
+
+
+@pytest.fixture
+def streamed(monkeypatch):
+    """As if all features together were too large for the memory, on rows of many chunks, slices and blocks."""
+    monkeypatch.setattr("textclf.models.tfidf.MAX_VALUES", 0)
+    monkeypatch.setattr("textclf.models.tfidf.usable_cores", lambda: 1)
+    monkeypatch.setattr(counted_rows, "CHUNK_CHARACTERS", 2000)
+    monkeypatch.setattr(streamed_regression, "SLICE_VALUES", 300)
+    monkeypatch.setattr(streamed_regression, "BLOCK_SLICES", 20)
+
+
+@pytest.mark.parametrize(("classes", "pairs"), [(2, False), pytest.param(5, True, marks=pytest.mark.slow)])
+def test_a_streamed_fit_agrees_with_one_in_memory(classes, pairs, monkeypatch, streamed, capsys):
+    monkeypatch.setattr(streamed_regression, "EPOCHS", 40)  # as many steps as for many rows
+    names = [str(i) for i in range(classes)]
+    train_rows = invented_rows(300, classes, pairs)
+    given = [train_rows["text"], train_rows["text_pair"] if pairs else None]
+    actual = scores(fitted(train_rows, names), *given)
+    assert "stochastic gradient descent" in capsys.readouterr().err
+    monkeypatch.setattr("textclf.models.tfidf.MAX_VALUES", 10**8)
+    expected = scores(fitted(train_rows, names), *given)
+    assert not capsys.readouterr().err
+    assert (actual.argmax(dim=1) == expected.argmax(dim=1)).double().mean() > 0.98
+    if classes == 2:  # for several, the logits are those of one class against all others
+        torch.testing.assert_close(actual.exp(), expected.exp(), rtol=0, atol=0.05)
+
+
+def test_a_streamed_fit_keeps_weights_names_and_missing_classes(streamed):
+    train_rows = invented_rows(300, 2)
+    labels = [label * 2 for label in train_rows["label"]]
+    plain, weighted = (
+        scores(fitted(rows(train_rows["text"], labels), class_weights=weights)) for weights in (None, {"good": 20.0})
+    )
+    assert (plain[:, 1] == -math.inf).all()
+    assert (weighted[:, 2] > plain[:, 2]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("classes", [2, 5])
+def test_a_streamed_fit_does_not_depend_on_the_processes(classes, streamed, monkeypatch):
+    names = [str(i) for i in range(classes)]
+    train_rows = invented_rows(400, classes)
+    alone = fitted(train_rows, names).fitted
+    monkeypatch.setattr("textclf.models.tfidf.usable_cores", lambda: 2)
+    together = fitted(train_rows, names).fitted
+    assert [block["vocabulary"] for block in together["blocks"]] == [block["vocabulary"] for block in alone["blocks"]]
+    assert torch.equal(together["coefficients"], alone["coefficients"])
+    assert torch.equal(together["intercepts"], alone["intercepts"])
 
 
 def test_learns_its_rows():

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from textclf.console import say
+from textclf.data.columns import int_column
 from textclf.errors import UserError, check_least, check_range
+from textclf.hardware.device import usable_cores
+from textclf.models.array_file import temporary_arrays
 from textclf.models.checkpoint_checks import loading_part
+from textclf.models.counted_rows import CountedRows
 from textclf.models.label_arguments import check_class_weights, weights_in_loss
 from textclf.models.preparation import PreparedClassifier
+from textclf.models.streamed_regression import EPOCHS, fit_streamed
+from textclf.models.tfidf_features import Features, all_in_memory, in_chunks, joined, restored, select
 from textclf.models.top_features import TopFeatures, top_features
-from textclf.types import Dataset, LogisticRegression, TfidfVectorizer
-
-Matrix = Any  # scipy.sparse.csr_matrix
-Block = tuple[str, TfidfVectorizer]
-"""A column of texts, and its vectorizer."""
+from textclf.ngrams import Analyzer
+from textclf.types import Dataset, LogisticRegression
 
 MAX_ITERATIONS = 1000
 """scikit-learn's default of 100 is not always enough with weak regularisation."""
+MAX_VALUES = 100_000_000
+"""Values of the features of all rows that are held in memory together, which take 1.2 GB."""
 
 
 class TfidfClassifier(PreparedClassifier):
@@ -35,6 +41,12 @@ class TfidfClassifier(PreparedClassifier):
     word counts separately in both, and no n-gram spans both.
 
     A class without train rows keeps its column: its probability is 0, its log-probability -inf.
+
+    The memory that `fit` needs does not grow with the number of rows, but for 16 bytes a row: n-grams are counted on all
+    cores and kept in a temporary file (in `TMPDIR`, about 1 KB for a row of 50 characters). Up to 4,000,000 distinct
+    n-grams of words are counted, and as many of characters; if there are more, the rarest are dropped. Features of up to
+    100,000,000 values (about 900,000 rows of 35 characters) are fitted in memory, to the optimum, and more of them by
+    averaged stochastic gradient descent. The result is the same with any number of cores and processes.
     """
 
     architecture = ("word_ngrams", "char_ngrams", "sublinear_tf")
@@ -51,7 +63,7 @@ class TfidfClassifier(PreparedClassifier):
         C: float = 5.0,
         class_weights: Literal["balanced"] | dict[str, float] | None = None,
     ) -> None:
-        """Stores the hyperparameters; fitting uses no random numbers.
+        """Stores the hyperparameters; fitting depends on no seed.
 
         Args:
             num_classes: Number of labels, linked from the data.
@@ -69,7 +81,7 @@ class TfidfClassifier(PreparedClassifier):
             UserError: A value is out of range, or a weight's name is not a label.
         """
         super().__init__(num_classes, label_names)
-        self.ngrams: dict[str, tuple[int, int]] = {}
+        self.ngrams: dict[Analyzer, tuple[int, int]] = {}
         if word_ngrams:
             self.ngrams["word"] = _ngram_range("word_ngrams", word_ngrams)
         if char_ngrams:
@@ -84,7 +96,7 @@ class TfidfClassifier(PreparedClassifier):
         self.sublinear_tf = sublinear_tf
         self.C = C
         self.class_weights = check_class_weights(class_weights, self.label_names)
-        self._rebuilt: tuple[dict[str, Any], list[Block], LogisticRegression] | None = None
+        self._rebuilt: tuple[dict[str, Any], list[Features], LogisticRegression] | None = None
 
     # The contract
 
@@ -92,31 +104,30 @@ class TfidfClassifier(PreparedClassifier):
         """Counts the n-grams of the train rows, and fits the regression.
 
         Raises:
-            UserError: Only one class has rows, or no n-gram is in at least `min_df` of them.
+            UserError: Only one class has rows, no n-gram is in at least `min_df` of them, or no space is left for the
+                temporary file.
         """
-        from sklearn.linear_model import LogisticRegression
-
-        labels = list(train_rows["label"])
-        present = sorted(set(labels))
+        labels = int_column(train_rows, "label")
+        present = np.unique(labels).tolist()
         if len(present) < 2:
             names = ", ".join(self.label_names[label] for label in present) or "none"
             raise UserError(f"the train rows have one class only ({names}): give rows of two or more classes")
-        stored = []
-        matrices = []
-        for column in ("text", "text_pair"):
-            if column in train_rows.column_names:
-                texts = list(train_rows[column])
-                for analyzer in self.ngrams:
-                    vectorizer = self._vectorizer(analyzer, min_df=self.min_df, max_features=self.max_features)
-                    matrices.append(_fit_transform(vectorizer, column, texts))
-                    stored.append(_stored(column, vectorizer))
-        # For several classes L-BFGS takes several times as long, and liblinear does not support them.
-        regression = LogisticRegression(
-            C=self.C, class_weight=self._class_weight(labels), solver="newton-cg", max_iter=MAX_ITERATIONS
-        )
-        regression.fit(_joined(matrices), labels)
+        with temporary_arrays("the n-grams of the train rows") as file:
+            counted = CountedRows(train_rows, self.ngrams, self.max_features is not None, usable_cores(), file)
+            features = [
+                select(
+                    vocabulary,
+                    counted.rows,
+                    self.ngrams[vocabulary.analyzer],
+                    self.min_df,
+                    self.max_features,
+                    self.sublinear_tf,
+                )
+                for vocabulary in counted.vocabularies
+            ]
+            regression = self._regression(counted, features, labels)
         self.fitted = {
-            "blocks": stored,
+            "blocks": [one.stored() for one in features],
             "classes": regression.classes_.tolist(),
             "coefficients": torch.tensor(regression.coef_),
             "intercepts": torch.tensor(regression.intercept_),
@@ -128,15 +139,15 @@ class TfidfClassifier(PreparedClassifier):
         Raises:
             UserError: The model was fitted on text pairs, and the rows have single texts, or the other way round.
         """
-        blocks, regression = self._rebuild()
-        fitted = {column for column, _ in blocks}
+        features, regression = self._rebuild()
+        fitted = {one.column for one in features}
         given = {"text", "text_pair"} & batch.keys()
         if fitted != given:
             raise UserError(
                 f"the rows have {' and '.join(sorted(given))}, but the model was fitted on "
                 f"{' and '.join(sorted(fitted))}: give rows with the same columns"
             )
-        matrix = _joined([vectorizer.transform(batch[column]) for column, vectorizer in blocks])
+        matrix = joined([one.of_texts(batch[one.column]) for one in features])
         logits = torch.from_numpy(regression.decision_function(matrix))
         if logits.ndim == 1:  # two classes: scikit-learn returns the log-odds of the second
             logits = torch.stack([torch.zeros_like(logits), logits], dim=1)
@@ -158,70 +169,52 @@ class TfidfClassifier(PreparedClassifier):
 
     # Fitting
 
-    def _vectorizer(self, analyzer: str, **options: Any) -> TfidfVectorizer:
-        from sklearn.feature_extraction.text import TfidfVectorizer
+    def _regression(self, counted: CountedRows, features: list[Features], labels: np.ndarray) -> LogisticRegression:
+        """Fits the regression: to all features in memory if they are few enough, otherwise to parts of them in turn."""
+        from sklearn.linear_model import LogisticRegression
 
-        return TfidfVectorizer(
-            analyzer=analyzer,
-            ngram_range=self.ngrams[analyzer],
-            token_pattern=r"(?u)\b\w+\b" if analyzer == "word" else None,  # words of one letter too
-            sublinear_tf=self.sublinear_tf,
-            norm=None,  # `_joined` normalises the whole row
-            **options,
+        weights = self._class_weight(labels)
+        width = sum(len(one.places) for one in features)
+        values = sum(
+            vocabulary.frequencies[name]
+            for vocabulary, one in zip(counted.vocabularies, features, strict=True)
+            for name in one.places
         )
+        if values > MAX_VALUES:
+            say(
+                f"{counted.rows:,} train rows with {values:,} values of {width:,} n-grams: the regression is fitted by "
+                f"stochastic gradient descent, {EPOCHS} passes over a temporary file"
+            )
+            return fit_streamed(in_chunks(counted, features), width, labels, self.C, weights, usable_cores())
+        # For several classes L-BFGS takes several times as long, and liblinear does not support them.
+        regression = LogisticRegression(C=self.C, class_weight=weights, solver="newton-cg", max_iter=MAX_ITERATIONS)
+        return regression.fit(all_in_memory(counted, features), labels)
 
-    def _class_weight(self, labels: Sequence[int]) -> dict[int, float]:
+    def _class_weight(self, labels: np.ndarray) -> dict[int, float]:
         """Weight in the loss of each class that has train rows, as scikit-learn takes them."""
-        counts = Counter(labels)
-        names = [self.label_names[label] for label in counts]
-        weights = weights_in_loss(self.class_weights, names, list(counts.values()))
-        return dict(zip(counts, weights, strict=True))
+        present, counts = np.unique(labels, return_counts=True)
+        names = [self.label_names[label] for label in present]
+        weights = weights_in_loss(self.class_weights, names, counts.tolist())
+        return dict(zip(present.tolist(), weights, strict=True))
 
-    def _rebuild(self) -> tuple[list[Block], LogisticRegression]:
-        """Builds scikit-learn's objects from `self.fitted`, again only after it was replaced."""
+    def _rebuild(self) -> tuple[list[Features], LogisticRegression]:
+        """Builds the features and scikit-learn's object from `self.fitted`, again only after it was replaced."""
         if self._rebuilt is None or self._rebuilt[0] is not self.fitted:
             from sklearn.linear_model import LogisticRegression
 
             if not self.fitted:
                 raise UserError(f"{type(self).__name__} is not fitted: run `fit` first, or load a checkpoint")
-            blocks = []
             with loading_part("n-grams"):
-                for stored in self.fitted["blocks"]:
-                    vectorizer = self._vectorizer(stored["analyzer"], vocabulary=json.loads(stored["vocabulary"]))
-                    vectorizer.idf_ = stored["idf"].cpu().numpy()
-                    blocks.append((stored["column"], vectorizer))
+                features = [
+                    restored(stored, self.ngrams[stored["analyzer"]], self.sublinear_tf)
+                    for stored in self.fitted["blocks"]
+                ]
                 regression = LogisticRegression()
                 regression.classes_ = torch.tensor(self.fitted["classes"]).numpy()
                 regression.coef_ = self.fitted["coefficients"].cpu().numpy()
                 regression.intercept_ = self.fitted["intercepts"].cpu().numpy()
-            self._rebuilt = self.fitted, blocks, regression
+            self._rebuilt = self.fitted, features, regression
         return self._rebuilt[1:]
-
-
-def _fit_transform(vectorizer: TfidfVectorizer, column: str, texts: list[str]) -> Matrix:
-    try:
-        return vectorizer.fit_transform(texts)
-    except ValueError as error:  # scikit-learn raises it for an empty vocabulary
-        name = f"{vectorizer.analyzer}_ngrams"
-        ngrams = list(vectorizer.ngram_range)
-        raise UserError(
-            f"min_df {vectorizer.min_df} with {name} {ngrams} keeps no n-gram of {column} "
-            f"in {len(texts)} train rows: lower min_df, or set {name} to null"
-        ) from error
-
-
-def _joined(matrices: list[Matrix]) -> Matrix:
-    from scipy.sparse import hstack
-    from sklearn.preprocessing import normalize
-
-    return normalize(hstack(matrices, format="csr"), copy=False)
-
-
-def _stored(column: str, vectorizer: TfidfVectorizer) -> dict[str, Any]:
-    # One string: torch.load(weights_only=True) takes seconds for a list of a million strings.
-    vocabulary = json.dumps(vectorizer.get_feature_names_out().tolist(), ensure_ascii=False)
-    idf = torch.tensor(vectorizer.idf_)
-    return {"column": column, "analyzer": vectorizer.analyzer, "vocabulary": vocabulary, "idf": idf}
 
 
 def _ngram_range(name: str, ngrams: Sequence[int]) -> tuple[int, int]:
