@@ -9,6 +9,8 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import settings
 
+from tests.deprecations import python_warnings, raise_on_log_lines, warning_filters
+
 settings.register_profile("textclf", deadline=None)  # the machine may be busy
 settings.load_profile("textclf")
 CACHE = TemporaryDirectory(prefix="textclf-tests-", ignore_cleanup_errors=True)
@@ -18,6 +20,7 @@ os.environ |= {  # before anything imports datasets or huggingface_hub, which re
     "HF_DATASETS_CACHE": os.path.join(CACHE.name, "datasets"),
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "PYTHONWARNINGS": python_warnings(),
     "OMP_NUM_THREADS": "1",  # tiny models: threads would wait for each other far longer than they compute
     "TOKENIZERS_PARALLELISM": "false",
     "TQDM_DISABLE": "1",
@@ -31,6 +34,12 @@ WORDS = {
     "positive": ["재미있는", "최고의", "wonderful", "great", "감동적인", "a joy to watch"],
 }
 NEUTRAL = ["영화", "배우", "이야기 ,", "the film", "the plot", "음악은", "and", "그리고", "어제 본", "its second half"]
+
+
+def pytest_configure(config):
+    for line in warning_filters():
+        config.addinivalue_line("filterwarnings", line)
+    raise_on_log_lines()
 
 
 def pytest_unconfigure():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -213,12 +212,9 @@ def checkpoint_gradients(network: PreTrainedModel) -> None:
         UserError: The architecture cannot.
     """
     try:
-        with warnings.catch_warnings():
-            # Newer versions of transformers deprecate this name for one that older supported versions do not have.
-            warnings.filterwarnings("ignore", "`gradient_checkpointing_enable` is deprecated", FutureWarning)
-            network.gradient_checkpointing_enable(  # type: ignore[no-untyped-call]
-                gradient_checkpointing_kwargs={"use_reentrant": False}
-            )
+        # Newer versions of transformers deprecate the second name for the first, which older ones do not have.
+        enable = getattr(network, "activation_checkpointing_enable", None) or network.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     except ValueError as error:
         raise UserError(f"a {type(network).__name__} cannot do gradient_checkpointing: set it to false") from error
     network.config.use_cache = False  # a classifier needs no key-value cache; with one, transformers warns
