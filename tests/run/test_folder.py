@@ -1,8 +1,10 @@
+import threading
 from pathlib import Path
 
 import pytest
 
 from textclf.errors import UserError
+from textclf.run import folder
 from textclf.run.folder import claim_run_folder, find_checkpoint, run_name
 
 
@@ -69,11 +71,38 @@ def test_versions_count_up():
 
 
 def test_given_folder():
-    assert claim_run_folder("nsmc", "deep/run", None).path == Path("deep/run")
+    assert claimed_path("deep/run") == Path("deep/run")
     assert Path("deep/run").is_dir()
     touch("deep/run/notes.txt")
-    assert claim_run_folder("nsmc", "deep/run", None).path == Path("deep/run")
+    assert claimed_path("deep/run") == Path("deep/run")
     assert not Path("runs").exists()
+
+
+def claimed_path(run_dir, resumed=None):
+    """The path of a folder that is claimed, and released again."""
+    claimed = claim_run_folder("nsmc", run_dir, resumed)
+    claimed.release()
+    return claimed.path
+
+
+def test_two_runs_at_the_same_time_do_not_share_a_folder(monkeypatch):
+    monkeypatch.setattr(folder, "LOCK_SECONDS", 0.2)
+    first = claim_run_folder("nsmc", "run", None)
+    checkpoint = touch("run/checkpoints/last.ckpt")
+    for resumed in (None, checkpoint):
+        with pytest.raises(UserError, match="another run is going on in 'run': wait for its end, or name another"):
+            claim_run_folder("nsmc", "run", resumed)
+    first.release()
+    first.release()  # a second time does no harm
+    assert claimed_path("run", checkpoint) == Path("run")
+
+
+def test_a_run_waits_for_one_that_is_about_to_end():
+    first = claim_run_folder("nsmc", "run", None)
+    timer = threading.Timer(0.3, first.release)
+    timer.start()
+    assert claimed_path("run") == Path("run")
+    timer.join()
 
 
 @pytest.mark.parametrize("used", ["run/config.yaml", "run/checkpoints/last.ckpt"])
@@ -83,8 +112,8 @@ def test_used_folder_is_refused_save_for_resuming_it(used):
     for resumed in (None, other):
         with pytest.raises(UserError, match=r"'run' holds a run already: .* --run_dir run --ckpt_path last"):
             claim_run_folder("nsmc", "run", resumed)
-    assert claim_run_folder("nsmc", "run", touch("run/checkpoints/last.ckpt")).path == Path("run")
-    assert claim_run_folder("nsmc", str(Path("run").resolve()), Path("run/checkpoints/last.ckpt")).path.name == "run"
+    assert claimed_path("run", touch("run/checkpoints/last.ckpt")) == Path("run")
+    assert claimed_path(str(Path("run").resolve()), Path("run/checkpoints/last.ckpt")).name == "run"
 
 
 def test_a_run_folder_is_named_in_utf8():
@@ -132,9 +161,9 @@ def test_other_processes_than_the_first_remove_nothing(monkeypatch):
 
 def test_folder_that_cannot_be_made():
     touch("file")
-    for folder in ("file", "file/run"):
+    for path in ("file", "file/run"):
         with pytest.raises(UserError, match=f"run_dir '{folder}' cannot be made .*: name another"):
-            claim_run_folder("nsmc", folder, None)
+            claim_run_folder("nsmc", path, None)
 
 
 def test_find_checkpoint():

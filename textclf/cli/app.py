@@ -120,6 +120,8 @@ class TextCLI(LightningCLI):
         except BaseException:
             self.claimed.remove_if_empty()
             raise
+        finally:
+            self.claimed.release()
 
     # From words to a configuration
 

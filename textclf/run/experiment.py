@@ -155,6 +155,8 @@ def run_experiment(
                 again = f"run_experiment(model, data, run_dir={str(claimed.path)!r}, command='fit', ckpt_path='last')"
                 say_interrupted(number, chosen, claimed.path, again, ", with a new model")
             raise
+        finally:
+            claimed.release()
 
 
 def _check_arguments(model: Any, data: Any, callbacks: Any, trainer: Mapping[str, Any]) -> None:

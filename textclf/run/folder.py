@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,6 +14,11 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]  # there is no other way to say that a module may be missing
 
 from textclf.console import say
 from textclf.data.text_values import mended
@@ -24,6 +30,9 @@ from textclf.run.yaml_values import dump, is_inline
 ROOT = Path("runs")
 RECORDS = ("wandb", "tensorboard")
 """Folders in a run folder that loggers make before any row is read."""
+
+LOCK_SECONDS = 10.0
+"""How long a run waits for another one in its folder: the workers of a run that was killed end a little later."""
 
 
 def is_first_process() -> bool:
@@ -65,6 +74,49 @@ def run_group(config: dict[str, Any]) -> str:
     return f"{data.removesuffix('DataModule')} {method}"
 
 
+class FolderLock:
+    """The lock of a run folder, so that no two runs write to it at the same time.
+
+    The folder itself is locked, without a further file. The lock ends with the process.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Locks a folder.
+
+        Args:
+            folder: It exists.
+
+        Raises:
+            UserError: Another run holds the lock for more than `LOCK_SECONDS`.
+        """
+        self._descriptor: int | None = None
+        if fcntl is None:
+            return
+        self._descriptor = os.open(folder, os.O_RDONLY)
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not self._is_taken():
+            if time.monotonic() > deadline:
+                self.release()
+                raise UserError(f"another run is going on in {str(folder)!r}: wait for its end, or name another folder")
+            time.sleep(0.1)
+
+    def _is_taken(self) -> bool:
+        assert self._descriptor is not None
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            pass
+        return True
+
+    def release(self) -> None:
+        """Ends the lock; a second call does nothing."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of a run.
@@ -72,10 +124,17 @@ class RunFolder:
     Attributes:
         path: The folder.
         made: The folders that were made for it, the outermost first; none on other processes than the first.
+        lock: Its lock; None on other processes than the first.
     """
 
     path: Path
     made: tuple[Path, ...] = ()
+    lock: FolderLock | None = None
+
+    def release(self) -> None:
+        """Lets other runs use the folder."""
+        if self.lock is not None:
+            self.lock.release()
 
     def remove_if_empty(self) -> None:
         """Removes the folders that were made for a run that failed before it wrote a file.
@@ -104,7 +163,7 @@ def claim_run_folder(name: str, run_dir: str | None, resumed: Path | None) -> Ru
         resumed: The checkpoint that training resumes from; its own folder may be claimed again.
 
     Raises:
-        UserError: `run_dir` holds another run, or its name is not UTF-8.
+        UserError: `run_dir` holds another run, or one is going on in it, or its name is not UTF-8.
     """
     if run_dir is None:
         if is_first_process():
@@ -113,20 +172,29 @@ def claim_run_folder(name: str, run_dir: str | None, resumed: Path | None) -> Ru
     folder = Path(run_dir)
     if mended(run_dir) != run_dir:
         raise UserError(f"run_dir {run_dir!r} is not UTF-8, which Parquet files must be named in: name another")
-    made: tuple[Path, ...] = ()
-    own = resumed is not None and folder.resolve() in resumed.resolve().parents
-    if is_first_process() and not own:
-        if (folder / "config.yaml").exists() or (folder / "checkpoints").exists():
-            raise UserError(
-                f"run_dir {str(folder)!r} holds a run already: name another folder, or resume it with "
-                f"`fit --config {folder}/config.yaml --run_dir {folder} --ckpt_path last`"
-            )
-        with _errors_name(f"run_dir {str(folder)!r} cannot be made", "name another"):
-            made = _missing(folder)
-            folder.mkdir(parents=True, exist_ok=True)
+    if not is_first_process():
+        return RunFolder(folder)
+    with _errors_name(f"run_dir {str(folder)!r} cannot be made", "name another"):
+        made = _missing(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FolderLock(folder)
+        try:
+            if resumed is None or folder.resolve() not in resumed.resolve().parents:
+                _refuse_used(folder)
             with TemporaryFile(dir=folder):  # fails in an existing folder that this user may not write to
                 pass
-    return RunFolder(folder, made)
+        except BaseException:
+            lock.release()
+            raise
+    return RunFolder(folder, made, lock)
+
+
+def _refuse_used(folder: Path) -> None:
+    if (folder / "config.yaml").exists() or (folder / "checkpoints").exists():
+        raise UserError(
+            f"run_dir {str(folder)!r} holds a run already: name another folder, or resume it with "
+            f"`fit --config {folder}/config.yaml --run_dir {folder} --ckpt_path last`"
+        )
 
 
 def _next_version(parent: Path) -> RunFolder:
@@ -138,12 +206,11 @@ def _next_version(parent: Path) -> RunFolder:
     version = 0
     with _errors_name(f"the run folder {str(parent)!r} cannot be made in {str(Path.cwd())!r}", "pass --run_dir"):
         made = _missing(parent)
-        parent.mkdir(parents=True, exist_ok=True)
         while True:
             folder = parent / str(version)
             with suppress(FileExistsError):  # another process may be faster
-                folder.mkdir()
-                return RunFolder(folder, (*made, folder))
+                folder.mkdir(parents=True)  # one that fails may have removed the empty folder above
+                return RunFolder(folder, (*made, folder), FolderLock(folder))
             version += 1
 
 
