@@ -9,10 +9,10 @@ from typing import Any
 from soaks.memory import GROWTH, Sampler
 from soaks.server import RESTART, Server
 
-MOST_ROUNDS = 6
+MOST_ROUNDS = 10
 """Runs of the command, each of which asks again what the one before got no answer to."""
-CONCURRENCY = 64
-TIMEOUT = 3.0
+CONCURRENCY = 32
+TIMEOUT = 10.0
 CONFIG = """
 model:
   class_path: ChatClassifier
@@ -51,9 +51,11 @@ def soak_chat(questions: int, folder: Path) -> dict[str, Any]:
     rounds: list[dict[str, Any]] = []
     with Server(folder / "server.log", max(50, questions // 10)) as server:
         with Sampler(folder) as sampler:
-            while len(rounds) < MOST_ROUNDS and not (rounds and rounds[-1]["requests"] == 0):
+            while len(rounds) < MOST_ROUNDS and not is_over(rounds):
                 rounds.append(asked(server.url, folder, len(rounds)))
         behaviours, paid = server.counts()
+    if not is_over(rounds):
+        return {"questions": questions, "rounds": rounds, **sampler.found(), "ok": False}
     table = read_predictions(folder / f"run-{len(rounds) - 1}" / "report" / "predictions.parquet")
     found = {
         "questions": questions,
@@ -67,25 +69,33 @@ def soak_chat(questions: int, folder: Path) -> dict[str, Any]:
         **sampler.found(),
     }
     is_right = found["right_answers"] == questions and not found["lost"] and not found["paid_twice"]
-    return {**found, "ok": is_right and rounds[-1]["requests"] == 0 and found["memory_growth_mib"] <= GROWTH}
+    return {**found, "ok": is_right and found["memory_growth_mib"] <= GROWTH}
+
+
+def is_over(rounds: list[dict[str, Any]]) -> bool:
+    """Whether the last run got all answers from the store."""
+    return bool(rounds) and rounds[-1].get("requests") == 0
 
 
 def asked(url: str, folder: Path, number: int) -> dict[str, Any]:
     """Runs the command once.
 
     Returns:
-        Requests that were sent, questions without an answer, and answers from the store.
+        Requests that were sent, questions without an answer, and answers from the store; the exit code of a run that
+        stopped, since the server gave no answer to many questions in a row.
     """
     from textclf.cli import main
 
     run = folder / f"run-{number}"
-    main(
-        [
-            *("test", "--config", str(folder / "config.yaml"), "--run_dir", str(run)),
-            *("--data.data_dir", str(folder / "rows"), "--model.base_url", url),
-            *("--model.cache", str(folder / "answers.sqlite"), "--model.timeout", str(TIMEOUT)),
-            *("--model.concurrency", str(CONCURRENCY)),
-        ]
-    )
+    words = [
+        *("test", "--config", str(folder / "config.yaml"), "--run_dir", str(run)),
+        *("--data.data_dir", str(folder / "rows"), "--model.base_url", url),
+        *("--model.cache", str(folder / "answers.sqlite"), "--model.timeout", str(TIMEOUT)),
+        *("--model.concurrency", str(CONCURRENCY)),
+    ]
+    try:
+        main(words)
+    except SystemExit as stop:
+        return {"exit_code": stop.code}
     metrics = json.loads((run / "report" / "metrics.json").read_text(encoding="utf-8"))
     return {name: metrics[f"chat/{name}"] for name in ("requests", "failed", "cached")}

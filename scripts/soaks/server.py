@@ -35,7 +35,7 @@ BEHAVIOURS = {
     "connection reset": 2.5,
 }
 """What the server does with a request, and how often, in per cent."""
-HANG_SECONDS = 8.0
+HANG_SECONDS = 15.0
 """Longer than the client waits."""
 PAUSE = 0.5
 """Seconds between the end of the server's process and its next start."""

@@ -58,10 +58,10 @@ def test_each_of_four_jobs_of_one_name_has_its_own_folder(tiny_encoder, rows_fol
 
 
 @pytest.mark.slow
-def test_of_several_jobs_in_one_run_folder_one_runs(tiny_encoder, rows_folder, tmp_path):
-    jobs = [started(tiny_encoder, rows_folder, tmp_path, "tuned", "--run_dir", "run") for _ in range(3)]
+def test_of_two_jobs_in_one_run_folder_one_runs(tiny_encoder, rows_folder, tmp_path):
+    jobs = [started(tiny_encoder, rows_folder, tmp_path, "tuned", "--run_dir", "run") for _ in range(2)]
     results = ended(jobs)
-    assert sorted(code for code, _ in results) == [0, 2, 2]
+    assert sorted(code for code, _ in results) == [0, 2]
     for code, output in results:
         if code:
             last = output.strip().splitlines()[-1]

@@ -162,7 +162,7 @@ def test_other_processes_than_the_first_remove_nothing(monkeypatch):
 def test_folder_that_cannot_be_made():
     touch("file")
     for path in ("file", "file/run"):
-        with pytest.raises(UserError, match=f"run_dir '{folder}' cannot be made .*: name another"):
+        with pytest.raises(UserError, match=f"run_dir '{path}' cannot be made .*: name another"):
             claim_run_folder("nsmc", path, None)
 
 

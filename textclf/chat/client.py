@@ -210,8 +210,10 @@ class ChatServer:
             return checked_answer(self._clean(raw.text))
         except openai.APIStatusError as error:
             return self._judge(error)
-        except (openai.APIError, TimeoutError) as error:
-            why = f"{error} {error.__cause__ or ''}".strip() or "no answer in time"
+        except TimeoutError:
+            raise PassingError(f"no answer in {self.limits.timeout:g} s") from None
+        except openai.APIError as error:
+            why = f"{error} {error.__cause__ or ''}".strip()
             raise PassingError(self._clean(why)) from None  # `error` itself may repeat the key
         except TypeError as error:  # raised by the client, before anything was sent
             self.account.spent.requests -= 1
