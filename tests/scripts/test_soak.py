@@ -9,7 +9,7 @@ import pytest
 def test_no_question_is_lost_or_paid_for_twice(script, tmp_path, monkeypatch):
     monkeypatch.setattr("textclf.chat.retries.BACKOFF", 0.2)
     monkeypatch.setattr("soaks.chat.CONCURRENCY", 16)
-    monkeypatch.setattr("soaks.chat.TIMEOUT", 1.0)
+    monkeypatch.setattr("soaks.chat.TIMEOUT", 2.0)
     assert script.main(["chat", "--questions", "90", "--json", str(tmp_path / "found.json")]) == 0
     found = json.loads((tmp_path / "found.json").read_text())["chat"]
     assert (found["paid"], found["right_answers"], found["lost"], found["paid_twice"]) == (90, 90, 0, 0)

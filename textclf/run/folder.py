@@ -206,6 +206,7 @@ def _next_version(parent: Path) -> RunFolder:
     version = 0
     with _errors_name(f"the run folder {str(parent)!r} cannot be made in {str(Path.cwd())!r}", "pass --run_dir"):
         made = _missing(parent)
+        parent.mkdir(parents=True, exist_ok=True)
         while True:
             folder = parent / str(version)
             with suppress(FileExistsError):  # another process may be faster
