@@ -79,7 +79,7 @@ class MethodContract:
         self.assert_passed(checks, "encode", "collate", "workers")
 
     def assert_the_composition_of_batches_changes_nothing(self, checks):
-        self.assert_passed(checks, "repetition", "batches")
+        self.assert_passed(checks, "repetition", "batches", "batch sizes")
         assert checks["text pairs"].status in ("passed", "skipped"), checks["text pairs"].reason
 
     def assert_columns_follow_the_label_names(self, checks):

@@ -153,6 +153,8 @@ class _Checks:
             self._passes("workers", encoding_rules.workers, model)
         repeats = self._passes("repetition", score_rules.repetition, model)
         if repeats and self._passes("batches", score_rules.batches, model):
+            if self.first:
+                self._passes("batch sizes", score_rules.batch_sizes, model)
             if self.first and self._passed("run"):
                 self._passes("text pairs", score_rules.pairs, self.subject)
             self._passes("label order", score_rules.label_order, self.subject, model)

@@ -31,7 +31,11 @@ class Answer(NamedTuple):
 
 
 def scores_of(
-    model: TextClassifier, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_size: int = BATCH
+    model: TextClassifier,
+    texts: Sequence[str],
+    pairs: Sequence[str] | None = None,
+    batch_size: int = BATCH,
+    max_batch_tokens: int | None = None,
 ) -> Tensor:
     """Log-scores of texts or of text pairs as a run checks them, in evaluation mode.
 
@@ -40,6 +44,7 @@ def scores_of(
         texts: The texts.
         pairs: The second text of each, where there are two.
         batch_size: Rows in a batch.
+        max_batch_tokens: Tokens in a padded batch, instead of `batch_size`.
 
     Returns:
         Float64 on the CPU, `(texts, num_classes)`.
@@ -49,7 +54,9 @@ def scores_of(
     model.eval()
     try:
         with torch.inference_mode():
-            for batch in StreamedBatches(model, text_rows(texts, pairs), batch_size=batch_size):
+            for batch in StreamedBatches(
+                model, text_rows(texts, pairs), batch_size=batch_size, max_batch_tokens=max_batch_tokens
+            ):
                 scores = model.checked_scores(model.transfer_batch_to_device(batch, model.device, 0))
                 found[batch["row"].cpu()] = scores.double().cpu()
     finally:

@@ -8,9 +8,13 @@ from collections.abc import Sequence
 import torch
 
 from textclf.conformance.comparison import first_difference, scores_of, shown, tolerance_of
+from textclf.conformance.invariance import BASE, many_texts, scores_by_way
 from textclf.conformance.subject import BATCH, PAIRS, TEXTS, NotCheckable, Subject, name_of, seeded
 from textclf.errors import UserError
 from textclf.models.base import TextClassifier
+
+ROWS = 66
+"""Texts of the check of batch sizes: a batch of 64, and one of two."""
 
 
 def scores(model: TextClassifier) -> None:
@@ -57,12 +61,13 @@ def batches(model: TextClassifier, pairs: Sequence[str] | None = None) -> None:
     Raises:
         UserError: They do.
     """
-    together = scores_of(model, TEXTS, pairs, len(TEXTS))
-    backwards = scores_of(model, TEXTS[::-1], None if pairs is None else pairs[::-1], BATCH).flip(0)
     alone = []
-    for place, text in enumerate(TEXTS):  # one call for each, so that it is also encoded alone
-        pair = None if pairs is None else [pairs[place]]
-        alone.append(scores_of(model, [text], pair, 1))
+    with model.scored_apart():
+        together = scores_of(model, TEXTS, pairs, len(TEXTS))
+        backwards = scores_of(model, TEXTS[::-1], None if pairs is None else pairs[::-1], BATCH).flip(0)
+        for place, text in enumerate(TEXTS):  # one call for each, so that it is also encoded alone
+            pair = None if pairs is None else [pairs[place]]
+            alone.append(scores_of(model, [text], pair, 1))
     ways = {"alone": torch.cat(alone), "in smaller batches of another order": backwards}
     for way, found in ways.items():
         if (row := first_difference(found, together, tolerance_of(model))) is not None:
@@ -70,6 +75,22 @@ def batches(model: TextClassifier, pairs: Sequence[str] | None = None) -> None:
                 f"{name_of(model)}.log_scores gave {shown(found[row])} for {TEXTS[row]!r} {way}, and "
                 f"{shown(together[row])} in a batch of {len(TEXTS)}: wanted the same scores; mask the padding, and "
                 "compute nothing over the rows of a batch, in encode and collate too"
+            )
+
+
+def batch_sizes(model: TextClassifier) -> None:
+    """Checks that scores do not depend on the batch size, with more rows than a few.
+
+    Raises:
+        UserError: They do.
+    """
+    texts = many_texts(ROWS)
+    ways = {way: scores for way, (scores, _) in scores_by_way(model, texts).items()}
+    for way, found in ways.items():
+        if (row := first_difference(found, ways[BASE], tolerance_of(model))) is not None:
+            raise UserError(
+                f"{name_of(model)}.log_scores gave {shown(found[row])} for {texts[row]!r} in {way}, and "
+                f"{shown(ways[BASE][row])} in {BASE}: wanted the same scores for any batch size"
             )
 
 
