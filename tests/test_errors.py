@@ -71,6 +71,10 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed():
         (RuntimeError("could not create a primitive"), "out of memory .*batch_size"),
         (RuntimeError("std::bad_alloc"), "out of memory .*batch_size"),
         (RuntimeError("can't start new thread"), "out of memory .*batch_size"),
+        (
+            RuntimeError("Unknown error: Failed to launch worker thread: Resource temporarily unavailable"),
+            "out of memory",
+        ),
         (OSError(errno.ENOLCK, "No locks available"), "cannot lock files .*local disk"),
         (NotImplementedError("FileSystem does not appear to support flock; use"), "cannot lock files"),
         (OSError(errno.ESTALE, "Stale file handle"), "the disk or its network connection fails"),

@@ -122,6 +122,7 @@ FAULTS = (
             "Cannot allocate memory",
             "std::bad_alloc",
             "can't start new thread",
+            "Failed to launch worker thread",
             "failed to map segment from shared object",
             "could not create a primitive(?! descriptor)",  # by oneDNN; one without a descriptor is not supported
         ),
