@@ -103,7 +103,9 @@ def test_a_file_of_the_same_time_and_size_is_converted_again(empty_cache, tmp_pa
 
 
 def test_a_damaged_file_is_refused_and_leaves_nothing(empty_cache, tmp_path):
-    (tmp_path / "model.gguf").write_bytes(b"GGUF and no more")
+    whole = tmp_path / "whole.gguf"
+    write_gguf(whole)
+    (tmp_path / "model.gguf").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     for name, words in {"model": "cannot load the model", "missing": "does not exist"}.items():
         with pytest.raises(UserError, match=words):
             load_causal(str(tmp_path / f"{name}.gguf"), {}, torch.float32)

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from filelock import FileLock
 
+from textclf.backbones.announced import check_depth, check_memory
+from textclf.backbones.gguf_header import check_header
 from textclf.console import say
 from textclf.files import atomic_folder
 from textclf.hashing import file_hash
@@ -40,6 +42,7 @@ def converted_folder(location: str, name: str, options: Mapping[str, Any], refer
 
     with loading("model", reference, remedy):
         file = _local_file(location, name, options)
+        check_header(file)
         status = file.stat()
         content = _hash_of(file, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
         key = f"{content}-{transformers.__version__}"
@@ -78,9 +81,14 @@ def convert(file: Path, out: Path) -> None:
         file: The GGUF file.
         out: The folder to write to.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     source: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    source["trust_remote_code"] = False  # the folder may have other files
+    announced = AutoConfig.from_pretrained(**source)
+    check_depth(announced, file.name)
+    with torch.device("meta"):
+        check_memory(AutoModelForCausalLM.from_config(announced, trust_remote_code=False), file.name)  # type: ignore[no-untyped-call]
     read = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
     config = read.config
     if hasattr(config, "quantization_config"):

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from textclf.backbones.announced import check_depth, check_memory
 from textclf.backbones.compatibility import check_vocabulary
 from textclf.backbones.gguf import converted_folder
 from textclf.backbones.tokenization import ModelTokenizer
@@ -26,6 +27,9 @@ MAX_LENGTH = 512
 """Default maximum length of a ready-made model, where it can read as many tokens."""
 SHARED_OPTIONS = ("revision", "subfolder", "trust_remote_code", "token", "cache_dir")
 """Options of `from_pretrained` for models that apply to configurations and tokenizers, too."""
+
+NO_CODE = {"trust_remote_code": False}
+"""Code of a model is not run unless the user asks for it; without this, transformers asks on a terminal."""
 
 
 def source(reference: str) -> tuple[str, dict[str, str]]:
@@ -99,21 +103,24 @@ def _read_config(folder: str, options: Mapping[str, Any], reference: str, remedy
     return config
 
 
-def skeleton(kind: str, config: PreTrainedConfig, reference: str) -> PreTrainedModel:
+def skeleton(kind: str, config: PreTrainedConfig, reference: str, remedy: str = REMEDY) -> PreTrainedModel:
     """Builds a network on the meta device: its limits are known before any weight is loaded.
 
     Args:
         kind: A class of transformers, such as `AutoModelForSequenceClassification`.
         config: Of the network.
         reference: Of the model, for the error.
+        remedy: What to do if there is none, for the message.
 
     Raises:
-        UserError: There is no such network for this configuration.
+        UserError: There is no such network for this configuration, or it is too large for this machine.
     """
     import transformers
 
-    with loading("model", reference, REMEDY), torch.device("meta"):
-        network: PreTrainedModel = getattr(transformers, kind).from_config(config)
+    check_depth(config, reference)
+    with loading("model", reference, remedy), torch.device("meta"):
+        network: PreTrainedModel = getattr(transformers, kind).from_config(config, trust_remote_code=False)
+    check_memory(network, reference)
     return network
 
 
@@ -149,9 +156,10 @@ def load_frozen(kind: str, reference: str, dtype: torch.dtype) -> Any:
     """
     import transformers
 
+    skeleton(kind, load_config(reference), reference)  # refuses what would not fit into memory
     with loading("model", reference, REMEDY):
         network, found = getattr(transformers, kind).from_pretrained(
-            local_reference(reference), dtype=dtype, output_loading_info=True
+            local_reference(reference), dtype=dtype, output_loading_info=True, trust_remote_code=False
         )
     missing = sorted(found["missing_keys"])
     if missing:
@@ -239,8 +247,12 @@ def load_causal(reference: str, options: Mapping[str, Any], dtype: torch.dtype) 
     config = _read_config(folder, options, reference, CAUSAL_REMEDY)
     if getattr(config, "is_encoder_decoder", False):
         raise UserError(f"pretrained {reference!r} is an encoder-decoder ({config.model_type}): {CAUSAL_REMEDY}")
+    if not options.get("trust_remote_code"):
+        skeleton("AutoModelForCausalLM", config, reference, CAUSAL_REMEDY)  # refuses what would not fit into memory
     with loading("model", reference, CAUSAL_REMEDY):
-        network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, **{"dtype": dtype, **options})
+        network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            folder, **{"dtype": dtype, **NO_CODE, **options}
+        )
     network.train(False)  # `eval` has no type hints in transformers
     if "attn_implementation" not in options:
         use_products(network)
@@ -249,4 +261,4 @@ def load_causal(reference: str, options: Mapping[str, Any], dtype: torch.dtype) 
 
 
 def _shared(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: options[name] for name in SHARED_OPTIONS if name in options}
+    return NO_CODE | {name: options[name] for name in SHARED_OPTIONS if name in options}

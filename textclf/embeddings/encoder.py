@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from textclf.backbones.classification_head import READ_PADDING
 from textclf.backbones.compatibility import check_match, refuse_unembedded, token_limit
+from textclf.backbones.weights import load_config, skeleton
 from textclf.data.batching import batch_starts
 from textclf.embeddings.cache import Embedded, VectorCache
 from textclf.embeddings.sentence_transformer import configuration, set_dtype, set_pooling
@@ -57,6 +58,13 @@ class _Batch(NamedTuple):
     cut: list[int]
 
 
+def _check_announced(reference: str) -> None:
+    """Refuses a model in a folder that would not fit into memory; its first module may be of another kind."""
+    config = Path(local_reference(reference), "config.json")
+    if config.is_file() and b'"model_type"' in config.read_bytes():
+        skeleton("AutoModel", load_config(reference), reference)
+
+
 class Embedder:
     """Any model that sentence-transformers loads, frozen; a plain transformers encoder gets mean pooling.
 
@@ -86,9 +94,12 @@ class Embedder:
         from sentence_transformers import SentenceTransformer
 
         self.settings = settings
+        _check_announced(pretrained)
         with loading("encoder", pretrained, REMEDY):
             # In the dtype of its file, so that the hash of the weights does not depend on the hardware.
-            self.model = SentenceTransformer(local_reference(pretrained), model_kwargs={"dtype": "auto"})
+            self.model = SentenceTransformer(
+                local_reference(pretrained), model_kwargs={"dtype": "auto"}, trust_remote_code=False
+            )
         self.model.eval().requires_grad_(False)
         prompt = self._resolved_prompt()
         if settings.pooling is not None:

@@ -14,13 +14,15 @@ import torch
 from torch import nn
 
 from textclf.backbones.compatibility import embedded_tokens, padding_id
-from textclf.backbones.weights import REMEDY, attend_fully
+from textclf.backbones.weights import REMEDY, attend_fully, load_config, skeleton
 from textclf.console import say
 from textclf.errors import UserError, check_least, check_range
 from textclf.hub import loading, local_reference
 from textclf.parsing import parse_json
 from textclf.types import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+AUTO_CLASS = "AutoModelForSequenceClassification"
+"""The class of transformers for an encoder with a classification head."""
 MAX_NAMES = 4
 """Number of weights that a message names: as many as a classification head has."""
 
@@ -106,8 +108,10 @@ def stored_network(config: str) -> Any:
     """Builds the network of a checkpoint, whose weights come later, from its configuration as JSON."""
     from transformers import AutoModelForSequenceClassification
 
+    stored = stored_config(config)
+    skeleton(AUTO_CLASS, stored, "the checkpoint")  # refuses what would not fit into memory
     network = AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
-        stored_config(config), dtype=torch.float32
+        stored, dtype=torch.float32, trust_remote_code=False
     )
     attend_fully(network)
     return network
@@ -129,12 +133,14 @@ def pretrained_network(reference: str, label_names: Sequence[str], *, restored: 
     """
     from transformers import AutoModelForSequenceClassification
 
+    skeleton(AUTO_CLASS, load_config(reference), reference)  # refuses what would not fit into memory
     with loading("model", reference, REMEDY), _without_report():
         network, found = AutoModelForSequenceClassification.from_pretrained(
             local_reference(reference),
             dtype=torch.float32,  # not the dtype of the file: bf16 master weights train badly
             ignore_mismatched_sizes=True,  # a head for another number of labels is replaced
             output_loading_info=True,
+            trust_remote_code=False,
             **_label_arguments(label_names),
         )
     random = set(found["missing_keys"])

@@ -32,7 +32,6 @@ from textclf.models.label_arguments import check_class_weights, weights_in_loss
 from textclf.models.tokenizations import tokenization_with
 from textclf.types import Dataset, PreTrainedModel, PreTrainedTokenizerBase
 
-AUTO_CLASS = "AutoModelForSequenceClassification"
 MAX_LENGTH = 128
 """Default maximum length, for encoders that can read as many tokens."""
 
@@ -177,9 +176,9 @@ class FineTunedClassifier(TextClassifier):
         elif "encoder_config" in self.fitted:
             with loading_part("network"):
                 config = encoders.stored_config(self.fitted["encoder_config"])
-            network = skeleton(AUTO_CLASS, config, reference)
+            network = skeleton(encoders.AUTO_CLASS, config, reference)
         elif self.pretrained is not None:
-            network = skeleton(AUTO_CLASS, load_config(self.pretrained), reference)
+            network = skeleton(encoders.AUTO_CLASS, load_config(self.pretrained), reference)
         else:  # the network will be built for this tokenizer
             return ModelTokenizer(tokenizer, tokenizer_files(tokenizer), max_length or MAX_LENGTH)
         return ModelTokenizer.matched(tokenizer, network, reference, max_length, MAX_LENGTH)
