@@ -30,7 +30,9 @@ def site(tmp_path_factory):
     for file in PACKAGE.glob("*.*"):
         (source / file.name).write_bytes(file.read_bytes())
     options = ["--no-deps", "--no-index", "--no-build-isolation", "--quiet", "--target", str(site)]
-    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(source)], check=True)
+    # pip vendors libraries that use what is deprecated.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(source)], check=True, env=environment)
     return site
 
 
