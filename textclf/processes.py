@@ -34,12 +34,18 @@ def run_folder(trainer: Trainer) -> Path:
     return Path(trainer.strategy.broadcast(trainer.default_root_dir))
 
 
-def gather(part: Any, trainer: Trainer) -> list[Any]:
-    """Brings one object of each process to the first one; the others get an empty list."""
+def gather(part: Any, trainer: Trainer, group: Any = None) -> list[Any]:
+    """Brings one object of each process to the first one; the others get an empty list.
+
+    Args:
+        part: The object of this process.
+        trainer: The trainer; all processes call this.
+        group: A process group of all processes, if not the default one, such as one that waits longer.
+    """
     if trainer.world_size == 1:
         return [part]
     gathered: list[Any] | None = [None] * trainer.world_size if trainer.is_global_zero else None
-    torch.distributed.gather_object(part, gathered)
+    torch.distributed.gather_object(part, gathered, group=group)
     return gathered or []
 
 

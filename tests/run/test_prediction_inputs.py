@@ -1,18 +1,24 @@
+import gzip
 import io
 import json
+import pickle
 import re
 import sys
 from datetime import date, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from textclf.data.read_files import open_rows
 from textclf.errors import UserError
-from textclf.run.prediction_inputs import INPUTS, read_texts
+from textclf.run.prediction_files import INPUTS
+from textclf.run.prediction_inputs import read_texts
 from textclf.run.prediction_outputs import OUTPUTS, OutputColumns, open_sink
 
 TEXTS = ["재미있다", "NA", 'say "hi"', "", "007", "a, b"]
@@ -153,7 +159,7 @@ RESERVED = ("id", "text", "label", "score", "score_a")
 def kept(path, keep, text_column="text"):
     inputs = read_texts(None, str(path), text_column, keep=keep, reserved=RESERVED)
     rows = [row.get("kept", {}) for row in inputs.rows]
-    assert all(list(row) == list(inputs.kept) for row in rows)
+    assert all({*row} == {*inputs.kept} for row in rows)
     return rows, inputs.kept
 
 
@@ -251,3 +257,114 @@ def test_the_remedy_for_a_column_that_is_not_there(tmp_path):
         read_texts(None, str(tmp_path / "in.csv"), "q", options=options)
     with pytest.raises(UserError, match=r"call the column of texts 'p', or name it with --data.text_pair_column$"):
         read_texts(None, str(tmp_path / "in.csv"), "b", "p", options=options)
+
+
+# Several files
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """A folder with files of all kinds, six rows each, and what is not read of it."""
+    for name in ("part-10.csv", "part-2.jsonl", "part-1.parquet", "part-11.txt"):
+        write(tmp_path / name)
+    plain = write(tmp_path / "part-3.tsv")
+    (tmp_path / "part-3.tsv.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    plain.unlink()
+    (tmp_path / "_SUCCESS").touch()
+    (tmp_path / "notes.md").touch()
+    (tmp_path / ".part-0.csv").write_text("text\nhidden\n")
+    (tmp_path / "empty.csv").touch()
+    return tmp_path
+
+
+def test_a_folder_is_read_in_natural_order(corpus, capsys):
+    assert read(corpus) == numbered(TEXTS * 5)
+    assert f"{str(corpus)!r}: 6 files, from '{corpus}/empty.csv' to '{corpus}/part-11.txt'" in capsys.readouterr().err
+    assert read(f"{corpus}/") == numbered(TEXTS * 5)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "number"), [("part-1*", 3), ("*.csv", 1), ("part-[23]*", 2), ("**/*.parquet", 2), ("*/*.parquet", 1)]
+)
+def test_a_pattern(corpus, pattern, number):
+    (corpus / "inner").mkdir()
+    write(corpus / "inner" / "a.parquet")
+    assert read(f"{corpus}/{pattern}") == numbered(TEXTS * number)
+
+
+def test_a_file_whose_name_looks_like_a_pattern(tmp_path):
+    assert read(write(tmp_path / "a[1].csv")) == numbered(TEXTS)
+
+
+def test_files_in_folders_inside_the_folder_are_named(corpus, capsys):
+    (corpus / "inner").mkdir()
+    write(corpus / "inner" / "a.parquet")
+    read(corpus)
+    assert f"1 files in folders inside it are not read; '{corpus}/**/*.parquet' would" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("nothing-*.csv", r"nothing-\*.csv' matches no file"),
+        ("*", r"notes.md': the suffix '.md' is not one of .txt, .parquet"),
+        ("inner", r"inner' is a folder without a file of texts: give files with .txt, .parquet"),
+        ("outer", r"outer' is a folder without a file of texts: give a pattern such as '.*outer/\*\*/\*.csv'"),
+    ],
+)
+def test_inputs_without_files(corpus, source, message):
+    (corpus / "inner").mkdir()
+    (corpus / "outer" / "more").mkdir(parents=True)
+    write(corpus / "outer" / "more" / "a.csv")
+    (corpus / "_SUCCESS").unlink()
+    with pytest.raises(UserError, match=message):
+        read(corpus / source)
+
+
+def test_ids_are_row_numbers_over_all_files_where_a_file_has_none(tmp_path):
+    (tmp_path / "1.csv").write_text("text,id\na,x\nb,\n")
+    (tmp_path / "2.csv").write_text("text\nc\n")
+    assert [row["id"] for row in read(tmp_path)] == ["x", "1", "2"]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=10))
+def test_rows_that_another_process_reads_are_skipped(steps):
+    with TemporaryDirectory() as folder:
+        for name in ("1.csv", "2.parquet", "3.jsonl", "4.txt"):
+            write(Path(folder, name))
+        inputs = read_texts(None, folder, "text")
+        reader, expected = inputs.reader(), numbered(TEXTS * 4)
+        for skips, number in steps:
+            wanted = expected[reader.position : reader.position + number]
+            if skips:
+                assert reader.skip(number) == len(wanted)
+            else:
+                assert list(reader.take(number)) == wanted
+        rest = expected[reader.position :]
+        assert list(reader.take(100)) == rest
+
+
+def test_inputs_are_sent_to_other_processes(corpus):
+    inputs = read_texts(None, f"{corpus}/part-*", "text")
+    assert list(pickle.loads(pickle.dumps(inputs)).rows) == numbered(TEXTS * 5)
+    assert [entry["path"] for entry in inputs.content] == [
+        str(corpus / f"part-{name}") for name in ("1.parquet", "2.jsonl", "3.tsv.gz", "10.csv", "11.txt")
+    ]
+
+
+def test_columns_are_kept_from_several_files(tmp_path):
+    (tmp_path / "1.csv").write_text("text,n,more\na,1,x\n")
+    pq.write_table(pa.table({"more": [None], "text": ["b"], "n": [2]}), tmp_path / "2.parquet")
+    assert kept(tmp_path, "all") == (
+        [{"n": "1", "more": "x"}, {"more": None, "n": 2}],
+        dict.fromkeys(["n", "more"], pa.string()),
+    )
+    pq.write_table(pa.table({"text": ["b"], "n": [2]}), tmp_path / "3.parquet")
+    assert kept(tmp_path, ["n"])[0] == [{"n": "1"}, {"n": 2}, {"n": 2}]
+    with pytest.raises(
+        UserError, match=r"3.parquet' has the columns n to keep, but .*1.csv' has n, more: name columns"
+    ):
+        kept(tmp_path, "all")
+    (tmp_path / "4.txt").touch()
+    with pytest.raises(UserError, match=r"4.txt' has no columns to keep"):
+        kept(tmp_path, ["n"])

@@ -47,7 +47,6 @@ from textclf.errors import UserError, check_home
 from textclf.evaluation.provenance import described_data, described_method
 from textclf.models.base import TextClassifier
 from textclf.models.checkpoint import accepted, import_calibrators, read_checkpoint
-from textclf.models.streaming import StreamedBatches
 from textclf.plain_values import plain
 from textclf.run import loggers
 from textclf.run.defaults import (
@@ -70,9 +69,12 @@ from textclf.run.execution import (
     say_what_is_run,
     trainer_error,
 )
-from textclf.run.folder import RunFolder, claim_run_folder, find_checkpoint, run_group, run_name
+from textclf.run.folder import RunFolder, claim_run_folder, find_checkpoint, is_first_process, run_group, run_name
 from textclf.run.prediction_inputs import read_texts
-from textclf.run.prediction_outputs import PredictionStream, check_output, reserved_names
+from textclf.run.prediction_outputs import reserved_names
+from textclf.run.prediction_processes import check_prediction, ends_its_processes, set_prediction_processes
+from textclf.run.prediction_shards import answer_facts
+from textclf.run.prediction_stream import SHARD_ROWS, PredictionStream
 from textclf.run.yaml_values import MODE, unquoted
 
 
@@ -200,8 +202,7 @@ class TextCLI(LightningCLI):
         predicts = self.subcommand == "predict"
         trainer = self.options.trainer
         if predicts:
-            if trainer.devices in ("auto", "-1", -1):
-                trainer.devices = 1  # one stream, in order
+            set_prediction_processes(trainer)
             trainer.logger = False
             trainer.enable_progress_bar = False  # Lightning's bar would be printed among the results
         else:
@@ -233,8 +234,8 @@ class TextCLI(LightningCLI):
         given = as_list(configured["callbacks"])
         bar = configured["enable_progress_bar"]
         if self.subcommand == "predict":
-            check_output(self.options.output)
-            self.stream = PredictionStream(self.options.output)
+            options = self.options
+            self.stream = PredictionStream(options.output, options.shard_rows, options.shard_format, options.resume)
             added: list[Callback] = [self.stream, *progress_callbacks(given, bar)]
         else:
             added = run_callbacks(self._run_config(), given, bar, self.words)
@@ -305,27 +306,31 @@ class TextCLI(LightningCLI):
 
     def _predict(self) -> None:
         data, model = self.datamodule, self.model
-        if self.trainer.world_size > 1:
-            raise UserError("predict writes one stream, in order: run it in one process (--trainer.devices 1)")
+        check_prediction(self.trainer, self.options.input)
         model.textclf.text_steps = text_steps(data.cleaning)
         data.show_examples(model, "predict")
+        if is_first_process():
+            self._open_inputs()
+        batches = self.stream.batches(model, data.eval_batch_size, data.max_batch_tokens)
+        path = str(self.checkpoint_path) if self.checkpoint_path else None
+        with ends_its_processes(self.trainer):
+            self.trainer.predict(model, dataloaders=batches, ckpt_path=path, return_predictions=False)
+
+    def _open_inputs(self) -> None:
+        data = self.datamodule
         inputs = read_texts(
             self.options.texts,
             self.options.input,
             data.text_column,
             data.text_pair_column,
             keep=self._columns_to_keep(),
-            reserved=reserved_names(model.label_names),
+            reserved=reserved_names(self.model.label_names),
             options={role: name for role in ("text", "text_pair") if (name := data.column_option(role))},
         )
-        self.stream.kept = inputs.kept
-        batches = StreamedBatches(
-            model, inputs.rows, batch_size=data.eval_batch_size, max_batch_tokens=data.max_batch_tokens
-        )
-        path = str(self.checkpoint_path) if self.checkpoint_path else None
-        self.trainer.predict(model, dataloaders=batches, ckpt_path=path, return_predictions=False)
-        batches.report_replaced()
-        batches.report_cut()
+        if self.options.resume and inputs.content is None:
+            raise UserError("--resume: standard input cannot be read again: give a file")
+        self.stream.inputs = inputs
+        self.stream.facts = answer_facts(inputs.content, self.checkpoint_path, plain(self.options.as_dict()))
 
     def _columns_to_keep(self) -> Sequence[str] | Literal["all"]:
         if self.options.keep_all:
@@ -335,8 +340,13 @@ class TextCLI(LightningCLI):
 
 def _add_prediction_options(parser: LightningArgumentParser) -> None:
     parser.add_argument("--texts", type=one_text_or_several, help="One text, or a JSON list of texts.")
-    parser.add_argument("--input", type=str | None, help="File of texts; - is standard input, one a line.")
-    parser.add_argument("--output", type=str | None, help="A .jsonl, .csv, .tsv or .parquet file; stdout by default.")
+    parser.add_argument("--input", type=str | None, help="File, folder or pattern; - is standard input, one a line.")
+    parser.add_argument(
+        "--output", type=str | None, help="A .jsonl, .csv, .tsv or .parquet file, or a folder; stdout by default."
+    )
+    parser.add_argument("--resume", action=ActionYesNo, nargs="?", default=False, help="Resume an interrupted run.")
+    parser.add_argument("--shard_rows", type=int, default=SHARD_ROWS, help="Rows of the input in a shard.")
+    parser.add_argument("--shard_format", type=str | None, help="Of shards in a folder; parquet by default.")
     parser.add_argument("--keep", type=list[str] | str | None, help="Column or columns of the input to keep.")
     parser.add_argument(
         "--keep_all", action=ActionYesNo, nargs="?", default=False, help="All columns of the input are kept."

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from textclf.console import say
+from textclf.data.readers.compression import open_bytes
 from textclf.errors import UserError
 from textclf.hashing import file_hash
 
@@ -68,7 +69,7 @@ def text_encoding(path: Path, content: str | None = None) -> str:
 @lru_cache(maxsize=1024)  # a file that is read twice is scanned and reported once
 def _detected(path: Path, content: str) -> str:
     """The encoding of a file; `content` is the hash of its bytes, so that a file that has changed is scanned again."""
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         head = file.read(SAMPLE)
     encoding = _by_mark(head) or _unmarked_utf16(head)
     bad_line = _first_bad_line(path, encoding or "utf-8")
@@ -117,7 +118,7 @@ def _first_bad_line(path: Path, encoding: str, errors: str = "strict") -> int | 
     """The number, from 1, of the first line that does not decode; None where all do."""
     decoder = codecs.getincrementaldecoder(encoding)(errors)
     line = 1
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         while True:
             block = file.read(BLOCK)
             try:
@@ -160,7 +161,7 @@ def _legacy(path: Path, first_bad_line: int) -> str:
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """The lines that are not all ASCII, with their numbers from 1."""
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         for number, line in enumerate(file, start=1):
             if not line.isascii():
                 yield number, line

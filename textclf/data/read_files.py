@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textclf.data.encodings import text_encoding
+from textclf.data.readers.compression import CODECS, uncompressed_suffix
 from textclf.errors import UserError
 from textclf.files import atomic_path
 from textclf.hashing import file_hash
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from textclf.data.readers.file_rows import FileRows
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
-"""Suffixes of files of rows."""
+"""Suffixes of files of rows; text files may be compressed, as in `rows.csv.gz`."""
+FILE_SUFFIXES = (*SUFFIXES, *(suffix + codec for suffix in SUFFIXES[1:] for codec in CODECS))
+"""All of these suffixes, with those of compressed files."""
 ANY_SUFFIX = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
 """The suffixes, for messages."""
 VALIDATION = ("validation", "dev", "val", "valid")
@@ -43,10 +46,10 @@ def split_files(data_dir: str, split: str) -> list[Path]:
     folder = Path(data_dir)
     names = VALIDATION if split == "validation" else (split,)
     kinds = []
-    for name, form, suffix in product(names, ("{}{}", "{}-*{}", "{}/*{}"), SUFFIXES):
-        found = [path for path in folder.glob(form.format(name, suffix)) if _is_visible_file(path)]
+    for name, form, suffix in product(names, ("{}{}", "{}-*{}", "{}/*{}"), FILE_SUFFIXES):
+        found = [path for path in folder.glob(form.format(name, suffix)) if is_visible_file(path)]
         if found:
-            kinds.append(sorted(found, key=lambda path: (_natural_order(path.name), path.name)))
+            kinds.append(sorted(found, key=lambda path: (natural_order(path.name), path.name)))
     if len(kinds) > 1:
         several = " and ".join(str(files[0].relative_to(folder)) for files in kinds)
         raise UserError(f"{data_dir!r} holds {several}: keep files of one kind for the {split!r} split")
@@ -63,7 +66,8 @@ def split_files(data_dir: str, split: str) -> list[Path]:
     return files
 
 
-def _is_visible_file(path: Path) -> bool:
+def is_visible_file(path: Path) -> bool:
+    """Whether a path is a file that is not hidden."""
     return path.is_file() and not path.name.startswith(".")
 
 
@@ -77,7 +81,7 @@ def _announced_totals(files: Sequence[Path]) -> set[int]:
     return totals
 
 
-def _natural_order(name: str) -> list[str | int]:
+def natural_order(name: str) -> list[str | int]:
     """A sort key by which numbers in names are compared as numbers."""
     # Texts are at even indices of the parts, digits at odd ones.
     return [int(part) if index % 2 else part for index, part in enumerate(re.split("([0-9]+)", name))]
@@ -122,12 +126,29 @@ def open_rows(path: Path) -> FileRows:
     Raises:
         UserError: The suffix is unknown, the file does not exist, or it is not what its suffix says.
     """
-    if path.suffix not in SUFFIXES:
-        raise UserError(f"{str(path)!r}: the suffix {path.suffix!r} is not one of {', '.join(SUFFIXES)}")
+    check_suffix(path, SUFFIXES)
     if not path.is_file():
         raise UserError(f"{str(path)!r} does not exist: give a file that does")
     with loading("file", str(path), REMEDY):
         return _opened(path, file_hash(path))
+
+
+def check_suffix(path: Path, suffixes: Sequence[str], option: str = "") -> None:
+    """Refuses a file of an unknown kind.
+
+    Args:
+        path: The file.
+        suffixes: Those that are allowed.
+        option: The option that names it, for the message.
+
+    Raises:
+        UserError: Its suffix is none of these.
+    """
+    if uncompressed_suffix(path) not in suffixes:
+        raise UserError(
+            f"{option}{str(path)!r}: the suffix {path.suffix!r} is not one of {', '.join(suffixes)} "
+            f"({' or '.join(CODECS)} may follow that of a text file)"
+        )
 
 
 @lru_cache(maxsize=128)  # so that the messages about a file are printed once
@@ -138,9 +159,10 @@ def _opened(path: Path, content: str) -> FileRows:
     from textclf.data.readers.parquet_rows import ParquetRows  # noqa: PLC0415 - imports pyarrow
 
     file: FileRows
-    if path.suffix == ".parquet":
+    suffix = uncompressed_suffix(path)
+    if suffix == ".parquet":
         file = ParquetRows(path)
-    elif path.suffix == ".jsonl":
+    elif suffix == ".jsonl":
         file = JsonRows(path, text_encoding(path, content))
     else:
         file = DelimitedRows(path, text_encoding(path, content))
@@ -164,7 +186,7 @@ def read_file(path: Path) -> Dataset:
         raise UserError(f"{str(path)!r} is empty: give a file that holds rows")
     file = open_rows(path)
     with loading("file", str(path), REMEDY):
-        key = f"{file.content}-{__version__}{path.suffix}"
+        key = f"{file.content}-{__version__}{uncompressed_suffix(path)}"
         copy = cache_folder() / "files" / f"{key}.arrow"
         if not (copy.exists() and copy.with_suffix(".json").exists()):
             _write_copy(file, copy)

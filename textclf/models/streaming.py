@@ -68,6 +68,10 @@ class StreamedBatches:
         rows: Each a dictionary with `text` (and `text_pair`); what else it has comes back with its batch.
         max_batch_tokens: Tokens in a padded batch, instead of `batch_size`.
         batch_size: Rows in a batch.
+
+    Attributes:
+        replaced: Number of rows so far in which invalid characters were replaced.
+        cut: Counts what was cut off the rows so far.
     """
 
     def __init__(  # noqa: D107  # the class says it
@@ -82,19 +86,26 @@ class StreamedBatches:
         self.rows = rows
         self.batch_size = batch_size
         self.max_batch_tokens = max_batch_tokens
-        self._cut = CutCounter()
-        self._replaced = 0
+        self.cut = CutCounter()
+        self.replaced = 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yields batches, window by window.
+        """Yields the batches of all rows; see `batches`."""
+        return self.batches(self.rows)
+
+    def batches(self, rows: Iterable[dict[str, Any]], first: int = 0) -> Iterator[dict[str, Any]]:
+        """Yields batches of rows, window by window.
 
         `row` is each row's index in the stream, `given` its text before the model's text steps.
+
+        Args:
+            rows: Consecutive rows of the stream.
+            first: Index in the stream of the first of them.
 
         Raises:
             UserError: A text is a list, an object, or bytes.
         """
-        stream = iter(self.rows)
-        first = 0  # index in the stream of the first row of the window
+        stream = iter(rows)
         while window := list(islice(stream, WINDOW)):
             given: dict[str, list[Any]] = {name: [row[name] for row in window] for name in window[0]}
             texts = self._texts(given, first)
@@ -102,7 +113,7 @@ class StreamedBatches:
             carried["given"] = texts["text"]
             columns, _ = clean_columns(texts, self.model.textclf.text_steps)
             columns |= encoded(self.model, columns)
-            self._cut.add(columns["length"], columns.get("cut", []))
+            self.cut.add(columns["length"], columns.get("cut", []))
             plan = LengthBatchSampler(
                 columns["length"], batch_size=self.batch_size, max_batch_tokens=self.max_batch_tokens
             )
@@ -123,16 +134,26 @@ class StreamedBatches:
                     raise UserError(f"{name} {first + index} (counted from 0) is {error}: give strings") from error
                 column.append(mended(text))
                 changed |= column[-1] != text
-            self._replaced += changed
+            self.replaced += changed
         return texts
+
+    def add_counts(self, replaced: int, cut: CutCounter) -> None:
+        """Adds the counts of another process, for the reports.
+
+        Args:
+            replaced: Its `replaced`.
+            cut: Its `cut`.
+        """
+        self.replaced += replaced
+        self.cut.merge(cut)
 
     def report_replaced(self) -> None:
         """Reports in how many of the rows so far invalid characters were replaced; nothing if in none."""
-        say_mended(self._replaced, "texts")
+        say_mended(self.replaced, "texts")
 
     def report_cut(self) -> None:
         """Reports how many of the rows so far were too long, and what was cut off them; nothing if none were."""
-        self._cut.report("texts", getattr(self.model, "max_length", None))
+        self.cut.report("texts", getattr(self.model, "max_length", None))
 
 
 def _selected(columns: Mapping[str, list[Any]], indices: Sequence[int]) -> dict[str, list[Any]]:
@@ -143,10 +164,14 @@ def _selected(columns: Mapping[str, list[Any]], indices: Sequence[int]) -> dict[
 class InOrder:
     """Puts results into the order of their rows: holds each back until those of all rows before it are there."""
 
-    def __init__(self) -> None:
-        """Starts at row 0."""
+    def __init__(self, first: int = 0) -> None:
+        """Starts before the first result.
+
+        Args:
+            first: Index of the first row.
+        """
         self._waiting: dict[int, Any] = {}
-        self._next = 0
+        self._next = first
 
     def add(self, rows: Iterable[int], results: Iterable[Any]) -> Iterator[Any]:
         """Takes the results of a batch; yields those whose turn it is.

@@ -41,6 +41,13 @@ class CutCounter:
         self.cut_rows += int(np.count_nonzero(cut))
         self.cut_tokens += int(np.sum(cut))
 
+    def merge(self, other: CutCounter) -> None:
+        """Adds the counts of another counter."""
+        self.rows += other.rows
+        self.tokens += other.tokens
+        self.cut_rows += other.cut_rows
+        self.cut_tokens += other.cut_tokens
+
     def report(self, split: str, max_length: int | None) -> None:
         """Reports what was cut off; nothing where nothing was."""
         if not self.cut_rows:

@@ -18,7 +18,7 @@ __getattr__, __dir__ = lazy_exports(
         "textclf.run.folder": "ConfigWriter",
         "textclf.run.loggers": "MetricsCSV WandbRunLogger",
         "textclf.run.monitors": "CleaningRecord HeapTrimmer TrainingSpeed",
-        "textclf.run.prediction_outputs": "PredictionStream",
+        "textclf.run.prediction_stream": "PredictionStream",
         "textclf.run.progress": "ProgressLines",
         "textclf.run.report": "ReportRecord ReportWriter",
         "textclf.run.report_figures": "ReportFigures",

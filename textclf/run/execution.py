@@ -167,7 +167,7 @@ def execute(
     return _evaluate_after_fit(trainer, model, data)
 
 
-def _starts_processes_in_python(trainer: Trainer) -> bool:
+def starts_processes_in_python(trainer: Trainer) -> bool:
     """Whether the strategy forks or spawns its processes (`ddp_spawn`, `ddp_fork`, `ddp_notebook`).
 
     Lightning has no public name for such strategies. `Strategy.launcher` is public, and its class says it.
@@ -176,7 +176,7 @@ def _starts_processes_in_python(trainer: Trainer) -> bool:
 
 
 def _check_processes(trainer: Trainer) -> None:
-    if _starts_processes_in_python(trainer):
+    if starts_processes_in_python(trainer):
         raise UserError(
             "this strategy trains in forked or spawned processes, and what is fitted there is lost: run a script with "
             "strategy ddp, or one process (devices 1)"

@@ -5,20 +5,20 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TextIO
-
-from lightning.pytorch import Callback, LightningModule, Trainer
 
 from textclf.console import say
 from textclf.data.text_values import as_text, json_value
 from textclf.errors import UserError
 from textclf.files import atomic_path
-from textclf.models.streaming import InOrder, predictions_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,7 +58,7 @@ def check_output(output: str | None) -> None:
         UserError: Its suffix is none of `OUTPUTS`, it is a folder, or standard output is closed.
     """
     if output is not None and Path(output).suffix not in OUTPUTS:
-        raise UserError(f"--output {output!r}: its suffix is none of {', '.join(OUTPUTS)}")
+        raise UserError(f"--output {output!r}: its suffix is none of {', '.join(OUTPUTS)}; a folder's name ends with /")
     if output is None and sys.__stdout__ is None:
         raise UserError("standard output is closed: pass --output FILE")
     if output is not None and Path(output).is_dir():
@@ -66,7 +66,9 @@ def check_output(output: str | None) -> None:
 
 
 @contextmanager
-def open_sink(output: str | None, columns: OutputColumns | None = None) -> Iterator[Write]:
+def open_sink(
+    output: str | None, columns: OutputColumns | None = None, changed: Counter[str] | None = None
+) -> Iterator[Write]:
     """Opens the output of predictions: a file, written atomically in the format of its suffix, or standard output.
 
     A `.csv` or `.tsv` file has a column for the score of each label, `score_<label>`, in place of `scores`. A `.tsv`
@@ -75,6 +77,7 @@ def open_sink(output: str | None, columns: OutputColumns | None = None) -> Itera
     Args:
         output: The file; None is standard output, as JSON Lines.
         columns: The further columns of the rows.
+        changed: Counts the rows whose tabs or line breaks are written as spaces; by default a line reports them.
 
     Yields:
         A function that takes rows with `id` and `text`, what `textclf.models.streaming.prediction_of` gives, and the
@@ -99,11 +102,20 @@ def open_sink(output: str | None, columns: OutputColumns | None = None) -> Itera
         file = stack.enter_context(path.open("w", encoding="utf-8", newline=""))
         sink = TEXT_SINKS[path.suffix](file, columns)
         yield sink.add
-        sink.finish()
+        if changed is None:
+            say_flattened(sink.flattened)
+        else:
+            changed["flattened"] += sink.flattened
 
 
 class _TextSink:
-    """Writes each row as text."""
+    """Writes each row as text.
+
+    Attributes:
+        flattened: Number of rows with tabs or line breaks that were written as spaces.
+    """
+
+    flattened = 0
 
     def __init__(self, file: TextIO, columns: OutputColumns) -> None:
         self.file = file
@@ -116,9 +128,6 @@ class _TextSink:
         for row in rows:
             self.write(row)
         self.file.flush()
-
-    def finish(self) -> None:
-        """Called once all rows are written."""
 
 
 class _JsonSink(_TextSink):
@@ -158,25 +167,25 @@ class _CsvSink(_TextSink):
 class _TsvSink(_CsvSink):
     """Fields between tabs, without quoting."""
 
-    changed = 0
-
     def write_fields(self, fields: Sequence[Any]) -> None:
         texts = [_text(value) or "" for value in fields]
         plain = [BREAKS.sub(" ", text) for text in texts]
-        self.changed += plain != texts
+        self.flattened += plain != texts
         self.file.write("\t".join(plain) + "\n")
-
-    def finish(self) -> None:
-        if self.changed:
-            rows = "1 row has" if self.changed == 1 else f"{self.changed:,} rows have"
-            say(
-                f"{rows} tabs or line breaks, which are written as spaces: a .tsv file has no "
-                "quoting; a .csv, .jsonl or .parquet file keeps them"
-            )
 
 
 TEXT_SINKS: dict[str, type[_TextSink]] = {".jsonl": _JsonSink, ".csv": _CsvSink, ".tsv": _TsvSink}
 """The writer of each text format, by the suffix of the file."""
+
+
+def say_flattened(rows: int) -> None:
+    """Reports the number of rows with tabs or line breaks that were written as spaces, unless it is 0."""
+    if rows:
+        number = "1 row has" if rows == 1 else f"{rows:,} rows have"
+        say(
+            f"{number} tabs or line breaks, which are written as spaces: a .tsv file has no quoting; a .csv, .jsonl or "
+            ".parquet file keeps them"
+        )
 
 
 def _text(value: Any) -> str | None:
@@ -247,61 +256,43 @@ class _ParquetSink:
         self._writer.close()
 
 
-class PredictionStream(Callback):
-    """Writes the predictions of streamed texts as they come, in the order of the input.
+def join_outputs(parts: Sequence[Path], output: Path, columns: OutputColumns) -> None:
+    """Joins outputs of one format to a single file, atomically.
 
-    Attributes:
-        kept: The Arrow type of each column of the input that is kept, by its name in the output.
+    Args:
+        parts: The outputs, in the order of their rows. A single one is renamed.
+        output: The file, with their suffix.
+        columns: Their columns.
     """
+    if len(parts) == 1:
+        parts[0].replace(output)
+        return
+    with atomic_path(output) as path:
+        if path.suffix == ".parquet":
+            _join_parquet(parts, path)
+        else:
+            _join_texts(parts, path, columns)
 
-    def __init__(self, output: str | None) -> None:
-        """Stores the file to write.
 
-        Args:
-            output: A `.jsonl`, `.csv`, `.tsv` or `.parquet` file; None is standard output.
-        """
-        self.output = output
-        self.kept: Mapping[str, Any] = {}
+def _join_parquet(parts: Sequence[Path], path: Path) -> None:
+    import pyarrow.parquet as pq
 
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Opens the output."""
-        from tqdm.auto import tqdm
+    with pq.ParquetWriter(path, pq.read_schema(parts[0])) as writer:
+        for part in parts:
+            with pq.ParquetFile(part) as file:
+                for group in range(file.num_row_groups):
+                    writer.write_table(file.read_row_group(group))
 
-        self._in_order = InOrder()
-        self._rows = 0
-        self._invalid = 0
-        self._stack = ExitStack()
-        self._bar = self._stack.enter_context(tqdm(unit="text", disable=None))
-        model: Any = pl_module
-        columns = OutputColumns(model.label_names, model.textclf.calibrator(decides=True) is not None, self.kept)
-        self._sink = self._stack.enter_context(open_sink(self.output, columns))
 
-    def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *args: Any
-    ) -> None:
-        """Writes the rows that no earlier row is missing before."""
-        self._sink(self._ready(pl_module, outputs, batch))
-        self._bar.update(len(batch["row"]))
-
-    def _ready(self, model: Any, outputs: Any, batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        outputs = model.checked_outputs("predict_step", outputs, batch)
-        self._rows += len(outputs["prediction"])
-        self._invalid += int((outputs["prediction"] < 0).sum())
-        kept = batch.get("kept") or [{}] * len(batch["id"])
-        answered = zip(batch["id"], batch["given"], predictions_of(outputs, model), kept, strict=True)
-        for id_, text, prediction, columns in self._in_order.add(outputs["row"].tolist(), answered):
-            yield {"id": id_, "text": text, **prediction, **columns}
-
-    def on_predict_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Closes the output, which is complete.
-
-        Raises:
-            UserError: No row has an answer, as after a training that has diverged.
-        """
-        pl_module.check_answered(self._rows, self._invalid)
-        self._stack.close()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Removes the output that is not complete."""
-        if hasattr(self, "_stack"):
-            self._stack.__exit__(type(exception), exception, exception.__traceback__)
+def _join_texts(parts: Sequence[Path], path: Path, columns: OutputColumns) -> None:
+    """Joins the bytes; the header of each part but the first is left out."""
+    with TemporaryDirectory() as folder:
+        empty = Path(folder, f"empty{path.suffix}")
+        with open_sink(str(empty), columns):
+            pass
+        header = empty.stat().st_size
+    with path.open("wb") as joined:
+        for number, part in enumerate(parts):
+            with part.open("rb") as file:
+                file.seek(header if number else 0)
+                shutil.copyfileobj(file, joined)

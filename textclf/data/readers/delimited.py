@@ -6,7 +6,7 @@ import csv
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import Any, Literal, NoReturn, TextIO
 import pyarrow as pa  # noqa: TID253 - imported late itself
 
 from textclf.console import say
-from textclf.data.readers.file_rows import FileRow, FileRows
+from textclf.data.readers.compression import open_text, uncompressed_suffix
+from textclf.data.readers.file_rows import Cursor, FileRow, FileRows, RecordCursor
 from textclf.errors import UserError
 
 SEPARATOR_LINE = re.compile(r'\ufeff?"?sep=(.)"?[\r\n]*', re.IGNORECASE)
@@ -49,7 +50,7 @@ class DelimitedRows(FileRows):
     def __init__(self, path: Path, encoding: str) -> None:  # noqa: D107  # the class describes it
         self.path = path
         self._encoding = encoding
-        self._quoted = path.suffix != ".tsv"
+        self._quoted = uncompressed_suffix(path) != ".tsv"
         self._reported_whole = False
         self._delimiter, skipped = self._find_delimiter()
         self._header, self._header_lines = self._read_header(self._delimiter, skipped)
@@ -67,25 +68,37 @@ class DelimitedRows(FileRows):
         """All columns are text."""
         return pa.schema([(name, pa.string()) for name in self.columns])
 
-    def __iter__(self) -> Iterator[FileRow]:
-        """Yields the rows.
+    def cursor(self, columns: Collection[str] | None = None) -> Cursor[FileRow]:
+        """A cursor before the first row.
 
-        Raises:
-            UserError: A row has more or fewer fields than the header, a quotation mark is not closed, or the header is
-                repeated.
+        Its rows raise a `UserError` if a row has more or fewer fields than the header, a quotation mark is not closed,
+        or the header is repeated.
         """
         self.found = Counter()
+        return RecordCursor(self._all_records(), self._row)
+
+    def _all_records(self) -> Iterator[tuple[int, list[str]]]:
+        """The line on which each record begins, and its fields, which may be too many or too few."""
         with self._open() as file:
             lines = islice(file, self._header_lines, None)
-            records = self._whole_lines(lines) if len(self._header) == 1 else self._records(lines)
-            for line, fields in records:
-                yield FileRow(line, {name: fields[index] for index, name in self._named})
+            yield from self._whole_lines(lines) if len(self._header) == 1 else self._records(lines)
+
+    def _row(self, record: tuple[int, list[str]]) -> FileRow:
+        line, fields = record
+        header = self._header
+        if len(fields) != len(header):
+            self._refuse_width(line, fields)
+        if len(header) > 1:
+            if fields[0] == header[0] and fields == header:  # comparing the first fields alone is faster
+                raise UserError(f"{self._place(line)} is the header again: delete it")
+            if self._must_be_empty:
+                self._check_unnamed(line, fields)
+        return FileRow(line, {name: fields[index] for index, name in self._named})
 
     def _records(self, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
-        """The line on which each record begins, and its fields."""
+        """The records of a file of several columns."""
         reader = self._reader(lines, self._delimiter)
-        header = self._header
-        width = len(header)
+        width = len(self._header)
         while True:
             line = self._header_lines + reader.line_num + 1
             try:
@@ -94,14 +107,8 @@ class DelimitedRows(FileRows):
                 self._refuse_quoting(line, error)
             if fields is None:
                 return
-            if len(fields) != width:
-                if len(fields) <= 1 and not "".join(fields).strip():
-                    continue
-                self._refuse_width(line, fields)
-            if fields[0] == header[0] and fields == header:  # comparing the first fields alone is faster
-                raise UserError(f"{self._place(line)} is the header again: delete it")
-            if self._must_be_empty:
-                self._check_unnamed(line, fields)
+            if len(fields) != width and len(fields) <= 1 and not "".join(fields).strip():
+                continue  # a blank line
             yield line, fields
 
     def _whole_lines(self, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
@@ -117,8 +124,6 @@ class DelimitedRows(FileRows):
                 except csv.Error as error:
                     self._refuse_quoting(first, error)
                 number += reader.line_num - 1
-                if len(fields) != 1:
-                    self._refuse_width(first, fields)
                 yield first, fields
             elif value:
                 if self._quoted and self._delimiter in value:
@@ -250,7 +255,7 @@ class DelimitedRows(FileRows):
         return NAMES.get(self._delimiter, repr(self._delimiter))
 
     def _open(self) -> TextIO:
-        return self.path.open(encoding=self._encoding, newline="")
+        return open_text(self.path, self._encoding, newline="")
 
     def _reader(self, lines: Iterable[str], delimiter: str, strict: bool = True) -> Any:
         csv.field_size_limit(sys.maxsize)  # 128 KiB by default; a setting of the whole process

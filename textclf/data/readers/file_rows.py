@@ -6,10 +6,10 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import pyarrow as pa  # noqa: TID253 - imported late itself
 
@@ -31,6 +31,55 @@ class FileRow(NamedTuple):
     values: dict[str, Any]
 
 
+Record = TypeVar("Record")
+Row = TypeVar("Row", covariant=True)
+
+
+class Cursor(Protocol[Row]):
+    """Reads rows in order; rows that are not needed can be skipped, which costs less than reading them."""
+
+    def __iter__(self) -> Iterator[Row]:
+        """Itself."""
+
+    def __next__(self) -> Row:
+        """The next row."""
+
+    def skip(self, number: int) -> int:
+        """Skips rows.
+
+        Args:
+            number: How many.
+
+        Returns:
+            The number of rows that were skipped: fewer than `number` if there are no more.
+        """
+
+
+class RecordCursor(Generic[Record, Row]):
+    """Rows that are made from records such as lines; a record that is skipped is not parsed.
+
+    Args:
+        records: The records in order.
+        parse: Makes a row from a record.
+    """
+
+    def __init__(self, records: Iterator[Record], parse: Callable[[Record], Row]) -> None:  # noqa: D107  # the class describes it
+        self._records = records
+        self._parse = parse
+
+    def __iter__(self) -> RecordCursor[Record, Row]:
+        """Itself."""
+        return self
+
+    def __next__(self) -> Row:
+        """Parses the next record."""
+        return self._parse(next(self._records))
+
+    def skip(self, number: int) -> int:
+        """Skips records; see `Cursor.skip`."""
+        return sum(1 for _ in islice(self._records, number))
+
+
 class FileRows(ABC):
     """The rows of one file, in order; they can be read any number of times, in constant memory.
 
@@ -49,12 +98,20 @@ class FileRows(ABC):
     columns: Sequence[str]
     found: Counter[str] = Counter()
 
-    @abstractmethod
     def __iter__(self) -> Iterator[FileRow]:
         """Yields the rows.
 
         Raises:
             UserError: A row does not follow the file format; the message names file and line.
+        """
+        return iter(self.cursor())
+
+    @abstractmethod
+    def cursor(self, columns: Collection[str] | None = None) -> Cursor[FileRow]:
+        """A cursor before the first row; a row that is skipped is not checked.
+
+        Args:
+            columns: Names of the columns that are needed; rows may lack others. By default all are.
         """
 
     @property

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa  # noqa: TID253 - imported late itself
 
-from textclf.data.readers.file_rows import FileRow, FileRows
+from textclf.data.readers.compression import open_text
+from textclf.data.readers.file_rows import Cursor, FileRow, FileRows, RecordCursor
 from textclf.data.text_values import kind_of, mended_values
 from textclf.errors import UserError
 
@@ -33,7 +34,6 @@ class JsonRows(FileRows):
     def __init__(self, path: Path, encoding: str) -> None:  # noqa: D107  # the class describes it
         self.path = path
         self._encoding = encoding
-        self._decode = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant).decode
 
     @cached_property
     def columns(self) -> tuple[str, ...]:  # type: ignore[override]  # found on first need
@@ -61,17 +61,23 @@ class JsonRows(FileRows):
         """Whether some values of a column are lists or objects."""
         return bool(pa.types.is_binary(self.schema.field(column).type))
 
-    def __iter__(self) -> Iterator[FileRow]:
-        """Yields the rows; lines with nothing but white space are skipped.
+    def cursor(self, columns: Collection[str] | None = None) -> Cursor[FileRow]:
+        """A cursor before the first row; lines with nothing but white space are no rows.
 
-        Raises:
-            UserError: A line is not a JSON object, or names a field twice.
+        Its rows raise a `UserError` if a line is not a JSON object, or names a field twice.
         """
         self.found = Counter()
-        with self.path.open(encoding=self._encoding) as file:
+        return RecordCursor(self._lines(), self._row)
+
+    def _lines(self) -> Iterator[tuple[int, str]]:
+        with open_text(self.path, self._encoding) as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield FileRow(number, self._mended(line, self._parsed(number, line)))
+                    yield number, line
+
+    def _row(self, numbered: tuple[int, str]) -> FileRow:
+        number, line = numbered
+        return FileRow(number, self._mended(line, self._parsed(number, line)))
 
     def _mended(self, line: str, values: dict[str, Any]) -> dict[str, Any]:
         if "\\u" not in line:
@@ -82,7 +88,7 @@ class JsonRows(FileRows):
 
     def _parsed(self, number: int, line: str) -> dict[str, Any]:
         try:
-            value = self._decode(line)
+            value = DECODER.decode(line)
         except (ValueError, RecursionError) as error:
             place = f"{str(self.path)!r} line {number}"
             if line.lstrip().startswith("["):
@@ -130,3 +136,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _constant(name: str) -> float | None:
     """The values of `NaN`, `Infinity` and `-Infinity`; NaN is a missing value."""
     return None if name == "NaN" else float(name)
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant)
+"""Decodes a line. It is no attribute of the rows, which are sent to other processes and must be pickled."""

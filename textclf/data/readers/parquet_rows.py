@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa  # noqa: TID253 - imported late itself
 import pyarrow.parquet as pq  # noqa: TID253 - imported late itself
 
-from textclf.data.readers.file_rows import BATCH, FileRow, FileRows, arrow_column
+from textclf.data.readers.file_rows import BATCH, Cursor, FileRow, FileRows, arrow_column
 from textclf.data.text_values import mended_column, mended_rows
 from textclf.errors import UserError
 
@@ -64,16 +66,10 @@ class ParquetRows(FileRows):
         """Whether a column holds values of a type that `datasets` does not have, such as maps."""
         return column in self._json_columns
 
-    def __iter__(self) -> Iterator[FileRow]:
-        """Yields the rows; a map is an object."""
-        number = 0
-        for batch in self.batches():
-            for values in batch.to_pylist():
-                number += 1
-                for name in self._json_columns:
-                    if values[name] is not None:
-                        values[name] = json.loads(values[name])
-                yield FileRow(number, values)
+    def cursor(self, columns: Collection[str] | None = None) -> Cursor[FileRow]:
+        """A cursor before the first row; row groups that are skipped are not read. A map is an object."""
+        self.found = Counter()
+        return _ParquetCursor(self, self.columns if columns is None else columns)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yields the rows as Arrow columns, decoded some thousands at a time.
@@ -81,20 +77,107 @@ class ParquetRows(FileRows):
         (`datasets` decodes a row group at once, which can be a million rows.)
         """
         self.found = Counter()
-        with pq.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False) as file:
+        with self.open() as file:
             for batch in file.iter_batches(batch_size=BATCH):
-                columns = []
-                mended = np.zeros(len(batch), dtype=bool)
-                for field, column in zip(self.schema, batch.columns, strict=True):
-                    if self.is_json(field.name):
-                        # Of the entries of a map with the same key, Parquet's specification says to take the last.
-                        column = arrow_column(column.to_pylist(maps_as_pydicts="lossy"), field.type)
-                    else:
-                        column = column.cast(field.type)
-                    columns.append(mended_column(column))
-                    mended |= mended_rows(column, columns[-1])
-                self.found["mended"] += int(mended.sum())
-                yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
+                yield self.converted(batch)
+
+    def open(self) -> pq.ParquetFile:
+        """Opens the file for reading in constant memory."""
+        return pq.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False)
+
+    def converted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Some rows of the file, or some columns of them, with the types of `schema` and valid characters."""
+        columns = []
+        fields = []
+        mended = np.zeros(len(batch), dtype=bool)
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            field = self.schema.field(name)
+            if self.is_json(name):
+                # Of the entries of a map with the same key, Parquet's specification says to take the last.
+                column = arrow_column(column.to_pylist(maps_as_pydicts="lossy"), field.type)
+            else:
+                column = column.cast(field.type)
+            fields.append(field)
+            columns.append(mended_column(column))
+            mended |= mended_rows(column, columns[-1])
+        self.found["mended"] += int(mended.sum())
+        return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, self.schema.metadata))
+
+    def values_of(self, batch: pa.RecordBatch) -> list[dict[str, Any]]:
+        """The rows of a converted batch as Python values."""
+        rows: list[dict[str, Any]] = batch.to_pylist()
+        for name in self._json_columns:
+            if name in batch.schema.names:
+                for row in rows:
+                    if row[name] is not None:
+                        row[name] = json.loads(row[name])
+        return rows
+
+
+class _ParquetCursor:
+    """Reads the rows of a file, some thousands at a time; see `Cursor`."""
+
+    def __init__(self, rows: ParquetRows, columns: Collection[str]) -> None:
+        self._rows = rows
+        self._columns = [name for name in rows.columns if name in columns]
+        self._file = rows.open()
+        self._next_group = 0
+        self._group_left = 0  # rows of the row group that is being read, but are not decoded yet
+        self._batches: Iterator[pa.RecordBatch] = iter(())
+        self._batch: pa.RecordBatch | None = None  # rows that are decoded, but are not Python values yet
+        self._values: Iterator[dict[str, Any]] = iter(())
+        self._number = 0
+
+    def __iter__(self) -> _ParquetCursor:
+        return self
+
+    def __next__(self) -> FileRow:
+        values = next(self._values, None)
+        if values is None:
+            if self._batch is None and not self._read_batch():
+                raise StopIteration
+            self._values = iter(self._rows.values_of(self._rows.converted(self._batch)))
+            self._batch = None
+            values = next(self._values)
+        self._number += 1
+        return FileRow(self._number, values)
+
+    def skip(self, number: int) -> int:
+        skipped = sum(1 for _ in islice(self._values, number))
+        while skipped < number:
+            wanted = number - skipped
+            if self._batch is not None:
+                step = min(wanted, len(self._batch))
+                self._batch = self._batch.slice(step) if step < len(self._batch) else None
+            elif not self._group_left and self._next_group < self._file.num_row_groups and self._size() <= wanted:
+                step = self._size()
+                self._next_group += 1
+            elif self._read_batch():
+                step = 0
+            else:
+                break
+            skipped += step
+        self._number += skipped
+        return skipped
+
+    def _size(self) -> int:
+        """Number of rows of the next row group."""
+        size: int = self._file.metadata.row_group(self._next_group).num_rows
+        return size
+
+    def _read_batch(self) -> bool:
+        """Decodes the next rows; returns whether there are any."""
+        while not self._group_left:
+            if self._next_group == self._file.num_row_groups:
+                return False
+            self._group_left = self._size()
+            groups = [self._next_group]
+            self._batches = self._file.iter_batches(batch_size=BATCH, row_groups=groups, columns=self._columns)
+            self._next_group += 1
+        # Of a column called "a.b", pyarrow reads the field "b" of a column "a" as well.
+        self._batch = next(self._batches).select(self._columns)
+        self._group_left -= len(self._batch)
+        return True
 
 
 def _is_known(field: pa.Field) -> bool:
