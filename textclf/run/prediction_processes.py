@@ -42,7 +42,8 @@ def check_prediction(trainer: Trainer, source: str | None) -> None:
     Raises:
         UserError: The message names the option.
     """
-    if trainer.limit_predict_batches not in (None, 1.0):
+    limit = trainer.limit_predict_batches
+    if isinstance(limit, int) or limit != 1.0:  # 1 is one batch, 1.0 is all
         raise UserError(
             "predict writes all rows: leave --trainer.limit_predict_batches and --trainer.fast_dev_run out, and give "
             "fewer rows"

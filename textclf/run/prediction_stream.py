@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from textclf.errors import UserError, check_least
 from textclf.models.streaming import InOrder, StreamedBatches, predictions_of
@@ -131,7 +132,11 @@ class PredictionStream(Callback):
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *args: Any
     ) -> None:
-        """Writes the rows that no earlier row is missing before."""
+        """Writes the rows that no earlier row is missing before.
+
+        Raises:
+            SIGTERMException: The process was asked to end.
+        """
         shard = int(batch["row"][0]) // self.shard_rows
         if self._folder is not None and shard != self._shard:
             self._end()
@@ -140,6 +145,8 @@ class PredictionStream(Callback):
         self._bar.update(len(batch["row"]))
         if self._folder is not None and self._missing == 0:
             self._end()
+        if trainer.received_sigterm:  # Lightning itself asks for it in training and evaluation alone
+            raise SIGTERMException
 
     def _begin(self, shard: int) -> None:
         output = None if self._folder is None else str(self._folder.shard(shard))
