@@ -12,7 +12,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,11 @@ from textclf.console import run_script
 from textclf.errors import UserError
 
 if TYPE_CHECKING:
+    from textclf.evaluation.robustness import Check
     from textclf.run.reproduction import CheckpointDifference, RecordedRun, ReportDifference
 
-RESULTS = {"equal to the bit": 0, "different": 1, "not repeated, since the data has changed": 1}
+EQUAL = "equal to the bit"
+RESULTS = {EQUAL: 0, "different": 1, "not repeated, since the data has changed": 1}
 """How a repetition may end, and the exit code."""
 
 
@@ -55,9 +57,25 @@ def run(options: argparse.Namespace, more: Sequence[str]) -> int:
         found.append({"run": str(folder), **repeated(folder, target, more)})
     if store is not None:
         values = stored({"command": options.command, "machine": machine(), "runs": found})
+        values["robustness"] = [check(found, values["command"])]
         with atomic_path(store) as temporary:
             temporary.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return max(RESULTS[each["result"]] for each in found)
+
+
+def check(found: Sequence[Mapping[str, Any]], command: str) -> Check:
+    """The row of the table of robustness checks."""
+    reports = [report for each in found for report in each.get("reports", [])]
+    return {
+        "check": "runs repeated from their folders",
+        "tried": f"{len(found):,} runs, {sum(each['result'] == EQUAL for each in found):,} {EQUAL}",
+        "faults": None,
+        "bad_inputs": None,
+        "lost": sum(report["predictions"] for report in reports),
+        "crashes": 0,
+        "difference": max((float(report["largest"]) for report in reports), default=None),
+        "command": command,
+    }
 
 
 def check_target(target: Path) -> None:
@@ -145,7 +163,7 @@ def compared(first: Path, second: Path) -> dict[str, Any]:
         print("\n".join(each.lines()), flush=True)
     is_equal = all(each.is_equal for each in differences)
     return {
-        "result": "equal to the bit" if is_equal else "different",
+        "result": EQUAL if is_equal else "different",
         "reports": [storable(vars(each)) for each in reports],
         "checkpoints": [storable(vars(each)) for each in checkpoints],
     }
@@ -169,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", metavar="FILE", help="write what differs to a file, too")
     options, rest = parser.parse_known_args(arguments)
     words = sys.argv[1:] if arguments is None else arguments
-    options.command = shlex.join(["scripts/reproduce.py", *words])
+    options.command = shlex.join(["python", "scripts/reproduce.py", *words])
     search_current_folder()  # classes of the user may be there
     return run_script("reproduce", lambda: run(options, rest))
 

@@ -14,10 +14,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textclf.console import run_script
-from textclf.errors import check_least
+from textclf.errors import UserError, check_least
+
+if TYPE_CHECKING:
+    from textclf.evaluation.robustness import Check
 
 PARTS = ("chat", "fit")
 
@@ -35,16 +38,67 @@ def run(options: argparse.Namespace) -> int:
     if options.json is not None:
         check_writable(options.json)
     parts = {"chat": (soak_chat, options.questions), "fit": (soak_fit, options.steps)}
-    found: dict[str, Any] = {"command": options.command, "machine": machine()}
-    for name in options.parts or PARTS:
+    found = {} if options.json is None else known_parts(Path(options.json))
+    chosen = options.parts or PARTS
+    for name in chosen:
         soak, size = parts[name]
         with tempfile.TemporaryDirectory() as folder:
-            found[name] = soak(size, Path(folder))
+            found[name] = {"command": options.command, "machine": machine(), **soak(size, Path(folder))}
         print(f"{name}: {json.dumps(found[name], indent=1)}", flush=True)
         if options.json is not None:
             with atomic_path(options.json) as temporary:
-                temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return 0 if all(found[name]["ok"] for name in options.parts or PARTS) else 1
+                temporary.write_text(json.dumps({**found, "robustness": checks(found)}, indent=1) + "\n")
+    return 0 if all(found[name]["ok"] for name in chosen) else 1
+
+
+def known_parts(path: Path) -> dict[str, dict[str, Any]]:
+    """The parts that a file has already: those that are run replace them.
+
+    Raises:
+        UserError: The file is not one of this script.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return {name: values[name] for name in PARTS if name in values}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{str(path)!r} has no soak tests ({error}): name another file") from error
+
+
+def checks(found: dict[str, dict[str, Any]]) -> list[Check]:
+    """The rows of the table of robustness checks."""
+    rows: list[Check] = []
+    if "chat" in found:
+        chat = found["chat"]
+        faults = chat["requests"] - chat["paid"]
+        rows.append(
+            {
+                "check": "questions to a chat server that misbehaves and restarts",
+                "tried": f"{chat['questions']:,} questions, memory {chat['memory_growth_mib']:+} MiB",
+                "faults": faults,
+                "bad_inputs": None,
+                "lost": chat["questions"] - chat["right_answers"] + chat["paid_twice"],
+                "crashes": 0,
+                "difference": None,
+                "command": chat["command"],
+            }
+        )
+    if "fit" in found:
+        fit = found["fit"]
+        rows.append(
+            {
+                "check": "a long training",
+                "tried": f"{fit['steps']:,} steps, memory {fit['memory_growth_mib']:+} MiB",
+                "faults": None,
+                "bad_inputs": None,
+                "lost": None,
+                "crashes": 0,
+                "difference": None,
+                "command": fit["command"],
+            }
+        )
+    return rows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -40,7 +40,8 @@ def soak_chat(questions: int, folder: Path) -> dict[str, Any]:
         folder: An empty folder for rows, answers and runs.
 
     Returns:
-        The counts, with `ok`: whether no question was lost or paid for twice, and memory stayed flat.
+        The counts, with `ok`: whether each question has its right answer, none was paid for twice, and memory stayed
+        flat.
     """
     from textclf.evaluation.prediction_table import read_predictions
 
@@ -54,13 +55,14 @@ def soak_chat(questions: int, folder: Path) -> dict[str, Any]:
             while len(rounds) < MOST_ROUNDS and not is_over(rounds):
                 rounds.append(asked(server.url, folder, len(rounds)))
         behaviours, paid = server.counts()
-    if not is_over(rounds):
-        return {"questions": questions, "rounds": rounds, **sampler.found(), "ok": False}
-    table = read_predictions(folder / f"run-{len(rounds) - 1}" / "report" / "predictions.parquet")
+    right = 0
+    if is_over(rounds):
+        table = read_predictions(folder / f"run-{len(rounds) - 1}" / "report" / "predictions.parquet")
+        right = int((table.predictions == table.labels).sum())
     found = {
         "questions": questions,
-        "right_answers": int((table.predictions == table.labels).sum()),
-        "lost": sum(text not in paid for text in table.texts),
+        "right_answers": right,
+        "requests": behaviours.total(),
         "paid": sum(paid.values()),
         "paid_twice": sum(count > 1 for count in paid.values()),
         "restarts_of_the_server": behaviours[RESTART],
@@ -68,7 +70,7 @@ def soak_chat(questions: int, folder: Path) -> dict[str, Any]:
         "rounds": rounds,
         **sampler.found(),
     }
-    is_right = found["right_answers"] == questions and not found["lost"] and not found["paid_twice"]
+    is_right = right == questions and not found["paid_twice"]
     return {**found, "ok": is_right and found["memory_growth_mib"] <= GROWTH}
 
 
