@@ -39,7 +39,7 @@ def files_in(folder: Path) -> list[Path]:
 
 def leftovers(folder: Path) -> list[str]:
     """The unfinished files below a folder; locks are not among them."""
-    return [str(path) for path in files_in(folder) if is_temporary(path) and path.suffix != ".lock"]
+    return [str(path) for path in files_in(folder) if is_temporary(path) and not path.name.endswith(".lock")]
 
 
 def half_files(folder: Path) -> list[str]:

@@ -116,6 +116,9 @@ class Forked:
         first_step: What counts as a step.
     """
 
+    measured: str | None = None
+    """A file to which the child writes what a run without a fault took."""
+
     def __init__(self, folder: Path, progress: Progress, first_step: FirstStep) -> None:  # noqa: D107
         self.folder = folder
         self.progress = progress
@@ -148,16 +151,13 @@ class Forked:
         writes = [Write(*each) for each in found.pop("writes")]
         return ended, Undisturbed(seconds=ended.seconds, writes=writes, **found)
 
-    measured: str | None = None
-
     def _be_child(self, words: Sequence[str], undisturbed: Undisturbed, plan: Plan | None, output: int) -> None:
         """Runs the command in the child, which does not return."""
         code = 1
         try:
             os.setsid()
-            signal.signal(
-                signal.SIGXFSZ, signal.SIG_DFL
-            )  # Python ignores it, and would go on after a write that failed
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores it
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(output, 1)
             os.dup2(output, 2)
