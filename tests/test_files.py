@@ -51,16 +51,22 @@ def test_two_at_once_do_not_meet(tmp_path):
 
 ABANDONED = """
 import sys, os
-from textclf.files import atomic_path
-with atomic_path(sys.argv[1]) as path:
-    path.write_text("half")
+from textclf import files
+with getattr(files, sys.argv[1])(sys.argv[2]) as path:
+    half = path / "a" if path.is_dir() else path
+    half.write_text("half")
     os.kill(os.getpid(), 9)
 """
 
 
+def abandon(function, target):
+    """Writes half of a file or a folder, and is killed."""
+    assert subprocess.run([sys.executable, "-c", ABANDONED, function, str(target)]).returncode == -9
+
+
 def test_the_file_of_a_killed_process_is_removed_by_the_next_write(tmp_path):
     target = tmp_path / "out [1].csv"
-    assert subprocess.run([sys.executable, "-c", ABANDONED, str(target)]).returncode == -9
+    abandon("atomic_path", target)
     (half,) = tmp_path.iterdir()
     assert half.read_text() == "half"
     others = [
@@ -90,15 +96,15 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
 
 
 def test_a_file_that_is_taken_for_an_abandoned_one_is_made_again(tmp_path, monkeypatch):
-    makes, made = files._new_file, []
+    makes, made = files._new, []
 
-    def make(target):
-        made.append(makes(target))
+    def make(*arguments):
+        made.append(makes(*arguments))
         if len(made) == 1:
-            made[0][1].unlink()  # by another process, before it is locked
+            made[0].unlink()  # by another process, before it is locked
         return made[-1]
 
-    monkeypatch.setattr(files, "_new_file", make)
+    monkeypatch.setattr(files, "_new", make)
     with atomic_path(tmp_path / "out.csv"):
         pass
     assert len(made) == 2
@@ -173,3 +179,19 @@ def test_a_full_disk_leaves_no_half_of_a_folder(how, tmp_path):
         (folder / "a").write_text("half")
         full_disk(how)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_of_a_killed_process_is_removed_by_the_next_one(tmp_path):
+    target = tmp_path / "model"
+    abandon("atomic_folder", target)
+    (half,) = tmp_path.iterdir()
+    assert (half / "a").read_text() == "half"
+    other = tmp_path / ".model-2-abcdefgh"
+    other.mkdir()
+    with atomic_folder(target) as folder:
+        (folder / "a").write_text("whole")
+        assert not half.exists()
+        with atomic_folder(target):  # the outer folder is in use
+            assert folder.exists()
+    assert (target / "a").read_text() == "whole"
+    assert sorted(tmp_path.iterdir()) == [other, target]

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile, mkdtemp, mkstemp
 
@@ -30,72 +30,18 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     target = Path(path)
     with _named_if_full(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(target)
-        with _temporary_file(target) as temporary:
+        with _temporary(target.parent, f".{target.stem}-", target.suffix) as temporary:
             yield temporary
             temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner may read
             temporary.replace(target)
 
 
 @contextmanager
-def _temporary_file(target: Path) -> Iterator[Path]:
-    """Makes a file next to `target`, which is locked until the end of the block, and removed if it is still there."""
-    handle, temporary = _new_file(target)
-    is_locked = _lock(handle, wait=True)
-    while is_locked and not temporary.exists():  # another process took it for an abandoned one before it was locked
-        os.close(handle)
-        handle, temporary = _new_file(target)
-        is_locked = _lock(handle, wait=True)
-    if not is_locked:
-        os.close(handle)  # Windows, which has no such locks, does not rename open files
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-        if is_locked:
-            os.close(handle)
-
-
-def _new_file(target: Path) -> tuple[int, Path]:
-    handle, name = mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
-    return handle, Path(name)
-
-
-def _remove_abandoned(target: Path) -> None:
-    """Removes temporary files of `target` that no process has locked: those that wrote them were killed."""
-    name = re.compile(rf"\.{re.escape(target.stem)}-[a-z0-9_]{{8}}{re.escape(target.suffix)}")
-    for path in target.parent.iterdir():
-        if not name.fullmatch(path.name):
-            continue
-        with suppress(OSError), path.open("rb") as file:  # another process may be faster
-            if _lock(file.fileno(), wait=False):
-                path.unlink()
-
-
-def _lock(handle: int, wait: bool) -> bool:
-    """Locks an open file until it is closed, or its process ends.
-
-    Args:
-        handle: Descriptor of the file.
-        wait: Whether to wait while another process holds the lock.
-
-    Returns:
-        Whether it is locked; not if another process holds the lock, or if the system or the file system has no locks.
-    """
-    try:
-        import fcntl  # noqa: PLC0415 - not there on Windows
-
-        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):
-        return False
-    return True
-
-
-@contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Gives a temporary folder to fill with files, and renames it to `path` at the end of the block.
 
-    If the block raises an error, the temporary folder is removed.
+    If the block raises an error, the temporary folder is removed; if the process is killed, the next one that creates
+    the folder removes it.
 
     Args:
         path: The folder to create; it does not exist, or is empty.
@@ -109,15 +55,82 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     target = Path(path).resolve()
     with _named_if_full(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
+        with _temporary(target.parent, f".{target.name}-", None) as temporary:
             yield temporary
             temporary.chmod(0o777 & ~_umask())
             for file in temporary.iterdir():
                 file.chmod(0o666 & ~_umask())
             temporary.replace(target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _temporary(parent: Path, prefix: str, suffix: str | None) -> Iterator[Path]:
+    """Makes a file or a folder with a random name, which is locked until the end of the block, and then removed.
+
+    Those that are not locked are removed first: the processes that made them were killed.
+
+    Args:
+        parent: Where it is.
+        prefix: The beginning of its name.
+        suffix: That of the file; None for a folder.
+    """
+    name = re.compile(rf"{re.escape(prefix)}[a-z0-9_]{{8}}{re.escape(suffix or '')}")
+    for path in parent.iterdir():
+        if name.fullmatch(path.name) and (lock := _lock(path, wait=False)) is not None:
+            _remove(path)
+            os.close(lock)
+    path = _new(parent, prefix, suffix)
+    lock = _lock(path, wait=True)
+    while not path.exists():  # another process took it for an abandoned one before it was locked
+        if lock is not None:
+            os.close(lock)
+        path = _new(parent, prefix, suffix)
+        lock = _lock(path, wait=True)
+    try:
+        yield path
+    finally:
+        _remove(path)
+        if lock is not None:
+            os.close(lock)
+
+
+def _new(parent: Path, prefix: str, suffix: str | None) -> Path:
+    if suffix is None:
+        return Path(mkdtemp(prefix=prefix, dir=parent))
+    handle, name = mkstemp(prefix=prefix, suffix=suffix, dir=parent)
+    os.close(handle)
+    return Path(name)
+
+
+def _remove(path: Path) -> None:
+    """Removes a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _lock(path: Path, wait: bool) -> int | None:
+    """Locks a file or a folder until the lock is closed, or this process ends.
+
+    Args:
+        path: The file or folder.
+        wait: Whether to wait while another process holds the lock.
+
+    Returns:
+        The descriptor to close; None if another process holds the lock, or if the system or the file system has none.
+    """
+    handle = None
+    try:
+        import fcntl  # noqa: PLC0415 - not there on Windows
+
+        handle = os.open(path, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        if handle is not None:
+            os.close(handle)
+        return None
+    return handle
 
 
 def check_writable(path: str | Path, is_folder: bool = False) -> None:
