@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import threading
+import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import chain
 from typing import Any, Literal, NamedTuple
 
@@ -104,6 +108,30 @@ def count_stored(texts: Mapping[str, Sequence[str]], ngrams: Mapping[Analyzer, t
         for column in texts.values()
         for analyzer, ngram_range in ngrams.items()
     ]
+
+
+def count_in_worker(
+    parent: int, texts: Mapping[str, Sequence[str]], ngrams: Mapping[Analyzer, tuple[int, int]]
+) -> list[StoredCounts]:
+    """`count_stored`, in a process that ends with the process `parent` that started it."""
+    _end_with(parent)
+    return count_stored(texts, ngrams)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """Ends this process when its parent has ended, be it by a signal.
+
+    (Workers of joblib would wait for ever to send their results: each has both ends of the pipe open.)
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    if os.name == "posix":  # elsewhere the parent's number stays
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def names_of(stored: StoredCounts) -> list[str]:

@@ -1,9 +1,15 @@
+import os
+import subprocess
+import sys
+import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 from datasets import Dataset
 
+from textclf.errors import UserError
 from textclf.models import counted_rows
 from textclf.models.array_file import temporary_arrays
 from textclf.models.counted_rows import CountedRows
@@ -77,3 +83,49 @@ def test_of_too_many_ngrams_the_frequent_ones_are_kept(monkeypatch):
         assert words.dropped >= 1
         # What was dropped counts as 0, also in rows that were read before.
         assert sum(matrix.sum() for matrix in counts.matrices({"film": 0, "7": 1}, 0)) >= 200
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_reported_in_one_line(monkeypatch):
+    monkeypatch.setattr(counted_rows, "CHUNK_CHARACTERS", 100)
+    monkeypatch.setattr(counted_rows, "count_in_worker", lambda *_: os._exit(1))
+    with (
+        pytest.raises(UserError, match=r"was killed, .* too little memory: use fewer cores") as caught,
+        counted(processes=2),
+    ):
+        pass
+    assert "\n" not in str(caught.value)
+
+
+ENDLESS = """
+from textclf.errors import UserError
+from textclf.models import counted_rows
+
+counted_rows.MAX_NGRAMS = 10_000
+chunks = ({"text": [f"{i} {j}" * 20 for j in range(1000)]} for i in range(10**6))
+for number, _ in enumerate(counted_rows._count(chunks, {"char": (1, 4)}, 2)):
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in /proc")
+def test_workers_end_with_a_killed_process():
+    process = subprocess.Popen([sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) >= 2
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 60
+    while any(is_running(child) for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def is_running(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

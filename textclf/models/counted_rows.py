@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
 
+from textclf.errors import UserError
 from textclf.models.array_file import ArrayFile, Place
-from textclf.ngrams import Analyzer, Matrix, NgramCounts, StoredCounts, count_stored, names_of, restored
+from textclf.ngrams import (
+    Analyzer,
+    Matrix,
+    NgramCounts,
+    StoredCounts,
+    count_in_worker,
+    count_stored,
+    names_of,
+    restored,
+)
 from textclf.types import Dataset
 
 READ_ROWS = 1000
@@ -21,6 +34,8 @@ FEW_CHUNKS = 8
 """With fewer chunks than this, starting processes takes longer than counting."""
 MAX_PROCESSES = 8
 """More than this count faster than one process merges their vocabularies."""
+IDLE_SECONDS = 30
+"""After this time without work, processes end."""
 MAX_NGRAMS = 4_000_000
 """Distinct n-grams of each kind, and of each column of texts, that are held in memory while counting."""
 
@@ -173,8 +188,21 @@ def _count(
     first = list(islice(chunks, FEW_CHUNKS))
     jobs = 1 if len(first) < FEW_CHUNKS else min(processes, MAX_PROCESSES)
     chunks = chain(first, chunks)
+    if jobs == 1:
+        yield from (count_stored(chunk, ngrams) for chunk in chunks)
+        return
     # `max_nbytes`: joblib would copy large arguments to files. Groups: it would begin with all chunks, however many
-    # results are waiting.
-    with joblib.Parallel(n_jobs=jobs, return_as="generator", max_nbytes=None) as parallel:
+    # results are waiting. `idle_worker_timeout`: its processes stay for the next call.
+    count = partial(joblib.delayed(count_in_worker), os.getpid())
+    with (
+        joblib.parallel_config("loky", idle_worker_timeout=IDLE_SECONDS),
+        joblib.Parallel(n_jobs=jobs, return_as="generator", max_nbytes=None) as parallel,
+    ):
         while group := list(islice(chunks, 4 * jobs)):
-            yield from parallel(joblib.delayed(count_stored)(chunk, ngrams) for chunk in group)
+            try:
+                yield from parallel(count(chunk, ngrams) for chunk in group)
+            except BrokenProcessPool as error:
+                raise UserError(
+                    "a process that counted n-grams was killed, probably because there is too little memory: "
+                    "use fewer cores (`taskset -c 0 python -m textclf ...` uses one)"
+                ) from error
