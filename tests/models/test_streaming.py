@@ -143,14 +143,14 @@ def test_in_order(order, size):
 
 
 def test_prediction_of():
-    scores = np.log([0.2, 0.7, 0.1])
+    scores = np.array([0.2, 0.7, 0.1])
     whole = prediction_of(scores, 1, NAMES, True)
     assert whole["label"] == "middle"
     assert whole["score"] == pytest.approx(0.7)
     assert whole["scores"] == pytest.approx({"low": 0.2, "middle": 0.7, "high": 0.1})
     assert prediction_of(scores, 1, NAMES, False) == {"label": "middle", "score": None, "scores": None}
     assert prediction_of(np.full(3, np.nan), -1, NAMES, True) == {"label": None, "score": None, "scores": None}
-    certain = prediction_of(np.array([-np.inf, 0.0, -np.inf]), 1, NAMES, True)
+    certain = prediction_of(np.array([0.0, 1.0, 0.0]), 1, NAMES, True)
     assert certain["scores"] == {"low": 0.0, "middle": 1.0, "high": 0.0}
 
 
@@ -172,12 +172,12 @@ def test_with_thresholds_the_label_has_the_highest_thresholded_score(temperature
 
 
 def test_prediction_of_with_thresholds():
-    scores = np.log([0.6, 0.3, 0.1])
-    decided = prediction_of(scores, 1, NAMES, True, scores - np.log([0.8, 0.1, 0.1]))
+    scores = np.array([0.6, 0.3, 0.1])
+    decided = prediction_of(scores, 1, NAMES, True, np.log(scores) - np.log([0.8, 0.1, 0.1]))
     assert (decided["label"], decided["decision"]) == ("middle", "thresholds")
     assert decided["score"] == pytest.approx(0.3)
     assert decided["thresholded_scores"] == pytest.approx({"low": 0.75 / 4.75, "middle": 3 / 4.75, "high": 1 / 4.75})
-    impossible = prediction_of(np.array([-np.inf, 0.0, -np.inf]), 1, NAMES, True, np.array([-np.inf, 0.7, -np.inf]))
+    impossible = prediction_of(np.array([0.0, 1.0, 0.0]), 1, NAMES, True, np.array([-np.inf, 0.7, -np.inf]))
     assert impossible["thresholded_scores"] == {"low": 0.0, "middle": 1.0, "high": 0.0}
     silent = prediction_of(scores, 1, NAMES, False, scores)
     assert silent["decision"] == "thresholds"
