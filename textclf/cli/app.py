@@ -39,6 +39,7 @@ from textclf.cli.config import (
     with_logger_folders,
 )
 from textclf.cli.help import help_on
+from textclf.cli.imports import say_imports
 from textclf.cli.messages import misplaced_command
 from textclf.console import hush, say, use_utf8
 from textclf.data.base import TextDataModule
@@ -178,6 +179,8 @@ class TextCLI(LightningCLI):
         if self.peeked.ckpt_path:
             self.checkpoint_path = find_checkpoint(self.peeked.ckpt_path, self.peeked.run_dir, self.peeked.config)
             self.checkpoint = read_checkpoint(self.checkpoint_path)
+        say_imports(words, self.checkpoint, self.checkpoint_path)
+        if self.checkpoint is not None:
             checkpoint = checkpoint_as_config(self.checkpoint)
         rest = [*checkpoint, *axes_as_configs(configs_first(words[1:]))]
         if not any(word.partition("=")[0].endswith(".help") for word in rest):
