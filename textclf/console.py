@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from textclf.errors import printable, user_error
+from textclf.redaction import print_redacted, redacted
 
 LOG_LEVELS = {
     "lightning.pytorch": logging.WARNING,
@@ -39,7 +40,7 @@ def say(message: str) -> None:
     """Prints a line on standard error, so that standard output stays free for results; on the first process only."""
     from lightning.pytorch.utilities import rank_zero_only  # noqa: PLC0415 - takes seconds to import
 
-    rank_zero_only(print)(f"textclf: {printable(message)}", file=sys.stderr, flush=True)
+    rank_zero_only(print)(f"textclf: {printable(redacted(message))}", file=sys.stderr, flush=True)
 
 
 def display_width(text: str) -> int:
@@ -123,6 +124,7 @@ def run_script(name: str, work: Callable[[], int | None]) -> int:
         The exit code: that of `work`, 0 by default; 2 after such an error, 130 after Ctrl-C.
     """
     use_utf8()
+    sys.excepthook = print_redacted
     try:
         return work() or 0
     except KeyboardInterrupt:

@@ -10,17 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from textclf.redaction import redacted
+
 
 class UserError(ValueError):
     """Error caused by user input; the command line prints its message as one line, without a traceback.
 
     The message names the wrong value, the values that are allowed, and what to do. It may quote a file: line breaks and
-    control characters, which could change what a terminal shows, are escaped.
+    control characters, which could change what a terminal shows, are escaped. Secrets are left out.
     """
 
     def __init__(self, message: str = "") -> None:
         """Takes the message."""
-        super().__init__(printable(message))
+        super().__init__(printable(redacted(message)))
 
 
 def printable(text: str) -> str:

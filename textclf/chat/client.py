@@ -19,6 +19,7 @@ from textclf.chat.store import AnswerStore
 from textclf.console import say
 from textclf.errors import UserError
 from textclf.parsing import parse_json
+from textclf.redaction import REMOVED, SHORTEST, redacted
 
 Request = Mapping[str, Any]
 Answer = dict[str, Any]
@@ -26,8 +27,6 @@ KEY = "OPENAI_API_KEY"
 ADDRESS = "OPENAI_BASE_URL"
 GIVE_UP = 10
 """Number of questions without an answer, in a row or at the beginning, after which the run stops."""
-SHORTEST_SECRET = 8
-"""Shortest key that is removed from texts; a shorter one is a dummy ('none', 'x'), which may be part of any text."""
 KEPT = "the answers so far are stored"
 
 
@@ -293,7 +292,9 @@ class ChatServer:
         self._halt("stopped")
 
     def _clean(self, text: str) -> str:
-        return text.replace(self._key, "***") if len(self._key) >= SHORTEST_SECRET else text
+        """A text of the server without the key, and without the passwords of a proxy."""
+        text = redacted(text)
+        return text.replace(self._key, REMOVED) if len(self._key) >= SHORTEST else text
 
     def close(self) -> None:
         """Ends the connections."""

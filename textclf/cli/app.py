@@ -76,6 +76,7 @@ from textclf.run.prediction_outputs import reserved_names
 from textclf.run.prediction_processes import check_prediction, ends_its_processes, set_prediction_processes
 from textclf.run.prediction_shards import answer_facts
 from textclf.run.prediction_stream import SHARD_ROWS, PredictionStream
+from textclf.run.secret_options import check_options, check_words
 from textclf.run.yaml_values import MODE, unquoted
 
 
@@ -174,6 +175,7 @@ class TextCLI(LightningCLI):
             sys.exit()
         if command is None:
             raise UserError(misplaced_command(words))
+        check_words(words)
         self.peeked = peek(words)
         checkpoint: list[str] = []
         if self.peeked.ckpt_path:
@@ -188,6 +190,7 @@ class TextCLI(LightningCLI):
         import_modules(class_paths_of(rest))
         self.config = unquoted(parser.parse_args([command, *with_logger_folders(rest)]))
         options = self.config[command]
+        check_options({name: value for name, value in plain(options.as_dict()).items() if name != "texts"})
         if options.ckpt_path and self.checkpoint_path is None:
             raise UserError("ckpt_path is in a configuration file: give it on the command line, as --ckpt_path")
         # LightningCLI would read the checkpoint's hyperparameters once more, and they would replace the options.

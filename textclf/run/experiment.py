@@ -55,6 +55,7 @@ from textclf.run.execution import (
 from textclf.run.folder import claim_run_folder, find_checkpoint, run_group
 from textclf.run.folder import run_name as folder_name
 from textclf.run.report import Reported, report_folder
+from textclf.run.secret_options import check_options
 from textclf.types import DataFrame
 
 
@@ -239,6 +240,7 @@ def _trainer(
     if callbacks:
         written["callbacks"] = callbacks
     config = {**general, **_configuration(model, data, written)}
+    check_options(config)
     labels = {"group": run_group(config), "job_type": command}
     options["logger"] = loggers.run_loggers(logger, configured, folder, labels)
     options["plugins"] = run_plugins(options.get("plugins"))
