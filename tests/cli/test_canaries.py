@@ -64,7 +64,7 @@ def exit_code(*words):
 
 
 @pytest.mark.slow
-def test_secrets_reach_no_file_and_no_line(folder, capfd, monkeypatch):
+def test_secrets_reach_no_file_and_no_line(folder, capfd):
     rows = ("--data", "FilesDataModule", "--data.data_dir", "rows")
     assert exit_code("fit", *rows, *TFIDF, "--run_dir", "fitted") == 0
     assert exit_code("fit", *rows, *TFIDF, "--model.C", "2", "--run_dir", "again") == 0
@@ -79,27 +79,26 @@ def test_secrets_reach_no_file_and_no_line(folder, capfd, monkeypatch):
     for words in (["--model.api_key", TYPED], ["--model.system", SECRETS["HF_TOKEN"]], [f"--api_key={TYPED}"]):
         assert exit_code("test", *asked, *words, "--run_dir", "refused") == 2
 
-    compare = [
-        sys.executable,
-        str(ROOT / "scripts" / "compare.py"),
-        "fitted",
-        "--html",
-        "page.html",
-        "--json",
-        "x.json",
-    ]
-    assert subprocess.run(compare).returncode == 0
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
+    compare = [str(ROOT / "scripts" / "compare.py"), "fitted", "again", "--html", "page.html", "--json", "x.json"]
+    output = run(compare, 0, folder)
     for name, code in (("Crashes", 1), ("Refuses", 2)):
         words = ["fit", "--data", f"crashing.{name}", "--data.data_dir", "rows", *TFIDF, "--run_dir", name]
-        assert subprocess.run([sys.executable, "-m", "textclf", *words], env=environment).returncode == code
+        output += run(["-m", "textclf", *words], code, folder)
 
-    output = "".join(capfd.readouterr())
+    output += "".join(capfd.readouterr())
     assert "connecting with *** and ***" in output
     assert "no access with *** and ***" in output
     assert [line for line in output.splitlines() if "canary" in line] == []
     assert files_with([*SECRETS.values(), PROXY_PASSWORD, TYPED], folder) == []
     assert files_with(["connecting with"], folder) == ["crashing.py"]  # it finds what is there
+
+
+def run(words, code, folder):
+    """Runs Python, which ends with an exit code; gives what it printed."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
+    done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    return done.stdout + done.stderr
 
 
 def files_with(words, folder):
