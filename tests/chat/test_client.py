@@ -155,6 +155,23 @@ def test_no_credit_stops_the_run_and_spoils_nothing(ask, server):
     assert ask(texts[2:])[0] == ["1"] * 5
 
 
+def test_no_more_is_asked_once_answers_cannot_be_stored(ask, server, monkeypatch):
+    put, stored = AnswerStore.put, []
+
+    def put_until_the_disk_is_full(store, *answer):
+        if len(stored) == 5:
+            raise UserError("cache 'answers' cannot be used (database or disk is full): name another file")
+        put(store, *answer)
+        stored.append(answer)
+
+    texts = [f"good {i}" for i in range(64)]
+    with monkeypatch.context() as full, pytest.raises(UserError, match="disk is full"):
+        full.setattr(AnswerStore, "put", put_until_the_disk_is_full)
+        ask(texts, concurrency=4)
+    assert 5 < server.answered.total() <= 5 + 4, "those under way alone are lost"
+    assert ask(texts)[1].cached == 5
+
+
 def test_a_very_long_pause_stops_the_run(ask, server):
     with pytest.raises(UserError, match="asks to wait 3600 s: the answers so far are stored"):
         ask(["good", "tomorrow", "later"], concurrency=1)

@@ -101,8 +101,8 @@ class ChatServer:
             The server's responses as JSON; `{"error": ...}` for a request that it rejected, or that got no response.
 
         Raises:
-            UserError: A limit is reached, the server does not respond or rejects every request, or an answer is
-                missing in a `replay`. The answers until then are stored.
+            UserError: A limit is reached, the server does not respond or rejects every request, an answer cannot be
+                stored, or one is missing in a `replay`. The answers until then are stored.
         """
         keys = [json.dumps(request, sort_keys=True) for request in requests]
         unique = dict(zip(keys, requests, strict=True))
@@ -185,7 +185,10 @@ class ChatServer:
                 if self._stop is None:
                     answer = self._fail(str(error))
             if answer is not None:
-                self._keep(request, answer)
+                try:
+                    self._keep(request, answer)
+                except UserError as error:  # further answers could not be stored either, and would be paid for again
+                    self._halt(str(error))
         return answer
 
     async def _sleep(self, seconds: float) -> None:
