@@ -239,7 +239,7 @@ class Test(Kind):
 
 
 class Predict(Kind):
-    """Predictions of the texts of a file, into another file."""
+    """Predictions of the texts of a file, into another file; then the rest of them, with `--resume`."""
 
     @property
     def output(self) -> Path:
@@ -252,7 +252,9 @@ class Predict(Kind):
         batches = ["--data.eval_batch_size", "16", "--trainer.accelerator", "cpu"]
         return ["predict", "--ckpt_path", str(self.inputs.checkpoint), *files, *batches]
 
-    again = words
+    def again(self) -> list[str]:
+        """Predicts the rest."""
+        return [*self.words(), "--resume"]
 
     def result(self) -> Any:
         """The predictions."""
