@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -9,12 +10,17 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from lightning.pytorch import Callback
 
 from textclf.cli import main
+from textclf.run.prediction_inputs import read_texts
+from textclf.run.prediction_shards import ShardFolder
+from textclf.run.ray_data import RayJob, ShardPredictor
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -43,8 +49,6 @@ def corpus(tmp_path_factory):
         folder / "3.jsonl.zst", orient="records", lines=True, compression=None
     )
     plain = (folder / "3.jsonl.zst").read_bytes()
-    import pyarrow as pa
-
     (folder / "3.jsonl.zst").write_bytes(pa.compress(plain, "zstd", asbytes=True))
     return folder
 
@@ -188,6 +192,23 @@ def test_options_that_do_not_fit(checkpoint, tmp_path, monkeypatch, capsys, more
         main(["predict", "--ckpt_path", str(checkpoint), *CPU, *more])
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_of_ray_writes_the_same_shards(checkpoint, corpus, expected, tmp_path):
+    job = RayJob(
+        checkpoint=checkpoint,
+        inputs=read_texts(None, str(corpus), "text", keep=["n"]),
+        folder=ShardFolder(tmp_path, ".parquet", 50),
+        device="cpu",
+        max_batch_tokens=500,
+    )
+    worker = ShardPredictor(pickle.loads(pickle.dumps(job)))
+    assert worker({"id": np.array([1, 3])}) == {"id": [1, 3], "rows": [50, 50]}
+    assert worker({"id": np.array([0])}) == {"id": [0], "rows": [50]}  # that of a worker that has died
+    assert worker({"id": np.array([4])}) == {"id": [4], "rows": [34]}
+    for number in (0, 1, 3, 4):
+        name = f"part-{number:05d}.parquet"
+        assert pq.read_table(tmp_path / name).equals(pq.read_table(expected[0] / name))
 
 
 # Several processes

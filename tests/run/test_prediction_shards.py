@@ -126,6 +126,25 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
         folder(tmp_path / "mine.txt" / "x").claim(FACTS, resume=False)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "[" * 100_000,
+        "\udc80",
+        '{"input": 3}',
+        '{"input": [3]}',
+        '{"input": [{"hash": "a"}], "checkpoint": "x"}',
+    ],
+)
+def test_a_damaged_manifest_is_one_line(tmp_path, content):
+    (tmp_path / "_manifest.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+    write(folder(tmp_path), 0)
+    with pytest.raises(UserError, match=r"_manifest.json' is damaged \(.*\): delete its folder"):
+        folder(tmp_path).claim(FACTS, resume=True)
+
+
 @pytest.mark.parametrize("existed", [True, False])
 def test_a_run_that_fails_before_its_first_shard_leaves_nothing(tmp_path, existed):
     path = tmp_path / "out"

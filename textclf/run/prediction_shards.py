@@ -18,6 +18,7 @@ from textclf.console import say
 from textclf.errors import UserError
 from textclf.files import atomic_path
 from textclf.hashing import file_hash, value_hash
+from textclf.parsing import parse_json
 from textclf.version import __version__
 
 MANIFEST = "_manifest.json"
@@ -153,8 +154,11 @@ class ShardFolder:
             raise UserError(self._refusal(bool((manifest or {}).get("complete"))))
         if resume and not done:
             say(f"{self._output}: there is nothing to resume, so it starts with the first row")
-        if done:
-            self._check_same(manifest or {})
+        if manifest is not None and done:
+            try:
+                self._check_same(manifest)
+            except (AttributeError, KeyError, TypeError) as error:  # its entries are not what they were
+                raise self._damaged(error) from error
             say(f"{self._output}: {_number_of(done)} kept")
         self._write_manifest({"complete": False})
         return done
@@ -162,20 +166,24 @@ class ShardFolder:
     def _manifest(self) -> dict[str, Any] | None:
         path = self.path / MANIFEST
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
+            manifest = parse_json(path.read_text(encoding="utf-8"))
             if not isinstance(manifest, dict):
                 raise ValueError("it is no JSON object")
         except FileNotFoundError:
             return None
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{str(path)!r} is damaged ({error}): delete its folder, or name another") from error
+        except (ValueError, OSError) as error:
+            raise self._damaged(error) from error
         return manifest
+
+    def _damaged(self, error: Exception) -> UserError:
+        return UserError(f"{str(self.path / MANIFEST)!r} is damaged ({error!r}): delete its folder, or name another")
 
     def _check_empty(self) -> None:
         """Refuses a folder with other files; what is left in a hidden folder of an earlier run is removed."""
         for path in self.path.iterdir():
-            if self.joined and path.name != LOCK:
-                path.unlink()
+            if self.joined:
+                if path.name != LOCK:
+                    path.unlink()
             elif not path.name.startswith("."):
                 raise UserError(f"{self._output} is a folder with other files, such as {path.name!r}: name a new one")
 
@@ -183,7 +191,7 @@ class ShardFolder:
         numbers = []
         for path in self.path.iterdir():
             name = SHARD.fullmatch(path.name)
-            if name is None:
+            if name is None or not path.is_file():
                 continue
             if name[2] == self.suffix and not _is_readable(path):  # after a loss of power
                 path.unlink()
