@@ -73,7 +73,7 @@ def fit_streamed(
         n_jobs=processes,
     )
     draw = np.random.default_rng(SEED)
-    classes = np.unique(labels)
+    classes = np.flatnonzero(np.bincount(labels))
     with temporary_arrays("the features of the train rows") as file:
         slices = _write(matrices, labels, file)
         for _ in range(EPOCHS):

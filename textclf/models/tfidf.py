@@ -108,7 +108,7 @@ class TfidfClassifier(PreparedClassifier):
                 temporary file.
         """
         labels = int_column(train_rows, "label")
-        present = np.unique(labels).tolist()
+        present = np.flatnonzero(np.bincount(labels)).tolist()
         if len(present) < 2:
             names = ", ".join(self.label_names[label] for label in present) or "none"
             raise UserError(f"the train rows have one class only ({names}): give rows of two or more classes")
@@ -192,9 +192,10 @@ class TfidfClassifier(PreparedClassifier):
 
     def _class_weight(self, labels: np.ndarray) -> dict[int, float]:
         """Weight in the loss of each class that has train rows, as scikit-learn takes them."""
-        present, counts = np.unique(labels, return_counts=True)
+        counts = np.bincount(labels)
+        present = np.flatnonzero(counts)
         names = [self.label_names[label] for label in present]
-        weights = weights_in_loss(self.class_weights, names, counts.tolist())
+        weights = weights_in_loss(self.class_weights, names, counts[present].tolist())
         return dict(zip(present.tolist(), weights, strict=True))
 
     def _rebuild(self) -> tuple[list[Features], LogisticRegression]:
