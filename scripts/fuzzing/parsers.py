@@ -331,9 +331,34 @@ SCORE_FACTS = {
 
 
 def score_files(folder: Path) -> Iterator[Parser]:
-    """The likelihoods of a run, rescored by several rules."""
+    """The likelihoods of a run, rescored by several rules, and manifests of predictions."""
+    yield Parser("manifest", damaged_json([MANIFEST]), from_file(folder / "shards" / "_manifest.json", claimed))
     drawn = damaged_parquet(SCORES, SCORE_FACTS)
     yield Parser("score file", drawn, from_file(folder / "label_scores.parquet", rescored))
+
+
+FACTS: dict[str, Any] = {"input": [{"hash": "0"}], "checkpoint": {"hash": "0"}, "options": {"keep": []}}
+MANIFEST: dict[str, Any] = {
+    **FACTS,
+    "format": "jsonl",
+    "shard_rows": 2,
+    "complete": True,
+    "rows": 1,
+    "shards": [{"name": "part-00000.jsonl", "first_row": 0, "rows": 1, "bytes": 2, "hash": "0"}],
+}
+
+
+def claimed(manifest: Path) -> object:
+    """Takes a folder of shards for a run that is resumed."""
+    from textclf.run.prediction_shards import ShardFolder
+
+    (manifest.parent / "part-00000.jsonl").write_text("{}")
+    shards = ShardFolder(manifest.parent, ".jsonl", 2)
+    try:
+        return shards.claim(FACTS, resume=True)
+    finally:
+        if shards.facts:
+            shards.abandon(others_write=True)
 
 
 def rescored(path: Path) -> object:

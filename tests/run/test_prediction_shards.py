@@ -1,5 +1,6 @@
 """Shards of predictions, without a model."""
 
+import functools
 import json
 
 import pyarrow.parquet as pq
@@ -50,6 +51,37 @@ def test_a_run_that_is_resumed(tmp_path):
     assert [(shard["first_row"], shard["rows"]) for shard in whole["shards"]] == [(0, 3), (3, 3), (6, 2)]
     names = ["_manifest.json", "part-00000.jsonl", "part-00001.jsonl", "part-00002.jsonl"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+
+
+SHARD = {"name": "part-00000.jsonl", "hash": "x"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shards": 7},
+        {"shards": ["part-00000.jsonl"]},
+        {"shards": [{**SHARD, "name": 7}]},
+        {"shards": [{**SHARD, "name": "../part-00000.jsonl"}]},
+        {"shards": [{**SHARD, "name": "/part-00000.jsonl"}]},
+        {"shards": [{**SHARD, "name": ".."}]},
+        {"shards": [{"name": "part-00000.jsonl"}]},
+        {"input": 7},
+        {"input": ["x"]},
+        {"checkpoint": "x"},
+        {"options": [1]},
+        {"options": {"x": functools.reduce(lambda inner, _: [inner], range(200), [])}},
+    ],
+    ids=lambda change: str(change)[:40],
+)
+def test_a_damaged_manifest_is_refused(tmp_path, change):
+    first = folder(tmp_path / "out")
+    first.claim(FACTS, resume=False)
+    write(first, 0)
+    first.abandon(others_write=False)
+    (tmp_path / "out" / "_manifest.json").write_text(json.dumps(manifest(tmp_path / "out") | change))
+    with pytest.raises(UserError, match=r"_manifest.json' is damaged .*: delete its folder"):
+        folder(tmp_path / "out").claim(FACTS, resume=True)
 
 
 def test_nothing_to_resume(tmp_path, capsys):

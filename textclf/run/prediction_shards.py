@@ -167,8 +167,7 @@ class ShardFolder:
         path = self.path / MANIFEST
         try:
             manifest = parse_json(path.read_text(encoding="utf-8"))
-            if not isinstance(manifest, dict):
-                raise ValueError("it is no JSON object")
+            _check_manifest(manifest)
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
@@ -218,7 +217,7 @@ class ShardFolder:
                 "the first command, or name another output"
             )
         for shard in manifest.get("shards", ()):
-            path = self.path / Path(str(shard["name"])).name
+            path = self.path / shard["name"]
             if path.exists() and file_hash(path) != shard["hash"]:
                 raise UserError(f"{str(path)!r} has changed since it was written: delete it, and resume again")
 
@@ -292,6 +291,31 @@ class ShardFolder:
 
 def _number_of(shards: Sequence[int]) -> str:
     return "1 whole shard is" if len(shards) == 1 else f"{len(shards):,} whole shards are"
+
+
+def _check_manifest(manifest: Any) -> None:
+    """Refuses entries of other types than `ShardFolder` writes, and shards outside of their folder.
+
+    Raises:
+        ValueError: There are some.
+    """
+    if not isinstance(manifest, dict):
+        raise ValueError("it is no JSON object")
+    inputs, shards = manifest.get("input") or [], manifest.get("shards", [])
+    if not isinstance(inputs, list) or not all(isinstance(entry, dict) for entry in inputs):
+        raise ValueError("its input is no list of files")
+    for name in ("checkpoint", "options"):
+        if not isinstance(manifest.get(name) or {}, dict):
+            raise ValueError(f"its {name} is no object")
+    if not isinstance(shards, list) or not all(map(_is_named_shard, shards)):
+        raise ValueError("its shards are not files of this folder")
+
+
+def _is_named_shard(entry: Any) -> bool:
+    """Whether an entry of a manifest has the plain name of a shard, and its hash."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("hash"), str):
+        return False
+    return isinstance(entry.get("name"), str) and SHARD.fullmatch(entry["name"]) is not None
 
 
 def _is_readable(shard: Path) -> bool:
