@@ -7,6 +7,7 @@ import pytest
 
 from tests.evaluation.invented_comparison import KOREAN, LONG, METRICS, comparison, interval
 from textclf.console import display_width
+from textclf.data.relabelling import without_quote
 from textclf.evaluation.leaderboard import WIDTH, as_text, shortened
 from textclf.evaluation.leaderboard_formats import as_csv, as_latex, as_markdown, latex_cell, markdown_cell
 from textclf.evaluation.leaderboard_tables import (
@@ -206,3 +207,12 @@ def test_ranks_are_shown_with_what_can_be_tested():
         flat = " ".join(text.split())
         for part in ("1.25", "Friedman", "M0 and M1 (p = 0.020)", "Other", "둘째 데이터"):
             assert part in flat
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "＝", "'=", "''@"])
+def test_a_name_is_no_formula_in_the_csv_file(start):
+    values = {"data_sets": {f"{start}1+1": {"baseline": f"{start}a", "runs": [{"name": f"{start}cmd", "seeds": -1}]}}}
+    row = next(csv.DictReader(io.StringIO(as_csv(values), newline="")))
+    assert (row["data_set"], row["method"], row["baseline"]) == (f"'{start}1+1", f"'{start}cmd", f"'{start}a")
+    assert row["seeds"] == "-1"  # a number is no formula
+    assert without_quote(row["method"]) == f"{start}cmd"

@@ -184,3 +184,41 @@ def test_checkpoint_that_is_not_there():
         find_checkpoint("best", None, [])
     with pytest.raises(UserError, match="in any folder named"):
         find_checkpoint("best", None, ['{"data": {"init_args": {"data_dir": "a/b"}}}'])
+
+
+OUTSIDE = (
+    "../x",
+    "../../x",
+    "/x",
+    "/",
+    "..",
+    ".",
+    "",
+    "a/../..",
+    "a/../b",
+    "a//b",
+    "a/",
+    "a/.",
+    " ",
+    "...",
+    "C:\\x",
+    "c:x",
+)
+NOT_EVERYWHERE = ("..\\x", "a\0b", "a\nb", "\x1b[2J", "\udcff", "CON", "con", "nul.txt", "a/AUX", "COM1", "lpt9.x")
+
+
+@pytest.mark.parametrize("name", [*OUTSIDE, *NOT_EVERYWHERE])
+def test_a_name_that_leads_out_of_the_folder_of_all_runs_is_refused(name, tmp_path, monkeypatch):
+    inside = tmp_path / "a" / "b"
+    inside.mkdir(parents=True)
+    monkeypatch.chdir(inside)
+    with pytest.raises(UserError, match=r"^run_name .*: pass --run_name"):
+        claim_run_folder(name, None, None)
+    assert [path for path in tmp_path.rglob("*") if path not in (inside, inside.parent)] == []
+
+
+@pytest.mark.parametrize("name", ["a", "a/b", "영화", "a b", "a..b", ".hidden", "ab:c", "console", "a.con", "x-1_2.3"])
+def test_a_name_of_a_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert claim_run_folder(name, None, None).path == Path("runs") / name / "0"
+    assert (tmp_path / "runs" / name / "0").is_dir()

@@ -23,6 +23,8 @@ PAGE_COLUMNS = {"prediction", COLUMN}
 """Columns by which a file that a page has saved is known."""
 PAGE_TEXTS = ("id", "text", "text_pair", "label", COLUMN)
 """The columns of such a file that are read."""
+FORMULA = re.compile(r"^'*[=+\-@\t\r\n＝＋－＠]")
+"""A cell that a spreadsheet may take for a formula, with or without quotes before it."""
 DEFUSED = re.compile(r"^'+[=+\-@\t\r\n＝＋－＠]")
 """A cell that would be a formula, and has a quote before it, so that spreadsheets take it for a text."""
 UNCHANGED = -1
@@ -36,6 +38,11 @@ Key = tuple[str, ...]
 def without_quote(cell: str) -> str:
     """A cell of a file that a page has saved, without the quote that keeps spreadsheets from running a formula."""
     return cell[1:] if DEFUSED.match(cell) else cell
+
+
+def with_quote(cell: str) -> str:
+    """A cell for a CSV file that a spreadsheet takes for a text, also where it begins like a formula."""
+    return f"'{cell}" if FORMULA.match(cell) else cell
 
 
 def with_plain_texts(rows: Dataset) -> Dataset:

@@ -9,6 +9,7 @@ import re
 import textwrap
 from collections.abc import Callable, Sequence
 
+from textclf.data.relabelling import with_quote
 from textclf.evaluation.leaderboard import (
     MOST_SENTENCES,
     RUNS_LEGEND,
@@ -47,7 +48,10 @@ def as_json(values: Values) -> str:
 
 
 def as_csv(values: Values) -> str:
-    """A line for each data set and method, with all numbers unrounded; unknown ones are empty."""
+    """A line for each data set and method, with all numbers unrounded; unknown ones are empty.
+
+    A text that a spreadsheet would take for a formula has a `'` before it.
+    """
     lines = []
     for name, result in values["data_sets"].items():
         for run in result["runs"]:
@@ -57,7 +61,8 @@ def as_csv(values: Values) -> str:
     file = io.StringIO()
     writer = csv.DictWriter(file, header, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    for line in lines:
+        writer.writerow({key: with_quote(value) if isinstance(value, str) else value for key, value in line.items()})
     return file.getvalue()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -22,12 +23,15 @@ except ImportError:  # on Windows
 
 from textclf.console import say
 from textclf.data.text_values import mended
-from textclf.errors import UserError
+from textclf.errors import UserError, printable
 from textclf.files import atomic_path
 from textclf.run.logger_media import record_config
 from textclf.run.yaml_values import dump, is_inline
 
 ROOT = Path("runs")
+DRIVE = re.compile("[A-Za-z]:")
+RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
+"""Names of devices on Windows, with any suffix."""
 RECORDS = ("wandb", "tensorboard")
 """Folders in a run folder that loggers make before any row is read."""
 
@@ -166,6 +170,7 @@ def claim_run_folder(name: str, run_dir: str | None, resumed: Path | None) -> Ru
         UserError: `run_dir` holds another run, or one is going on in it, or its name is not UTF-8.
     """
     if run_dir is None:
+        _check_name(name)
         if is_first_process():
             return _next_version(ROOT / name)
         return RunFolder(ROOT / name)
@@ -195,6 +200,25 @@ def _refuse_used(folder: Path) -> None:
             f"run_dir {str(folder)!r} holds a run already: name another folder, or resume it with "
             f"`fit --config {folder}/config.yaml --run_dir {folder} --ckpt_path last`"
         )
+
+
+def _check_name(name: str) -> None:
+    """Refuses a name of a run that leads out of the folder of all runs, or that some systems do not have.
+
+    Raises:
+        UserError: It does.
+    """
+    parts = name.split("/")  # of an absolute path, the first one is empty
+    leads_out = "\\" in name or DRIVE.match(name) or any(not part.strip(". ") for part in parts)
+    if leads_out:
+        reason = "leads out of the folder of all runs"
+    elif printable(name) != name:
+        reason = "has a control character"
+    elif any(part.split(".")[0].strip().upper() in RESERVED for part in parts):
+        reason = "is a device on some systems"
+    else:
+        return
+    raise UserError(f"run_name {name!r} {reason}: pass --run_name with letters, digits, '-' and '_'")
 
 
 def _next_version(parent: Path) -> RunFolder:

@@ -166,7 +166,7 @@ class ShardFolder:
     def _manifest(self) -> dict[str, Any] | None:
         path = self.path / MANIFEST
         try:
-            manifest = parse_json(path.read_text(encoding="utf-8"))
+            manifest: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
             _check_manifest(manifest)
         except FileNotFoundError:
             return None
