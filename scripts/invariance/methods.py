@@ -67,12 +67,13 @@ class Case:
 
     @property
     def model(self) -> str:
-        """The name of its model; the last part of a path."""
+        """The name of its model, without its folder."""
         if self.tiny is not None:
             return f"{TINY} {self.tiny[1]}"
-        return (
-            "none" if self.pretrained is None else Path(self.pretrained.removeprefix("package://")).parts[0].strip("/")
-        )
+        if self.pretrained is None:
+            return "none"
+        package = self.pretrained.removeprefix("package://")
+        return package.partition("/")[0] if package != self.pretrained else Path(self.pretrained).name
 
     def ready(self, folder: Path) -> TextClassifier:
         """Makes it, trains it for two steps on invented rows where it trains, and loads its weights.

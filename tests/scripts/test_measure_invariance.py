@@ -98,10 +98,9 @@ def test_the_script_writes_what_it_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("invariance.methods.tiny_cases", lambda: iter(cases))
     assert measure_invariance.main(["--rows", "66", "--hostile", "10", "--json", str(tmp_path / "found.json")]) == 0
     found = json.loads((tmp_path / "found.json").read_text())
-    assert [row["method"] for row in found["batches"]] == ["tfidf", "pretrained"]
-    assert all(row["largest"] <= 1e-4 for row in found["batches"])
-    assert found["rows_lost"] == 0
-    assert found["hostile_texts"] == sum(row["texts"] for row in found["hostile"]) > 300
+    assert [row["method"] for row in found["batches"]["methods"]] == ["tfidf", "pretrained"]
+    assert all(row["largest"] <= 1e-4 for row in found["batches"]["methods"])
+    assert found["robustness"][1]["bad_inputs"] == sum(row["texts"] for row in found["hostile"]["methods"]) > 300
     assert [row["lost"] for row in found["robustness"]] == [0, 0]
-    assert "batches of 1" in str(found["batches"][0]["ways"])
+    assert "batches of 1" in str(found["batches"]["methods"][0]["ways"])
     assert "pretrained" in capsys.readouterr().out
