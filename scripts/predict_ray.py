@@ -103,7 +103,7 @@ def write_shards(job: Any, shards: Sequence[int], options: argparse.Namespace) -
     from textclf.run.ray_data import ShardPredictor
 
     here = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": options.workers + 1, "include_dashboard": False}
-    ray.init(**here, log_to_driver=False, logging_level="ERROR")
+    ray.init(**here, log_to_driver=False, logging_level=logging.ERROR)
     logging.getLogger("ray.data").setLevel("ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
     rows = ray.data.from_items([{"id": shard} for shard in shards], override_num_blocks=max(1, len(shards)))
