@@ -203,7 +203,7 @@ def test_types_that_differ_between_windows_are_refused(monkeypatch):
         (lambda rows: torch.ones(1), "a Tensor: wanted a dictionary"),
         *(
             (lambda rows, name=name: {"text": rows["text"], name: [0]}, f"'{name}', which is added to each batch")
-            for name in ("id", "row", "label", "labels", "filler", "given", "kept")
+            for name in ("id", "row", "label", "labels", "filler", "given", "kept", "carried")
         ),
     ],
 )

@@ -16,7 +16,7 @@ from textclf.types import Dataset
 TEXTS = ("text", "text_pair")
 OWN_COLUMNS = ("id", *TEXTS, "row", "label", "labels", "filler")
 """Columns that rows have themselves, so that `encode` must not give them."""
-OWN_KEYS = ("id", "row", "label", "labels", "filler", "given", "kept")
+OWN_KEYS = ("id", "row", "label", "labels", "filler", "given", "kept", "carried")
 """What is added to each batch, so that `collate` must not give it."""
 NUMBERS = (int, float)
 """Types that one column may mix."""

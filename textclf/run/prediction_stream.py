@@ -164,8 +164,9 @@ class PredictionStream(Callback):
         outputs = model.checked_outputs("predict_step", outputs, batch)
         self._counts["rows"] += len(outputs["prediction"])
         self._counts["invalid"] += int((outputs["prediction"] < 0).sum())
-        kept = batch.get("kept") or [{}] * len(batch["id"])
-        answered = zip(batch["id"], batch["given"], predictions_of(outputs, model), kept, strict=True)
+        carried = batch["carried"]
+        kept = carried.kept or [{}] * len(batch["id"])
+        answered = zip(batch["id"], carried.given, predictions_of(outputs, model), kept, strict=True)
         for id_, text, prediction, columns in self._in_order.add(outputs["row"].tolist(), answered):
             self._missing -= 1
             yield {"id": id_, "text": text, **prediction, **columns}
@@ -233,6 +234,14 @@ class PredictionStream(Callback):
             self._folder.abandon(others_write=trainer.world_size > 1)
 
 
+class _Carried:
+    """What comes back with a batch for the output; in a list, Lightning would look for tensors, string by string."""
+
+    def __init__(self, given: list[str], kept: list[dict[str, Any]] | None) -> None:
+        self.given = given
+        self.kept = kept
+
+
 class ShardedBatches:
     """The batches of one process: those of its shards, one shard after another.
 
@@ -255,7 +264,10 @@ class ShardedBatches:
         self._batches = batches
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yields batches as `StreamedBatches` does; `row` is the index of a row in the whole input."""
+        """Yields batches as `StreamedBatches` does; `row` is the index of a row in the whole input.
+
+        `given` and `kept` are in an object, `carried`.
+        """
         try:
             yield from self._read()
         except Exception as error:
@@ -268,7 +280,9 @@ class ShardedBatches:
         for shard in count():
             first = shard * plan.rows
             if plan.is_mine(shard):
-                yield from self._batches.batches(reader.take(plan.rows), first)
+                for batch in self._batches.batches(reader.take(plan.rows), first):
+                    batch["carried"] = _Carried(batch.pop("given"), batch.pop("kept", None))
+                    yield batch
             else:
                 reader.skip(plan.rows)
             if reader.position < first + plan.rows:
