@@ -323,7 +323,7 @@ SCORE_FACTS = {
     "tokens": [1, 1],
     "label_names": list(NAMES),
     "empty": [-1.0, -2.0],
-    "domain": None,
+    "domain": [-1.5, -1.5],
     "content_free": [[-1.0, -1.0]],
     "prior": [0.5, 0.5],
     "facts": {"rule": "sum", "prompt": "{text}"},
@@ -332,7 +332,11 @@ SCORE_FACTS = {
 
 def score_files(folder: Path) -> Iterator[Parser]:
     """The likelihoods of a run, rescored by several rules, and manifests of predictions."""
-    yield Parser("manifest", damaged_json([MANIFEST, MANIFEST | {"shards": []}]), from_file(folder / "shards" / "_manifest.json", claimed))
+    yield Parser(
+        "manifest",
+        damaged_json([MANIFEST, MANIFEST | {"shards": []}]),
+        from_file(folder / "shards" / "_manifest.json", claimed),
+    )
     drawn = damaged_parquet(SCORES, SCORE_FACTS)
     yield Parser("score file", drawn, from_file(folder / "label_scores.parquet", rescored))
 
