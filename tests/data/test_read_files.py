@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from textclf.data import FilesDataModule
 from textclf.data.labels import distinct_labels
 from textclf.data.read_files import open_rows, read_file
-from textclf.data.readers import delimited
+from textclf.data.readers import delimited, parquet_rows
 from textclf.data.standard import standard_columns
 from textclf.errors import UserError
 from textclf.run.prediction_inputs import read_texts
@@ -254,6 +254,28 @@ def test_parquet_columns_that_hold_no_single_values(tmp_path, column, name):
     for read in (trained_on, predicted_on):
         with pytest.raises(UserError, match=f"column '{name}' holds "):
             read(path)
+
+
+def test_parquet_is_decoded_in_parts_that_fit_into_memory(tmp_path, monkeypatch):
+    """A text that is stored once may be that of any number of rows: 1 MB here, 1 GB in memory."""
+    monkeypatch.setattr(parquet_rows, "DECODED_BYTES", 4_000_000)
+    texts = ["x" * 1_000_000, "y"]
+    places = [0] * 990 + [1] * 10
+    column = pa.DictionaryArray.from_arrays(pa.array(places, pa.int32()), pa.array(texts))
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": column, "label": ["a", None] * 500}), path)
+    assert path.stat().st_size < 200_000
+    rows = open_rows(path)
+    read = []
+    for batch in rows.batches():
+        assert batch.num_rows == 1 or batch["text"].nbytes < 5_000_000
+        read += zip(map(len, batch["text"].to_pylist()), batch["label"].to_pylist(), strict=True)
+    assert read == [(len(texts[place]), ["a", None][row % 2]) for row, place in enumerate(places)]
+    cursor = rows.cursor()
+    assert cursor.skip(985) == 985
+    assert [(row.number, len(row.values["text"])) for row in cursor] == [
+        (number, len(texts[places[number - 1]])) for number in range(986, 1001)
+    ]
 
 
 def test_parquet_with_two_columns_of_one_name(tmp_path):

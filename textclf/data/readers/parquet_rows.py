@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterator
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from textclf.errors import UserError
 
 BUFFER = 1 << 20
 """Size of the read buffer of a column, in bytes."""
+DECODED_BYTES = 1 << 28
+"""Bytes of the texts of rows that are decoded together, or more where one row has more."""
 
 
 class ParquetRows(FileRows):
@@ -79,11 +81,17 @@ class ParquetRows(FileRows):
         self.found = Counter()
         with self.open() as file:
             for batch in file.iter_batches(batch_size=BATCH):
-                yield self.converted(batch)
+                for part in decodable_parts(batch):
+                    yield self.converted(part)
 
     def open(self) -> pq.ParquetFile:
-        """Opens the file for reading in constant memory."""
-        return pq.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False)
+        """Opens the file for reading in constant memory.
+
+        Texts are read as dictionaries: a text that is stored once, for any number of rows, is there once. A small file
+        could otherwise fill the memory.
+        """
+        texts = [field.name for field in self._file_schema if _is_text(field.type)]
+        return pq.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False, read_dictionary=texts)
 
     def converted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Some rows of the file, or some columns of them, with the types of `schema` and valid characters."""
@@ -123,7 +131,7 @@ class _ParquetCursor:
         self._file = rows.open()
         self._next_group = 0
         self._group_left = 0  # rows of the row group that is being read, but are not decoded yet
-        self._batches: Iterator[pa.RecordBatch] = iter(())
+        self._batches: Iterator[pa.RecordBatch] = iter(())  # of the rows of the row group, as many as can be decoded
         self._batch: pa.RecordBatch | None = None  # rows that are decoded, but are not Python values yet
         self._values: Iterator[dict[str, Any]] = iter(())
         self._number = 0
@@ -172,12 +180,43 @@ class _ParquetCursor:
                 return False
             self._group_left = self._size()
             groups = [self._next_group]
-            self._batches = self._file.iter_batches(batch_size=BATCH, row_groups=groups, columns=self._columns)
+            read = self._file.iter_batches(batch_size=BATCH, row_groups=groups, columns=self._columns)
+            self._batches = chain.from_iterable(map(decodable_parts, read))
             self._next_group += 1
         # Of a column called "a.b", pyarrow reads the field "b" of a column "a" as well.
         self._batch = next(self._batches).select(self._columns)
         self._group_left -= len(self._batch)
         return True
+
+
+def decodable_parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Divides rows into parts whose texts have no more than `DECODED_BYTES`, or one row.
+
+    Args:
+        batch: Rows whose texts may be dictionaries.
+    """
+    if len(batch) > 1 and _decoded_bytes(batch) > DECODED_BYTES:
+        middle = len(batch) // 2
+        yield from decodable_parts(batch.slice(0, middle))
+        yield from decodable_parts(batch.slice(middle))
+    else:
+        yield batch
+
+
+def _decoded_bytes(batch: pa.RecordBatch) -> int:
+    """Bytes of the texts of a batch whose columns are dictionaries, once they are decoded."""
+    import pyarrow.compute as pc
+
+    total = 0
+    for column in batch.columns:
+        if pa.types.is_dictionary(column.type) and _is_text(column.type.value_type):
+            lengths = pc.binary_length(column.dictionary)
+            total += pc.sum(lengths.take(column.indices).cast(pa.int64())).as_py() or 0
+    return total
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind))
 
 
 def _is_known(field: pa.Field) -> bool:
