@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from textclf.cli import main
-from textclf.cli.imports import paths_in, say_imports
+from textclf.cli.imports import imports_in, say_imports
 
 MODULE = "print('imported', flush=True)\nclass Thing: pass\nrule = Thing\n"
 
@@ -61,8 +61,56 @@ def test_the_note_comes_first(stranger, tmp_path, capfd):
             main(["fit", "--config", name])
         found = capfd.readouterr()
         lines = found.err.splitlines()
-        assert lines[0] == f"textclf: note: imports stranger ({tmp_path / 'stranger.py'}), which {name} names"
+        assert lines[0] == f"textclf: note: imports stranger ({tmp_path / 'stranger.py'}), which given.yaml names"
         assert lines[-1].startswith("textclf: error: model: ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--model", "given.yaml"],
+        ["--model=given.yaml"],
+        ["--data", "given.yaml"],
+        ["--trainer", "given.yaml"],
+        ["--trainer.callbacks", "given.yaml"],
+        ["--trainer.callbacks+=given.yaml"],
+        ["--trainer.logger", "given.yaml"],
+        ["--model.calibrator", "given.yaml"],
+        ["--config", "{model: given.yaml}"],
+        ["--config", "broken.yaml", "--config", "outer.yaml"],
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "content", ["class_path: stranger.Thing", "callbacks: [stranger.Thing]", "model: stranger.Thing"]
+)
+def test_a_file_that_is_no_config_says_what_it_imports(stranger, tmp_path, capsys, words, content):
+    (tmp_path / "given.yaml").write_text(content)
+    (tmp_path / "outer.yaml").write_text("data: broken.yaml\ntrainer: {callbacks: [given.yaml]}\nmodel: outer.yaml\n")
+    (tmp_path / "broken.yaml").write_text("a: [")
+    say_imports(["fit", *words], None, None)
+    assert capsys.readouterr().err == (
+        f"textclf: note: imports stranger ({tmp_path / 'stranger.py'}), which given.yaml names\n"
+    )
+
+
+def test_a_list_in_a_file_of_callbacks(stranger, tmp_path, capsys):
+    (tmp_path / "given.yaml").write_text("[stranger.Thing]")
+    say_imports(["fit", "--trainer.callbacks", "given.yaml"], None, None)
+    assert "imports stranger" in capsys.readouterr().err
+
+
+def test_code_of_a_model_that_a_file_allows_is_reported(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = {"load_options": {"trust_remote_code": True}}
+    (tmp_path / "given.yaml").write_text(yaml.safe_dump({"model": {"init_args": options}}))
+    line = "textclf: note: runs code that comes with a model: {} sets trust_remote_code\n"
+    say_imports(["fit", "--config", "given.yaml"], None, None)
+    assert capsys.readouterr().err == line.format("given.yaml")
+    say_imports(["test", "--ckpt_path", "x.ckpt"], {"textclf": {}, "hyper_parameters": options}, tmp_path / "x.ckpt")
+    assert capsys.readouterr().err == line.format(tmp_path / "x.ckpt")
+    say_imports(["fit", "--config", "{model: {init_args: {load_options: {trust_remote_code: true}}}}"], None, None)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
@@ -108,4 +156,4 @@ def test_what_is_typed_is_not_reported(stranger, capsys):
 
 
 def test_paths_under_other_keys_are_no_imports():
-    assert list(paths_in({"prompt": "a.b", "model": {"init_args": {"pretrained": "a.b"}}})) == []
+    assert list(imports_in({"prompt": "a.b", "model": {"init_args": {"pretrained": "a.b"}}}, None, "x")) == []
