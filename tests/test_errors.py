@@ -30,6 +30,8 @@ CONFIGS = Path(__file__).parents[1] / "configs"
         ("\x1b[2J\x07\x00", r"\x1b[2J\x07\x00"),
         ("a\x85b\u2028c\u2029d\x1ce", r"a\x85b\u2028c\u2029d\x1ce"),
         ("\udcff", r"\udcff"),
+        ("\u202ecod.exe\u202c \u2066a\u2069", r"\u202ecod.exe\u202c \u2066a\u2069"),
+        ("\u05e9\u05dc\u05d5\u05dd \u200f", "\u05e9\u05dc\u05d5\u05dd \u200f"),
     ],
 )
 def test_a_message_is_one_line_without_control_characters(given, shown, capsys):

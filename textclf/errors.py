@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from textclf.redaction import redacted
 
+DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+"""Bidirectional classes of the characters that change the order in which a terminal shows others."""
+
 
 class UserError(ValueError):
     """Error caused by user input; the command line prints its message as one line, without a traceback.
@@ -26,7 +29,10 @@ class UserError(ValueError):
 
 
 def printable(text: str) -> str:
-    """A text as one line that a terminal shows as it is: control characters are escaped, and line breaks, too."""
+    """A text as one line that a terminal shows as it is.
+
+    Control characters, line breaks and changes of the writing direction are escaped.
+    """
     if text.isprintable():  # nearly always
         return text
     return "".join(_escaped(character) for character in text)
@@ -34,6 +40,7 @@ def printable(text: str) -> str:
 
 def _escaped(character: str) -> str:
     is_control = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+    is_control |= unicodedata.bidirectional(character) in DIRECTIONS
     return character.encode("unicode_escape").decode() if is_control else character
 
 

@@ -59,6 +59,11 @@ DAMAGES = [
     ("fine_tuned", whole(hyper_parameters=None), "hyper_parameters"),
     ("fine_tuned", whole(hyper_parameters={1: 2}), "hyper_parameters"),
     ("fine_tuned", whole(hyper_parameters={"x": shared(40)}), "more than 1,000,000 values"),
+    (
+        "fine_tuned",
+        whole(hyper_parameters={"load_options": {"trust_remote_code": True}}),
+        r"pass load_options=\{'trust_remote_code': True\}",
+    ),
     ("fine_tuned", whole(state_dict=[]), "state_dict"),
     ("fine_tuned", whole(state_dict={"x": torch.zeros(1).expand(10**9)}), "larger than the file"),
     ("fine_tuned", whole(state_dict={"network.classifier.bias": [1.0]}), "does not fit"),

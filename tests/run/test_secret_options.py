@@ -85,6 +85,8 @@ def test_secrets_among_the_words_of_a_command_are_refused(canary, capsys, words)
         {"model": {"init_args": {"load_options": {"token": "hf_x"}}}},
         {"model": {"init_args": {"options": {"extra_body": {"api_key": "x"}}}}},
         {"trainer": {"logger": [{"class_path": "a.B", "init_args": {"password": "x"}}]}},
+        {"trainer": {"logger": [{"class_path": "a.B", "init_args": {"password": 12345678}}]}},
+        {"model": {"init_args": {"load_options": {"token": ["hf_x"]}}}},
         {"model": {"init_args": {"prompt": f"{CANARY} {{text}}"}}},
         {"data": {"init_args": {"data_dir": "s3://user:hunter2@bucket"}}},
         {"x": ["a", {"y": [f"- {CANARY}"]}]},

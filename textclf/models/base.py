@@ -31,7 +31,7 @@ from textclf.models.checkpoint import (
     read_checkpoint,
     resolve_class,
 )
-from textclf.models.checkpoint_checks import loading_part
+from textclf.models.checkpoint_checks import loading_part, refuse_remote_code
 from textclf.models.dataloaders import check_batch, refuse_plain_loaders
 from textclf.models.encoding_key import hash_of_encoding
 from textclf.models.hooks import keep_required_hooks, required_hook
@@ -623,6 +623,7 @@ class TextClassifier(GuardedAttributes, LightningModule):
             UserError: The file is missing, damaged or not safe, of another class, or its class is not imported.
         """
         checkpoint = read_checkpoint(checkpoint_path)
+        refuse_remote_code(checkpoint, arguments, checkpoint_path)
         kind = resolve_class(checkpoint["textclf"]["class_path"], cls, repr(str(checkpoint_path)))
         model = kind.built_from(checkpoint, **arguments)
         try:

@@ -57,6 +57,25 @@ def check_entries(checkpoint: Mapping[str, Any], path: Path) -> None:
         raise UserError(f"the checkpoint {str(path)!r} is damaged ({error}): use another one of the run") from error
 
 
+def refuse_remote_code(checkpoint: Mapping[str, Any], given: Mapping[str, Any], path: str | Path) -> None:
+    """Refuses a checkpoint that allows the code that comes with a model, unless the user does.
+
+    Args:
+        checkpoint: As `read_checkpoint` gives it.
+        given: Arguments of the user, which replace the stored ones.
+        path: The file, for the error.
+
+    Raises:
+        UserError: A stored argument has `trust_remote_code`.
+    """
+    for name, value in checkpoint["hyper_parameters"].items():
+        if name not in given and isinstance(value, Mapping) and value.get("trust_remote_code"):
+            raise UserError(
+                f"the checkpoint {str(path)!r} would run code that comes with a model: if you trust it, pass "
+                f"{name}={dict(value)!r}"
+            )
+
+
 def loading_part(part: str) -> AbstractContextManager[None]:
     """Turns errors of a damaged part of a checkpoint into one line.
 

@@ -46,23 +46,23 @@ def check_options(config: Mapping[str, Any]) -> None:
     Raises:
         UserError: There is one; the message does not repeat it.
     """
-    for path, value in _texts_in(config, ""):
+    for path, value in _values_in(config, ""):
         if is_secret_name(path.rpartition(".")[2]):
             _refuse(path)
         _check_text(value, path)
 
 
-def _texts_in(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """The texts in a configuration that are not empty, with the keys that lead to them."""
+def _values_in(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """The texts in a configuration that are not empty, and the numbers as texts, with the keys that lead to them."""
     if isinstance(value, Mapping):
         for name, entry in value.items():
             inner = path if name == "init_args" else f"{path}.{name}".removeprefix(".")
-            yield from _texts_in(entry, inner)
+            yield from _values_in(entry, inner)
     elif isinstance(value, list | tuple):
         for entry in value:
-            yield from _texts_in(entry, path)
-    elif isinstance(value, str) and value:
-        yield path, value
+            yield from _values_in(entry, path)
+    elif isinstance(value, str | int | float) and not isinstance(value, bool) and value != "":
+        yield path, str(value)
 
 
 def _check_text(text: str, option: str) -> None:
