@@ -194,6 +194,15 @@ def test_options_that_do_not_fit(checkpoint, tmp_path, monkeypatch, capsys, more
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_input_is_not_replaced_by_its_output(checkpoint, tmp_path, capsys):
+    path = tmp_path / "in.csv"
+    path.write_text("text,n\na,1\n")
+    with pytest.raises(SystemExit):
+        main(words(checkpoint, path, path))
+    assert "in.csv' is a file of the input: name another file" in capsys.readouterr().err.splitlines()[-1]
+    assert path.read_text() == "text,n\na,1\n"
+
+
 def test_a_worker_of_ray_writes_the_same_shards(checkpoint, corpus, expected, tmp_path):
     job = RayJob(
         checkpoint=checkpoint,

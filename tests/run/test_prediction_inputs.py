@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from textclf.data.read_files import open_rows
 from textclf.errors import UserError
-from textclf.run.prediction_files import INPUTS
+from textclf.run.prediction_files import INPUTS, check_output_apart
 from textclf.run.prediction_inputs import read_texts
 from textclf.run.prediction_outputs import OUTPUTS, OutputColumns, open_sink
 
@@ -319,6 +319,40 @@ def test_inputs_without_files(corpus, source, message):
     (corpus / "_SUCCESS").unlink()
     with pytest.raises(UserError, match=message):
         read(corpus / source)
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "message"),
+    [
+        ("in/a.csv", "in/a.csv", "is a file of the input: name another file"),
+        ("in/a.csv", "in/../in/a.csv", "is a file of the input"),
+        ("in/a.csv", "link/a.csv", "is a file of the input"),
+        ("in", "in/b.jsonl", "is a file of the input"),
+        ("in/*", "in/b.jsonl", "is a file of the input"),
+        ("in", "in/", "the input has 'in/a.csv', which is in that folder"),
+        ("in/inner/*.csv", "in/", "the input has 'in/inner/c.csv', which is in that folder"),
+        ("in", ".", "which is in that folder"),
+        ("in", "in/c.jsonl", None),
+        ("in", "in/inner/", None),
+        ("in/inner/*.csv", "in/inner/d.csv", None),
+        ("in", "inn/", None),
+        ("in", None, None),
+        (None, "in/a.csv", None),
+    ],
+)
+def test_an_output_that_is_in_the_input_is_refused(tmp_path, monkeypatch, source, output, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in" / "inner").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("in")
+    (tmp_path / "in" / "a.csv").write_text("text\na\n")
+    (tmp_path / "in" / "b.jsonl").write_text('{"text": "b"}\n')
+    (tmp_path / "in" / "inner" / "c.csv").write_text("text\nc\n")
+    inputs = read_texts(["a"] if source is None else None, source, "text")
+    if message is None:
+        check_output_apart(output, inputs.files)
+        return
+    with pytest.raises(UserError, match=re.escape(message)):
+        check_output_apart(output, inputs.files)
 
 
 def test_ids_are_row_numbers_over_all_files_where_a_file_has_none(tmp_path):

@@ -72,6 +72,7 @@ from textclf.run.execution import (
 )
 from textclf.run.folder import RunFolder, claim_run_folder, find_checkpoint, is_first_process, run_group, run_name
 from textclf.run.prediction_inputs import read_texts
+from textclf.run.prediction_files import check_output_apart
 from textclf.run.prediction_outputs import reserved_names
 from textclf.run.prediction_processes import check_prediction, ends_its_processes, set_prediction_processes
 from textclf.run.prediction_shards import answer_facts
@@ -335,6 +336,7 @@ class TextCLI(LightningCLI):
         )
         if self.options.resume and inputs.content is None:
             raise UserError("--resume: standard input cannot be read again: give a file")
+        check_output_apart(self.options.output, inputs.files)
         self.stream.inputs = inputs
         self.stream.facts = answer_facts(inputs.content, self.checkpoint_path, plain(self.options.as_dict()))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from textclf.console import say
@@ -35,6 +35,32 @@ def input_files(source: str) -> list[Path]:
             raise UserError(f"--input {source!r} does not exist: give a file that does, or - for standard input")
         return [path]
     return _by_pattern(source)
+
+
+def check_output_apart(output: str | Path | None, files: Iterable[str | Path]) -> None:
+    """Refuses an output that would replace a file of the input, or a folder of shards with one in it.
+
+    A pattern or folder of the input may also find what an earlier command has written.
+
+    Args:
+        output: `--output`; None is standard output.
+        files: The files of the input.
+
+    Raises:
+        UserError: It is such an output.
+    """
+    if output is None:
+        return
+    target = Path(output).resolve()
+    for file in files:
+        path = Path(file).resolve()
+        if target == path:
+            raise UserError(f"--output {str(output)!r} is a file of the input: name another file, outside of it")
+        if target in path.parents:
+            raise UserError(
+                f"--output {str(output)!r}: the input has {str(file)!r}, which is in that folder: name another folder, "
+                "outside of the input"
+            )
 
 
 def _in_folder(folder: Path, source: str) -> list[Path]:

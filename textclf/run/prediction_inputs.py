@@ -44,6 +44,11 @@ class Inputs:
     content: Sequence[Mapping[str, Any]] | None = None
 
     @property
+    def files(self) -> list[str]:
+        """The files that they are read from; none for texts that are given themselves, and for standard input."""
+        return [entry["path"] for entry in self.content or () if "path" in entry]
+
+    @property
     def rows(self) -> Iterator[Row]:
         """All rows, one by one; see `RowReader.take`."""
         return self.reader().take(sys.maxsize)
