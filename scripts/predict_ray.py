@@ -9,7 +9,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,27 +40,32 @@ def run(options: argparse.Namespace) -> None:
     """Opens the input and the output, and lets the workers write the shards.
 
     Raises:
-        UserError: Ray is not installed, or the input, the output or the checkpoint cannot be used.
+        UserError: Ray is not installed; the input, the output or the checkpoint cannot be used; or the workers fail.
     """
     check_least("--workers", options.workers, 1)
+    check_least("--gpus", options.gpus, 0)
     check_least("--shard_rows", options.shard_rows, 1)
+    check_least("--max_batch_tokens", options.max_batch_tokens, 1)
     from textclf.hashing import file_hash
     from textclf.models.base import TextClassifier
+    from textclf.run.prediction_files import check_output_apart
     from textclf.run.prediction_inputs import read_texts
     from textclf.run.prediction_outputs import reserved_names
     from textclf.run.prediction_shards import ShardFolder
     from textclf.run.ray_data import RayJob
     from textclf.version import __version__
 
+    import_ray()
     model = TextClassifier.load_from_checkpoint(options.ckpt_path)
     inputs = read_texts(
         None,
-        options.input,
+        os.path.abspath(options.input),  # workers have other working directories
         options.text_column,
         options.text_pair_column,
         keep=options.keep,
         reserved=reserved_names(model.label_names),
     )
+    check_output_apart(options.output, inputs.files)
     names = ("text_column", "text_pair_column", "keep", "max_batch_tokens")
     facts = {
         "textclf": __version__,
@@ -70,18 +75,31 @@ def run(options: argparse.Namespace) -> None:
     }
     folder = ShardFolder(options.output.resolve(), ".parquet", options.shard_rows)
     done = folder.claim(facts, options.resume)
-    total = inputs.reader().skip(sys.maxsize)
-    missing = sorted(set(range(len(folder.shards(total)))) - set(done))
-    device = "cuda" if options.gpus else "cpu"
     shards = ShardFolder(folder.path, folder.suffix, folder.rows)  # without the lock of this process
+    device = "cuda" if options.gpus else "cpu"
     job = RayJob(options.ckpt_path.resolve(), inputs, shards, device, options.max_batch_tokens)
     try:
-        write_shards(job, missing, options)
+        total = inputs.reader().skip(sys.maxsize)
+        write_shards(job, sorted(set(range(len(folder.shards(total)))) - set(done)), options)
     except BaseException:
         folder.abandon(others_write=True)
         raise
     folder.complete(total)
     say(f"{total:,} rows are in {str(options.output)!r}")
+
+
+def import_ray() -> Any:
+    """Imports Ray with its data sets.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise UserError("Ray is not installed: run pip install -e '.[ray]'") from error
+    return ray
 
 
 def write_shards(job: Any, shards: Sequence[int], options: argparse.Namespace) -> None:
@@ -93,20 +111,50 @@ def write_shards(job: Any, shards: Sequence[int], options: argparse.Namespace) -
         options: The command line.
 
     Raises:
-        UserError: Ray is not installed.
+        UserError: The cluster cannot be reached or is too small, a shard cannot be written, or the workers fail.
     """
+    if not shards:
+        return
+    ray = import_ray()
     try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise UserError("Ray is not installed: run pip install -e '.[ray]'") from error
-    from textclf.run.ray_data import ShardPredictor
+        start(ray, options)
+        for shard in written_shards(ray, job, shards, options):
+            if shard["error"]:
+                raise UserError(shard["error"])
+            say(f"shard {shard['id']:,}: {shard['rows']:,} rows")
+    except ray.exceptions.RayError as error:
+        last = str(error).strip().splitlines()[-1:]
+        raise UserError(f"the workers failed ({' '.join(last)}): --resume goes on once the cause is removed") from error
+    finally:
+        ray.shutdown()
 
-    here = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": options.workers + 1, "include_dashboard": False}
-    ray.init(**here, log_to_driver=False, logging_level=logging.ERROR)
+
+def start(ray: Any, options: argparse.Namespace) -> None:
+    """Connects to the cluster, or starts one on this machine.
+
+    Raises:
+        UserError: The cluster cannot be reached, or this machine has too few GPUs.
+    """
+    address = os.environ.get("RAY_ADDRESS")
+    here = {} if address else {"num_cpus": options.workers + 1, "include_dashboard": False}
+    try:
+        ray.init(**here, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError) as error:
+        raise UserError(f"RAY_ADDRESS {address!r}: {error}: give the address of a cluster, or unset it") from error
     logging.getLogger("ray.data").setLevel("ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
-    rows = ray.data.from_items([{"id": shard} for shard in shards], override_num_blocks=max(1, len(shards)))
+    needed, there = options.workers * options.gpus, ray.cluster_resources().get("GPU", 0)
+    if needed > there and not address:
+        raise UserError(f"{options.workers} workers need {needed:g} GPUs, and there are {there:g}: lower --gpus")
+    if needed > there:
+        say(f"{options.workers} workers need {needed:g} GPUs, and the cluster has {there:g}: they wait for more")
+
+
+def written_shards(ray: Any, job: Any, shards: Sequence[int], options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """What `ShardPredictor` gives for each shard, as the workers complete them."""
+    from textclf.run.ray_data import ShardPredictor
+
+    rows = ray.data.from_items([{"id": shard} for shard in shards], override_num_blocks=len(shards))
     written = rows.map_batches(
         ShardPredictor,
         fn_constructor_args=(job,),
@@ -115,9 +163,7 @@ def write_shards(job: Any, shards: Sequence[int], options: argparse.Namespace) -
         num_cpus=1,
         num_gpus=options.gpus,
     )
-    for shard in written.iter_rows():
-        say(f"shard {shard['id']:,}: {shard['rows']:,} rows")
-    ray.shutdown()
+    yield from written.iter_rows()
 
 
 if __name__ == "__main__":

@@ -212,12 +212,28 @@ def test_a_worker_of_ray_writes_the_same_shards(checkpoint, corpus, expected, tm
         max_batch_tokens=500,
     )
     worker = ShardPredictor(pickle.loads(pickle.dumps(job)))
-    assert worker({"id": np.array([1, 3])}) == {"id": [1, 3], "rows": [50, 50]}
-    assert worker({"id": np.array([0])}) == {"id": [0], "rows": [50]}  # that of a worker that has died
-    assert worker({"id": np.array([4])}) == {"id": [4], "rows": [34]}
+    assert worker({"id": np.array([1, 3])}) == {"id": [1, 3], "rows": [50, 50], "error": ["", ""]}
+    assert worker({"id": np.array([0])}) == {"id": [0], "rows": [50], "error": [""]}  # that of a worker that has died
+    assert worker({"id": np.array([4])}) == {"id": [4], "rows": [34], "error": [""]}
     for number in (0, 1, 3, 4):
         name = f"part-{number:05d}.parquet"
         assert pq.read_table(tmp_path / name).equals(pq.read_table(expected[0] / name))
+
+
+def test_a_worker_of_ray_that_meets_a_bad_row_leaves_no_row_of_other_shards_out(checkpoint, tmp_path):
+    lines = [f"film {i},{i}" for i in range(100)]
+    lines[15] = "a,b,c"
+    (tmp_path / "1.csv").write_text("\n".join(["text,n", *lines[:40]]) + "\n")
+    (tmp_path / "2.csv").write_text("\n".join(["text,n", *lines[40:]]) + "\n")
+    folder = ShardFolder(tmp_path / "out", ".parquet", 10)
+    inputs = read_texts(None, str(tmp_path), "text")
+    worker = ShardPredictor(RayJob(checkpoint, inputs, folder, "cpu", max_batch_tokens=500))
+    found = worker({"id": np.array([0, 1, 2, 1, 9])})
+    assert found["rows"] == [10, 0, 10, 0, 10]
+    assert ["1.csv' line 17 has 3 fields" in error for error in found["error"]] == [False, True, False, True, False]
+    assert not folder.shard(1).exists()
+    assert pq.read_table(folder.shard(2))["text"].to_pylist() == [f"film {i}" for i in range(20, 30)]
+    assert pq.read_table(folder.shard(9))["text"].to_pylist() == [f"film {i}" for i in range(90, 100)]
 
 
 # Several processes

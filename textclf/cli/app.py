@@ -71,8 +71,8 @@ from textclf.run.execution import (
     trainer_error,
 )
 from textclf.run.folder import RunFolder, claim_run_folder, find_checkpoint, is_first_process, run_group, run_name
-from textclf.run.prediction_inputs import read_texts
 from textclf.run.prediction_files import check_output_apart
+from textclf.run.prediction_inputs import read_texts
 from textclf.run.prediction_outputs import reserved_names
 from textclf.run.prediction_processes import check_prediction, ends_its_processes, set_prediction_processes
 from textclf.run.prediction_shards import answer_facts

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from textclf.errors import UserError
 from textclf.models.base import TextClassifier
 from textclf.models.streaming import score_rows
 from textclf.run.prediction_inputs import Inputs, RowReader
@@ -59,14 +60,26 @@ class ShardPredictor:
             batch: The column `id`: numbers of shards.
 
         Returns:
-            The same column, and `rows`, the number of rows of each.
+            The same column; `rows`, the number of rows of each; and `error`, the reason why it could not be written,
+            empty where it was. (An exception would come back from Ray with a long traceback.)
         """
         shards = [int(number) for number in batch["id"]]
-        return {"id": shards, "rows": [self._write(shard) for shard in shards]}
+        written, errors = zip(*map(self._result, shards), strict=True)
+        return {"id": shards, "rows": list(written), "error": list(errors)}
+
+    def _result(self, shard: int) -> tuple[int, str]:
+        try:
+            return self._write(shard), ""
+        except UserError as error:
+            return 0, str(error)
 
     def _write(self, shard: int) -> int:
         job = self.job
-        rows = list(self._reader_at(shard * job.folder.rows).take(job.folder.rows))
+        try:
+            rows = list(self._reader_at(shard * job.folder.rows).take(job.folder.rows))
+        except BaseException:
+            self._reader = job.inputs.reader()  # after an error, a reader leaves out the rest of its file
+            raise
         with open_sink(str(job.folder.shard(shard)), self.columns) as sink:
             sink(self._answered(rows))
         return len(rows)
