@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.frame import ROOT, machine, own_memory
 
 from textclf.console import run_script
-from textclf.errors import UserError
+from textclf.errors import UserError, check_least
 from textclf.files import atomic_path
 
 WORDS = {"bad": ["dull", "slow", "awful", "지루한"], "good": ["fine", "bright", "great", "재미있는"]}
@@ -250,7 +250,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measures, prints and stores; returns the exit code: 1 if a row was lost or written twice."""
+    """Measures, prints and stores; returns the exit code: 1 if a row was lost or written twice.
+
+    Raises:
+        UserError: A number is too small, or a command fails.
+    """
+    for name, least in (("rows", 100), ("processes", 1), ("shard_rows", 1), ("batch_size", 1), ("seed", 0)):
+        check_least(f"--{name}", getattr(options, name), least)
     if options.folder:
         Path(options.folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:

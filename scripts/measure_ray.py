@@ -21,7 +21,7 @@ from benchmarks.frame import ROOT, machine
 from measure_corpus import TEXTCLF, count_rows, fit, processes_of, write_corpus
 
 from textclf.console import run_script
-from textclf.errors import UserError
+from textclf.errors import UserError, check_least
 from textclf.files import atomic_path
 
 FP32 = ["--trainer.precision", "32-true", "--trainer.accelerator", "cpu"]
@@ -117,7 +117,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace, command: str) -> int:
-    """Measures, prints and stores; returns the exit code: 1 if the output differs from that of `predict`."""
+    """Measures, prints and stores; returns the exit code: 1 if the output differs from that of `predict`.
+
+    Raises:
+        UserError: A number is too small, or a command fails.
+    """
+    for name, least in (("rows", 100), ("workers", 1), ("shard_rows", 1)):
+        check_least(f"--{name}", getattr(options, name), least)
     with tempfile.TemporaryDirectory() as folder:
         found = measure(options, Path(folder))
     for name, value in found.items():

@@ -42,13 +42,18 @@ def run(options: argparse.Namespace, more: Sequence[str]) -> int:
 
     from textclf.evaluation.stored_results import stored
     from textclf.files import atomic_path, check_writable
+    from textclf.run.reproduction import read_recorded_run
 
     if options.run_dir is not None and len(options.runs) > 1:
         raise UserError("--run_dir is the folder of one repetition: leave it out, or give one run")
     folders = [Path(each) for each in options.runs]
-    targets = [Path(options.run_dir or f"{folder}-reproduced").resolve() for folder in folders]
-    for target in targets:
+    # Also "." has a name then.
+    targets = [Path(options.run_dir or f"{os.path.abspath(folder)}-reproduced").resolve() for folder in folders]
+    for number, (folder, target) in enumerate(zip(folders, targets, strict=True)):
+        if target in targets[:number]:
+            raise UserError(f"{str(folder)!r} is given twice: give each run once")
         check_target(target)
+        read_recorded_run(folder)  # before hours of work on another one
     store = None if options.json is None else Path(options.json).resolve()
     if store is not None:
         check_writable(store)

@@ -48,6 +48,16 @@ def test_a_run_that_was_moved_is_repeated_from_another_folder(script, project, t
     assert "best.ckpt: 2 of 6 entries differ, weights by at most " in said
 
 
+def test_the_current_folder_is_repeated_next_to_itself(script, project, monkeypatch):
+    targets = []
+    monkeypatch.setattr(
+        script, "repeated", lambda folder, target, more: targets.append(target) or {"result": "different"}
+    )
+    monkeypatch.chdir(project / "run")
+    assert script.main(["."]) == 1
+    assert targets == [project / "run-reproduced"]
+
+
 def test_nothing_is_run_where_the_data_has_changed(script, project, tmp_path, capsys):
     rows = shutil.copytree(project / "rows", tmp_path / "rows")
     with (rows / "train.csv").open("a", encoding="utf-8") as file:
@@ -63,6 +73,9 @@ def test_nothing_is_run_where_the_data_has_changed(script, project, tmp_path, ca
     [
         (["gone"], "'gone' has no config.yaml: give the folder of a run"),
         (["gone", "gone2", "--run_dir", "x"], "--run_dir is the folder of one repetition"),
+        (["{run}", "gone"], "'gone' has no config.yaml: give the folder of a run"),
+        (["{run}", "{run}/."], "is given twice: give each run once"),
+        (["{run}", "{run}/report/.."], "is given twice: give each run once"),
         (["{run}", "--data.data_dir", "nowhere"], "nowhere"),
         (["{run}", "--data.unknown", "1"], "unknown"),
     ],
