@@ -137,7 +137,7 @@ def test_shards_are_not_written_over(tmp_path):
     first.complete(3)
     with pytest.raises(UserError, match=r"has the predictions of an earlier run: name another folder"):
         folder(tmp_path / "out").claim(FACTS, resume=False)
-    first.shard(0).write_text("changed")
+    first.shard(0).write_text("changed\n")
     with pytest.raises(UserError, match=r"part-00000.jsonl' has changed since it was written: delete it"):
         folder(tmp_path / "out").claim(FACTS, resume=True)
     first.shard(0).unlink()
@@ -151,6 +151,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "mine.txt").touch()
     with pytest.raises(UserError, match=r"is a folder with other files, such as 'mine.txt': name a new one"):
         folder(tmp_path).claim(FACTS, resume=False)
+    assert not (tmp_path / ".lock").exists()
     (tmp_path / "_manifest.json").write_text('{"input": ')
     with pytest.raises(UserError, match=r"_manifest.json' is damaged .*: delete its folder"):
         folder(tmp_path).claim(FACTS, resume=True)
@@ -189,13 +190,19 @@ def test_a_run_that_fails_before_its_first_shard_leaves_nothing(tmp_path, existe
     assert list(tmp_path.rglob("*")) == ([path] if existed else [])
 
 
-def test_a_shard_without_its_footer_is_written_again(tmp_path):
-    shards = ShardFolder(tmp_path, ".parquet", 3)
+@pytest.mark.parametrize("suffix", OUTPUTS)
+def test_shards_that_are_cut_off_are_written_again(tmp_path, suffix):
+    shards = ShardFolder(tmp_path, suffix, 3)
     shards.claim(FACTS, resume=False)
-    shards.shard(0).touch()
-    shards.shard(1).write_bytes(b"PAR1 cut off")
+    for number in range(4):
+        with open_sink(str(shards.shard(number)), OutputColumns(("a", "b"))) as sink:
+            sink([{"id": "0", "text": "x\ny", "label": "a", "score": 1.0, "scores": {"a": 1.0, "b": 0.0}}])
+    whole = shards.shard(1).read_bytes()
+    shards.shard(1).write_bytes(b"")
+    shards.shard(2).write_bytes(whole[:-1])
+    shards.shard(3).write_bytes(bytes(len(whole)))  # the system had stored its size, but not its content
     shards.abandon(others_write=True)
-    assert ShardFolder(tmp_path, ".parquet", 3).claim(FACTS, resume=True) == []
+    assert ShardFolder(tmp_path, suffix, 3).claim(FACTS, resume=True) == [0]
 
 
 def test_facts_have_no_secret(tmp_path):

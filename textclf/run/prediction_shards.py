@@ -129,6 +129,8 @@ class ShardFolder:
             return self._claim(resume)
         except BaseException:
             self._release()
+            if not (self.path / MANIFEST).exists():  # it is no folder of shards
+                (self.path / LOCK).unlink(missing_ok=True)
             raise
 
     def _acquire(self) -> None:
@@ -319,12 +321,14 @@ def _is_named_shard(entry: Any) -> bool:
 
 
 def _is_readable(shard: Path) -> bool:
-    """Whether a shard has content, and a `.parquet` file its footer."""
+    """Whether a `.parquet` file has its footer, and a text file rows and its last line end."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if shard.suffix != ".parquet":
-        return True
+        with shard.open("rb") as file:
+            file.seek(max(0, shard.stat().st_size - 1))
+            return file.read() == b"\n"
     try:
         pq.read_metadata(shard)
     except (pa.ArrowException, OSError):
