@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 import time
@@ -59,6 +60,13 @@ def test_chunks_are_counted_as_one(chunk_characters):
             np.testing.assert_array_equal(rows, expected.toarray()[:, 1::2])
 
 
+def test_nothing_is_said_where_no_ngram_is_left_out(capsys):
+    with counted() as counts:
+        for vocabulary in counts.vocabularies:
+            vocabulary.say_dropped()
+    assert capsys.readouterr() == ("", "")
+
+
 def test_totals_only_where_they_are_used():
     with counted(with_totals=False) as counts:
         assert [vocabulary.totals for vocabulary in counts.vocabularies] == [{}, {}]
@@ -71,7 +79,7 @@ def test_processes_do_not_matter(monkeypatch):
     assert contents(pairs=TEXTS[::-1], processes=2) == expected
 
 
-def test_of_too_many_ngrams_the_frequent_ones_are_kept(monkeypatch):
+def test_of_too_many_ngrams_the_frequent_ones_are_kept(monkeypatch, capsys):
     monkeypatch.setattr(counted_rows, "CHUNK_CHARACTERS", 100)
     monkeypatch.setattr(counted_rows, "MAX_NGRAMS", 40)
     texts = [f"the film {i} {i + 1000}" for i in range(200)]
@@ -80,7 +88,9 @@ def test_of_too_many_ngrams_the_frequent_ones_are_kept(monkeypatch):
         assert len(words.frequencies) <= 40
         assert words.frequencies.keys() == words.totals.keys()
         assert words.frequencies["the film"] == words.frequencies["film"] == words.totals["the"] == 200
-        assert words.dropped >= 1
+        words.say_dropped()
+        said = f"text has more than 40 distinct n-grams for word_ngrams, .* in up to {words.dropped:,} of the rows"
+        assert re.search(said, capsys.readouterr().err)
         # What was dropped counts as 0, also in rows that were read before.
         assert sum(matrix.sum() for matrix in counts.matrices({"film": 0, "7": 1}, 0)) >= 200
 

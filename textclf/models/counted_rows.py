@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from textclf.console import say
 from textclf.errors import UserError
 from textclf.models.array_file import ArrayFile, Place
 from textclf.ngrams import (
@@ -67,6 +68,16 @@ class Vocabulary:
             _add(self.totals, names, counts.totals)
         if len(self.frequencies) > MAX_NGRAMS:
             self._drop_rare()
+
+    def say_dropped(self) -> None:
+        """Reports that there were too many n-grams, if there were."""
+        if self.dropped:
+            argument = f"{self.analyzer}_ngrams"
+            say(
+                f"{self.column} has more than {MAX_NGRAMS:,} distinct n-grams for {argument}, which is too many to "
+                f"count: rare ones, in up to {self.dropped:,} of the rows that were read, are left out; a smaller "
+                f"maximum in {argument} gives fewer"
+            )
 
     def _drop_rare(self) -> None:
         """Drops n-grams as in lossy counting, so that at most half of `MAX_NGRAMS` are left.

@@ -43,8 +43,8 @@ class TfidfClassifier(PreparedClassifier):
     A class without train rows keeps its column: its probability is 0, its log-probability -inf.
 
     The memory that `fit` needs does not grow with the number of rows, but for 16 bytes a row: n-grams are counted on
-    all cores and kept in a temporary file (in `TMPDIR`, 1 to 2 KB for a short text). Up to 4,000,000
-    distinct n-grams of words are counted, and as many of characters; if there are more, the rarest are dropped.
+    all cores and kept in a temporary file (in `TMPDIR`, 1 to 2 KB for a short text). Up to 4,000,000 distinct n-grams
+    of words are counted, and as many of characters; if there are more, the rarest are dropped, and a line says so.
     Features of up to 100,000,000 values (about 900,000 rows of 35 characters) are fitted in memory, to the optimum, and
     more of them by averaged stochastic gradient descent. The result is the same with any number of cores and processes.
     """
@@ -114,6 +114,8 @@ class TfidfClassifier(PreparedClassifier):
             raise UserError(f"the train rows have one class only ({names}): give rows of two or more classes")
         with temporary_arrays("the n-grams of the train rows") as file:
             counted = CountedRows(train_rows, self.ngrams, self.max_features is not None, usable_cores(), file)
+            for vocabulary in counted.vocabularies:
+                vocabulary.say_dropped()
             features = [
                 select(
                     vocabulary,
