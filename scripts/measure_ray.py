@@ -72,7 +72,9 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     corpus.mkdir()
     write_corpus(corpus, options.rows, seed=0)
     shared = ["--ckpt_path", str(fit(folder, corpus)), "--input", str(corpus), "--shard_rows", str(options.shard_rows)]
-    subprocess.run([*TEXTCLF, "predict", *shared, "--output", str(folder / "plain"), *FP32], cwd=ROOT, check=True)
+    done = subprocess.run([*TEXTCLF, "predict", *shared, "--output", str(folder / "plain"), *FP32], cwd=ROOT)
+    if done.returncode:
+        raise UserError(f"predict ended with exit code {done.returncode}: the line above gives the reason")
     script = [sys.executable, str(ROOT / "scripts" / "predict_ray.py")]
     command = [*script, *shared, "--output", str(folder / "ray"), "--workers", str(options.workers)]
     started = time.perf_counter()

@@ -144,10 +144,13 @@ def start(ray: Any, options: argparse.Namespace) -> None:
     logging.getLogger("ray.data").setLevel("ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
     needed, there = options.workers * options.gpus, ray.cluster_resources().get("GPU", 0)
-    if needed > there and not address:
-        raise UserError(f"{options.workers} workers need {needed:g} GPUs, and there are {there:g}: lower --gpus")
     if needed > there:
-        say(f"{options.workers} workers need {needed:g} GPUs, and the cluster has {there:g}: they wait for more")
+        short = (
+            f"--workers {options.workers} with --gpus {options.gpus:g} need {needed:g} GPUs, and there are {there:g}"
+        )
+        if not address:
+            raise UserError(f"{short}: give fewer")
+        say(f"{short}: the workers wait for more")
 
 
 def written_shards(ray: Any, job: Any, shards: Sequence[int], options: argparse.Namespace) -> Iterator[dict[str, Any]]:
