@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     model = TextClassifier.load_from_checkpoint(options.ckpt_path)
     inputs = read_texts(
         None,
-        os.path.abspath(options.input),  # workers have other working directories
+        options.input and os.path.abspath(options.input),  # workers have other working directories
         options.text_column,
         options.text_pair_column,
         keep=options.keep,

@@ -321,6 +321,12 @@ def test_inputs_without_files(corpus, source, message):
         read(corpus / source)
 
 
+def test_an_empty_name_is_not_the_current_folder(corpus, monkeypatch):
+    monkeypatch.chdir(corpus)
+    with pytest.raises(UserError, match="--input '' is empty: give a file, a folder, a pattern, or -"):
+        read_texts(None, "", "text")
+
+
 @pytest.mark.parametrize(
     ("source", "output", "message"),
     [

@@ -26,6 +26,8 @@ def input_files(source: str) -> list[Path]:
     Raises:
         UserError: There is no such file, or its suffix is none of `INPUTS`.
     """
+    if not source:  # an empty variable in a shell; as a path, it would be the current folder
+        raise UserError("--input '' is empty: give a file, a folder, a pattern, or - for standard input")
     path = Path(source)
     if path.is_dir():
         return _in_folder(path, source)
