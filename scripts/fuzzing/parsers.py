@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -488,9 +489,83 @@ def chat_text(content: bytes) -> object:
 
 
 def model_files(folder: Path) -> Iterator[Parser]:
-    """Headers of GGUF files, configurations of models, and arguments by label name."""
+    """Headers of GGUF files, configurations and tokenizers of models, and arguments by label name."""
+    from textclf.backbones.tokenizer_files import tokenizer_from_files
+    from textclf.models.checkpoint_checks import loading_part
+
+    headers = damaged_bytes([gguf_header("<"), gguf_header(">")])
+    yield Parser("GGUF header", headers, from_file(folder / "model.gguf", checked_header))
+    config = folder / "model" / "config.json"
+    yield Parser("model configuration", damaged_json([MODEL]), from_file(config, network_of))
+    files = stored_tokenizer()
+    for name in files:
+
+        def tokenized(content: bytes, name: str = name) -> object:
+            with loading_part("tokenizer"):
+                return tokenizer_from_files({**files, name: content.decode(errors="replace")})
+
+        yield Parser(f"tokenizer: {name}", damaged_json([json.loads(files[name])]), tokenized)
     arguments = changed_values([{"bad": 2.0, "good": 1.0}]).map(lambda value: json.dumps(value).encode())
     yield Parser("label arguments", arguments, label_arguments)
+
+
+MODEL: dict[str, Any] = {
+    "model_type": "bert",
+    "architectures": ["BertForSequenceClassification"],
+    "vocab_size": 50,
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 8,
+    "max_position_embeddings": 16,
+    "id2label": {"0": "bad", "1": "good"},
+    "label2id": {"bad": 0, "good": 1},
+}
+
+
+def gguf_header(order: str) -> bytes:
+    """The header of a GGUF file with three values and a tensor.
+
+    Args:
+        order: The byte order: `<` or `>`.
+    """
+
+    def text(value: str) -> bytes:
+        return struct.pack(f"{order}Q", len(value)) + value.encode()
+
+    architecture = text("general.architecture") + struct.pack(f"{order}I", 8) + text("llama")
+    blocks = text("llama.block_count") + struct.pack(f"{order}II", 4, 1)
+    tokens = text("tokenizer.ggml.tokens") + struct.pack(f"{order}IIQ", 9, 8, 2) + text("a") + text("b")
+    tensor = text("output.weight") + struct.pack(f"{order}IQQIQ", 2, 4, 2, 0, 0)
+    head = b"GGUF" + struct.pack(f"{order}IQQ", 3, 1, 3)
+    return head + architecture + blocks + tokens + tensor + bytes(32)
+
+
+def checked_header(path: Path) -> object:
+    """Checks the header of a GGUF file, as before it is converted."""
+    from textclf.backbones.gguf_header import check_header
+    from textclf.hub import loading
+
+    with loading("model", str(path), "name another"):
+        check_header(path)
+    return path
+
+
+def network_of(config: Path) -> object:
+    """The network that a configuration describes, without weights."""
+    from textclf.backbones.weights import load_config, skeleton
+
+    folder = str(config.parent)
+    return skeleton("AutoModelForSequenceClassification", load_config(folder), folder)
+
+
+def stored_tokenizer() -> dict[str, str]:
+    """The files of the tokenizer in a stored checkpoint, by name."""
+    import torch
+
+    checkpoint = torch.load(RUNS / "fine_tuned" / "checkpoints" / "best.ckpt", weights_only=True)
+    files: dict[str, str] = checkpoint["textclf"]["fitted"]["tokenizer"]
+    return files
 
 
 def label_arguments(content: bytes) -> object:

@@ -62,7 +62,7 @@ def test_outcomes_are_counted(script, monkeypatch):
 def test_inputs_are_drawn_until_the_time_is_over(script):
     counts = script.Counts()
     script.try_parser(Parser("x", st.binary(min_size=1, max_size=1), len), 1, 0, counts)
-    assert counts.inputs == counts.results > 10
+    assert counts.inputs == counts.results > 0
 
 
 @pytest.mark.slow
