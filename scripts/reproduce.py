@@ -77,7 +77,7 @@ def check(found: Sequence[Mapping[str, Any]], command: str) -> Check:
         "faults": None,
         "bad_inputs": None,
         "lost": sum(report["predictions"] for report in reports),
-        "crashes": 0,
+        "crashes": None,
         "difference": max((float(report["largest"]) for report in reports), default=None),
         "command": command,
     }

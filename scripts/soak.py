@@ -79,7 +79,7 @@ def checks(found: dict[str, dict[str, Any]]) -> list[Check]:
                 "faults": faults,
                 "bad_inputs": None,
                 "lost": chat["questions"] - chat["right_answers"] + chat["paid_twice"],
-                "crashes": 0,
+                "crashes": int(not chat["ok"]),
                 "difference": None,
                 "command": chat["command"],
             }
@@ -93,7 +93,7 @@ def checks(found: dict[str, dict[str, Any]]) -> list[Check]:
                 "faults": None,
                 "bad_inputs": None,
                 "lost": None,
-                "crashes": 0,
+                "crashes": int(not fit["ok"]),
                 "difference": None,
                 "command": fit["command"],
             }

@@ -15,7 +15,7 @@ NAME = re.compile(
     re.IGNORECASE,
 )
 """Names of options and variables whose values are secret: `api_key` and `token`, but not `pad_token`."""
-VARIABLE = re.compile(r".*(?:API_?KEY|ACCESS_?KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)", re.IGNORECASE)
+VARIABLE = re.compile(r".*(?:APIKEY|ACCESSKEY|_KEY|_PAT|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)", re.IGNORECASE)
 """Names of environment variables whose values are secret."""
 USER_OF_ADDRESS = re.compile(r"(?<=://)[^/\s@'\"]+:[^/\s@'\"]*(?=@)")
 """A user name and a password in an address."""
