@@ -10,9 +10,10 @@ from typing import Any, Literal, TypeVar
 
 from textclf.conformance import checkpoint_rules, encoding_rules, run_rules, score_rules
 from textclf.conformance.subject import Make, NotCheckable, Run, Subject, isolated
-from textclf.errors import UserError
+from textclf.errors import UserError, printable
 from textclf.models.base import TextClassifier
 from textclf.models.checkpoint import accepted
+from textclf.redaction import redacted
 
 LABELS = (("negative", "positive"), ("negative", "neutral", "positive"))
 PREPARING = ("prepare", "set_examples", "configure_model")
@@ -79,8 +80,16 @@ def check_method(
             failed.setdefault(check.name, check.reason)
     if failed and on_fail == "raise":
         lines = dict.fromkeys(failed.values())
-        raise UserError("\n".join([f"check_method: {len(lines)} of the checks failed", *lines]))
+        raise ContractError([f"check_method: {len(lines)} of the checks failed", *lines])
     return checks
+
+
+class ContractError(UserError):
+    """Violations of the contract, one line each."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        """Takes the lines."""
+        ValueError.__init__(self, "\n".join(printable(redacted(line)) for line in lines))
 
 
 def _class_of(method: Any) -> type:

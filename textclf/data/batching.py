@@ -328,4 +328,5 @@ def _in_one_line(error: UserError) -> UserError:
     text = str(error)
     if not text.startswith("Caught UserError"):
         return error
-    return UserError(text.rpartition("UserError: ")[2].strip())
+    # torch makes a `UserError` of the traceback, which escapes the line break at its end.
+    return UserError(text.rpartition("UserError: ")[2].removesuffix(r"\n"))
