@@ -182,10 +182,10 @@ def checkpoint(rows_folder, tmp_path_factory):
     ("arguments", "redirected", "said", "written"),
     [
         ("--texts '[\"긍정 😊\"]'", "", "", "긍정 😊"),
-        ("--texts '[\"긍정 😊\"]'", "2>&-", "", "긍정 😊"),
+        pytest.param("--texts '[\"긍정 😊\"]'", "2>&-", "", "긍정 😊", marks=pytest.mark.exhaustive),
         ("--texts '[\"a\"]'", ">&-", "textclf: error: standard output is closed: pass --output FILE", ""),
         ("--texts '[\"a\"]'", ">/dev/full", "textclf: error: no space left on the device", ""),
-        ("--input -", "<&-", "", ""),
+        pytest.param("--input -", "<&-", "", "", marks=pytest.mark.exhaustive),
     ],
 )
 def test_streams_that_are_closed_or_full_or_not_utf8(arguments, redirected, said, written, checkpoint):

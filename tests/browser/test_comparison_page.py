@@ -160,7 +160,7 @@ def test_the_keyboard_reaches_all(page):
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("dark", 400)])
-@pytest.mark.parametrize("methods", [2, 9])
+@pytest.mark.parametrize("methods", [2, pytest.param(9, marks=pytest.mark.exhaustive)])
 def test_it_is_accessible(page, accessibility_faults, theme, width, methods):
     shown, _ = page(theme=theme, width=width, methods=methods)
     shown.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")

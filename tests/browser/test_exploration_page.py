@@ -71,7 +71,7 @@ def test_a_data_set_without_findings(page):
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 400)])
-@pytest.mark.parametrize("classes", [2, 150])
+@pytest.mark.parametrize("classes", [2, pytest.param(150, marks=pytest.mark.exhaustive)])
 def test_it_is_accessible(page, accessibility_faults, theme, width, classes):
     shown = page(exploration(classes), theme=theme, width=width)
     shown.locator("details.examples summary").first.click()

@@ -167,7 +167,13 @@ def test_a_method_without_probabilities(page):
 
 
 @pytest.mark.parametrize(
-    ("classes", "theme", "width"), [(2, "light", 1280), (6, "dark", 400), (77, "dark", 1280), (150, "light", 400)]
+    ("classes", "theme", "width"),
+    [
+        (2, "light", 1280),
+        (6, "dark", 400),
+        pytest.param(77, "dark", 1280, marks=pytest.mark.exhaustive),
+        pytest.param(150, "light", 400, marks=pytest.mark.exhaustive),
+    ],
 )
 def test_it_is_accessible(page, accessibility_faults, tmp_path, theme, width, classes):
     write_cartography(tmp_path)

@@ -158,6 +158,7 @@ def start(path, texts, offset):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_killed_at_any_moment_it_still_works(tmp_path):
     path = tmp_path / "vectors.sqlite"

@@ -347,6 +347,7 @@ def embed(*processes):
         process.stdin.close()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_killed_process_loses_little(model_folder, embedder, oracle, computed, tmp_path):
     process = start(model_folder, tmp_path, 100, stop_at=35)

@@ -223,6 +223,7 @@ def worker(rank, folder, share, update_empty, low_precision):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("share", "update_empty", "low_precision"),

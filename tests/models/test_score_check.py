@@ -400,6 +400,7 @@ class OneRow(OnOneProcess):
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param("OnOneProcess", marks=pytest.mark.exhaustive), "OneRow"])
 def test_a_fault_on_one_process_is_raised_on_both(name, rows_folder, tmp_path):

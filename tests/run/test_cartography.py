@@ -113,6 +113,7 @@ def test_what_has_no_epochs_to_compare_is_refused(
         )  # fmt: skip
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_each_row_counts_once_on_several_processes(rows_folder, tiny_encoder, tmp_path):
     """At a tiny learning rate, the weights are the same for any number of processes."""

@@ -220,6 +220,7 @@ except ValueError as error:
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "launcher",

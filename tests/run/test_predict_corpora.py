@@ -266,6 +266,7 @@ def test_two_processes_give_what_one_gives(checkpoint, corpus, expected, tmp_pat
     assert_as_expected(tmp_path / "out", expected)
 
 
+@pytest.mark.exhaustive
 def test_torchrun_with_more_processes_than_shards(checkpoint, corpus, expected, tmp_path):
     command = words(checkpoint, corpus, tmp_path / "out.parquet", "--shard_rows", "150")
     launcher = (*TORCHRUN, "3", "--master_port", str(free_port()), "-m", "textclf")
