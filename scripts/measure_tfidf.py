@@ -43,6 +43,15 @@ COLUMNS = (
     ("predict/s", "predicted_rows_per_second", ",.0f"),
 )
 """Titles, keys and formats of the printed columns; `others` are test rows predicted otherwise than by the first way."""
+WHOLE = {
+    "seconds": "seconds",
+    "peak_mib": "peak MiB",
+    "peak_of_workers_mib": "MiB of workers",
+    "temporary_mib": "MiB on disk",
+    "ngrams": "n-grams",
+    "other_predictions": "other predictions",
+}
+"""Keys and titles of what is rounded in the stored table."""
 
 
 def write_rows(path: Path, rows: int, seed: int) -> None:
@@ -230,6 +239,7 @@ def run(options: argparse.Namespace, command: str) -> None:
                 report["fits"].append({"rows": rows, **fitted})
                 print(line(rows, fitted), flush=True)
             if options.json:
+                report |= stored_table_of(report["fits"])
                 report["robustness"] = checks(report["fits"], command)
                 with atomic_path(options.json) as path:
                     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -253,6 +263,17 @@ def line(rows: int, fitted: dict[str, Any]) -> str:
     """A line of the printed table."""
     numbers = [f"{fitted[key]:{form}}" for _, key, form in COLUMNS]
     return f"{fitted['way']:<14}{rows:>12,}" + "".join(f"{number:>10}" for number in numbers)
+
+
+def stored_table_of(fits: list[dict[str, Any]]) -> dict[str, Any]:
+    """The fits as `textclf.evaluation.stored_results.stored_table` takes them: whole seconds and MiB."""
+    keys = [("way", "text"), ("rows", "count"), *((key, "count") for key in WHOLE), ("accuracy", "share")]
+    rows = []
+    for fitted in fits:
+        whole = {key: round(fitted[key]) for key in WHOLE}
+        rows.append({"way": fitted["way"], "rows": fitted["rows"], **whole, "accuracy": fitted["accuracy"]})
+    titles = {"way": "fitted by", "rows": "train rows", **WHOLE, "accuracy": "accuracy"}
+    return {"columns": [{"key": key, "title": titles[key], "kind": kind} for key, kind in keys], "rows": rows}
 
 
 def checks(fits: list[dict[str, Any]], command: str) -> list[dict[str, Any]]:
