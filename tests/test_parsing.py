@@ -71,7 +71,15 @@ def test_json_that_is_too_deep_is_refused(text):
         parse_json(text)
 
 
-@pytest.mark.parametrize("text", ["[" * 100 + "]" * 100, '{"a":' * 100 + "1" + "}" * 100, f'["{"[" * 1000}"]', b"[1]"])
+@pytest.mark.parametrize("text", ["9" * 301, f'{{"a": [-{"9" * 5000}]}}'])
+def test_json_with_a_number_that_is_no_float_is_refused(text):
+    with pytest.raises(ValueError, match="more than 300 digits"):
+        parse_json(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100 + "]" * 100, '{"a":' * 100 + "1" + "}" * 100, f'["{"[" * 1000}"]', b"[1]", "9" * 300]
+)
 def test_json_is_read(text):
     assert parse_json(text)
 

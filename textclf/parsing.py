@@ -12,9 +12,22 @@ MOST_LEVELS = 100
 """Lists and objects inside each other, at most: each level takes some calls of a recursive function."""
 MOST_VALUES = 1_000_000
 """Values, at most, each counted as often as it occurs: a few aliases of YAML, or shared lists, can make billions."""
+MOST_DIGITS = 300
+"""Digits of a whole number in JSON, at most: a longer one is no float."""
 
 
-def parse_json(text: str | bytes, decode: Callable[[Any], Any] = json.loads) -> Any:
+def _whole_number(digits: str) -> int:
+    """A whole number; ValueError for one that is larger than any float, which no file of ours has."""
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"it has a number of more than {MOST_DIGITS} digits")
+    return int(digits)
+
+
+def _decode(text: str | bytes) -> Any:
+    return json.loads(text, parse_int=_whole_number)
+
+
+def parse_json(text: str | bytes, decode: Callable[[Any], Any] = _decode) -> Any:
     """Reads JSON.
 
     Args:
@@ -22,7 +35,8 @@ def parse_json(text: str | bytes, decode: Callable[[Any], Any] = json.loads) -> 
         decode: What parses it.
 
     Raises:
-        ValueError: It is not JSON, or its values are nested in more than `MOST_LEVELS` levels.
+        ValueError: It is not JSON, its values are nested in more than `MOST_LEVELS` levels, or a whole number has more
+            than `MOST_DIGITS` digits.
     """
     try:
         value = decode(text)

@@ -30,3 +30,8 @@ def test_probabilities_of_answers_by_hand(steps, answers, expected):
     assert (found is None) == (expected is None)
     if expected is not None:
         assert np.exp(found) == pytest.approx(expected)
+
+
+def test_a_number_in_place_of_bytes_takes_no_memory():
+    with pytest.raises(TypeError, match="a list of numbers, not 10000000000000"):
+        log_probs_of([{"token": "a", "bytes": 10**13, "logprob": -0.1}], ["a", "b"])

@@ -41,6 +41,13 @@ def own(**entries):
     return change
 
 
+def argument(**entries):
+    def change(checkpoint):
+        checkpoint["hyper_parameters"].update(entries)
+
+    return change
+
+
 def fitted(**entries):
     def change(checkpoint):
         checkpoint["textclf"]["fitted"].update(entries)
@@ -64,6 +71,11 @@ DAMAGES = [
         whole(hyper_parameters={"load_options": {"trust_remote_code": True}}),
         r"pass load_options=\{'trust_remote_code': True\}",
     ),
+    ("fine_tuned", argument(label_smoothing=None), "arguments 'of the checkpoint'"),
+    ("fine_tuned", argument(learning_rate={}), "arguments 'of the checkpoint'"),
+    ("fine_tuned", lambda checkpoint: checkpoint["hyper_parameters"].pop("label_names"), "arguments 'of the checkpoi"),
+    ("tfidf", argument(max_features=[1]), "arguments 'of the checkpoint'"),
+    ("tfidf", argument(char_ngrams={"a": 1, "b": 2}), "arguments 'of the checkpoint'"),
     ("fine_tuned", whole(state_dict=[]), "state_dict"),
     ("fine_tuned", whole(state_dict={"x": torch.zeros(1).expand(10**9)}), "larger than the file"),
     ("fine_tuned", whole(state_dict={"network.classifier.bias": [1.0]}), "does not fit"),

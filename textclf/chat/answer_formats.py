@@ -86,7 +86,11 @@ def log_probs_of(steps: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> 
 def _bytes(token: Mapping[str, Any]) -> bytes:
     """The bytes of a token; servers that do not show them show its text."""
     shown = token.get("bytes")
-    return str(token["token"]).encode() if shown is None else bytes(shown)
+    if shown is None:
+        return str(token["token"]).encode()
+    if not isinstance(shown, list):  # of a number, `bytes` would make as many zeros
+        raise TypeError(f"the bytes of a token are a list of numbers, not {shown!r}")
+    return bytes(shown)
 
 
 def _begun_answers(text: bytes, answers: Sequence[bytes]) -> list[int]:

@@ -642,8 +642,14 @@ class TextClassifier(GuardedAttributes, LightningModule):
         Args:
             checkpoint: As `read_checkpoint` gives it.
             **arguments: Instead of the stored ones.
+
+        Raises:
+            UserError: The stored arguments do not fit this class.
         """
-        model = cls(**{**accepted(cls, checkpoint["hyper_parameters"]), **arguments})
+        stored = accepted(cls, checkpoint["hyper_parameters"])
+        # A wrong argument of the caller's own is reported as any other.
+        with nullcontext() if arguments else loading_part("arguments"):
+            model = cls(**{**stored, **arguments})
         model.restore(checkpoint)
         model.configure_model()
         model.on_load_checkpoint(dict(checkpoint))  # a subclass may read what it has stored there
