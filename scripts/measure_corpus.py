@@ -222,7 +222,8 @@ def check_of(found: dict[str, Any], options: argparse.Namespace) -> dict[str, An
     """The row of the table of checks; see `textclf.evaluation.robustness`."""
     return {
         "check": "`predict` over a corpus: all processes killed in the middle, then `--resume`",
-        "tried": f"{options.rows:,} rows, {options.processes} processes",
+        "tried": f"{options.rows:,} rows, {options.processes} processes, {found['rows_per_second_with_starts']:,} rows a "
+        f"second, {found['peak_mib_of_a_process']:,} MiB a process at most",
         "faults": found["kills"],
         "bad_inputs": None,
         "lost": found["rows_lost"] + found["rows_twice"] + found["rows_misplaced"],
