@@ -220,10 +220,10 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def check_of(found: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """The row of the table of checks; see `textclf.evaluation.robustness`."""
+    speed, memory = found["rows_per_second_with_starts"], found["peak_mib_of_a_process"]
     return {
-        "check": "`predict` over a corpus: all processes killed in the middle, then `--resume`",
-        "tried": f"{options.rows:,} rows, {options.processes} processes, {found['rows_per_second_with_starts']:,} rows a "
-        f"second, {found['peak_mib_of_a_process']:,} MiB a process at most",
+        "check": "predict over a corpus: all processes killed in the middle, then resumed",
+        "tried": f"{options.rows:,} rows, {options.processes} processes, {speed:,} rows a second, {memory:,} MiB a process",
         "faults": found["kills"],
         "bad_inputs": None,
         "lost": found["rows_lost"] + found["rows_twice"] + found["rows_misplaced"],

@@ -94,7 +94,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def check_of(found: dict[str, Any], command: str) -> dict[str, Any]:
     """The row of the table of checks; see `textclf.evaluation.robustness`."""
     return {
-        "check": "`predict_ray.py` on a local cluster of Ray: a worker killed in the middle",
+        "check": "predict_ray.py on a local cluster of Ray: a worker killed in the middle",
         "tried": f"{found['rows']:,} rows, {found['workers']} workers",
         "faults": found["kills"],
         "bad_inputs": None,
