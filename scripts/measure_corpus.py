@@ -223,7 +223,7 @@ def check_of(found: dict[str, Any], options: argparse.Namespace) -> dict[str, An
     speed, memory = found["rows_per_second_with_starts"], found["peak_mib_of_a_process"]
     return {
         "check": "predict over a corpus: all processes killed in the middle, then resumed",
-        "tried": f"{options.rows:,} rows, {options.processes} processes, {speed:,} rows a second, {memory:,} MiB a process",
+        "tried": f"{options.rows:,} rows, {options.processes} processes, {speed:,} rows a second, {memory:,} MiB each",
         "faults": found["kills"],
         "bad_inputs": None,
         "lost": found["rows_lost"] + found["rows_twice"] + found["rows_misplaced"],

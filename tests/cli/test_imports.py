@@ -52,6 +52,7 @@ def test_a_configuration_says_what_it_imports(stranger, tmp_path, capsys, config
     assert "stranger" not in sys.modules
 
 
+@pytest.mark.slow
 def test_the_note_comes_first(stranger, tmp_path, capfd):
     (tmp_path / "given.yaml").write_text("model: {class_path: stranger.Thing}\ndata: NSMCDataModule\n")
     (tmp_path / "outer.yaml").write_text("model: given.yaml\ndata: NSMCDataModule\n")

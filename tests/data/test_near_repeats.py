@@ -70,6 +70,7 @@ def compared(rows, threshold):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alphabet", ALPHABETS)
 @pytest.mark.parametrize("threshold", [THRESHOLD, pytest.param(0.85, marks=pytest.mark.slow)])
 def test_pairs_are_those_of_comparing_all(alphabet, threshold):

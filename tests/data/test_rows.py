@@ -286,6 +286,7 @@ RECIPES = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(train=MIXED, test=MIXED, tail=RECIPES, strip=st.booleans(), suffix=st.sampled_from(["parquet", "csv", "jsonl"]))
 def test_any_texts_survive_to_the_batches_and_none_is_dropped_uncounted(

@@ -234,6 +234,7 @@ def as_rows(pairs):
     return Dataset.from_dict(columns, features=Features({"text": Value("string"), "label": Value("int64")}))
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(ROWS, st.data())
 def test_fingerprint_tells_what_the_rows_say(pairs, data):

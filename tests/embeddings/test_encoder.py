@@ -233,6 +233,7 @@ CHANGES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
 def test_each_part_of_the_key(embedder, computed, change):
     embedder().embed(["a film"])

@@ -31,6 +31,7 @@ def macro_f1_of(labels, predictions):
     return count_metrics(np.ones((1, len(labels))), labels, predictions, 3)[0, 0]
 
 
+@pytest.mark.slow
 def test_one_run_against_another():
     rows, methods = world(1_000, (0.85, 0.8))
     [found] = differences(methods, [(0, 1)], rows)

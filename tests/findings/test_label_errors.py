@@ -38,6 +38,7 @@ def errors_of(findings, split):
     return next((finding for finding in findings if finding.kind == "label_error" and finding.split == split), None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("share", [0.02, 0.1])
 def test_planted_errors_are_found_at_any_place(share, seed):

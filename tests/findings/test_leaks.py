@@ -55,6 +55,7 @@ LEAKS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize(("change", "share", "part", "remedy"), LEAKS)
 def test_planted_leak_is_found(change, share, part, remedy, classes):

@@ -64,6 +64,7 @@ def test_weights_are_those_of_a_plain_integration(model, text, label):
     assert sum(found.weights) == pytest.approx(float(difference), abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TEXTS)
 def test_tokens_are_the_text_in_pieces(model, text):
     assert "".join(integrated_gradients(model, text, None, 0).tokens) == text

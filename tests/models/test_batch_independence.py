@@ -16,6 +16,8 @@ from textclf.models import (
     Seq2SeqClassifier,
 )
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("negative", "positive")
 SEQUENCE = "AutoModelForSequenceClassification"
 NLI_NAMES = ("entailment", "neutral", "contradiction")

@@ -111,6 +111,7 @@ def test_a_prior_is_fitted_to_validation_rows(zero_shot, rows_folder, likelihood
     assert stored.words.sums[24] == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule",
     [

@@ -146,6 +146,7 @@ def test_biases_and_norms_have_no_weight_decay(model, rows_folder, tmp_path):
     assert len(decayed["params"]) + len(free["params"]) == len(named)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "rates"),
     [

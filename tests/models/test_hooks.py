@@ -296,6 +296,7 @@ class WholeSplit(Learner):
     needs_whole_split = True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Learner, WholeSplit])
 @pytest.mark.parametrize("command", ["validate", "test"])
 def test_nothing_is_left_of_an_evaluation_that_was_interrupted(kind, command, rows_folder, tmp_path):

@@ -90,6 +90,7 @@ def oracle(vectors, labels, C=1.0, weights=None):
     return regression.fit(vectors.astype(np.float64), labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-mixed"])
 @pytest.mark.parametrize("classes", [2, 6])
 @pytest.mark.parametrize("C", [0.01, 1.0, 100.0])

@@ -89,6 +89,7 @@ def plain_loop(folder, texts, hypotheses, multi_label, places):
     return torch.stack(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [BertConfig, DebertaV2Config])
 @pytest.mark.parametrize("multi_label", [False, True])
 @pytest.mark.parametrize(("budget", "texts"), [(1, TEXTS), (200, TEXTS), (None, TEXTS), (None, "real")])

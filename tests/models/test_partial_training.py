@@ -78,6 +78,7 @@ def test_the_checkpoint_holds_what_was_trained(part, encoder, rows_folder, tmp_p
     assert "random at first" not in capsys.readouterr().err  # the head is in the checkpoint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_frozen_weights_may_move_but_not_change(part, encoder, rows_folder, tmp_path):
     model = build(encoder, **part)
@@ -94,6 +95,7 @@ def test_frozen_weights_may_move_but_not_change(part, encoder, rows_folder, tmp_
         TextClassifier.load_from_checkpoint(path, pretrained=str(moved))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_training_goes_on_from_such_a_checkpoint(part, encoder, rows_folder, tmp_path):
     path = fit(build(encoder, **part), rows_folder, tmp_path)

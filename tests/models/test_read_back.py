@@ -117,6 +117,7 @@ def fit(kind, folder, *callbacks, **options):
     return trainer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "message"),
     [

@@ -61,6 +61,7 @@ def expected(texts, names=NAMES):
 TEXTS = st.lists(st.text(max_size=30), max_size=40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [1, 3, 7, 4096])
 def test_any_texts_come_back_in_order(window, monkeypatch):
     monkeypatch.setattr(streaming, "WINDOW", window)

@@ -42,6 +42,7 @@ def train(encoder, rows, folder, every, interrupt=None, resume=None, **options):
     return model.state_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("every", "interrupt", "saved_at", "options"),
     [

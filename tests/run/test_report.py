@@ -78,6 +78,7 @@ def test_the_line_of_a_validation(logged, monitor, best, line):
     assert validation_line(trainer, monitor, best) == f"validation at epoch 2, step 240: {line}"
 
 
+@pytest.mark.slow
 def test_each_validation_of_fit_is_printed(rows_folder, tiny_encoder, tmp_path, capsys):
     main(
         [

@@ -120,6 +120,7 @@ def printed(capsys, *arguments):
     return yaml.safe_load(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["inline", "file", "values"])
 def test_names_and_paths_keep_their_characters_on_the_way_through_the_parser(source, capsys, tmp_path):
     names = [text for text in LOOK_ALIKES if text.strip()]

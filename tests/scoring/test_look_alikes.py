@@ -78,6 +78,7 @@ def hostile(tokenizer):
     return texts
 
 
+@pytest.mark.slow
 def test_a_text_has_no_special_token(tokenizer):
     found = look_alikes(tokenizer)
     for text in hostile(tokenizer):
@@ -96,6 +97,7 @@ def test_a_text_without_look_alikes_is_read_as_before(tokenizer):
         assert tokenizer(text)["input_ids"] == tokenizer(text, split_special_tokens=True)["input_ids"]
 
 
+@pytest.mark.slow
 def test_the_special_tokens_of_a_prompt_are_those_of_its_template(tokenizer):
     special = tokenizer.all_special_tokens[-1]
     template = PromptTemplate.of(f"a {special} {{text}} {special} b")

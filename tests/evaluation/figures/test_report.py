@@ -13,7 +13,7 @@ from textclf.evaluation.figures.report import draw_report
 from textclf.evaluation.prediction_table import PredictionTable
 from textclf.evaluation.report import summarize
 
-pytestmark = pytest.mark.usefixtures("all_drawn")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("all_drawn")]
 
 NAMES = ("부정 $5", "긍정 😀", "neutral & other")
 ALWAYS = ["confusion_matrix", "lengths"]
